@@ -1,0 +1,153 @@
+/** The proxy's faults are exact: what a test of a sink blames on the network was done by the network. */
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { createConnection, createServer, type Socket } from 'node:net';
+import test, { type TestContext } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { faultProxy } from './fault-proxy.ts';
+
+/** A server that records what it got and answers each byte with the same byte. */
+async function echo(t: TestContext, port: number) {
+  const got: Buffer[] = [];
+  const sockets = new Set<Socket>();
+  const server = createServer((socket) => {
+    sockets.add(socket);
+    socket.on('error', () => {});
+    socket.on('data', (chunk) => {
+      got.push(chunk);
+      socket.write(chunk);
+    });
+  });
+  server.listen(port, '127.0.0.1');
+  await once(server, 'listening');
+  t.after(() => {
+    for (const socket of sockets) socket.destroy();
+    server.close();
+  });
+  return { received: () => Buffer.concat(got).length };
+}
+
+async function client(t: TestContext, port: number) {
+  const socket = createConnection({ port, host: '127.0.0.1', noDelay: true });
+  const got: Buffer[] = [];
+  const state = { socket, error: '', closed: false, received: () => Buffer.concat(got).length };
+  socket.on('error', (error) => (state.error = (error as NodeJS.ErrnoException).code ?? 'unknown'));
+  socket.on('close', () => (state.closed = true));
+  socket.on('data', (chunk) => got.push(chunk));
+  t.after(() => socket.destroy());
+  await Promise.race([once(socket, 'connect'), once(socket, 'close')]).catch(() => {}); // refused: state.error has it
+  return state;
+}
+
+async function until(what: () => boolean, ms = 2000): Promise<void> {
+  const deadline = Date.now() + ms;
+  while (!what()) {
+    assert.ok(Date.now() < deadline, `did not come true in ${ms} ms: ${what}`);
+    await sleep(5);
+  }
+}
+
+test('passes bytes both ways, also a half-closed client its whole answer', async (t) => {
+  const server = await echo(t, 21490);
+  const proxy = await faultProxy(t, { target: { port: 21490 } });
+  const one = await client(t, proxy.port);
+  one.socket.end(Buffer.alloc(300_000, 7));
+  await until(() => one.received() === 300_000);
+  await until(() => one.closed);
+  assert.equal(server.received(), 300_000);
+  assert.deepEqual(proxy.passed, { toTarget: 300_000, toClient: 300_000 });
+  await until(() => proxy.open === 0);
+});
+
+test('cuts after exactly n bytes towards the target, once', async (t) => {
+  const server = await echo(t, 21491);
+  const proxy = await faultProxy(t, { target: { port: 21491 } });
+  const one = await client(t, proxy.port);
+  one.socket.write(Buffer.alloc(1000));
+  await until(() => one.received() === 1000);
+  const cut = proxy.cutAfter('toTarget', 1500);
+  one.socket.write(Buffer.alloc(1000));
+  one.socket.write(Buffer.alloc(1000));
+  await cut;
+  await until(() => one.closed);
+  await until(() => server.received() === 2500);
+  assert.equal(proxy.cuts, 1);
+  const two = await client(t, proxy.port);
+  two.socket.write(Buffer.alloc(5000));
+  await until(() => two.received() === 5000);
+});
+
+test('cuts after exactly n bytes towards the client', async (t) => {
+  await echo(t, 21492);
+  const proxy = await faultProxy(t, { target: { port: 21492 } });
+  const one = await client(t, proxy.port);
+  const cut = proxy.cutAfter('toClient', 77);
+  one.socket.write(Buffer.alloc(1000));
+  await cut;
+  await until(() => one.closed);
+  assert.equal(one.received(), 77);
+});
+
+test('silence accepts and takes in bytes, answers nothing, and heals', async (t) => {
+  const server = await echo(t, 21493);
+  const proxy = await faultProxy(t, { target: { port: 21493 } });
+  const before = await client(t, proxy.port);
+  proxy.silence();
+  const during = await client(t, proxy.port);
+  before.socket.write(Buffer.alloc(10));
+  during.socket.write(Buffer.alloc(100_000));
+  await until(() => during.socket.writableLength === 0);
+  await sleep(50);
+  assert.deepEqual([before.received(), during.received(), server.received()], [0, 0, 0]);
+  assert.deepEqual([before.closed, during.closed], [false, false]);
+  await proxy.heal();
+  await until(() => before.closed);
+  const after = await client(t, proxy.port);
+  after.socket.write(Buffer.alloc(10));
+  await until(() => after.received() === 10);
+});
+
+test('freeze holds bytes back without losing one', async (t) => {
+  const server = await echo(t, 21494);
+  const proxy = await faultProxy(t, { target: { port: 21494 } });
+  const one = await client(t, proxy.port);
+  one.socket.write(Buffer.alloc(10));
+  await until(() => one.received() === 10);
+  proxy.freeze();
+  const two = await client(t, proxy.port);
+  one.socket.write(Buffer.alloc(20));
+  two.socket.write(Buffer.alloc(20_000_000));
+  await sleep(50);
+  assert.equal(server.received(), 10);
+  assert.ok(two.socket.writableLength > 0, 'the sender never ran into back-pressure');
+  await proxy.heal();
+  await until(() => one.received() === 30);
+  await until(() => two.received() === 20_000_000, 10_000);
+});
+
+test('refuse turns connections away and heal listens on the same port', async (t) => {
+  await echo(t, 21495);
+  const proxy = await faultProxy(t, { target: { port: 21495 } });
+  const port = proxy.port;
+  const one = await client(t, port);
+  await proxy.refuse();
+  await until(() => one.closed);
+  const two = await client(t, port);
+  assert.equal(two.error, 'ECONNREFUSED');
+  await proxy.heal();
+  assert.equal(proxy.port, port);
+  const three = await client(t, port);
+  three.socket.write(Buffer.alloc(5));
+  await until(() => three.received() === 5);
+});
+
+test('delay keeps order', async (t) => {
+  await echo(t, 21496);
+  const proxy = await faultProxy(t, { target: { port: 21496 } });
+  proxy.delay(100);
+  const one = await client(t, proxy.port);
+  const start = performance.now();
+  one.socket.write(Buffer.alloc(5));
+  await until(() => one.received() === 5);
+  assert.ok(performance.now() - start >= 195, 'each direction delays once');
+});
