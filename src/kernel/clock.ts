@@ -1,0 +1,46 @@
+/**
+ * Clock: time as an argument, so that tests can stop it, turn it back and jump.
+ *   now()      ms since 1970, the wall clock: may step backwards (NTP, an operator); never use it for a duration
+ *   elapsed()  ms since some moment, never backwards: for time-outs, ages and latencies
+ */
+export interface Clock {
+  /** Whole ms since 1970 UTC. */
+  now(): number;
+  /** Ms with fractions; only differences mean something. */
+  elapsed(): number;
+}
+
+/** The machine's clocks. */
+export const systemClock: Clock = { now: () => Date.now(), elapsed: () => performance.now() };
+
+/** Whole ms since 1970 UTC by the machine's wall clock. */
+export const now: () => number = systemClock.now;
+
+/** A clock that stands still until it is told to move. */
+export class ManualClock implements Clock {
+  private wall: number;
+  private monotonic = 0;
+
+  constructor(startMs = 0) {
+    this.wall = startMs;
+  }
+
+  now(): number {
+    return this.wall;
+  }
+
+  elapsed(): number {
+    return this.monotonic;
+  }
+
+  /** Time passes: both clocks move. */
+  advance(ms: number): void {
+    this.wall += ms;
+    this.monotonic += ms;
+  }
+
+  /** Someone sets the wall clock, perhaps backwards; no time passes. */
+  set(wallMs: number): void {
+    this.wall = wallMs;
+  }
+}

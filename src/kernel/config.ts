@@ -1,0 +1,47 @@
+/**
+ * Config: one declaration per option, and everything else from it.
+ *
+ *   export const engineConfig = defineConfig('engine', {
+ *     ringBytes: bytes({ default: 16 * MiB, min: 64 * KiB, powerOfTwo: true, doc: 'Data bytes of each ring. ...' }),
+ *   });
+ *   export type EngineConfig = ConfigOf<typeof engineConfig>;              // { readonly ringBytes: number }
+ *   const { values, warnings } = loadConfig([kernelConfig, engineConfig], { argv });   // values.engine.ringBytes
+ *
+ * config/kinds     what an option may be           config/set        declaration and names
+ * config/load      flags > environment > env file > default, all problems at once (exit 78)
+ * config/envfile   the format of --env-file        config/reference  README, .env.example, --help, --print-config
+ * config/environment  the only reader of process.env
+ */
+
+export { formatEnvValue, parseEnvFile } from './config/envfile.ts';
+export { environment, setEnvironment } from './config/environment.ts';
+export {
+  bool,
+  bytes,
+  duration,
+  formatBytes,
+  formatDuration,
+  GiB,
+  integer,
+  KiB,
+  list,
+  MiB,
+  number,
+  type Option,
+  oneOf,
+  path,
+  secret,
+  text,
+} from './config/kinds.ts';
+export { type Loaded, type LoadOptions, loadConfig } from './config/load.ts';
+export {
+  envExample,
+  helpText,
+  markdownReference,
+  printConfig,
+  referenceBegin,
+  referenceEnd,
+  referenceIsStale,
+  renewReference,
+} from './config/reference.ts';
+export { type AllValues, type ConfigOf, type ConfigSet, defineConfig, envName } from './config/set.ts';

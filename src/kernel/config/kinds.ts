@@ -1,0 +1,337 @@
+/**
+ * Kinds: what an option may be. Each kind reads its text, names its limits and writes a value back, so that one declaration
+ * serves the parser, --check-config, --print-config, --help, the README and the example env file.
+ *
+ *   kind      texts it takes                             value
+ *   text      anything that is not empty                 string
+ *   secret    the same; masked wherever it is shown      string
+ *   path      the same, without NUL                      string
+ *   oneOf     one of a closed list, in any case          the listed spelling
+ *   list      items with commas between                  array of strings
+ *   integer   -12, 12                                    whole number
+ *   number    0.25, -3, 1e-3                             number
+ *   bool      true false 1 0 on off yes no               boolean
+ *   bytes     65536, 64k, 64KiB, 16 MB                   bytes; k, m, g, t are powers of 1024 in every spelling
+ *   duration  500ms, 5s, 10m, 2h, 7d                     ms
+ *
+ * Bytes and durations as plain numbers are read in the unit that the option's name ends with (`LOG_ROTATE_MB=100`,
+ * `SYNC_INTERVAL_MS=10`); the value is bytes and ms all the same. An option without a default is undefined when nobody sets it.
+ */
+
+/** What every declaration says. */
+export interface Common<D> {
+  /** Value when nobody sets the option. Left out: undefined, and `unset` says what that means. */
+  readonly default?: D;
+  /** One or more sentences for the reference. A default that is a choice says why. */
+  readonly doc: string;
+  /** Environment name, when it is not the key in upper snake case. */
+  readonly env?: string;
+  /** Other environment names for the same option. */
+  readonly aliases?: readonly string[];
+  /** Masked in --print-config and messages; NAME_FILE may name a file that holds the value. */
+  readonly secret?: boolean;
+  /** For the reference: what happens when an option without a default is not set. */
+  readonly unset?: string;
+}
+
+export interface Option<T> extends Common<T> {
+  readonly default: T;
+  readonly aliases: readonly string[];
+  readonly secret: boolean;
+  readonly kind: string;
+  /** What a value must be, as words behind "must be". */
+  readonly must: string;
+  /** True when `--flag` alone means true. */
+  readonly switch: boolean;
+  /** Reads a text that is not empty; throws Refused when it is not what must be. `name` is the environment name. */
+  parse(text: string, name: string): NonNullable<T>;
+  format(value: NonNullable<T>): string;
+  /** Throws a TypeError when the declaration itself is wrong. `key` and `name` are known only to defineConfig. */
+  declare(key: string, name: string): void;
+}
+
+/** A text that is not what an option must be; `found` replaces the text in the message when it says more. */
+export class Refused {
+  readonly found: string | undefined;
+  constructor(found?: string) {
+    this.found = found;
+  }
+}
+
+interface Kind<T> {
+  readonly kind: string;
+  readonly must: string;
+  readonly parse: (text: string, name: string) => T;
+  readonly format?: (value: T) => string;
+  readonly switch?: boolean;
+  readonly declare?: (key: string, name: string) => void;
+}
+
+/** With a default the value is always there; without one it may be undefined. */
+type Made<T, S> = S extends { readonly default: NonNullable<unknown> } ? Option<T> : Option<T | undefined>;
+
+function make<T, S extends Common<T>>(kind: Kind<T>, spec: S): Made<T, S> {
+  const option = {
+    ...spec,
+    default: spec.default,
+    aliases: spec.aliases ?? [],
+    secret: spec.secret ?? false,
+    kind: kind.kind,
+    must: kind.must,
+    switch: kind.switch ?? false,
+    parse: kind.parse,
+    format: kind.format ?? String,
+    declare(key: string, name: string) {
+      kind.declare?.(key, name);
+      if (spec.default === undefined) return;
+      const text = option.format(spec.default);
+      // A default obeys its own limits; the empty string and the empty list alone cannot be written as a text.
+      if (text !== '') option.parse(text, '');
+    },
+  };
+  return option as unknown as Made<T, S>;
+}
+
+interface TextSpec extends Common<string> {
+  /** What a text must be, in words; needed with `test`. */
+  readonly must?: string;
+  readonly test?: (text: string) => boolean;
+  readonly lengthMax?: number;
+}
+
+function textKind(kind: string, must: string, spec: TextSpec): Kind<string> {
+  const lengthMax = spec.lengthMax ?? 64 * 1024;
+  const limit = spec.lengthMax === undefined ? '' : `, at most ${lengthMax} characters`;
+  return {
+    kind,
+    must: (spec.must ?? must) + limit,
+    parse: (text) => {
+      if (text.includes('\0') || text.length > lengthMax || spec.test?.(text) === false) throw new Refused();
+      return text;
+    },
+  };
+}
+
+export function text<const S extends TextSpec>(spec: S): Made<string, S> {
+  return make<string, S>(textKind('text', 'a text', spec), spec);
+}
+
+export function path<const S extends TextSpec>(spec: S): Made<string, S> {
+  return make<string, S>(textKind('path', 'a path', spec), spec);
+}
+
+export function secret<const S extends TextSpec>(spec: S): Made<string, S> {
+  return make<string, S>(textKind('secret', 'a text', spec), { ...spec, secret: true });
+}
+
+/** One of a closed list. Case does not matter when read; the value has the listed spelling. */
+export function oneOf<const V extends string, const S extends Common<V>>(values: readonly V[], spec: S): Made<V, S> {
+  const bySpelling = new Map(values.map((value) => [value.toLowerCase(), value]));
+  const kind: Kind<V> = {
+    kind: `one of ${values.join(', ')}`,
+    must: `one of ${values.join(', ')}`,
+    parse: (text) => {
+      const value = bySpelling.get(text.toLowerCase());
+      if (value === undefined) throw new Refused();
+      return value;
+    },
+  };
+  return make<V, S>(kind, spec);
+}
+
+interface ListSpec<V extends string> extends Common<readonly V[]> {
+  /** The closed list that items come from. */
+  readonly of?: readonly V[];
+  /** What an item must be, in words; needed with `test`. */
+  readonly must?: string;
+  readonly test?: (item: string) => boolean;
+}
+
+/** Items with commas between; white space around them is dropped, an item that stands twice is kept once. */
+export function list<const V extends string = string, const S extends ListSpec<V> = ListSpec<V>>(
+  spec: S & ListSpec<V>,
+): Made<readonly V[], S> {
+  const item = spec.of ? `of ${spec.of.join(', ')}` : (spec.must ?? 'that are not empty');
+  const kind: Kind<readonly V[]> = {
+    kind: 'list',
+    must: `items ${item}, with commas between`,
+    format: (items) => items.join(','),
+    parse: (text) => {
+      const items = text.split(',').map((part) => part.trim());
+      for (const part of items) {
+        const known = spec.of === undefined || (spec.of as readonly string[]).includes(part);
+        if (part === '' || !known || spec.test?.(part) === false) throw new Refused();
+      }
+      return [...new Set(items)] as V[];
+    },
+  };
+  return make<readonly V[], S>(kind, spec);
+}
+
+interface Limits {
+  readonly min?: number;
+  readonly max?: number;
+}
+
+function withinText(limits: Limits, format: (value: number) => string): string {
+  const { min, max } = limits;
+  if (min !== undefined && max !== undefined) return ` from ${format(min)} to ${format(max)}`;
+  if (min !== undefined) return `, at least ${format(min)}`;
+  return max === undefined ? '' : `, at most ${format(max)}`;
+}
+
+function within(value: number, limits: Limits): boolean {
+  return value >= (limits.min ?? -Infinity) && value <= (limits.max ?? Infinity);
+}
+
+export function integer<const S extends Common<number> & Limits>(spec: S): Made<number, S> {
+  const kind: Kind<number> = {
+    kind: 'integer',
+    must: `a whole number${withinText(spec, String)}`,
+    parse: (text) => {
+      const value = /^[+-]?\d+$/.test(text) ? Number(text) : Number.NaN;
+      if (!Number.isSafeInteger(value) || !within(value, spec)) throw new Refused();
+      return value;
+    },
+  };
+  return make<number, S>(kind, spec);
+}
+
+export function number<const S extends Common<number> & Limits>(spec: S): Made<number, S> {
+  const kind: Kind<number> = {
+    kind: 'number',
+    must: `a number${withinText(spec, String)}`,
+    parse: (text) => {
+      const value = /^[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?$/i.test(text) ? Number(text) : Number.NaN;
+      if (!Number.isFinite(value) || !within(value, spec)) throw new Refused();
+      return value;
+    },
+  };
+  return make<number, S>(kind, spec);
+}
+
+const boolWords: Readonly<Record<string, boolean>> = {
+  true: true,
+  1: true,
+  on: true,
+  yes: true,
+  false: false,
+  0: false,
+  off: false,
+  no: false,
+};
+
+export function bool<const S extends Common<boolean>>(spec: S): Made<boolean, S> {
+  const kind: Kind<boolean> = {
+    kind: 'bool',
+    must: 'true or false (also 1 0, on off, yes no)',
+    switch: true,
+    parse: (text) => {
+      const word = text.toLowerCase();
+      if (!Object.hasOwn(boolWords, word)) throw new Refused();
+      return boolWords[word]!;
+    },
+  };
+  return make<boolean, S>(kind, spec);
+}
+
+export const KiB = 1024;
+export const MiB = 1024 * KiB;
+export const GiB = 1024 * MiB;
+const TiB = 1024 * GiB;
+
+const byteUnits: Readonly<Record<string, number>> = { b: 1, k: KiB, m: MiB, g: GiB, t: TiB };
+const byteNames = /_(BYTES|KI?B|MI?B|GI?B)$/;
+
+/** 67108864 -> '64MiB': the largest unit that divides it. */
+export function formatBytes(value: number): string {
+  for (const [unit, size] of [
+    ['TiB', TiB],
+    ['GiB', GiB],
+    ['MiB', MiB],
+    ['KiB', KiB],
+  ] as const) {
+    if (value !== 0 && value % size === 0) return `${value / size}${unit}`;
+  }
+  return `${value}B`;
+}
+
+interface BytesSpec extends Common<number>, Limits {
+  readonly powerOfTwo?: boolean;
+}
+
+export function bytes<const S extends BytesSpec>(spec: S): Made<number, S> {
+  const kind: Kind<number> = {
+    kind: 'bytes',
+    must: `bytes${withinText(spec, formatBytes)}${spec.powerOfTwo ? ', a power of two' : ''}`,
+    format: formatBytes,
+    declare: (key) => {
+      if (/(?:Ki?b|Mi?b|Gi?b)$/.test(key)) {
+        throw new TypeError(`${key}: the value is bytes, so the key must not name another unit; give \`env\` for that`);
+      }
+    },
+    parse: (text, name) => {
+      const match = /^(\d+(?:\.\d+)?) ?(?:([kmgt])(?:i?b)?|(b))?$/i.exec(text);
+      if (!match) throw new Refused();
+      const nameUnit = byteNames.exec(name)?.[1]?.[0]?.toLowerCase() ?? 'b';
+      const value = Number(match[1]) * byteUnits[(match[2] ?? match[3] ?? nameUnit).toLowerCase()]!;
+      const powerOk = !spec.powerOfTwo || (value > 0 && Number.isInteger(Math.log2(value)));
+      if (!Number.isSafeInteger(value) || !within(value, spec) || !powerOk) throw new Refused();
+      return value;
+    },
+  };
+  return make<number, S>(kind, spec);
+}
+
+const SECOND = 1000;
+const MINUTE = 60 * SECOND;
+const HOUR = 60 * MINUTE;
+const DAY = 24 * HOUR;
+
+const durationUnits: Readonly<Record<string, number>> = { ms: 1, s: SECOND, m: MINUTE, h: HOUR, d: DAY };
+const durationNames: Readonly<Record<string, number>> = {
+  MS: 1,
+  S: SECOND,
+  SEC: SECOND,
+  SECONDS: SECOND,
+  MINUTES: MINUTE,
+  HOURS: HOUR,
+  DAYS: DAY,
+};
+
+/** 600000 -> '10m': the largest unit that divides it. */
+export function formatDuration(value: number): string {
+  for (const [unit, size] of [
+    ['d', DAY],
+    ['h', HOUR],
+    ['m', MINUTE],
+    ['s', SECOND],
+  ] as const) {
+    if (value !== 0 && value % size === 0) return `${value / size}${unit}`;
+  }
+  return `${value}ms`;
+}
+
+export function duration<const S extends Common<number> & Limits>(spec: S): Made<number, S> {
+  const nameUnit = (name: string) => durationNames[name.slice(name.lastIndexOf('_') + 1)];
+  const kind: Kind<number> = {
+    kind: 'duration',
+    must: `a duration${withinText(spec, formatDuration)}`,
+    format: formatDuration,
+    declare: (key, name) => {
+      if (!key.endsWith('Ms')) throw new TypeError(`${key}: the value is ms, so the key must end with Ms`);
+      if (nameUnit(name) === undefined) {
+        throw new TypeError(`${name}: must end with the unit of a plain number (_MS, _SECONDS, ..., _DAYS)`);
+      }
+    },
+    parse: (text, name) => {
+      const match = /^(\d+(?:\.\d+)?) ?(ms|s|m|h|d)?$/i.exec(text);
+      if (!match) throw new Refused();
+      const unit = match[2] ? durationUnits[match[2].toLowerCase()] : nameUnit(name);
+      const value = Number(match[1]) * (unit ?? 1);
+      if (!Number.isSafeInteger(value) || !within(value, spec)) throw new Refused();
+      return value;
+    },
+  };
+  return make<number, S>(kind, spec);
+}

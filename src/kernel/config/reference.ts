@@ -1,0 +1,106 @@
+/**
+ * Reference: everything an operator reads about the options, made from the declarations: the README's tables, the example
+ * env file, --help and --print-config. A test compares the files with what is made here, so none of them grows stale.
+ */
+import { formatEnvValue } from './envfile.ts';
+import type { Loaded } from './load.ts';
+import { type ConfigSet, type Declared, declaredIn, fileNameOf, flagName } from './set.ts';
+
+export const referenceBegin = '<!-- config:begin -->';
+export const referenceEnd = '<!-- config:end -->';
+
+/** What a secret looks like wherever it is shown. */
+const MASK = '***';
+
+function defaultText({ option }: Declared): string {
+  if (option.default === undefined) return option.unset ?? '';
+  return option.format(option.default as NonNullable<unknown>);
+}
+
+function byRoom(sets: readonly ConfigSet[]): ReadonlyMap<string, readonly Declared[]> {
+  return Map.groupBy(declaredIn(sets), ({ room }) => room);
+}
+
+/** One table per room, in Markdown. */
+export function markdownReference(sets: readonly ConfigSet[]): string {
+  const cell = (words: string) => words.replaceAll('|', '\\|').replaceAll('\n', ' ');
+  const sections = [...byRoom(sets)].map(([room, items]) => {
+    const lines = items.map((item) => {
+      const also = item.names.slice(1).concat(item.option.secret ? [fileNameOf(item.name)] : []);
+      const names = `\`${item.name}\`${also.length > 0 ? `<br>also \`${also.join('`, `')}\`` : ''}`;
+      const initial = defaultText(item);
+      const shown = item.option.default === undefined || initial === '' ? initial : `\`${initial}\``;
+      return `| ${names} | ${cell(shown)} | ${cell(item.option.must)} | ${cell(item.option.doc)} |`;
+    });
+    return [`### ${room}`, '', '| Option | Default | Must be | Meaning |', '|---|---|---|---|', ...lines].join('\n');
+  });
+  return sections.join('\n\n');
+}
+
+/** The document with the reference between its markers renewed. Throws a TypeError when it has no markers. */
+export function renewReference(document: string, sets: readonly ConfigSet[]): string {
+  const begin = document.indexOf(referenceBegin);
+  const end = document.indexOf(referenceEnd);
+  if (begin < 0 || end < begin) throw new TypeError(`the document must hold ${referenceBegin} before ${referenceEnd}`);
+  const before = document.slice(0, begin + referenceBegin.length);
+  return `${before}\n${markdownReference(sets)}\n${document.slice(end)}`;
+}
+
+/** Whether the reference in the document says something else than the declarations. */
+export function referenceIsStale(document: string, sets: readonly ConfigSet[]): boolean {
+  return renewReference(document, sets) !== document;
+}
+
+/** The example env file: every option, commented out, at its default. */
+export function envExample(sets: readonly ConfigSet[]): string {
+  const head = '# Every option at its default. Copy, uncomment what you change, start with --env-file.\n';
+  const sections = [...byRoom(sets)].map(([room, items]) => {
+    const lines = items.map((item) => {
+      const value = item.option.default === undefined ? '' : formatEnvValue(defaultText(item));
+      const unset = item.option.default === undefined && item.option.unset ? ` Not set: ${item.option.unset}.` : '';
+      const doc = wrap(`${item.option.doc} Must be ${item.option.must}.${unset}`, 96).map((line) => `# ${line}`);
+      return [...doc, `#${item.name}=${value}`].join('\n');
+    });
+    return [`# ---- ${room} ----`, ...lines].join('\n\n');
+  });
+  return `${head}\n${sections.join('\n\n')}\n`;
+}
+
+/** The options as --help shows them. */
+export function helpText(sets: readonly ConfigSet[]): string {
+  const sections = [...byRoom(sets)].map(([room, items]) => {
+    const lines = items.map((item) => {
+      const initial = defaultText(item);
+      const facts = `Must be ${item.option.must}.${initial === '' ? '' : ` Default: ${initial}.`}`;
+      const body = wrap(`${item.option.doc} ${facts}`, 92).map((line) => `        ${line}`);
+      return [`    ${flagName(item.name)}  (${item.names.join(', ')})`, ...body].join('\n');
+    });
+    return [`${room}:`, ...lines].join('\n');
+  });
+  return `${sections.join('\n\n')}\n`;
+}
+
+/** The values in force as an env file, with where each was given; secrets are masked. */
+export function printConfig(sets: readonly ConfigSet[], loaded: Pick<Loaded, 'sources'> & { values: object }): string {
+  const values = loaded.values as Readonly<Record<string, Readonly<Record<string, unknown>>>>;
+  const lines = declaredIn(sets).map((item) => {
+    const value = values[item.room]?.[item.key];
+    const from = loaded.sources.get(item.name) ?? 'default';
+    if (value === undefined || value === null) return `#${item.name}=  # ${from}`;
+    const shown = item.option.secret && value !== '' ? MASK : item.option.format(value);
+    return `${item.name}=${formatEnvValue(shown)}  # ${from}`;
+  });
+  return `${lines.join('\n')}\n`;
+}
+
+function wrap(words: string, width: number): readonly string[] {
+  const lines: string[] = [];
+  let line = '';
+  for (const word of words.split(/\s+/)) {
+    if (line !== '' && line.length + 1 + word.length > width) {
+      lines.push(line);
+      line = word;
+    } else line = line === '' ? word : `${line} ${word}`;
+  }
+  return line === '' ? lines : [...lines, line];
+}

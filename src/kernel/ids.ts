@@ -1,0 +1,177 @@
+/**
+ * Ids: UUIDv7 and visitor ids, written as bytes into a buffer at an offset. Nothing here allocates after construction.
+ *
+ * A UUIDv7 (RFC 9562, 5.7), 16 bytes, big-endian:
+ *   0..5   unix ms, 48 bits
+ *   6..7   version 7, then rand_a: a 12-bit counter (RFC 9562, 6.2, method 1: fixed-length dedicated counter)
+ *   8..15  variant 10, then 62 random bits, new for every id
+ *
+ * Always true for one UuidMaker (one per thread): each id is greater than the one before, compared as bytes.
+ *   new ms         the counter starts at a random number below 2048, so that at least 2048 more ids fit into this ms
+ *   same ms        counter + 1; when it is full, the ms is taken one further (6.2: "timestamp ahead of the actual time")
+ *   clock went back the last ms stands until the clock has caught up, and the counter goes on
+ * Between threads, processes and lives 62 random bits (and the counter's 11) keep ids apart, not the order.
+ */
+import { randomFillSync } from 'node:crypto';
+
+/** Fills bytes with random ones. */
+export type RandomFill = (bytes: Uint8Array) => void;
+
+const POOL_BYTES = 8192;
+
+/** Random bytes fetched in bulk: a call per id would cost ten times the id. */
+class RandomPool {
+  readonly bytes = new Uint8Array(POOL_BYTES);
+  private used = POOL_BYTES;
+  private readonly fill: RandomFill;
+
+  constructor(fill: RandomFill) {
+    this.fill = fill;
+  }
+
+  /** Index of `count` bytes in `bytes` that nobody has had. Read them before the next call. */
+  take(count: number): number {
+    if (this.used + count > POOL_BYTES) {
+      this.fill(this.bytes);
+      this.used = 0;
+    }
+    const start = this.used;
+    this.used += count;
+    return start;
+  }
+}
+
+const secureFill: RandomFill = (bytes) => {
+  randomFillSync(bytes);
+};
+
+const HEX = Uint8Array.from('0123456789abcdef', (digit) => digit.charCodeAt(0));
+/** The two hex digits of a byte: high at 2 * byte, low behind it. */
+const HEX_PAIRS = new Uint8Array(512);
+for (let byte = 0; byte < 256; byte += 1) {
+  HEX_PAIRS[2 * byte] = HEX[byte >> 4]!;
+  HEX_PAIRS[2 * byte + 1] = HEX[byte & 15]!;
+}
+/** Value of an ASCII hex digit of either case; 255: not one. */
+const HEX_VALUES = new Uint8Array(256).fill(255);
+for (const [value, digit] of [...'0123456789abcdef'].entries()) {
+  HEX_VALUES[digit.charCodeAt(0)] = value;
+  HEX_VALUES[digit.toUpperCase().charCodeAt(0)] = value;
+}
+
+export const UUID_BYTES = 16;
+/** Length of a UUID in text: 8-4-4-4-12. */
+export const UUID_TEXT_BYTES = 36;
+
+const COUNTER_MAX = 0xfff;
+const COUNTER_START_MASK = 0x7ff;
+const DASH = 0x2d;
+
+/** Makes UUIDv7, each greater than the one before. One per thread. */
+export class UuidMaker {
+  private lastMs = -1;
+  private counter = 0;
+  private readonly pool: RandomPool;
+
+  constructor(fill: RandomFill = secureFill) {
+    this.pool = new RandomPool(fill);
+  }
+
+  /** Writes the next id, 16 bytes, at `offset`. `nowMs` is whole ms since 1970 and may be less than last time. */
+  write(target: Uint8Array, offset: number, nowMs: number): void {
+    const pool = this.pool;
+    const from = pool.take(10);
+    const random = pool.bytes;
+    if (nowMs > this.lastMs) {
+      this.lastMs = nowMs;
+      this.counter = ((random[from + 8]! << 8) | random[from + 9]!) & COUNTER_START_MASK;
+    } else if (this.counter < COUNTER_MAX) this.counter += 1;
+    else {
+      this.lastMs += 1;
+      this.counter = ((random[from + 8]! << 8) | random[from + 9]!) & COUNTER_START_MASK;
+    }
+    const ms = this.lastMs;
+    const high = Math.floor(ms / 0x10000);
+    const low = ms - high * 0x10000;
+    const counter = this.counter;
+    target[offset] = high >>> 24;
+    target[offset + 1] = high >>> 16;
+    target[offset + 2] = high >>> 8;
+    target[offset + 3] = high;
+    target[offset + 4] = low >>> 8;
+    target[offset + 5] = low;
+    target[offset + 6] = 0x70 | (counter >>> 8);
+    target[offset + 7] = counter;
+    target[offset + 8] = 0x80 | (random[from]! & 0x3f);
+    for (let i = 1; i < 8; i += 1) target[offset + 8 + i] = random[from + i]!;
+  }
+}
+
+/** Writes 16 bytes as 36 lower-case ASCII bytes, the canonical text of a UUID. Source and target may not overlap. */
+export function writeUuidText(source: Uint8Array, from: number, target: Uint8Array, offset: number): void {
+  let at = offset;
+  for (let i = 0; i < UUID_BYTES; i += 1) {
+    if (i === 4 || i === 6 || i === 8 || i === 10) {
+      target[at] = DASH;
+      at += 1;
+    }
+    const pair = 2 * source[from + i]!;
+    target[at] = HEX_PAIRS[pair]!;
+    target[at + 1] = HEX_PAIRS[pair + 1]!;
+    at += 2;
+  }
+}
+
+/**
+ * Reads a UUID from ASCII bytes: exactly 36 of them in the form 8-4-4-4-12, hex digits of either case, any version (RFC 9562
+ * asks readers not to look at it). False, with `target` in an undefined state, when they are not one: no braces, no urn:.
+ */
+export function parseUuid(
+  source: Uint8Array,
+  from: number,
+  length: number,
+  target: Uint8Array,
+  offset: number,
+): boolean {
+  if (length !== UUID_TEXT_BYTES || from + length > source.length) return false;
+  let at = from;
+  for (let i = 0; i < UUID_BYTES; i += 1) {
+    if (i === 4 || i === 6 || i === 8 || i === 10) {
+      if (source[at] !== DASH) return false;
+      at += 1;
+    }
+    const high = HEX_VALUES[source[at]!]!;
+    const low = HEX_VALUES[source[at + 1]!]!;
+    if ((high | low) > 15) return false;
+    target[offset + i] = (high << 4) | low;
+    at += 2;
+  }
+  return true;
+}
+
+/** Length of a visitor id: `s_` and 32 hex digits. */
+export const SID_TEXT_BYTES = 34;
+
+/** Makes visitor ids (`sid`): 128 bits from the system's secure source, so that nobody guesses a neighbour's. */
+export class SidMaker {
+  private readonly pool: RandomPool;
+
+  constructor(fill: RandomFill = secureFill) {
+    this.pool = new RandomPool(fill);
+  }
+
+  /** Writes the next id, 34 ASCII bytes, at `offset`. */
+  write(target: Uint8Array, offset: number): void {
+    const pool = this.pool;
+    const from = pool.take(16);
+    target[offset] = 0x73; // s
+    target[offset + 1] = 0x5f; // _
+    let at = offset + 2;
+    for (let i = 0; i < 16; i += 1) {
+      const pair = 2 * pool.bytes[from + i]!;
+      target[at] = HEX_PAIRS[pair]!;
+      target[at + 1] = HEX_PAIRS[pair + 1]!;
+      at += 2;
+    }
+  }
+}

@@ -1,0 +1,39 @@
+/**
+ * Process metrics under the names that every Prometheus dashboard knows, read when asked. prom-client's own collector would
+ * start an event-loop monitor and a GC observer in whatever thread serves the scrape.
+ */
+import { readdirSync } from 'node:fs';
+import type { Collected, Collector } from './metrics.ts';
+import type { Version } from './version.ts';
+
+/** CPU, memory and open files of the whole process, whichever thread asks, and what build it is. */
+export function processMetrics(version: Version): Collector {
+  const startSeconds = Math.round((Date.now() - process.uptime() * 1000) / 1000);
+  const one = (name: string, type: 'counter' | 'gauge', help: string, value: number, labels = {}): Collected => ({
+    name,
+    type,
+    help,
+    values: [{ labels, value }],
+  });
+  return () => {
+    const { user, system } = process.cpuUsage();
+    const cpu = 'CPU time of all threads, user and system.';
+    const build = { version: version.version, commit: version.commit, node: process.version };
+    return [
+      one('process_cpu_seconds_total', 'counter', cpu, (user + system) / 1e6),
+      one('process_resident_memory_bytes', 'gauge', 'Memory that is resident.', process.memoryUsage.rss()),
+      one('process_start_time_seconds', 'gauge', 'When the process started, in seconds since 1970.', startSeconds),
+      one('process_open_fds', 'gauge', 'Open file descriptors.', openFiles()),
+      one('ringmain_build_info', 'gauge', 'Always 1; the labels say what runs.', 1, build),
+    ];
+  };
+}
+
+/** Only Linux lists them; elsewhere the answer is NaN, which Prometheus takes for "no value". */
+function openFiles(): number {
+  try {
+    return readdirSync('/proc/self/fd').length;
+  } catch {
+    return Number.NaN;
+  }
+}

@@ -1,0 +1,73 @@
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import { ManualClock } from '../../src/kernel/clock.ts';
+import { createLog, Transitions } from '../../src/kernel/log.ts';
+
+function recorded() {
+  const lines: Record<string, unknown>[] = [];
+  const stream = { write: (line: string) => void lines.push(JSON.parse(line) as Record<string, unknown>) };
+  return { lines, log: createLog({ level: 'info', destination: 1, name: 'keeper', stream }) };
+}
+
+test('a line is JSON with level, time, pid and thread, and fields stand beside the sentence', () => {
+  const { lines, log } = recorded();
+  log.info({ sink: 'kafka', batch: 7 }, 'batch delivered');
+  log.debug('not written at this level');
+  assert.equal(lines.length, 1);
+  const { time, ...line } = lines[0]!;
+  assert.deepEqual(line, {
+    level: 'info',
+    pid: process.pid,
+    name: 'keeper',
+    sink: 'kafka',
+    batch: 7,
+    msg: 'batch delivered',
+  });
+  assert.match(String(time), /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/);
+});
+
+test('something that goes away and returns gives one line each, however often it is seen', () => {
+  const { lines, log } = recorded();
+  const clock = new ManualClock();
+  const watch = new Transitions(log, { clock });
+  for (let i = 0; i < 1_000; i += 1) watch.up('kafka', 'sink is back');
+  for (let i = 0; i < 1_000; i += 1) {
+    watch.down('kafka', 'sink went away', { sink: 'kafka', code: 'ECONNREFUSED' });
+    clock.advance(100);
+  }
+  for (let i = 0; i < 1_000; i += 1) watch.up('kafka', 'sink is back', { sink: 'kafka' });
+  assert.deepEqual(
+    lines.map(({ level, msg, code, downMs }) => ({ level, msg, code, downMs })),
+    [
+      { level: 'warn', msg: 'sink went away', code: 'ECONNREFUSED', downMs: undefined },
+      { level: 'info', msg: 'sink is back', code: undefined, downMs: 100_000 },
+    ],
+  );
+});
+
+test('something that flaps gives at most a line per quiet time, and the log ends with the truth', () => {
+  const { lines, log } = recorded();
+  const clock = new ManualClock();
+  const watch = new Transitions(log, { clock, quietMs: 10_000 });
+  for (let i = 0; i < 600; i += 1) {
+    if (i % 2 === 0) watch.down('kafka', 'sink went away');
+    else watch.up('kafka', 'sink is back');
+    clock.advance(100);
+  }
+  assert.ok(lines.length >= 2 && lines.length <= 7, `${lines.length} lines in a minute of flapping`);
+  assert.ok(lines.slice(1).some((line) => Number(line.changes) > 50));
+  for (let i = 0; i < 200; i += 1) {
+    watch.down('kafka', 'sink went away');
+    clock.advance(100);
+  }
+  assert.equal(lines.at(-1)?.msg, 'sink went away');
+});
+
+test('keys do not know of each other, and their number is bounded', () => {
+  const { lines, log } = recorded();
+  const watch = new Transitions(log, { keysMax: 2 });
+  watch.down('a', 'a went away');
+  watch.down('b', 'b went away');
+  assert.equal(lines.length, 2);
+  assert.throws(() => watch.down('c', 'c went away'), /keys must be at most 2/);
+});
