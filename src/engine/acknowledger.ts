@@ -1,0 +1,193 @@
+/**
+ * Acknowledger: decides when the answers of one acceptor may leave.
+ *   memory   in the handler; published at the end of the loop iteration
+ *   journal  after publish(). Calm: in the handler (lowest latency; pipelining and half-closed clients work). Busy: the requests of one
+ *            loop iteration are gathered, published once in setImmediate, then answered
+ *   sync     after `synced` has passed the publish: one armed waiter on the keeper's group commit
+ * It knows no HTTP: an answer is whatever `settled()` does.
+ */
+import type { LaneWriter } from './lane.ts';
+import type { WakeWords } from './wake.ts';
+
+export const ackLevels = ['memory', 'journal', 'sync'] as const;
+export type AckLevel = (typeof ackLevels)[number];
+
+/** stored: the promise of the level holds. unknown: the write failed or took too long; nobody can say (503). */
+export type Outcome = 'stored' | 'unknown';
+
+export interface Answerable {
+  settled(outcome: Outcome): void;
+}
+
+export interface AcknowledgerOptions {
+  /** auto: gather above deferRate; off: always answer in the handler. */
+  readonly defer: 'auto' | 'off';
+  /** Events per second above which requests are gathered. */
+  readonly deferRate: number;
+  /** How long a client that pipelines keeps the acceptor at in-handler answers, ms. */
+  readonly deferHoldMs: number;
+  /** Longest wait for a sync, ms. */
+  readonly ackTimeoutMs: number;
+}
+
+/** Sleeper 0 of the engine's wake words. */
+export const KEEPER = 0;
+/** A draft of this size is published at once, whatever else the iteration brings. */
+const DRAFT_BYTES_SOFT = 256 * 1024;
+/** With fewer events per loop iteration gathering costs more than it saves. */
+const GATHER_MIN = 3;
+
+export class Acknowledger {
+  readonly #lane: LaneWriter;
+  readonly #wake: WakeWords;
+  readonly #options: AcknowledgerOptions;
+  readonly #now: () => number;
+  #gathering = false;
+  #scheduled = false;
+  #held: Answerable[] = [];
+  #heldSync: Answerable[] = [];
+  #spare: Answerable[] = [];
+  readonly #waiting: { slot: Answerable; position: number; deadline: number }[] = [];
+  #armed = false;
+  #events = 0;
+  #iterations = 0;
+  #lastTick: number;
+  #calmUntil = 0;
+  /** How often a pipelining client has switched this acceptor to in-handler answers. */
+  pipeliners = 0;
+
+  constructor(lane: LaneWriter, wake: WakeWords, options: AcknowledgerOptions, now: () => number = Date.now) {
+    this.#lane = lane;
+    this.#wake = wake;
+    this.#options = options;
+    this.#now = now;
+    this.#lastTick = now();
+  }
+
+  /** Whether requests are being gathered now. */
+  get gathering(): boolean {
+    return this.#gathering;
+  }
+  /** Answers that wait for a sync. */
+  get waiting(): number {
+    return this.#waiting.length;
+  }
+
+  /**
+   * Call after lane.commit(). now: answer in this handler; later: hand the answer to hold(); failed: the write failed, answer 503.
+   */
+  settle(level: AckLevel): 'now' | 'later' | 'failed' {
+    this.#events += 1;
+    if (level === 'journal' && !this.#gathering) {
+      if (!this.#scheduled) return this.#lane.publish() ? 'now' : 'failed';
+      // Others of this iteration wait already: their records are in the same draft.
+      this.flush();
+      return this.#lane.stuck === undefined ? 'now' : 'failed';
+    }
+    this.#schedule();
+    if (level !== 'memory') return 'later';
+    if (this.#lane.draftBytes >= DRAFT_BYTES_SOFT) this.flush();
+    return 'now';
+  }
+
+  /** Keeps an answer until its level's promise holds. */
+  hold(level: AckLevel, slot: Answerable): void {
+    (level === 'sync' ? this.#heldSync : this.#held).push(slot);
+    if (this.#lane.draftBytes >= DRAFT_BYTES_SOFT) this.flush();
+  }
+
+  /** The connection of a held answer is gone. In the iteration of its request that means: the client pipelines. */
+  dropped(slot: Answerable): void {
+    if (!this.#held.includes(slot) && !this.#heldSync.includes(slot)) return;
+    this.pipeliners += 1;
+    this.#calmUntil = this.#now() + this.#options.deferHoldMs;
+    this.#gathering = false;
+  }
+
+  #schedule(): void {
+    if (this.#scheduled) return;
+    this.#scheduled = true;
+    setImmediate(() => this.flush());
+  }
+
+  /** Publishes the draft and answers who waited for that. */
+  flush(): void {
+    this.#scheduled = false;
+    this.#iterations += 1;
+    const stored = this.#lane.publish();
+    if (this.#heldSync.length > 0) this.#queueSync(stored);
+    if (this.#held.length === 0) return;
+    const held = this.#held;
+    this.#held = this.#spare;
+    this.#spare = held;
+    const outcome = stored ? 'stored' : 'unknown';
+    for (let i = 0; i < held.length; i++) held[i].settled(outcome);
+    held.length = 0;
+  }
+
+  #queueSync(stored: boolean): void {
+    const held = this.#heldSync;
+    this.#heldSync = [];
+    const position = this.#lane.tail;
+    const deadline = this.#now() + this.#options.ackTimeoutMs;
+    for (const slot of held) {
+      if (stored) this.#waiting.push({ slot, position, deadline });
+      else slot.settled('unknown');
+    }
+    if (!stored) return;
+    this.#lane.control.want(position);
+    this.#arm();
+  }
+
+  #arm(): void {
+    if (this.#armed || this.#waiting.length === 0) return;
+    const { ring } = this.#lane;
+    const count = Atomics.load(ring.words, ring.syncCountIndex);
+    // Looked at after the count was read: a sync between the two makes the wait return at once.
+    if (ring.synced() >= this.#waiting[0].position) {
+      this.#release();
+      return;
+    }
+    this.#armed = true;
+    this.#wake.wake(KEEPER);
+    const wait = Atomics.waitAsync(ring.words, ring.syncCountIndex, count, this.#options.ackTimeoutMs);
+    const released = () => {
+      this.#armed = false;
+      this.#release();
+    };
+    if (wait.async) void wait.value.then(released);
+    else queueMicrotask(released);
+  }
+
+  #release(): void {
+    const synced = this.#lane.ring.synced();
+    const waiting = this.#waiting;
+    let done = 0;
+    while (done < waiting.length && waiting[done].position <= synced) waiting[done++].slot.settled('stored');
+    waiting.splice(0, done);
+    this.#expire();
+    this.#arm();
+  }
+
+  #expire(): void {
+    const now = this.#now();
+    let late = 0;
+    while (late < this.#waiting.length && this.#waiting[late].deadline <= now) this.#waiting[late++].slot.settled('unknown');
+    this.#waiting.splice(0, late);
+  }
+
+  /** Call every 25 ms or so: chooses the mode from the rate, ends waits that took too long, lets the lane repeat what failed. */
+  tick(): void {
+    this.#lane.tick();
+    this.#expire();
+    const now = this.#now();
+    const elapsed = now - this.#lastTick;
+    if (elapsed < 10) return;
+    const rate = (this.#events * 1000) / elapsed;
+    if (this.#gathering) this.#gathering = this.#events >= GATHER_MIN * this.#iterations && this.#events > 0;
+    else this.#gathering = this.#options.defer === 'auto' && rate > this.#options.deferRate && now >= this.#calmUntil;
+    this.#events = 0;
+    this.#iterations = 0;
+    this.#lastTick = now;
+  }
+}

@@ -1,0 +1,94 @@
+/**
+ * Batch: records of one lane in private memory, and the stretch of the lane they cover. [from, to) is whole frames; it may hold
+ * records that could not be read any more (`lost`), so `to` can move on without a record.
+ */
+import type { Mark } from './checkpoint.ts';
+import { FRAME_HEADER } from './frame.ts';
+import { align8 } from './record.ts';
+import type { LaneId } from './segment.ts';
+
+/** A stretch of a lane that cannot be delivered any more. */
+export interface Loss {
+  readonly from: Mark;
+  readonly to: Mark;
+  /** damaged: the bytes on disk are not valid; gone: the segment was deleted before this sink had passed it. */
+  readonly reason: 'damaged' | 'gone';
+}
+
+export class Batch {
+  lane: LaneId = { life: 0, lane: 0 };
+  from: Mark = { position: 0, record: 0 };
+  to: Mark = { position: 0, record: 0 };
+  count = 0;
+  /** Bytes of `buffer` in use. */
+  bytes = 0;
+  readonly buffer: Buffer;
+  readonly view: DataView;
+  /** Where record i begins in `buffer`, i < count. */
+  offsets = new Int32Array(1024);
+  /** Where record i begins in the lane: a name for it that never changes. */
+  positions = new Float64Array(1024);
+  readonly losses: Loss[] = [];
+  /** Time of the oldest frame in it, epoch ms. */
+  oldestMs = 0;
+
+  constructor(bytes: number) {
+    // An ArrayBuffer of its own: a slice of it may be handed to a socket until the batch is used again.
+    const memory = new ArrayBuffer(align8(bytes));
+    this.buffer = Buffer.from(memory);
+    this.view = new DataView(memory);
+  }
+
+  begin(lane: LaneId, from: Mark): void {
+    this.lane = lane;
+    this.from = from;
+    this.to = from;
+    this.count = 0;
+    this.bytes = 0;
+    this.oldestMs = 0;
+    this.losses.length = 0;
+  }
+
+  get lostRecords(): number {
+    let records = 0;
+    for (const loss of this.losses) records += loss.to.record - loss.from.record;
+    return records;
+  }
+
+  /** Takes over the frames just copied to [bytes, bytes + added): notes where their records are. */
+  adopt(added: number): void {
+    const { view } = this;
+    const end = this.bytes + added;
+    let record = this.to.record;
+    let position = this.to.position;
+    for (let at = this.bytes; at < end; ) {
+      const bytes = view.getUint32(at + 8, true);
+      const records = view.getUint32(at + 12, true);
+      if (this.oldestMs === 0) this.oldestMs = view.getFloat64(at + 32, true);
+      if (this.count + records > this.offsets.length) this.#widen(this.count + records);
+      let offset = at + FRAME_HEADER;
+      for (let r = 0; r < records; r++) {
+        this.offsets[this.count] = offset;
+        this.positions[this.count] = position + offset - at;
+        this.count += 1;
+        offset += align8(view.getUint32(offset, true));
+      }
+      if (offset !== at + bytes) throw new Error(`batch: records must fill their frame: position=${position}, off by ${offset - at - bytes}`);
+      record += records;
+      position += bytes;
+      at += bytes;
+    }
+    this.bytes = end;
+    this.to = { position, record };
+  }
+
+  #widen(records: number): void {
+    const size = Math.max(records, 2 * this.offsets.length);
+    const offsets = new Int32Array(size);
+    offsets.set(this.offsets);
+    this.offsets = offsets;
+    const positions = new Float64Array(size);
+    positions.set(this.positions);
+    this.positions = positions;
+  }
+}

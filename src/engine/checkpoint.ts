@@ -1,0 +1,114 @@
+/**
+ * Checkpoint: where one sink stands, made durable. Two slots of 4 KiB, written in turn, so one of them is always whole:
+ *
+ *   byte  field
+ *      0  crc       u32  CRC-32 of bytes 4 .. 20 + length
+ *      4  magic     u32
+ *      8  format    u32
+ *     12  sequence  u32  the higher one counts
+ *     16  length    u32  bytes of the body
+ *     20  body      JSON, UTF-8: log id, life, a mark per lane of that life, the target's own state
+ *
+ * A sink works through the lives of a log in order; `life` is the one it is in: everything older is done, everything newer
+ * untouched. So the body stays small however often a process has restarted. L4: written only after the target has the events.
+ */
+import { existsSync } from 'node:fs';
+import { crc32 } from 'node:zlib';
+import type { Disk } from './disk.ts';
+
+const SLOT = 4096;
+const HEAD = 20;
+const MAGIC = 0x504b4352; // "RCKP"
+const FORMAT = 1;
+
+/** A place in a lane: byte position and number of the record there. */
+export interface Mark {
+  readonly position: number;
+  readonly record: number;
+}
+
+export interface CheckpointState {
+  readonly log: string;
+  /** The life the sink is in; earlier ones are done. */
+  readonly life: number;
+  /** Marks of the lanes of that life; a lane that is missing stands at 0. */
+  readonly lanes: readonly (readonly [lane: number, position: number, record: number])[];
+  /** What the target needs to go on exactly where it stood; for a file its name, identity and length. */
+  readonly target?: unknown;
+}
+
+export interface StoredCheckpoint {
+  readonly sequence: number;
+  readonly state: CheckpointState;
+}
+
+export class CheckpointFile {
+  readonly #disk: Disk;
+  readonly #path: string;
+  #fd = -1;
+  #sequence = 0;
+  readonly #slot = Buffer.alloc(SLOT);
+
+  constructor(path: string, disk: Disk) {
+    this.#disk = disk;
+    this.#path = path;
+  }
+
+  get sequence(): number {
+    return this.#sequence;
+  }
+
+  /** The newest whole checkpoint; `undefined`: the sink never had one. */
+  read(): StoredCheckpoint | undefined {
+    if (this.#fd < 0) {
+      if (!existsSync(this.#path)) return undefined;
+      this.#fd = this.#disk.open(this.#path, 'r+');
+    }
+    let newest: StoredCheckpoint | undefined;
+    for (let slot = 0; slot < 2; slot++) {
+      const found = this.#readSlot(slot);
+      if (found !== undefined && (newest === undefined || found.sequence > newest.sequence)) newest = found;
+    }
+    if (newest !== undefined) this.#sequence = newest.sequence;
+    return newest;
+  }
+
+  #readSlot(slot: number): StoredCheckpoint | undefined {
+    const page = this.#slot;
+    if (this.#disk.read(this.#fd, page, 0, SLOT, slot * SLOT) < SLOT || page.readUInt32LE(4) !== MAGIC) return undefined;
+    const length = page.readUInt32LE(16);
+    if (length > SLOT - HEAD || crc32(page.subarray(4, HEAD + length)) !== page.readUInt32LE(0)) return undefined;
+    if (page.readUInt32LE(8) !== FORMAT)
+      throw new Error(`checkpoint: format must be ${FORMAT}: found=${page.readUInt32LE(8)}, file=${this.#path}`);
+    const state = JSON.parse(page.toString('utf8', HEAD, HEAD + length)) as CheckpointState;
+    return { sequence: page.readUInt32LE(12), state };
+  }
+
+  /** Stores a new checkpoint and syncs it. When this returns, it is durable; when it throws, the old one counts. */
+  write(state: CheckpointState): void {
+    const body = Buffer.from(JSON.stringify(state));
+    if (body.length > SLOT - HEAD)
+      throw new Error(`checkpoint: state must fit ${SLOT - HEAD} bytes: found=${body.length}, file=${this.#path}`);
+    if (this.#fd < 0) {
+      const fresh = !existsSync(this.#path);
+      this.#fd = this.#disk.open(this.#path, fresh ? 'w+' : 'r+');
+      if (fresh) this.#disk.write(this.#fd, Buffer.alloc(2 * SLOT), 0, 2 * SLOT, 0);
+    }
+    const sequence = this.#sequence + 1;
+    const page = this.#slot.fill(0);
+    page.writeUInt32LE(MAGIC, 4);
+    page.writeUInt32LE(FORMAT, 8);
+    page.writeUInt32LE(sequence, 12);
+    page.writeUInt32LE(body.length, 16);
+    body.copy(page, HEAD);
+    page.writeUInt32LE(crc32(page.subarray(4, HEAD + body.length)), 0);
+    this.#disk.write(this.#fd, page, 0, SLOT, (sequence % 2) * SLOT);
+    this.#disk.fdatasync(this.#fd);
+    this.#sequence = sequence;
+  }
+
+  close(): void {
+    if (this.#fd >= 0) this.#disk.close(this.#fd);
+    this.#fd = -1;
+  }
+}

@@ -1,0 +1,66 @@
+/**
+ * Disk: the few file operations the log needs, as an argument, so that tests can make them fail or forget.
+ * Everything is synchronous: it runs in the page cache (acceptors) or in a thread that may block (keeper, file sink).
+ */
+import * as fs from 'node:fs';
+
+export interface Disk {
+  open(path: string, flags: string, mode?: number): number;
+  close(fd: number): void;
+  /** Writes all of [offset, offset + bytes) at `position`, or throws; a short write is continued. */
+  write(fd: number, buffer: Uint8Array, offset: number, bytes: number, position: number): void;
+  /** Reads up to `bytes` at `position`; fewer only at the end of the file. */
+  read(fd: number, buffer: Uint8Array, offset: number, bytes: number, position: number): number;
+  fdatasync(fd: number): void;
+  size(fd: number): number;
+  /** Size and time of the last change (epoch ms). */
+  stat(path: string): { bytes: number; ms: number };
+  truncate(fd: number, bytes: number): void;
+  rename(from: string, to: string): void;
+  unlink(path: string): void;
+  mkdir(path: string): void;
+  rmdir(path: string): void;
+  list(path: string): string[];
+  /** Makes renames, new names and removals in the folder durable. */
+  syncFolder(path: string): void;
+}
+
+export const realDisk: Disk = {
+  open: (path, flags, mode = 0o600) => fs.openSync(path, flags, mode),
+  close: (fd) => fs.closeSync(fd),
+  write(fd, buffer, offset, bytes, position) {
+    let done = fs.writeSync(fd, buffer, offset, bytes, position);
+    while (done < bytes) done += fs.writeSync(fd, buffer, offset + done, bytes - done, position + done);
+  },
+  read(fd, buffer, offset, bytes, position) {
+    let done = 0;
+    while (done < bytes) {
+      const n = fs.readSync(fd, buffer, offset + done, bytes - done, position + done);
+      if (n === 0) break;
+      done += n;
+    }
+    return done;
+  },
+  fdatasync: (fd) => fs.fdatasyncSync(fd),
+  size: (fd) => fs.fstatSync(fd).size,
+  stat(path) {
+    const { size, mtimeMs } = fs.statSync(path);
+    return { bytes: size, ms: mtimeMs };
+  },
+  truncate: (fd, bytes) => fs.ftruncateSync(fd, bytes),
+  rename: (from, to) => fs.renameSync(from, to),
+  unlink: (path) => fs.unlinkSync(path),
+  mkdir: (path) => {
+    fs.mkdirSync(path, { recursive: true, mode: 0o700 });
+  },
+  rmdir: (path) => fs.rmdirSync(path),
+  list: (path) => fs.readdirSync(path),
+  syncFolder(path) {
+    const fd = fs.openSync(path, 'r');
+    try {
+      fs.fsyncSync(fd);
+    } finally {
+      fs.closeSync(fd);
+    }
+  },
+};

@@ -1,0 +1,155 @@
+/**
+ * Journal: the folder that holds a log.
+ *
+ *   log                     {"format":1,"log":"<32 hex>","life":n}; life is raised by each start
+ *   lock                    an SQLite file; its fcntl lock drops when the process dies, and holds across PID namespaces
+ *   lanes/<life>-<lane>/    segments of one lane; written in that life and never again (L9)
+ *   sinks/<name>.checkpoint where each sink stands; a sink that has one is registered
+ *
+ * One process owns the folder. Reading it (ls, cat, verify) needs no lock.
+ */
+import { randomBytes } from 'node:crypto';
+import { existsSync, mkdirSync, readFileSync, statfsSync, writeFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { join } from 'node:path';
+import { realDisk, type Disk } from './disk.ts';
+import { FORMAT, type LaneId, parseLaneFolder } from './segment.ts';
+
+/** A journal that cannot be used; the process ends with exit code 78. */
+export class JournalError extends Error {
+  readonly code: 'JOURNAL_LOCKED' | 'JOURNAL_FORMAT' | 'JOURNAL_UNUSABLE';
+  constructor(code: JournalError['code'], message: string, cause?: unknown) {
+    super(message, { cause });
+    this.code = code;
+  }
+}
+
+export interface LogIdentity {
+  readonly format: number;
+  /** 32 hex digits. */
+  readonly log: string;
+  readonly life: number;
+}
+
+export const lanesFolder = (dir: string): string => join(dir, 'lanes');
+export const sinksFolder = (dir: string): string => join(dir, 'sinks');
+export const checkpointPath = (dir: string, sink: string): string => join(sinksFolder(dir), `${sink}.checkpoint`);
+
+/** The identity of the log in `dir`; `undefined` when there is none yet. Refuses a format it does not know. */
+export function readIdentity(dir: string): LogIdentity | undefined {
+  const path = join(dir, 'log');
+  if (!existsSync(path)) return undefined;
+  let found: Partial<LogIdentity>;
+  try {
+    found = JSON.parse(readFileSync(path, 'utf8')) as Partial<LogIdentity>;
+  } catch (error) {
+    throw new JournalError('JOURNAL_FORMAT', `journal: file must hold the identity of a log: file=${path}`, error);
+  }
+  if (found.format !== FORMAT)
+    throw new JournalError('JOURNAL_FORMAT', `journal: format must be ${FORMAT}: found=${found.format}, file=${path}`);
+  if (typeof found.log !== 'string' || !/^[0-9a-f]{32}$/.test(found.log) || !Number.isSafeInteger(found.life))
+    throw new JournalError('JOURNAL_FORMAT', `journal: file must hold the identity of a log: file=${path}`);
+  return found as LogIdentity;
+}
+
+/** The lanes on disk, oldest life first. */
+export function listLanes(dir: string, disk: Disk = realDisk): LaneId[] {
+  if (!existsSync(lanesFolder(dir))) return [];
+  return disk
+    .list(lanesFolder(dir))
+    .map(parseLaneFolder)
+    .filter((id) => id !== undefined)
+    .sort((a, b) => a.life - b.life || a.lane - b.lane);
+}
+
+/** Names of the sinks that ever had a checkpoint here. */
+export function listSinks(dir: string, disk: Disk = realDisk): string[] {
+  if (!existsSync(sinksFolder(dir))) return [];
+  return disk
+    .list(sinksFolder(dir))
+    .filter((name) => name.endsWith('.checkpoint'))
+    .map((name) => name.slice(0, -'.checkpoint'.length))
+    .sort();
+}
+
+/** A lock on the folder, held until release() or the death of the process. */
+export interface JournalLock {
+  release(): void;
+}
+
+/** Takes the folder's lock or throws JOURNAL_LOCKED at once. */
+export function lockJournal(dir: string): JournalLock {
+  const { DatabaseSync } = quietSqlite();
+  const path = join(dir, 'lock');
+  try {
+    const database = new DatabaseSync(path);
+    try {
+      database.exec('PRAGMA busy_timeout = 0; PRAGMA journal_mode = OFF; PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE;');
+    } catch (error) {
+      database.close();
+      throw error;
+    }
+    return { release: () => database.close() };
+  } catch (error) {
+    if (/locked|busy/i.test(String(error)))
+      throw new JournalError('JOURNAL_LOCKED', `journal: another process uses this folder: dir=${dir}`);
+    throw new JournalError('JOURNAL_UNUSABLE', `journal: the lock file cannot be used: file=${path}, error=${String(error)}`, error);
+  }
+}
+
+/** node:sqlite announces itself as experimental on stderr; a lock is all we use of it. */
+function quietSqlite(): typeof import('node:sqlite') {
+  const emit = process.emitWarning;
+  process.emitWarning = () => undefined;
+  try {
+    return createRequire(import.meta.url)('node:sqlite') as typeof import('node:sqlite');
+  } finally {
+    process.emitWarning = emit;
+  }
+}
+
+export interface OpenJournal {
+  readonly dir: string;
+  readonly identity: LogIdentity;
+  readonly logId: Buffer;
+  readonly lock: JournalLock;
+}
+
+/** Creates or opens the log in `dir`, takes its lock and begins a new life. Touches nothing else. */
+export function openJournal(dir: string, disk: Disk = realDisk): OpenJournal {
+  try {
+    mkdirSync(dir, { recursive: true, mode: 0o700 });
+  } catch (error) {
+    throw new JournalError('JOURNAL_UNUSABLE', `journal: folder must be writable: dir=${dir}, error=${(error as Error).message}`, error);
+  }
+  const lock = lockJournal(dir);
+  try {
+    const before = readIdentity(dir);
+    const identity: LogIdentity = {
+      format: FORMAT,
+      log: before?.log ?? randomBytes(16).toString('hex'),
+      life: (before?.life ?? 0) + 1,
+    };
+    mkdirSync(lanesFolder(dir), { recursive: true, mode: 0o700 });
+    mkdirSync(sinksFolder(dir), { recursive: true, mode: 0o700 });
+    writeIdentity(dir, identity, disk);
+    return { dir, identity, logId: Buffer.from(identity.log, 'hex'), lock };
+  } catch (error) {
+    lock.release();
+    if (error instanceof JournalError) throw error;
+    throw new JournalError('JOURNAL_UNUSABLE', `journal: folder must be writable: dir=${dir}, error=${(error as Error).message}`, error);
+  }
+}
+
+function writeIdentity(dir: string, identity: LogIdentity, disk: Disk): void {
+  const next = join(dir, 'log.next');
+  writeFileSync(next, `${JSON.stringify(identity)}\n`, { mode: 0o600, flush: true });
+  disk.rename(next, join(dir, 'log'));
+  disk.syncFolder(dir);
+}
+
+/** JOURNAL_MAX_BYTES when nothing is set: the smaller of 10 GiB and half of what is free (or already ours). */
+export function defaultQuota(dir: string, usedBytes: number): number {
+  const { bavail, bsize } = statfsSync(dir);
+  return Math.min(10 * 2 ** 30, Math.floor((bavail * bsize + usedBytes) / 2));
+}

@@ -1,0 +1,378 @@
+/**
+ * Keeper: makes the lanes durable and keeps their disk space. One thread; it never looks into a record.
+ *   sync      fdatasync of what is published, then `synced`; one call serves all who wait (group commit)
+ *   spares    one zero-filled or recycled segment per lane is always ready, while the quota allows
+ *   deletion  a segment goes when every sink's synced checkpoint has passed it (L4), and it is older than the retention or
+ *             the quota needs its place
+ * A failed fdatasync is never repeated as if it could succeed (L7): the lane is asked to write [synced, tail) anew into another file;
+ * when that cannot be synced either, intake ends.
+ */
+import { CheckpointFile, type CheckpointState } from './checkpoint.ts';
+import { realDisk, type Disk } from './disk.ts';
+import { checkpointPath, lanesFolder } from './journal.ts';
+import { FULL_DISK, FULL_NONE, FULL_QUOTA, LaneControl } from './lane-control.ts';
+import { Ring } from './ring.ts';
+import { type LaneId, laneKey } from './segment.ts';
+import { type SegmentFile, SegmentStore } from './segment-store.ts';
+
+/** First spare of a life: small, so that a start is quick; each next one is twice as large up to segmentBytes. */
+const FIRST_SEGMENT = 8 * 2 ** 20;
+const HOUSEKEEPING_MS = 250;
+const DISK_RETRY_MS = 1000;
+
+export interface KeeperSink {
+  readonly name: string;
+  /** Running sinks publish the sequence of their last synced checkpoint; an absent one's file does not change. */
+  readonly index: number | undefined;
+  /** May lose undelivered segments when the quota needs their place (ON_LAG=drop). */
+  readonly drops: boolean;
+  /** Lag in bytes at which intake pauses; 0: none. */
+  readonly lagBytesMax: number;
+}
+
+export interface KeeperParts {
+  readonly dir: string;
+  readonly lanes: readonly { id: LaneId; ring: SharedArrayBuffer; control: SharedArrayBuffer }[];
+  readonly sinks: readonly KeeperSink[];
+  /** Int32 per running sink: sequence of its last synced checkpoint. */
+  readonly sequences: SharedArrayBuffer;
+  /** Figures for metrics, see JournalFigures. */
+  readonly figures: SharedArrayBuffer;
+  readonly segmentBytes: number;
+  readonly quotaBytes: number;
+  readonly retainMs: number;
+  readonly syncIntervalMs: number;
+  readonly syncGroupMs: number;
+}
+
+/** What the keeper tells the metrics: f64 each. */
+export const figureNames = ['usedBytes', 'quotaBytes', 'rateBytesPerSecond', 'syncs', 'syncErrors', 'segments', 'failed'] as const;
+export type FigureName = (typeof figureNames)[number];
+export class JournalFigures {
+  readonly #floats: Float64Array;
+  constructor(memory: SharedArrayBuffer) {
+    this.#floats = new Float64Array(memory);
+  }
+  static create(): SharedArrayBuffer {
+    return new SharedArrayBuffer(figureNames.length * 8);
+  }
+  get(name: FigureName): number {
+    return this.#floats[figureNames.indexOf(name)];
+  }
+  set(name: FigureName, value: number): void {
+    this.#floats[figureNames.indexOf(name)] = value;
+  }
+}
+
+interface KeptLane {
+  readonly id: LaneId;
+  readonly ring: Ring;
+  readonly control: LaneControl;
+  rotations: number;
+  fd: number;
+  /** Segments rotated away from that hold bytes not synced yet. */
+  readonly retired: number[];
+  folderDirty: boolean;
+  rescuing: boolean;
+  syncFailures: number;
+  nextBytes: number;
+  spareBytes: number;
+  diskRetryAt: number;
+}
+
+export interface KeeperEvents {
+  /** Seconds of one fdatasync round. */
+  synced?(seconds: number): void;
+  warn?(message: string, fields: Record<string, unknown>): void;
+}
+
+export class Keeper {
+  readonly #parts: KeeperParts;
+  readonly #disk: Disk;
+  readonly #events: KeeperEvents;
+  readonly #store: SegmentStore;
+  readonly #lanes: KeptLane[];
+  readonly #checkpoints: { sink: KeeperSink; file: CheckpointFile; trusted: CheckpointState | undefined }[];
+  readonly #sequences: Int32Array;
+  readonly #figures: JournalFigures;
+  #lastSync = Number.NEGATIVE_INFINITY;
+  #lastHousekeeping = Number.NEGATIVE_INFINITY;
+  #usedBytes = 0;
+  #lastPublished = 0;
+
+  constructor(parts: KeeperParts, disk: Disk = realDisk, events: KeeperEvents = {}) {
+    this.#parts = parts;
+    this.#disk = disk;
+    this.#events = events;
+    this.#store = new SegmentStore(lanesFolder(parts.dir), disk);
+    this.#sequences = new Int32Array(parts.sequences);
+    this.#figures = new JournalFigures(parts.figures);
+    this.#figures.set('quotaBytes', parts.quotaBytes);
+    this.#lanes = parts.lanes.map(({ id, ring, control }) => {
+      disk.mkdir(this.#store.folder(id));
+      return {
+        id,
+        ring: new Ring(ring),
+        control: new LaneControl(control),
+        rotations: 0,
+        fd: -1,
+        retired: [],
+        folderDirty: true,
+        rescuing: false,
+        syncFailures: 0,
+        nextBytes: Math.min(FIRST_SEGMENT, parts.segmentBytes),
+        spareBytes: 0,
+        diskRetryAt: 0,
+      };
+    });
+    this.#checkpoints = parts.sinks.map((sink) => ({
+      sink,
+      file: new CheckpointFile(checkpointPath(parts.dir, sink.name), disk),
+      trusted: undefined,
+    }));
+    this.#resume();
+    disk.syncFolder(lanesFolder(parts.dir));
+    this.#store.clearStrangers();
+    this.#store.adoptLeftovers((lane) => this.#lanes.some((kept) => laneKey(kept.id) === laneKey(lane)));
+  }
+
+  /** A keeper that replaces a dead one finds files in use: what is published is synced again, spares stay as they are. */
+  #resume(): void {
+    for (const lane of this.#lanes) {
+      const current = lane.control.current();
+      this.#store.resume(lane.id, lane.control.spare()?.serial);
+      if (current.rotations === 0) continue;
+      lane.fd = current.fd;
+      lane.rotations = current.rotations;
+      lane.nextBytes = this.#parts.segmentBytes;
+      lane.spareBytes = lane.control.spareBytes();
+    }
+  }
+
+  /** Does what is due. Returns for how many ms the thread may sleep, unless somebody wakes it. */
+  step(now: number): number {
+    this.#observe();
+    let sleep = HOUSEKEEPING_MS;
+    const pending = this.#lanes.some((lane) => lane.ring.tail() > lane.ring.synced() && !lane.rescuing);
+    if (pending) {
+      const wanted = this.#lanes.some((lane) => lane.control.wanted() > lane.ring.synced());
+      const due = this.#lastSync + (wanted ? this.#parts.syncGroupMs : this.#parts.syncIntervalMs);
+      if (now >= due) {
+        this.#syncAll();
+        this.#lastSync = now;
+        sleep = Math.min(sleep, this.#parts.syncIntervalMs);
+      } else sleep = Math.min(sleep, due - now);
+    }
+    if (now - this.#lastHousekeeping >= HOUSEKEEPING_MS) {
+      this.#housekeeping(now);
+      this.#lastHousekeeping = now;
+    }
+    for (const lane of this.#lanes) sleep = Math.min(sleep, this.#supply(lane, now));
+    return sleep;
+  }
+
+  /** Whether anything is published and not synced; looked at once more before a deep sleep. */
+  get busy(): boolean {
+    return this.#lanes.some((lane) => lane.ring.tail() > lane.ring.synced() || !lane.control.spareReady());
+  }
+
+  #observe(): void {
+    for (const lane of this.#lanes) {
+      let current = lane.control.current();
+      while (current.rotations !== lane.control.rotations()) current = lane.control.current();
+      if (current.rotations === lane.rotations) continue;
+      if (lane.rescuing && !lane.control.rescue()) {
+        // The lane has started over from `synced`: the files whose fdatasync failed are read by nobody any more.
+        for (const fd of [...lane.retired, lane.fd]) this.#disk.close(fd);
+        lane.retired.length = 0;
+        lane.rescuing = false;
+      } else if (lane.fd >= 0) lane.retired.push(lane.fd);
+      lane.fd = current.fd;
+      lane.rotations = current.rotations;
+      lane.folderDirty = true;
+      lane.spareBytes = 0;
+    }
+  }
+
+  #syncAll(): void {
+    for (const lane of this.#lanes) {
+      if (lane.rescuing) {
+        if (lane.control.rescue()) continue;
+        this.#observe();
+      }
+      // Tail first, then the files that hold it.
+      const tail = lane.ring.tail();
+      if (tail <= lane.ring.synced()) continue;
+      this.#observe();
+      const begin = performance.now();
+      try {
+        for (const fd of lane.retired) this.#disk.fdatasync(fd);
+        this.#disk.fdatasync(lane.fd);
+        if (lane.folderDirty) {
+          this.#disk.syncFolder(this.#store.folder(lane.id));
+          lane.folderDirty = false;
+        }
+      } catch (error) {
+        this.#syncFailed(lane, error);
+        continue;
+      }
+      for (const fd of lane.retired) this.#disk.close(fd);
+      lane.retired.length = 0;
+      lane.syncFailures = 0;
+      lane.ring.setSynced(tail);
+      this.#figures.set('syncs', this.#figures.get('syncs') + 1);
+      this.#events.synced?.((performance.now() - begin) / 1000);
+    }
+  }
+
+  #syncFailed(lane: KeptLane, error: unknown): void {
+    this.#figures.set('syncErrors', this.#figures.get('syncErrors') + 1);
+    lane.syncFailures += 1;
+    this.#events.warn?.('fdatasync failed; the unsynced part of the lane is written anew', { lane: laneKey(lane.id), error: String(error) });
+    if (lane.syncFailures > 1) {
+      lane.control.setFailed();
+      this.#figures.set('failed', 1);
+      this.#events.warn?.('the journal cannot be synced; intake ends', { lane: laneKey(lane.id), error: String(error) });
+    }
+    lane.rescuing = true;
+    lane.control.setRescue(true);
+  }
+
+  /** Sees to the lane's spare. Returns ms until it wants to be called again. */
+  #supply(lane: KeptLane, now: number): number {
+    if (lane.control.spareReady()) return Number.POSITIVE_INFINITY;
+    if (now < lane.diskRetryAt) return lane.diskRetryAt - now;
+    try {
+      if (!this.#store.filling(lane.id)) {
+        // Not before the last rotation is known: the keeper must never miss one.
+        if (lane.control.rotations() !== lane.rotations) return 0;
+        const bytes = lane.nextBytes;
+        const recycled = this.#store.recycle(lane.id, bytes);
+        if (recycled !== undefined) return this.#offer(lane, recycled);
+        if (this.#usedBytes + bytes > this.#parts.quotaBytes && !this.#free(bytes, now)) {
+          lane.control.setFull(FULL_QUOTA);
+          return HOUSEKEEPING_MS;
+        }
+        const freed = this.#store.recycle(lane.id, bytes);
+        if (freed !== undefined) return this.#offer(lane, freed);
+        this.#store.start(lane.id, bytes);
+        this.#usedBytes += bytes;
+      }
+      const spare = this.#store.step(lane.id);
+      if (spare === undefined) return 0;
+      return this.#offer(lane, spare);
+    } catch (error) {
+      this.#store.abandon(lane.id);
+      if (lane.control.full() !== FULL_DISK)
+        this.#events.warn?.('the disk refuses a segment; retried', { lane: laneKey(lane.id), error: String(error) });
+      lane.control.setFull(FULL_DISK);
+      lane.diskRetryAt = now + DISK_RETRY_MS;
+      return DISK_RETRY_MS;
+    }
+  }
+
+  #offer(lane: KeptLane, spare: { fd: number; serial: number; bytes: number }): number {
+    lane.control.setFull(FULL_NONE);
+    lane.spareBytes = spare.bytes;
+    lane.nextBytes = Math.min(this.#parts.segmentBytes, Math.max(lane.nextBytes, FIRST_SEGMENT) * 2);
+    lane.control.offerSpare(spare);
+    return Number.POSITIVE_INFINITY;
+  }
+
+  #housekeeping(now: number): void {
+    this.#readCheckpoints();
+    const files = this.#store.files();
+    for (const file of files) {
+      const expired = file.replaced || now - file.ms >= this.#parts.retainMs;
+      if (expired && this.#deletable(file)) this.#store.release(file.path, file.bytes);
+    }
+    this.#store.trimPool(this.#parts.segmentBytes, this.#lanes.length);
+    this.#removeEmptyLanes();
+    this.#measure(now);
+    this.#applyLagLimits();
+  }
+
+  #measure(now: number): void {
+    const files = this.#store.files();
+    let bytes = this.#store.idleBytes(this.#lanes.reduce((sum, lane) => sum + (lane.control.spareReady() ? lane.spareBytes : 0), 0));
+    for (const file of files) bytes += file.bytes;
+    this.#usedBytes = bytes;
+    this.#figures.set('usedBytes', bytes);
+    this.#figures.set('segments', files.length);
+    const published = this.#lanes.reduce((sum, lane) => sum + lane.ring.tail(), 0);
+    const seconds = (now - this.#lastHousekeeping) / 1000;
+    if (Number.isFinite(seconds) && seconds > 0) {
+      const rate = (published - this.#lastPublished) / seconds;
+      // Smoothed over about ten seconds, so that "seconds left" does not jump.
+      const before = this.#figures.get('rateBytesPerSecond');
+      this.#figures.set('rateBytesPerSecond', before + (rate - before) * Math.min(1, seconds / 10));
+    }
+    this.#lastPublished = published;
+  }
+
+  /** Makes room for `bytes` by recycling delivered segments before their time, then those only dropping sinks still want. */
+  #free(bytes: number, now: number): boolean {
+    this.#readCheckpoints();
+    this.#measure(now);
+    const fits = () => this.#usedBytes + bytes <= this.#parts.quotaBytes;
+    for (const dropping of [false, true]) {
+      for (const file of this.#store.files()) {
+        if (fits()) return true;
+        if (!this.#deletable(file, dropping)) continue;
+        this.#store.release(file.path, file.bytes);
+        if (file.bytes === bytes) return true;
+        this.#store.trimPool(bytes, 0);
+        this.#usedBytes -= file.bytes;
+      }
+    }
+    return fits();
+  }
+
+  /** Whether no sink needs the file any more. `dropping`: sinks with ON_LAG=drop are not asked. */
+  #deletable(file: SegmentFile, dropping = false): boolean {
+    const live = this.#lanes.find((lane) => laneKey(lane.id) === laneKey(file.lane));
+    // The segment being written, and what the ring may still have to rescue, stay.
+    if (live !== undefined && (file.end === Number.POSITIVE_INFINITY || file.end > live.ring.synced())) return false;
+    if (file.replaced) return true;
+    return this.#checkpoints.every(({ sink, trusted }) => {
+      if (dropping && sink.drops) return true;
+      if (trusted === undefined || trusted.life < file.lane.life) return false;
+      if (trusted.life > file.lane.life) return true;
+      const mark = trusted.lanes.find(([lane]) => lane === file.lane.lane);
+      return mark !== undefined && file.end <= mark[1];
+    });
+  }
+
+  #readCheckpoints(): void {
+    for (const checkpoint of this.#checkpoints) {
+      const stored = checkpoint.file.read();
+      if (stored === undefined) continue;
+      const { index } = checkpoint.sink;
+      // A slot that is written but not synced yet could still vanish in a power cut.
+      if (index === undefined || stored.sequence <= Atomics.load(this.#sequences, index)) checkpoint.trusted = stored.state;
+    }
+  }
+
+  #removeEmptyLanes(): void {
+    const live = new Set(this.#lanes.map((lane) => laneKey(lane.id)));
+    this.#store.adoptLeftovers((lane) => live.has(laneKey(lane)));
+  }
+
+  #applyLagLimits(): void {
+    for (const lane of this.#lanes) {
+      const paused = this.#checkpoints.some(({ sink }) => {
+        if (sink.lagBytesMax === 0 || sink.drops || sink.index === undefined) return false;
+        return lane.ring.tail() - lane.ring.cursor(sink.index) > sink.lagBytesMax;
+      });
+      lane.control.setPaused(paused);
+    }
+  }
+
+  /** Syncs everything published, for the end of a drain. */
+  finish(): void {
+    this.#observe();
+    this.#syncAll();
+    this.#disk.syncFolder(lanesFolder(this.#parts.dir));
+  }
+}
+

@@ -1,0 +1,126 @@
+/**
+ * Lane reader: one sink's way through one lane. It reads the ring while it keeps up, the segments while it lags, and returns to the
+ * ring by itself; so a slow sink holds back nobody. A finished lane (an earlier life's) has no ring and a known end.
+ */
+import type { Batch, Loss } from './batch.ts';
+import type { Mark } from './checkpoint.ts';
+import { realDisk, type Disk } from './disk.ts';
+import { LAPPED, Ring, RingReader } from './ring.ts';
+import type { LaneId } from './segment.ts';
+import { SegmentReader } from './segment-reader.ts';
+
+/** Bytes copied under one pin at most. */
+export const COPY_BYTES_MAX = 256 * 1024;
+
+export interface LiveLane {
+  readonly id: LaneId;
+  readonly ring: SharedArrayBuffer;
+}
+export interface FinishedLane {
+  readonly id: LaneId;
+  /** Position of the oldest byte still on disk. */
+  readonly begin: Mark;
+  readonly end: Mark;
+}
+
+export interface JournalPlace {
+  readonly lanes: string;
+  readonly logId: Uint8Array;
+}
+
+export class LaneReader {
+  readonly id: LaneId;
+  /** Read up to here; what is delivered is the runner's business. */
+  mark: Mark;
+  readonly ring: Ring | undefined;
+  readonly #reader: RingReader | undefined;
+  readonly #segments: SegmentReader | undefined;
+  readonly #end: Mark | undefined;
+
+  constructor(
+    lane: LiveLane | FinishedLane,
+    reader: number,
+    mark: Mark,
+    journal: JournalPlace | undefined,
+    disk: Disk = realDisk,
+  ) {
+    this.id = lane.id;
+    this.mark = mark;
+    if ('ring' in lane) {
+      this.ring = new Ring(lane.ring);
+      this.#reader = new RingReader(this.ring, reader);
+    } else this.#end = lane.end;
+    if (journal !== undefined) this.#segments = new SegmentReader(journal.lanes, lane.id, Buffer.from(journal.logId), disk);
+  }
+
+  /** End of what can be read now. May be late for a live lane. */
+  end(): Mark {
+    if (this.#end !== undefined) return this.#end;
+    const ring = this.ring as Ring;
+    for (;;) {
+      const record = ring.tailRecord();
+      const position = ring.tail();
+      // The producer stores records, then tail: with the same count before and after, the two belong together.
+      if (record === ring.tailRecord()) return { position, record };
+    }
+  }
+
+  /** Whether everything there will ever be has been read; never true for a live lane. */
+  get finished(): boolean {
+    return this.#end !== undefined && this.mark.position >= this.#end.position;
+  }
+
+  /**
+   * Adds frames to the batch, which must be of this lane, until it holds `recordsMax` records (a frame is never split: it may be a
+   * few more), is full, or nothing more is there. Returns whether anything was added, losses included.
+   */
+  fill(batch: Batch, recordsMax: number): boolean {
+    let added = false;
+    while (batch.count < recordsMax && batch.losses.length === 0) {
+      const took = this.#copy(batch, recordsMax - batch.count);
+      if (took === 0) break;
+      added = true;
+      if (typeof took === 'number') batch.adopt(took);
+      else {
+        batch.losses.push(took);
+        batch.to = took.to;
+      }
+      this.mark = batch.to;
+    }
+    return added;
+  }
+
+  #copy(batch: Batch, recordsMax: number): number | Loss {
+    const room = batch.buffer.length - batch.bytes;
+    const bytesMax = Math.min(COPY_BYTES_MAX, room);
+    const { position } = this.mark;
+    if (this.#reader !== undefined) {
+      const ring = this.ring as Ring;
+      const lag = ring.tail() - position;
+      if (lag <= 0) return 0;
+      if (this.#segments === undefined || lag <= ring.capacity >>> 1) {
+        if (batch.count > 0 && ring.frameBytes(position) > room) return 0;
+        const bytes = this.#reader.copy(position, batch.buffer, batch.bytes, bytesMax, recordsMax);
+        if (bytes !== LAPPED) return bytes;
+        if (this.#segments === undefined) throw new Error(`lane reader: lapped without a journal: position=${position}`);
+      }
+    }
+    if (batch.count > 0 && room < COPY_BYTES_MAX) return 0;
+    const { buffer, view, bytes } = batch;
+    return (this.#segments as SegmentReader).read(this.mark, this.end(), buffer, view, bytes, bytesMax, recordsMax);
+  }
+
+  /** Tells the ring's producer how far this sink is; `record`: number of the record at `position`. */
+  advance(mark: Mark): void {
+    this.#reader?.advance(mark.position, mark.record);
+  }
+
+  /** Goes to another place, e.g. one that the target itself remembers. */
+  seek(mark: Mark): void {
+    this.mark = mark;
+  }
+
+  close(): void {
+    this.#segments?.close();
+  }
+}

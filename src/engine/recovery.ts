@@ -1,0 +1,71 @@
+/**
+ * Recovery: what earlier lives have left. It reads at most one segment per lane that holds frames, and writes nothing (L10).
+ * A lane ends behind its last valid frame; what a torn write left there does not validate.
+ */
+import { join } from 'node:path';
+import type { Mark } from './checkpoint.ts';
+import { realDisk, type Disk } from './disk.ts';
+import { lanesFolder, listLanes } from './journal.ts';
+import type { FinishedLane } from './lane-reader.ts';
+import { laneFolder, type LaneId, PAGE, readableSegments, readSegmentHeader } from './segment.ts';
+import { SegmentReader } from './segment-reader.ts';
+
+/** All lanes of the log, oldest life first. */
+export function recoverLanes(dir: string, logId: Buffer, disk: Disk = realDisk): FinishedLane[] {
+  return listLanes(dir, disk).map((id) => recoverLane(dir, id, logId, disk));
+}
+
+export function recoverLane(dir: string, id: LaneId, logId: Buffer, disk: Disk = realDisk): FinishedLane {
+  const folder = join(lanesFolder(dir), laneFolder(id));
+  const segments = readableSegments(disk.list(folder));
+  const known = headerRecords(folder, segments.map((s) => s.name), id, logId, disk);
+  const begin: Mark = { position: segments[0]?.base ?? 0, record: known[0] ?? 0 };
+  // From the newest segment back to the first that holds a frame. More than one step only when a crash fell between two files.
+  for (let i = segments.length - 1; i >= 0; i--) {
+    const reader = new SegmentReader(lanesFolder(dir), id, logId, disk);
+    const stop = i + 1 < segments.length ? segments[i + 1].base : Number.POSITIVE_INFINITY;
+    const end = lastFrameEnd(reader, { position: segments[i].base, record: known[i] ?? 0 }, stop);
+    reader.close();
+    if (end !== undefined) return { id, begin, end };
+    const record = known[i];
+    if (record !== undefined) return { id, begin, end: { position: segments[i].base, record } };
+  }
+  return { id, begin, end: begin };
+}
+
+function headerRecords(folder: string, names: readonly string[], id: LaneId, logId: Buffer, disk: Disk): (number | undefined)[] {
+  const page = Buffer.alloc(PAGE);
+  return names.map((name) => {
+    const fd = disk.open(join(folder, name), 'r');
+    try {
+      disk.read(fd, page, 0, PAGE, 0);
+    } finally {
+      disk.close(fd);
+    }
+    const header = readSegmentHeader(page, logId);
+    return header?.life === id.life && header.lane === id.lane ? header.baseRecord : undefined;
+  });
+}
+
+function lastFrameEnd(reader: SegmentReader, from: Mark, stop: number): Mark | undefined {
+  const chunk = Buffer.from(new ArrayBuffer(4 * 2 ** 20));
+  const view = new DataView(chunk.buffer);
+  const open = { position: Math.min(stop, Number.MAX_SAFE_INTEGER), record: Number.NaN };
+  let mark = from;
+  let seen = false;
+  for (;;) {
+    const got = reader.read(mark, open, chunk, view, 0, chunk.length, Number.POSITIVE_INFINITY);
+    if (typeof got !== 'number') {
+      // Nothing valid behind this place: the lane ends here. Otherwise go on behind the damage.
+      if (got.to.position >= open.position || Number.isNaN(got.to.record)) return seen ? mark : undefined;
+      mark = got.to;
+      continue;
+    }
+    if (got === 0) return seen ? mark : undefined;
+    let record = mark.record;
+    for (let at = 0; at < got; at += view.getUint32(at + 8, true))
+      record = view.getFloat64(at + 24, true) + view.getUint32(at + 12, true);
+    mark = { position: mark.position + got, record };
+    seen = true;
+  }
+}

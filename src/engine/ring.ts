@@ -1,0 +1,285 @@
+/**
+ * Ring: the newest bytes of one lane, in one SharedArrayBuffer. One producer publishes frames; readers follow,
+ * each with a cursor and a pin of its own. No locks, no padding, no zeroing.
+ *
+ *   byte  field    written by  meaning
+ *      0  magic    creator     layout version; attach refuses any other
+ *      8  capacity creator     data bytes, a power of two
+ *     16  readers  creator     how many of the reader lines are in use
+ *    128  tail     producer    i64, end of the last published frame; then i64, records published
+ *    256  floor    producer    i64, oldest byte still here
+ *    384  synced   keeper      i64, synced to disk up to here; then i32, count of moves (waiters wait on it)
+ *    512  readers  each reader i64 cursor, i64 pin (-1: none), i64 records passed; 16 lines of 128 bytes
+ *   2560  data     producer    whole frames; a frame may wrap around the end
+ *
+ * Mutable fields of different writers stand 128 bytes apart, so two threads never write to one cache line or its neighbour.
+ * Always true (checkRing() asserts what can be seen from outside):
+ *   R1  tail - floor <= capacity; floor <= synced (no journal: floor <= every cursor)
+ *   R2  [floor, tail) is whole frames; tail is stored after their bytes
+ *   R3  nothing at or above min(floor, every pin) is overwritten: a reader pins, then looks at floor; the producer raises
+ *       floor, then looks at the pins; Atomics are sequentially consistent, so one of them sees the other
+ *
+ * Positions are i64 in memory and numbers in code: exact below 2^53, which is 285 years at 1 GB/s.
+ */
+import { FRAME_HEADER } from './frame.ts';
+
+const LINE = 128;
+const TAIL = LINE / 8;
+const TAIL_RECORD = TAIL + 1;
+const FLOOR = (2 * LINE) / 8;
+const SYNCED = (3 * LINE) / 8;
+const SYNC_COUNT_I32 = (3 * LINE + 8) / 4;
+const READERS = (4 * LINE) / 8;
+const READER_LINE = LINE / 8;
+export const RING_READERS_MAX = 16;
+const DATA = 4 * LINE + RING_READERS_MAX * LINE;
+const MAGIC = 0x52494e32; // "RIN2"
+
+/** What a copy answers when the bytes asked for have left the ring. */
+export const LAPPED = -1;
+
+export function createRing(capacity: number, readers: number): SharedArrayBuffer {
+  if (capacity < 4096 || (capacity & (capacity - 1)) !== 0 || capacity > 2 ** 30)
+    throw new RangeError(`ring capacity must be a power of two in 4096..2^30: found=${capacity}`);
+  if (readers > RING_READERS_MAX)
+    throw new RangeError(`a ring has at most ${RING_READERS_MAX} readers: found=${readers}`);
+  const memory = new SharedArrayBuffer(DATA + capacity);
+  const words = new Int32Array(memory, 0, LINE / 4);
+  words[0] = MAGIC;
+  words[2] = capacity;
+  words[4] = readers;
+  const longs = new BigInt64Array(memory, 0, DATA / 8);
+  for (let r = 0; r < RING_READERS_MAX; r++) longs[READERS + r * READER_LINE + 1] = -1n;
+  return memory;
+}
+
+/** The shared fields of a ring, for any thread. Values may be late: the other threads move meanwhile. */
+export class Ring {
+  readonly capacity: number;
+  readonly readers: number;
+  readonly data: Uint8Array;
+  readonly data32: Int32Array;
+  readonly longs: BigInt64Array;
+  /** Waiters for a sync wait on `words[syncCountIndex]`. */
+  readonly words: Int32Array;
+  readonly syncCountIndex = SYNC_COUNT_I32;
+  readonly mask: number;
+
+  constructor(memory: SharedArrayBuffer) {
+    const head = new Int32Array(memory, 0, LINE / 4);
+    if (head[0] !== MAGIC) throw new TypeError(`not a ring of this version: magic=0x${(head[0] >>> 0).toString(16)}`);
+    this.capacity = head[2];
+    this.readers = head[4];
+    this.mask = this.capacity - 1;
+    this.longs = new BigInt64Array(memory, 0, DATA / 8);
+    this.words = new Int32Array(memory, 0, DATA / 4);
+    this.data = new Uint8Array(memory, DATA, this.capacity);
+    this.data32 = new Int32Array(memory, DATA, this.capacity / 4);
+  }
+
+  tail(): number {
+    return Number(Atomics.load(this.longs, TAIL));
+  }
+  tailRecord(): number {
+    return Number(Atomics.load(this.longs, TAIL_RECORD));
+  }
+  floor(): number {
+    return Number(Atomics.load(this.longs, FLOOR));
+  }
+  synced(): number {
+    return Number(Atomics.load(this.longs, SYNCED));
+  }
+  cursor(reader: number): number {
+    return Number(Atomics.load(this.longs, READERS + reader * READER_LINE));
+  }
+  pin(reader: number): number {
+    return Number(Atomics.load(this.longs, READERS + reader * READER_LINE + 1));
+  }
+  cursorRecord(reader: number): number {
+    return Number(Atomics.load(this.longs, READERS + reader * READER_LINE + 2));
+  }
+
+  /** Keeper only: everything before `position` is on disk; wakes those who wait for it. */
+  setSynced(position: number): void {
+    Atomics.store(this.longs, SYNCED, BigInt(position));
+    Atomics.add(this.words, SYNC_COUNT_I32, 1);
+    Atomics.notify(this.words, SYNC_COUNT_I32);
+  }
+
+  /** Main only, after a reader's thread has ended: its pin must not stop the producer for ever. */
+  clearPin(reader: number): void {
+    Atomics.store(this.longs, READERS + reader * READER_LINE + 1, -1n);
+  }
+
+  /** Copies [position, position + bytes) out of the ring; the caller holds a pin or is the producer. */
+  copyOut(position: number, bytes: number, into: Uint8Array, at: number): void {
+    const from = position & this.mask;
+    const first = Math.min(bytes, this.capacity - from);
+    into.set(this.data.subarray(from, from + first), at);
+    if (first < bytes) into.set(this.data.subarray(0, bytes - first), at + first);
+  }
+
+  /** `bytes` field of the frame at `position`. Frames start at multiples of 8, so no field is split by the wrap. */
+  frameBytes(position: number): number {
+    return this.data32[((position + 8) & this.mask) >>> 2];
+  }
+  /** `records` field of the frame at `position`. */
+  frameRecords(position: number): number {
+    return this.data32[((position + 12) & this.mask) >>> 2];
+  }
+}
+
+/** Throws when R1 or the order of the shared fields is broken; for tests and for the keeper's self-check. */
+export function checkRing(ring: Ring, journal: boolean): void {
+  const floor = ring.floor();
+  const synced = ring.synced();
+  const tail = ring.tail();
+  if (floor > tail) throw new Error(`ring: floor passed tail: floor=${floor}, tail=${tail}`);
+  if (tail - floor > ring.capacity)
+    throw new Error(`ring: R1 broken: tail=${tail}, floor=${floor}, capacity=${ring.capacity}`);
+  if (journal && floor > synced) throw new Error(`ring: R1 broken: floor=${floor}, synced=${synced}`);
+}
+
+/** The one writer of a ring. */
+export class RingProducer {
+  readonly ring: Ring;
+  readonly #journal: boolean;
+  readonly #stride: number;
+  #tail: number;
+  #floor: number;
+  /** Bytes below this position may be written: min(floor, pins) + capacity, as last looked at. */
+  #writable: number;
+
+  /** `journal`: synced bytes may be overwritten; without one, bytes that every reader has passed. */
+  constructor(ring: Ring, journal: boolean) {
+    this.ring = ring;
+    this.#journal = journal;
+    this.#stride = ring.capacity >>> 4;
+    this.#tail = ring.tail();
+    this.#floor = ring.floor();
+    this.#writable = this.#floor + ring.capacity;
+  }
+
+  get tail(): number {
+    return this.#tail;
+  }
+
+  /** Whether `bytes` more bytes may be published now. Never spins: a pin in the way means no. */
+  room(bytes: number): boolean {
+    return this.#tail + bytes <= this.#writable || this.#makeRoom(bytes);
+  }
+
+  #makeRoom(bytes: number): boolean {
+    const { ring } = this;
+    const need = this.#tail + bytes - ring.capacity;
+    if (need > this.#floor) {
+      const limit = this.#limit();
+      if (need > limit) return false;
+      // Step by whole frames (R2), a stride at a time so that floor and pins are touched rarely.
+      const goal = Math.min(limit, Math.max(need, this.#floor + this.#stride));
+      let floor = this.#floor;
+      while (floor < goal) {
+        const next = floor + ring.frameBytes(floor);
+        if (next > limit) break;
+        floor = next;
+      }
+      if (floor < need) return false;
+      this.#floor = floor;
+      Atomics.store(ring.longs, FLOOR, BigInt(floor));
+    }
+    // Pins are read after floor is stored (R3): a reader that pinned earlier is seen here, a later one sees the new floor.
+    let low = this.#floor;
+    for (let r = 0; r < ring.readers; r++) {
+      const pin = ring.pin(r);
+      if (pin >= 0 && pin < low) low = pin;
+    }
+    this.#writable = low + ring.capacity;
+    return this.#tail + bytes <= this.#writable;
+  }
+
+  #limit(): number {
+    const { ring } = this;
+    if (this.#journal) return ring.synced();
+    let limit = this.#tail;
+    for (let r = 0; r < ring.readers; r++) limit = Math.min(limit, ring.cursor(r));
+    return limit;
+  }
+
+  /** Copies whole frames that `room` has allowed, then makes them visible. `records`: total published in this lane so far. */
+  publish(buffer: Buffer, words: Int32Array, at: number, bytes: number, records: number): void {
+    const { ring } = this;
+    const from = this.#tail & ring.mask;
+    const first = Math.min(bytes, ring.capacity - from);
+    if (bytes <= 2048 && first === bytes) {
+      // A word loop beats set() into shared memory up to about 2 KiB.
+      const target = ring.data32;
+      let t = from >>> 2;
+      for (let s = at >>> 2, end = (at + bytes) >>> 2; s < end; s++, t++) target[t] = words[s];
+    } else {
+      ring.data.set(buffer.subarray(at, at + first), from);
+      if (first < bytes) ring.data.set(buffer.subarray(at + first, at + bytes), 0);
+    }
+    this.#tail += bytes;
+    ring.longs[TAIL_RECORD] = BigInt(records);
+    Atomics.store(ring.longs, TAIL, BigInt(this.#tail));
+  }
+}
+
+/** One reader of a ring: its cursor, its pin. */
+export class RingReader {
+  readonly ring: Ring;
+  readonly #line: number;
+
+  constructor(ring: Ring, reader: number) {
+    if (reader >= ring.readers) throw new RangeError(`no such reader: reader=${reader}, readers=${ring.readers}`);
+    this.ring = ring;
+    this.#line = READERS + reader * READER_LINE;
+  }
+
+  /**
+   * Copies whole frames from `position` into private memory: as many as fit `bytesMax` and `recordsMax`, at least one when it
+   * fits `into`. Returns the bytes copied, 0 when nothing is published there yet, LAPPED when the bytes have left the ring.
+   */
+  copy(position: number, into: Buffer, at: number, bytesMax: number, recordsMax: number): number {
+    const { ring } = this;
+    const tail = ring.tail();
+    if (position >= tail) return 0;
+    const { longs } = ring;
+    Atomics.store(longs, this.#line + 1, BigInt(position));
+    // Floor is read after the pin is stored (R3).
+    if (ring.floor() > position) {
+      Atomics.store(longs, this.#line + 1, -1n);
+      return LAPPED;
+    }
+    let end = position;
+    let records = 0;
+    const room = into.length - at;
+    while (end < tail) {
+      const bytes = ring.frameBytes(end);
+      if (bytes < FRAME_HEADER || end + bytes > tail) {
+        Atomics.store(longs, this.#line + 1, -1n);
+        throw new Error(`ring: R2 broken: position=${end}, frame=${bytes}, tail=${tail}`);
+      }
+      const count = ring.frameRecords(end);
+      const first = end === position;
+      if (first && bytes > room) {
+        Atomics.store(longs, this.#line + 1, -1n);
+        throw new RangeError(`ring: a frame does not fit the reader's buffer: frame=${bytes}, buffer=${room}`);
+      }
+      if (end + bytes - position > room || (!first && (end + bytes - position > bytesMax || records + count > recordsMax))) break;
+      end += bytes;
+      records += count;
+      if (records >= recordsMax) break;
+    }
+    ring.copyOut(position, end - position, into, at);
+    Atomics.store(longs, this.#line + 1, -1n);
+    return end - position;
+  }
+
+  /** Everything before `position` (and `record`) is dealt with. */
+  advance(position: number, record: number): void {
+    const { longs } = this.ring;
+    longs[this.#line + 2] = BigInt(record);
+    Atomics.store(longs, this.#line, BigInt(position));
+  }
+}

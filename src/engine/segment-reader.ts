@@ -1,0 +1,166 @@
+/**
+ * Segment reader: frames of one lane from its files, each checked before it is believed. Damage costs the frames it touches:
+ * the reader looks on for the next valid frame (L6) and names the stretch it had to leave out.
+ */
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Loss } from './batch.ts';
+import type { Mark } from './checkpoint.ts';
+import type { Disk } from './disk.ts';
+import { claimedBytes, FRAME_HEADER, laneSeed, openFrame, seekMagic } from './frame.ts';
+import { laneFolder, type LaneId, PAGE, readableSegments, readSegmentHeader, type SegmentName } from './segment.ts';
+
+const SCAN_BYTES = 1 << 20;
+
+/** A frame never claims more than this; a larger claim is damage. Bounds every read. */
+export const FRAME_BYTES_MAX = 64 * 2 ** 20;
+
+export class SegmentReader {
+  readonly folder: string;
+  readonly #id: LaneId;
+  readonly #logId: Buffer;
+  readonly #disk: Disk;
+  readonly #seed: number;
+  #segments: SegmentName[] = [];
+  #index = -1;
+  #fd = -1;
+  #size = 0;
+  #scan: Buffer | undefined;
+
+  constructor(lanes: string, id: LaneId, logId: Buffer, disk: Disk) {
+    this.folder = join(lanes, laneFolder(id));
+    this.#id = id;
+    this.#logId = logId;
+    this.#disk = disk;
+    this.#seed = laneSeed(logId, id.life, id.lane);
+  }
+
+  /**
+   * Copies valid whole frames from `from` on, all below `end`, to `into` at `at`: as many as fit bytesMax and recordsMax, at least
+   * one. Returns the bytes copied, or the loss when what lies at `from` cannot be read, or 0 when `from` has reached `end`.
+   */
+  read(from: Mark, end: Mark, into: Buffer, view: DataView, at: number, bytesMax: number, recordsMax: number): number | Loss {
+    if (from.position >= end.position) return 0;
+    const gone = this.#seek(from, end);
+    if (gone !== undefined) return gone;
+    const stop = Math.min(end.position, this.#segmentEnd());
+    const base = this.#segments[this.#index].base;
+    const room = Math.min(into.length - at, stop - from.position);
+    let got = this.#read(into, at, Math.min(bytesMax, room), PAGE + from.position - base);
+    let used = 0;
+    let records = 0;
+    for (;;) {
+      const frame = openFrame(into, view, at + used, at + got, from.position + used, this.#seed);
+      if (frame === undefined) {
+        if (used > 0) return used;
+        const claimed = claimedBytes(view, at, at + got, from.position);
+        // Too large for what is left of a batch that holds records already: it comes first in the next one.
+        if (at > 0 && claimed > into.length - at) return 0;
+        if (claimed <= got || claimed > room) return this.#resync(from, end, stop);
+        got = this.#read(into, at, claimed, PAGE + from.position - base);
+        if (got < claimed) return this.#resync(from, end, stop);
+        bytesMax = 0;
+        continue;
+      }
+      if (used > 0 && records + frame.records > recordsMax) return used;
+      used += frame.bytes;
+      records += frame.records;
+      if (records >= recordsMax || used >= got || bytesMax === 0) return used;
+    }
+  }
+
+  #read(into: Buffer, at: number, bytes: number, offset: number): number {
+    return this.#disk.read(this.#fd, into, at, Math.min(bytes, Math.max(0, this.#size - offset)), offset);
+  }
+
+  #segmentEnd(): number {
+    return this.#index + 1 < this.#segments.length ? this.#segments[this.#index + 1].base : Number.POSITIVE_INFINITY;
+  }
+
+  /** Opens the segment that holds `from`. A loss when it is no longer there. */
+  #seek(from: Mark, end: Mark): Loss | undefined {
+    const inside = this.#fd >= 0 && this.#segments[this.#index].base <= from.position && from.position < this.#segmentEnd();
+    // The last segment known may have got successors since; their list tells where it ends.
+    if (inside && this.#index + 1 < this.#segments.length) return undefined;
+    const name = inside ? this.#segments[this.#index].name : undefined;
+    this.#list();
+    let index = -1;
+    for (let i = 0; i < this.#segments.length && this.#segments[i].base <= from.position; i++) index = i;
+    if (index < 0) {
+      const next = this.#segments[0];
+      this.close();
+      const to = next === undefined ? end : { position: next.base, record: this.#baseRecord(0) ?? end.record };
+      return { from, to, reason: 'gone' };
+    }
+    this.#index = index;
+    if (this.#segments[index].name === name) return undefined;
+    this.close();
+    this.#index = index;
+    this.#fd = this.#disk.open(join(this.folder, this.#segments[index].name), 'r');
+    this.#size = this.#disk.size(this.#fd);
+    return undefined;
+  }
+
+  #list(): void {
+    this.#segments = existsSync(this.folder) ? readableSegments(this.#disk.list(this.folder)) : [];
+  }
+
+  #baseRecord(index: number): number | undefined {
+    const page = Buffer.alloc(PAGE);
+    const fd = this.#disk.open(join(this.folder, this.#segments[index].name), 'r');
+    try {
+      this.#disk.read(fd, page, 0, PAGE, 0);
+    } finally {
+      this.#disk.close(fd);
+    }
+    const header = readSegmentHeader(page, this.#logId);
+    return header?.life === this.#id.life && header.lane === this.#id.lane ? header.baseRecord : undefined;
+  }
+
+  /** Looks for the next valid frame behind damage. */
+  #resync(from: Mark, end: Mark, stop: number): Loss {
+    const found = this.scan(from.position + 8, stop);
+    if (found !== undefined) return { from, to: { position: found.position, record: found.firstRecord }, reason: 'damaged' };
+    if (stop >= end.position) return { from, to: end, reason: 'damaged' };
+    const record = this.#baseRecord(this.#index + 1);
+    if (record !== undefined) return { from, to: { position: stop, record }, reason: 'damaged' };
+    // The successor's header page is damaged too: its first valid frame says which record it begins with.
+    const behind = this.#seek({ position: stop, record: from.record }, end) ?? this.scan(stop, Math.min(end.position, this.#segmentEnd()));
+    if (behind !== undefined && 'firstRecord' in behind)
+      return { from, to: { position: behind.position, record: behind.firstRecord }, reason: 'damaged' };
+    return { from, to: end, reason: 'damaged' };
+  }
+
+  /** The first valid frame at or after `position` and before `stop` in the open segment. */
+  scan(position: number, stop: number): { position: number; firstRecord: number; bytes: number; records: number } | undefined {
+    const base = this.#segments[this.#index].base;
+    this.#scan ??= Buffer.from(new ArrayBuffer(SCAN_BYTES));
+    const chunk = this.#scan;
+    const view = new DataView(chunk.buffer, chunk.byteOffset, chunk.length);
+    for (let p = position; p < stop; ) {
+      const got = this.#read(chunk, 0, Math.min(SCAN_BYTES, stop - p), PAGE + p - base);
+      if (got < FRAME_HEADER) return undefined;
+      const hit = seekMagic(view, 0, got);
+      if (hit < 0) {
+        p += Math.max(8, got - FRAME_HEADER - ((got - FRAME_HEADER) % 8));
+        continue;
+      }
+      const at = p + hit;
+      const claimed = claimedBytes(view, hit, got, at);
+      if (claimed >= FRAME_HEADER && claimed <= Math.min(FRAME_BYTES_MAX, stop - at)) {
+        const whole = Buffer.from(new ArrayBuffer(claimed));
+        const n = this.#read(whole, 0, claimed, PAGE + at - base);
+        const frame = openFrame(whole, new DataView(whole.buffer), 0, n, at, this.#seed);
+        if (frame !== undefined) return { position: at, firstRecord: frame.firstRecord, bytes: frame.bytes, records: frame.records };
+      }
+      p = at + 8;
+    }
+    return undefined;
+  }
+
+  close(): void {
+    if (this.#fd >= 0) this.#disk.close(this.#fd);
+    this.#fd = -1;
+    this.#index = -1;
+  }
+}

@@ -1,0 +1,185 @@
+/**
+ * Segment store: the files of the log as the keeper sees them: spares are made here, delivered segments recycled or removed here.
+ * A spare is filled with zeros a piece at a time, so that one keeper thread can sync between two pieces, and is synced before use:
+ * a full disk shows here, never in the middle of a publish.
+ */
+import { join } from 'node:path';
+import type { Disk } from './disk.ts';
+import { laneFolder, laneKey, type LaneId, PAGE, parseLaneFolder, parseSegmentName, readableSegments, spareName } from './segment.ts';
+
+/** Bytes written per step while a spare is being filled. */
+const FILL_STEP = 4 * 2 ** 20;
+const ZEROS = Buffer.alloc(FILL_STEP);
+
+export interface SegmentFile {
+  readonly lane: LaneId;
+  readonly path: string;
+  readonly bytes: number;
+  /** Time of the last write. */
+  readonly ms: number;
+  readonly base: number;
+  /** Base of the successor; Infinity for the last of its lane. */
+  readonly end: number;
+  /** Replaced by a higher generation: nobody reads it. */
+  readonly replaced: boolean;
+}
+
+interface Filling {
+  readonly fd: number;
+  readonly path: string;
+  readonly serial: number;
+  readonly bytes: number;
+  filled: number;
+}
+
+export class SegmentStore {
+  readonly #disk: Disk;
+  readonly #lanes: string;
+  readonly #filling = new Map<string, Filling>();
+  /** Delivered files kept for reuse. */
+  readonly #pool: { path: string; bytes: number }[] = [];
+  #serial = 0;
+
+  constructor(lanes: string, disk: Disk) {
+    this.#lanes = lanes;
+    this.#disk = disk;
+  }
+
+  /** After a dead keeper: removes spares it has not handed out, and numbers on. `offered`: serial of the one it has. */
+  resume(lane: LaneId, offered: number | undefined): void {
+    for (const name of this.#disk.list(this.folder(lane))) {
+      const serial = Number(/^spare-(\d+)\.seg$/.exec(name)?.[1] ?? Number.NaN);
+      if (Number.isNaN(serial)) continue;
+      this.#serial = Math.max(this.#serial, serial);
+      if (serial !== offered) this.#disk.unlink(join(this.folder(lane), name));
+    }
+  }
+
+  folder(lane: LaneId): string {
+    return join(this.#lanes, laneFolder(lane));
+  }
+
+  /** Every segment of every lane, lanes in order of age, segments in order of position. */
+  files(): SegmentFile[] {
+    const found: SegmentFile[] = [];
+    const lanes = this.#disk
+      .list(this.#lanes)
+      .map(parseLaneFolder)
+      .filter((id) => id !== undefined)
+      .sort((a, b) => a.life - b.life || a.lane - b.lane);
+    for (const lane of lanes) {
+      const folder = this.folder(lane);
+      const names = this.#disk.list(folder);
+      const readable = readableSegments(names);
+      for (const segment of names.map(parseSegmentName).filter((s) => s !== undefined)) {
+        const at = readable.findIndex((s) => s.name === segment.name);
+        const path = join(folder, segment.name);
+        found.push({
+          lane,
+          path,
+          ...this.#disk.stat(path),
+          base: segment.base,
+          end: at >= 0 && at + 1 < readable.length ? readable[at + 1].base : Number.POSITIVE_INFINITY,
+          replaced: at < 0,
+        });
+      }
+    }
+    return found.sort((a, b) => a.lane.life - b.lane.life || a.lane.lane - b.lane.lane || a.base - b.base);
+  }
+
+  /** Bytes of files that hold no events: spares, those being filled, the pool. */
+  idleBytes(spares: number): number {
+    let bytes = spares;
+    for (const filling of this.#filling.values()) bytes += filling.bytes;
+    for (const file of this.#pool) bytes += file.bytes;
+    return bytes;
+  }
+
+  /** Takes spares of earlier lives into the pool, and removes folders of lanes that have nothing left. */
+  adoptLeftovers(isLive: (lane: LaneId) => boolean): void {
+    for (const name of this.#disk.list(this.#lanes)) {
+      const lane = parseLaneFolder(name);
+      if (lane === undefined || isLive(lane)) continue;
+      const folder = this.folder(lane);
+      for (const file of this.#disk.list(folder)) {
+        if (!file.startsWith('spare-')) continue;
+        const path = join(folder, file);
+        this.release(path, this.#disk.stat(path).bytes);
+      }
+      if (this.#disk.list(folder).length === 0) this.#disk.rmdir(folder);
+    }
+  }
+
+  /** A delivered segment becomes a spare-to-be; its old frames will not validate at their new positions. */
+  release(path: string, bytes: number): void {
+    const pooled = join(this.#lanes, `pool-${++this.#serial}-${process.pid}.seg`);
+    this.#disk.rename(path, pooled);
+    this.#pool.push({ path: pooled, bytes });
+  }
+
+  /** Removes pool files: those of another size than wanted, and all beyond `keep`. */
+  trimPool(wanted: number, keep: number): void {
+    for (let i = this.#pool.length - 1; i >= 0; i--) {
+      if (this.#pool[i].bytes === wanted && this.#pool.length <= keep) continue;
+      this.#disk.unlink(this.#pool[i].path);
+      this.#pool.splice(i, 1);
+    }
+  }
+
+  /** Removes pool files that an earlier process left behind. */
+  clearStrangers(): void {
+    for (const name of this.#disk.list(this.#lanes))
+      if (name.startsWith('pool-') && !this.#pool.some((file) => file.path.endsWith(`/${name}`)))
+        this.#disk.unlink(join(this.#lanes, name));
+  }
+
+  removeFolder(lane: LaneId): void {
+    this.#disk.rmdir(this.folder(lane));
+  }
+
+  /** Whether a spare of this lane is on its way. */
+  filling(lane: LaneId): boolean {
+    return this.#filling.has(laneKey(lane));
+  }
+
+  /** A recycled file of the wanted size as a finished spare. */
+  recycle(lane: LaneId, bytes: number): { fd: number; serial: number; bytes: number } | undefined {
+    const at = this.#pool.findIndex((file) => file.bytes === bytes);
+    if (at < 0) return undefined;
+    const [file] = this.#pool.splice(at, 1);
+    const serial = ++this.#serial;
+    const path = join(this.folder(lane), spareName(serial));
+    this.#disk.rename(file.path, path);
+    return { fd: this.#disk.open(path, 'r+'), serial, bytes };
+  }
+
+  /** Begins a new spare. */
+  start(lane: LaneId, bytes: number): void {
+    const serial = ++this.#serial;
+    const path = join(this.folder(lane), spareName(serial));
+    const fd = this.#disk.open(path, 'wx+');
+    this.#filling.set(laneKey(lane), { fd, path, serial, bytes: Math.ceil(bytes / PAGE) * PAGE, filled: 0 });
+  }
+
+  /** Fills a piece. The spare when it is whole and synced, else undefined; throws what the disk throws, the piece to be tried again or abandoned. */
+  step(lane: LaneId): { fd: number; serial: number; bytes: number } | undefined {
+    const filling = this.#filling.get(laneKey(lane));
+    if (filling === undefined) return undefined;
+    const piece = Math.min(FILL_STEP, filling.bytes - filling.filled);
+    this.#disk.write(filling.fd, ZEROS, 0, piece, filling.filled);
+    this.#disk.fdatasync(filling.fd);
+    filling.filled += piece;
+    if (filling.filled < filling.bytes) return undefined;
+    this.#filling.delete(laneKey(lane));
+    return { fd: filling.fd, serial: filling.serial, bytes: filling.bytes };
+  }
+
+  /** Gives up a spare that the disk has refused, so that its bytes are free again. */
+  abandon(lane: LaneId): void {
+    const filling = this.#filling.get(laneKey(lane));
+    if (filling === undefined) return;
+    this.#filling.delete(laneKey(lane));
+    this.#disk.close(filling.fd);
+    this.#disk.unlink(filling.path);
+  }
+}
