@@ -172,7 +172,8 @@ export class Acknowledger {
   #expire(): void {
     const now = this.#now();
     let late = 0;
-    while (late < this.#waiting.length && this.#waiting[late].deadline <= now) this.#waiting[late++].slot.settled('unknown');
+    while (late < this.#waiting.length && this.#waiting[late].deadline <= now)
+      this.#waiting[late++].slot.settled('unknown');
     this.#waiting.splice(0, late);
   }
 

@@ -73,7 +73,8 @@ export class Batch {
         this.count += 1;
         offset += align8(view.getUint32(offset, true));
       }
-      if (offset !== at + bytes) throw new Error(`batch: records must fill their frame: position=${position}, off by ${offset - at - bytes}`);
+      if (offset !== at + bytes)
+        throw new Error(`batch: records must fill their frame: position=${position}, off by ${offset - at - bytes}`);
       record += records;
       position += bytes;
       at += bytes;

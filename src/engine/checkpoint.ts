@@ -27,12 +27,22 @@ export interface Mark {
   readonly record: number;
 }
 
+/** Records a sink has dealt with since it was registered: passed = delivered + dead + givenUp (L5). */
+export interface Ledger {
+  readonly passed: number;
+  readonly delivered: number;
+  readonly dead: number;
+  readonly givenUp: number;
+}
+
 export interface CheckpointState {
   readonly log: string;
   /** The life the sink is in; earlier ones are done. */
   readonly life: number;
   /** Marks of the lanes of that life; a lane that is missing stands at 0. */
   readonly lanes: readonly (readonly [lane: number, position: number, record: number])[];
+  /** The ledger so far, see SinkBoard. */
+  readonly ledger: Ledger;
   /** What the target needs to go on exactly where it stood; for a file its name, identity and length. */
   readonly target?: unknown;
 }
@@ -75,7 +85,8 @@ export class CheckpointFile {
 
   #readSlot(slot: number): StoredCheckpoint | undefined {
     const page = this.#slot;
-    if (this.#disk.read(this.#fd, page, 0, SLOT, slot * SLOT) < SLOT || page.readUInt32LE(4) !== MAGIC) return undefined;
+    if (this.#disk.read(this.#fd, page, 0, SLOT, slot * SLOT) < SLOT || page.readUInt32LE(4) !== MAGIC)
+      return undefined;
     const length = page.readUInt32LE(16);
     if (length > SLOT - HEAD || crc32(page.subarray(4, HEAD + length)) !== page.readUInt32LE(0)) return undefined;
     if (page.readUInt32LE(8) !== FORMAT)

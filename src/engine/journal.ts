@@ -12,17 +12,9 @@ import { randomBytes } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, statfsSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
-import { realDisk, type Disk } from './disk.ts';
+import { errors, RingmainError } from '../kernel/errors.ts';
+import { type Disk, realDisk } from './disk.ts';
 import { FORMAT, type LaneId, parseLaneFolder } from './segment.ts';
-
-/** A journal that cannot be used; the process ends with exit code 78. */
-export class JournalError extends Error {
-  readonly code: 'JOURNAL_LOCKED' | 'JOURNAL_FORMAT' | 'JOURNAL_UNUSABLE';
-  constructor(code: JournalError['code'], message: string, cause?: unknown) {
-    super(message, { cause });
-    this.code = code;
-  }
-}
 
 export interface LogIdentity {
   readonly format: number;
@@ -43,12 +35,11 @@ export function readIdentity(dir: string): LogIdentity | undefined {
   try {
     found = JSON.parse(readFileSync(path, 'utf8')) as Partial<LogIdentity>;
   } catch (error) {
-    throw new JournalError('JOURNAL_FORMAT', `journal: file must hold the identity of a log: file=${path}`, error);
+    throw errors.JOURNAL_FORMAT({ path, expected: 'the identity of a log in JSON', found: 'something else' }, error);
   }
-  if (found.format !== FORMAT)
-    throw new JournalError('JOURNAL_FORMAT', `journal: format must be ${FORMAT}: found=${found.format}, file=${path}`);
+  if (found.format !== FORMAT) throw errors.JOURNAL_FORMAT({ path, expected: FORMAT, found: String(found.format) });
   if (typeof found.log !== 'string' || !/^[0-9a-f]{32}$/.test(found.log) || !Number.isSafeInteger(found.life))
-    throw new JournalError('JOURNAL_FORMAT', `journal: file must hold the identity of a log: file=${path}`);
+    throw errors.JOURNAL_FORMAT({ path, expected: 'a log id of 32 hex digits and a life', found: 'something else' });
   return found as LogIdentity;
 }
 
@@ -84,16 +75,17 @@ export function lockJournal(dir: string): JournalLock {
   try {
     const database = new DatabaseSync(path);
     try {
-      database.exec('PRAGMA busy_timeout = 0; PRAGMA journal_mode = OFF; PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE;');
+      database.exec(
+        'PRAGMA busy_timeout = 0; PRAGMA journal_mode = OFF; PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE;',
+      );
     } catch (error) {
       database.close();
       throw error;
     }
     return { release: () => database.close() };
   } catch (error) {
-    if (/locked|busy/i.test(String(error)))
-      throw new JournalError('JOURNAL_LOCKED', `journal: another process uses this folder: dir=${dir}`);
-    throw new JournalError('JOURNAL_UNUSABLE', `journal: the lock file cannot be used: file=${path}, error=${String(error)}`, error);
+    if (/locked|busy/i.test(String(error))) throw errors.JOURNAL_LOCKED({ path: dir }, error);
+    throw errors.JOURNAL_OPEN({ path, reason: (error as Error).message }, error);
   }
 }
 
@@ -120,7 +112,7 @@ export function openJournal(dir: string, disk: Disk = realDisk): OpenJournal {
   try {
     mkdirSync(dir, { recursive: true, mode: 0o700 });
   } catch (error) {
-    throw new JournalError('JOURNAL_UNUSABLE', `journal: folder must be writable: dir=${dir}, error=${(error as Error).message}`, error);
+    throw errors.JOURNAL_OPEN({ path: dir, reason: (error as Error).message }, error);
   }
   const lock = lockJournal(dir);
   try {
@@ -136,8 +128,8 @@ export function openJournal(dir: string, disk: Disk = realDisk): OpenJournal {
     return { dir, identity, logId: Buffer.from(identity.log, 'hex'), lock };
   } catch (error) {
     lock.release();
-    if (error instanceof JournalError) throw error;
-    throw new JournalError('JOURNAL_UNUSABLE', `journal: folder must be writable: dir=${dir}, error=${(error as Error).message}`, error);
+    if (error instanceof RingmainError) throw error;
+    throw errors.JOURNAL_OPEN({ path: dir, reason: (error as Error).message }, error);
   }
 }
 

@@ -8,12 +8,13 @@
  * when that cannot be synced either, intake ends.
  */
 import { CheckpointFile, type CheckpointState } from './checkpoint.ts';
-import { realDisk, type Disk } from './disk.ts';
+import { type Disk, realDisk } from './disk.ts';
 import { checkpointPath, lanesFolder } from './journal.ts';
 import { FULL_DISK, FULL_NONE, FULL_QUOTA, LaneControl } from './lane-control.ts';
 import { Ring } from './ring.ts';
 import { type LaneId, laneKey } from './segment.ts';
 import { type SegmentFile, SegmentStore } from './segment-store.ts';
+import { SinkBoard } from './sink-board.ts';
 
 /** First spare of a life: small, so that a start is quick; each next one is twice as large up to segmentBytes. */
 const FIRST_SEGMENT = 8 * 2 ** 20;
@@ -34,8 +35,8 @@ export interface KeeperParts {
   readonly dir: string;
   readonly lanes: readonly { id: LaneId; ring: SharedArrayBuffer; control: SharedArrayBuffer }[];
   readonly sinks: readonly KeeperSink[];
-  /** Int32 per running sink: sequence of its last synced checkpoint. */
-  readonly sequences: SharedArrayBuffer;
+  /** SinkBoard: sequences of the running sinks' last synced checkpoints. */
+  readonly board: SharedArrayBuffer;
   /** Figures for metrics, see JournalFigures. */
   readonly figures: SharedArrayBuffer;
   readonly segmentBytes: number;
@@ -46,7 +47,15 @@ export interface KeeperParts {
 }
 
 /** What the keeper tells the metrics: f64 each. */
-export const figureNames = ['usedBytes', 'quotaBytes', 'rateBytesPerSecond', 'syncs', 'syncErrors', 'segments', 'failed'] as const;
+export const figureNames = [
+  'usedBytes',
+  'quotaBytes',
+  'rateBytesPerSecond',
+  'syncs',
+  'syncErrors',
+  'segments',
+  'failed',
+] as const;
 export type FigureName = (typeof figureNames)[number];
 export class JournalFigures {
   readonly #floats: Float64Array;
@@ -93,7 +102,7 @@ export class Keeper {
   readonly #store: SegmentStore;
   readonly #lanes: KeptLane[];
   readonly #checkpoints: { sink: KeeperSink; file: CheckpointFile; trusted: CheckpointState | undefined }[];
-  readonly #sequences: Int32Array;
+  readonly #board: SinkBoard;
   readonly #figures: JournalFigures;
   #lastSync = Number.NEGATIVE_INFINITY;
   #lastHousekeeping = Number.NEGATIVE_INFINITY;
@@ -105,7 +114,7 @@ export class Keeper {
     this.#disk = disk;
     this.#events = events;
     this.#store = new SegmentStore(lanesFolder(parts.dir), disk);
-    this.#sequences = new Int32Array(parts.sequences);
+    this.#board = new SinkBoard(parts.board);
     this.#figures = new JournalFigures(parts.figures);
     this.#figures.set('quotaBytes', parts.quotaBytes);
     this.#lanes = parts.lanes.map(({ id, ring, control }) => {
@@ -228,11 +237,17 @@ export class Keeper {
   #syncFailed(lane: KeptLane, error: unknown): void {
     this.#figures.set('syncErrors', this.#figures.get('syncErrors') + 1);
     lane.syncFailures += 1;
-    this.#events.warn?.('fdatasync failed; the unsynced part of the lane is written anew', { lane: laneKey(lane.id), error: String(error) });
+    this.#events.warn?.('fdatasync failed; the unsynced part of the lane is written anew', {
+      lane: laneKey(lane.id),
+      error: String(error),
+    });
     if (lane.syncFailures > 1) {
       lane.control.setFailed();
       this.#figures.set('failed', 1);
-      this.#events.warn?.('the journal cannot be synced; intake ends', { lane: laneKey(lane.id), error: String(error) });
+      this.#events.warn?.('the journal cannot be synced; intake ends', {
+        lane: laneKey(lane.id),
+        error: String(error),
+      });
     }
     lane.rescuing = true;
     lane.control.setRescue(true);
@@ -294,7 +309,9 @@ export class Keeper {
 
   #measure(now: number): void {
     const files = this.#store.files();
-    let bytes = this.#store.idleBytes(this.#lanes.reduce((sum, lane) => sum + (lane.control.spareReady() ? lane.spareBytes : 0), 0));
+    let bytes = this.#store.idleBytes(
+      this.#lanes.reduce((sum, lane) => sum + (lane.control.spareReady() ? lane.spareBytes : 0), 0),
+    );
     for (const file of files) bytes += file.bytes;
     this.#usedBytes = bytes;
     this.#figures.set('usedBytes', bytes);
@@ -349,7 +366,7 @@ export class Keeper {
       if (stored === undefined) continue;
       const { index } = checkpoint.sink;
       // A slot that is written but not synced yet could still vanish in a power cut.
-      if (index === undefined || stored.sequence <= Atomics.load(this.#sequences, index)) checkpoint.trusted = stored.state;
+      if (index === undefined || stored.sequence <= this.#board.checkpoint(index)) checkpoint.trusted = stored.state;
     }
   }
 
@@ -375,4 +392,3 @@ export class Keeper {
     this.#disk.syncFolder(lanesFolder(this.#parts.dir));
   }
 }
-

@@ -81,7 +81,13 @@ export class LaneControl {
   }
   current(): { rotations: number; fd: number; base: number; end: number; generation: number } {
     const rotations = this.rotations();
-    return { rotations, fd: this.#words[33], base: this.#floats[17], end: this.#floats[20], generation: this.#words[36] };
+    return {
+      rotations,
+      fd: this.#words[33],
+      base: this.#floats[17],
+      end: this.#floats[20],
+      generation: this.#words[36],
+    };
   }
 
   setStuck(stuck: boolean): void {

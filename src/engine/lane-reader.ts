@@ -4,7 +4,7 @@
  */
 import type { Batch, Loss } from './batch.ts';
 import type { Mark } from './checkpoint.ts';
-import { realDisk, type Disk } from './disk.ts';
+import { type Disk, realDisk } from './disk.ts';
 import { LAPPED, Ring, RingReader } from './ring.ts';
 import type { LaneId } from './segment.ts';
 import { SegmentReader } from './segment-reader.ts';
@@ -50,7 +50,8 @@ export class LaneReader {
       this.ring = new Ring(lane.ring);
       this.#reader = new RingReader(this.ring, reader);
     } else this.#end = lane.end;
-    if (journal !== undefined) this.#segments = new SegmentReader(journal.lanes, lane.id, Buffer.from(journal.logId), disk);
+    if (journal !== undefined)
+      this.#segments = new SegmentReader(journal.lanes, lane.id, Buffer.from(journal.logId), disk);
   }
 
   /** End of what can be read now. May be late for a live lane. */
@@ -102,7 +103,8 @@ export class LaneReader {
         if (batch.count > 0 && ring.frameBytes(position) > room) return 0;
         const bytes = this.#reader.copy(position, batch.buffer, batch.bytes, bytesMax, recordsMax);
         if (bytes !== LAPPED) return bytes;
-        if (this.#segments === undefined) throw new Error(`lane reader: lapped without a journal: position=${position}`);
+        if (this.#segments === undefined)
+          throw new Error(`lane reader: lapped without a journal: position=${position}`);
       }
     }
     if (batch.count > 0 && room < COPY_BYTES_MAX) return 0;

@@ -11,7 +11,7 @@
  * reader sees what a crash could take back. (Redis writes its AOF in this order.)
  */
 import { join } from 'node:path';
-import { realDisk, type Disk } from './disk.ts';
+import { type Disk, realDisk } from './disk.ts';
 import { FRAME_BODY_MAX, FRAME_HEADER, laneSeed, sealFrame } from './frame.ts';
 import { FULL_NONE, LaneControl } from './lane-control.ts';
 import { align8 } from './record.ts';
@@ -20,7 +20,14 @@ import { type LaneId, laneFolder, PAGE, segmentName, spareName, writeSegmentHead
 import { WakeWords } from './wake.ts';
 
 /** Why a lane takes no more events now. Closed: also the label of the refused counter. */
-export const refusals = ['ring_full', 'journal_full', 'journal_stalled', 'sink_lag', 'write_failed', 'journal_failed'] as const;
+export const refusals = [
+  'ring_full',
+  'journal_full',
+  'journal_stalled',
+  'sink_lag',
+  'write_failed',
+  'journal_failed',
+] as const;
 export type Refusal = (typeof refusals)[number];
 
 /** What a lane is made of; goes to the threads through workerData. */
@@ -142,7 +149,8 @@ export class LaneWriter {
     }
     const need = this.#end + FRAME_HEADER + align8(bytesMax) + PAGE;
     if (need > this.buffer.length) {
-      if (need - this.#start > this.draftBytesMax + PAGE) throw new DraftTooLarge(need - this.#start, this.draftBytesMax);
+      if (need - this.#start > this.draftBytesMax + PAGE)
+        throw new DraftTooLarge(need - this.#start, this.draftBytesMax);
       this.#grow(Math.min(Math.max(need, 2 * this.buffer.length), this.draftBytesMax + 3 * PAGE));
     }
     if (this.#frameAt < 0) {

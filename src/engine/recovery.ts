@@ -4,10 +4,10 @@
  */
 import { join } from 'node:path';
 import type { Mark } from './checkpoint.ts';
-import { realDisk, type Disk } from './disk.ts';
+import { type Disk, realDisk } from './disk.ts';
 import { lanesFolder, listLanes } from './journal.ts';
 import type { FinishedLane } from './lane-reader.ts';
-import { laneFolder, type LaneId, PAGE, readableSegments, readSegmentHeader } from './segment.ts';
+import { type LaneId, laneFolder, PAGE, readableSegments, readSegmentHeader } from './segment.ts';
 import { SegmentReader } from './segment-reader.ts';
 
 /** All lanes of the log, oldest life first. */
@@ -18,7 +18,13 @@ export function recoverLanes(dir: string, logId: Buffer, disk: Disk = realDisk):
 export function recoverLane(dir: string, id: LaneId, logId: Buffer, disk: Disk = realDisk): FinishedLane {
   const folder = join(lanesFolder(dir), laneFolder(id));
   const segments = readableSegments(disk.list(folder));
-  const known = headerRecords(folder, segments.map((s) => s.name), id, logId, disk);
+  const known = headerRecords(
+    folder,
+    segments.map((s) => s.name),
+    id,
+    logId,
+    disk,
+  );
   const begin: Mark = { position: segments[0]?.base ?? 0, record: known[0] ?? 0 };
   // From the newest segment back to the first that holds a frame. More than one step only when a crash fell between two files.
   for (let i = segments.length - 1; i >= 0; i--) {
@@ -33,7 +39,13 @@ export function recoverLane(dir: string, id: LaneId, logId: Buffer, disk: Disk =
   return { id, begin, end: begin };
 }
 
-function headerRecords(folder: string, names: readonly string[], id: LaneId, logId: Buffer, disk: Disk): (number | undefined)[] {
+function headerRecords(
+  folder: string,
+  names: readonly string[],
+  id: LaneId,
+  logId: Buffer,
+  disk: Disk,
+): (number | undefined)[] {
   const page = Buffer.alloc(PAGE);
   return names.map((name) => {
     const fd = disk.open(join(folder, name), 'r');

@@ -266,7 +266,11 @@ export class RingReader {
         Atomics.store(longs, this.#line + 1, -1n);
         throw new RangeError(`ring: a frame does not fit the reader's buffer: frame=${bytes}, buffer=${room}`);
       }
-      if (end + bytes - position > room || (!first && (end + bytes - position > bytesMax || records + count > recordsMax))) break;
+      if (
+        end + bytes - position > room ||
+        (!first && (end + bytes - position > bytesMax || records + count > recordsMax))
+      )
+        break;
       end += bytes;
       records += count;
       if (records >= recordsMax) break;

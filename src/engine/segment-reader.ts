@@ -8,7 +8,7 @@ import type { Loss } from './batch.ts';
 import type { Mark } from './checkpoint.ts';
 import type { Disk } from './disk.ts';
 import { claimedBytes, FRAME_HEADER, laneSeed, openFrame, seekMagic } from './frame.ts';
-import { laneFolder, type LaneId, PAGE, readableSegments, readSegmentHeader, type SegmentName } from './segment.ts';
+import { type LaneId, laneFolder, PAGE, readableSegments, readSegmentHeader, type SegmentName } from './segment.ts';
 
 const SCAN_BYTES = 1 << 20;
 
@@ -39,7 +39,15 @@ export class SegmentReader {
    * Copies valid whole frames from `from` on, all below `end`, to `into` at `at`: as many as fit bytesMax and recordsMax, at least
    * one. Returns the bytes copied, or the loss when what lies at `from` cannot be read, or 0 when `from` has reached `end`.
    */
-  read(from: Mark, end: Mark, into: Buffer, view: DataView, at: number, bytesMax: number, recordsMax: number): number | Loss {
+  read(
+    from: Mark,
+    end: Mark,
+    into: Buffer,
+    view: DataView,
+    at: number,
+    bytesMax: number,
+    recordsMax: number,
+  ): number | Loss {
     if (from.position >= end.position) return 0;
     const gone = this.#seek(from, end);
     if (gone !== undefined) return gone;
@@ -79,7 +87,8 @@ export class SegmentReader {
 
   /** Opens the segment that holds `from`. A loss when it is no longer there. */
   #seek(from: Mark, end: Mark): Loss | undefined {
-    const inside = this.#fd >= 0 && this.#segments[this.#index].base <= from.position && from.position < this.#segmentEnd();
+    const inside =
+      this.#fd >= 0 && this.#segments[this.#index].base <= from.position && from.position < this.#segmentEnd();
     // The last segment known may have got successors since; their list tells where it ends.
     if (inside && this.#index + 1 < this.#segments.length) return undefined;
     const name = inside ? this.#segments[this.#index].name : undefined;
@@ -120,19 +129,25 @@ export class SegmentReader {
   /** Looks for the next valid frame behind damage. */
   #resync(from: Mark, end: Mark, stop: number): Loss {
     const found = this.scan(from.position + 8, stop);
-    if (found !== undefined) return { from, to: { position: found.position, record: found.firstRecord }, reason: 'damaged' };
+    if (found !== undefined)
+      return { from, to: { position: found.position, record: found.firstRecord }, reason: 'damaged' };
     if (stop >= end.position) return { from, to: end, reason: 'damaged' };
     const record = this.#baseRecord(this.#index + 1);
     if (record !== undefined) return { from, to: { position: stop, record }, reason: 'damaged' };
     // The successor's header page is damaged too: its first valid frame says which record it begins with.
-    const behind = this.#seek({ position: stop, record: from.record }, end) ?? this.scan(stop, Math.min(end.position, this.#segmentEnd()));
+    const behind =
+      this.#seek({ position: stop, record: from.record }, end) ??
+      this.scan(stop, Math.min(end.position, this.#segmentEnd()));
     if (behind !== undefined && 'firstRecord' in behind)
       return { from, to: { position: behind.position, record: behind.firstRecord }, reason: 'damaged' };
     return { from, to: end, reason: 'damaged' };
   }
 
   /** The first valid frame at or after `position` and before `stop` in the open segment. */
-  scan(position: number, stop: number): { position: number; firstRecord: number; bytes: number; records: number } | undefined {
+  scan(
+    position: number,
+    stop: number,
+  ): { position: number; firstRecord: number; bytes: number; records: number } | undefined {
     const base = this.#segments[this.#index].base;
     this.#scan ??= Buffer.from(new ArrayBuffer(SCAN_BYTES));
     const chunk = this.#scan;
@@ -151,7 +166,8 @@ export class SegmentReader {
         const whole = Buffer.from(new ArrayBuffer(claimed));
         const n = this.#read(whole, 0, claimed, PAGE + at - base);
         const frame = openFrame(whole, new DataView(whole.buffer), 0, n, at, this.#seed);
-        if (frame !== undefined) return { position: at, firstRecord: frame.firstRecord, bytes: frame.bytes, records: frame.records };
+        if (frame !== undefined)
+          return { position: at, firstRecord: frame.firstRecord, bytes: frame.bytes, records: frame.records };
       }
       p = at + 8;
     }

@@ -5,7 +5,16 @@
  */
 import { join } from 'node:path';
 import type { Disk } from './disk.ts';
-import { laneFolder, laneKey, type LaneId, PAGE, parseLaneFolder, parseSegmentName, readableSegments, spareName } from './segment.ts';
+import {
+  type LaneId,
+  laneFolder,
+  laneKey,
+  PAGE,
+  parseLaneFolder,
+  parseSegmentName,
+  readableSegments,
+  spareName,
+} from './segment.ts';
 
 /** Bytes written per step while a spare is being filled. */
 const FILL_STEP = 4 * 2 ** 20;

@@ -54,7 +54,8 @@ export function writeSegmentHeader(page: Buffer, header: SegmentHeader, logId: B
 
 /** The header, when it is whole and of this log; `undefined` when the page is damaged, blank or another log's. */
 export function readSegmentHeader(page: Buffer, logId: Buffer): SegmentHeader | undefined {
-  if (page.length < HEADER_CRC_END || page.readUInt32LE(4) !== MAGIC || page.readUInt32LE(8) !== FORMAT) return undefined;
+  if (page.length < HEADER_CRC_END || page.readUInt32LE(4) !== MAGIC || page.readUInt32LE(8) !== FORMAT)
+    return undefined;
   if (crc32(page.subarray(4, HEADER_CRC_END)) !== page.readUInt32LE(0)) return undefined;
   if (!page.subarray(24, 40).equals(logId)) return undefined;
   return {
