@@ -10,7 +10,7 @@
  * config/kinds     what an option may be           config/set        declaration and names
  * config/load      flags > environment > env file > default, all problems at once (exit 78)
  * config/envfile   the format of --env-file        config/reference  README, .env.example, --help, --print-config
- * config/environment  the only reader of process.env
+ * config/places    whether a path can be used      config/environment  the only reader of process.env
  */
 
 export { formatEnvValue, parseEnvFile } from './config/envfile.ts';
@@ -34,6 +34,7 @@ export {
   text,
 } from './config/kinds.ts';
 export { type Loaded, type LoadOptions, loadConfig } from './config/load.ts';
+export { directoryProblem, readableFileProblem, writableFileProblem } from './config/places.ts';
 export {
   envExample,
   helpText,

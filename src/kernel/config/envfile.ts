@@ -5,7 +5,7 @@
  *   NAME=value               up to the end of the line or a # behind white space; white space around name and value is dropped
  *   export NAME=value        `export ` is allowed, so that a shell can source the same file
  *   NAME='as it stands'      nothing is special but the closing quote
- *   NAME="a \"b\"\n"         escapes \n \r \t \\ \" \$; any other is refused
+ *   NAME="a \"b\"\n"         escapes \n \r \t \\ \" \$ \`; any other is refused
  *   NAME=                    empty: the option keeps its default
  *
  * A `$` is a dollar sign: nothing is expanded. A value ends on its line. UTF-8, a byte order mark and CRLF are taken.
@@ -24,7 +24,7 @@ export interface EnvFile {
 const head = /^\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(.*)$/s;
 const singleQuoted = /^'([^']*)'\s*(?:\s#.*)?$/s;
 const doubleQuoted = /^"((?:[^"\\]|\\.)*)"\s*(?:\s#.*)?$/s;
-const escapes: Readonly<Record<string, string>> = { n: '\n', r: '\r', t: '\t', '\\': '\\', '"': '"', $: '$' };
+const escapes: Readonly<Record<string, string>> = { n: '\n', r: '\r', t: '\t', '\\': '\\', '"': '"', $: '$', '`': '`' };
 
 /** Reads the text of an env file. `name` is what the messages call it. */
 export function parseEnvFile(text: string, name = '.env'): EnvFile {
@@ -59,12 +59,15 @@ function parseLine(content: string): { name: string; value: string } | { problem
   if (rest.startsWith('"')) {
     const quoted = doubleQuoted.exec(rest);
     if (!quoted) return { problem: `${name}: a value in "..." must end on its line` };
+    const known = Object.keys(escapes)
+      .map((char) => `\\${char}`)
+      .join(' ');
     let unknown: string | undefined;
     const value = quoted[1]!.replace(/\\(.)/gs, (pair, char: string) => {
       if (!Object.hasOwn(escapes, char)) unknown ??= pair;
       return escapes[char] ?? pair;
     });
-    if (unknown) return { problem: `${name}: an escape must be one of \\n \\r \\t \\\\ \\" \\$: found ${unknown}` };
+    if (unknown) return { problem: `${name}: an escape must be one of ${known}: found ${unknown}` };
     return { name, value };
   }
   return { name, value: rest.replace(/(^|\s+)#.*$/s, '').trim() };
@@ -74,7 +77,7 @@ function parseLine(content: string): { name: string; value: string } | { problem
 export function formatEnvValue(value: string): string {
   if (/^[A-Za-z0-9_./:,@%+=-]*$/.test(value)) return value;
   const escaped = value
-    .replace(/[\\"$]/g, '\\$&')
+    .replace(/[\\"$`]/g, '\\$&')
     .replaceAll('\n', '\\n')
     .replaceAll('\r', '\\r')
     .replaceAll('\t', '\\t');

@@ -92,15 +92,19 @@ export function loadConfig<const S extends readonly ConfigSet[], const W extends
 
   const values: Record<string, Record<string, unknown>> = {};
   const sources = new Map<string, string>();
+  const broken = new Set<string>();
   for (const set of sets) values[set.room] ??= {};
   for (const item of declared) {
+    const before = problems.length;
     const given = firstGiven(item, [line.flags, fromEnv, file], problems);
     if (given) sources.set(item.name, given.from);
     values[item.room]![item.key] = given ? parse(item, given, problems) : item.option.default;
+    if (problems.length > before) broken.add(item.room);
   }
-  // A check between options would speak of values that were refused already.
-  if (problems.length === 0) {
-    for (const set of new Set<ConfigSet>(sets)) problems.push(...set.check(values[set.room]!, values as AllValues));
+  // A check between options would speak of values that nobody gave, so rooms with a refused value are left out.
+  const sound = Object.fromEntries(Object.entries(values).filter(([room]) => !broken.has(room))) as AllValues;
+  for (const set of new Set<ConfigSet>(sets)) {
+    if (!broken.has(set.room)) problems.push(...set.check(values[set.room]!, sound));
   }
   if (problems.length > 0) throw errors.CONFIG({ problems });
   return { values: values as ValuesByRoom<S>, warnings, sources, switches: line.switches, words: line.words };
@@ -187,6 +191,7 @@ function readArguments<W extends string>(
       else if (next !== undefined && !next.startsWith('--')) value = rest.shift()!;
     }
     if (value === undefined || value === '') problems.push(`${flag} must have a value: found none`);
+    else if (name === 'ENV_FILE' && (envFile ?? value) !== value) problems.push(`${flag} must stand once: found twice`);
     else if (name === 'ENV_FILE') envFile = value;
     else if (flags.has(name) && flags.get(name)!.text !== value) problems.push(`${flag} must stand once: found twice`);
     else flags.set(name, { text: value, name, from: `flag ${flag}` });

@@ -8,7 +8,7 @@ export type Options = Readonly<Record<string, Option<unknown>>>;
 
 type ValuesOf<O> = { readonly [K in keyof O]: O[K] extends Option<infer T> ? T : never };
 
-/** The values of all rooms, by room, for a check that looks beyond its own. */
+/** The values of all rooms, by room, for a check that looks beyond its own. A room with a refused value is not there. */
 export type AllValues = Readonly<Record<string, Readonly<Record<string, unknown>> | undefined>>;
 
 interface Extra<O> {

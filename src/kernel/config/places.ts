@@ -1,0 +1,66 @@
+/**
+ * Places: whether a path of the configuration can be used as what it is for, asked before anything is touched. Each function
+ * gives the line to show, or undefined when all is well. A set's `check` calls them for what is really in use: the
+ * directory of a sink that is off may be missing.
+ */
+import { accessSync, constants, type Stats, statSync } from 'node:fs';
+import { dirname, resolve } from 'node:path';
+
+type Code = NodeJS.ErrnoException['code'];
+
+function look(path: string): Stats | Code {
+  try {
+    return statSync(path);
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code;
+  }
+}
+
+function denied(path: string, mode: number): Code {
+  try {
+    accessSync(path, mode);
+    return undefined;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code;
+  }
+}
+
+/** A directory that exists and can be written to, or can be made. */
+export function directoryProblem(name: string, path: string): string | undefined {
+  const must = `${name} must be a directory that can be written to: path=${path}`;
+  let at = resolve(path);
+  for (;;) {
+    const found = look(at);
+    if (typeof found === 'object') {
+      if (!found.isDirectory()) return `${must}, found=${at === resolve(path) ? 'a file' : `a file at ${at}`}`;
+      const code = denied(at, constants.W_OK | constants.X_OK);
+      return code && `${must}, found=${code}${at === resolve(path) ? '' : ` at ${at}`}`;
+    }
+    if (found !== 'ENOENT' || at === dirname(at)) return `${must}, found=${found}`;
+    at = dirname(at);
+  }
+}
+
+/** A file that can be written to, or made in its directory, which may have to be made as well. */
+export function writableFileProblem(name: string, path: string): string | undefined {
+  const must = `${name} must be a file that can be written to: path=${path}`;
+  if (path.endsWith('/')) return `${must}, found=a directory`;
+  const found = look(path);
+  if (typeof found === 'object') {
+    if (found.isDirectory()) return `${must}, found=a directory`;
+    const code = denied(path, constants.W_OK);
+    return code && `${must}, found=${code}`;
+  }
+  if (found !== 'ENOENT') return `${must}, found=${found}`;
+  return directoryProblem(name, dirname(path));
+}
+
+/** A file that is there and can be read. */
+export function readableFileProblem(name: string, path: string): string | undefined {
+  const must = `${name} must be a file that can be read: path=${path}`;
+  const found = look(path);
+  if (typeof found !== 'object') return `${must}, found=${found}`;
+  if (found.isDirectory()) return `${must}, found=a directory`;
+  const code = denied(path, constants.R_OK);
+  return code && `${must}, found=${code}`;
+}

@@ -1,0 +1,172 @@
+/**
+ * Architecture: the room table of the design as data, and a reader of imports that says where the source breaks it.
+ * A new room is one line in `rooms`; a new library is one line in `libraries`.
+ */
+import { globSync, readFileSync } from 'node:fs';
+import { posix } from 'node:path';
+
+/** Room -> the rooms it may import besides itself. `main.ts` imports everything and is imported by nothing. */
+export const rooms: Readonly<Record<string, readonly string[]>> = {
+  kernel: [],
+  engine: ['kernel'],
+  http: ['kernel'],
+  store: ['kernel'],
+  events: ['kernel'],
+  sinks: ['engine', 'events', 'store', 'kernel'],
+  access: ['store', 'kernel'],
+  pixel: ['sinks', 'access', 'http', 'events', 'store', 'engine', 'kernel'],
+  analytics: ['sinks', 'access', 'http', 'events', 'store', 'engine', 'kernel'],
+  gateway: ['sinks', 'access', 'http', 'events', 'store', 'engine', 'kernel'],
+  sms: ['sinks', 'access', 'http', 'events', 'store', 'engine', 'kernel'],
+};
+
+/** Library -> the folders that may import it: what a library is for has one place. */
+export const libraries: Readonly<Record<string, readonly string[]>> = {
+  'uWebSockets.js': ['http', 'pixel'],
+  pino: ['kernel'],
+  'prom-client': ['kernel'],
+  '@platformatic/kafka': ['sinks/kafka'],
+  'lz4-napi': ['sinks/kafka'],
+  snappy: ['sinks/kafka'],
+  pg: ['store', 'sinks/postgres'],
+  'pg-copy-streams': ['store', 'sinks/postgres'],
+  '@opentelemetry/api': ['kernel', 'engine', 'pixel', 'sinks'],
+  '@opentelemetry/exporter-trace-otlp-proto': ['kernel', 'pixel'],
+  '@opentelemetry/resources': ['kernel', 'pixel'],
+  '@opentelemetry/sdk-trace': ['kernel', 'pixel'],
+  'fast-json-stringify': ['http', 'pixel', 'analytics', 'gateway', 'sms'],
+  'ipaddr.js': ['http', 'pixel', 'access'],
+  isbot: ['pixel'],
+  maxmind: ['pixel'],
+  piscina: ['engine', 'sinks', 'analytics', 'gateway', 'sms'],
+  'ua-parser-js': ['pixel'],
+};
+
+/** Files that hold what must stand in one place only. */
+const onlyIn = [
+  {
+    what: 'process.env',
+    pattern: /\bprocess\s*(?:\.\s*env\b|\[)|=\s*process\s*[;,)]/,
+    files: ['src/kernel/config/environment.ts'],
+  },
+  // Everything that waits on a word of shared memory goes through here; a thread with an event loop is stopped dead by it.
+  { what: 'Atomics.wait', pattern: /\bAtomics\s*(?:\.\s*wait\s*\(|\[)/, files: ['src/engine/wake.ts'] },
+] as const;
+
+export type Sources = ReadonlyMap<string, string>;
+
+/** Every TypeScript file below src/, by its path from the root. Browser code (web/) has a world of its own. */
+export function readSources(): Sources {
+  const files = globSync('src/**/*.ts').filter((file) => !file.split('/').includes('web'));
+  return new Map(files.sort().map((file) => [file, readFileSync(file, 'utf8')]));
+}
+
+interface Import {
+  readonly from: string;
+  readonly to: string;
+  /** False for `import type`: it is gone when the program runs. */
+  readonly runs: boolean;
+}
+
+const imports = [
+  /^\s*(?:import|export)\b([^;'"]*?)\bfrom\s*['"]([^'"]+)['"]/gm,
+  /^\s*import\s*()['"]([^'"]+)['"]/gm,
+  /\bimport\s*\(()\s*['"]([^'"]+)['"]/g,
+  /\brequire\s*\(()\s*['"]([^'"]+)['"]/g,
+  // A worker's entry is reached by its address.
+  /\bnew URL\(()\s*['"](\.[^'"]+\.[jt]s)['"]/g,
+];
+
+/** Without comments that take whole lines; a comment behind code stays, and a word in it may be found. */
+function code(source: string): string {
+  return source.replace(/^\s*\/\*[\s\S]*?\*\//gm, '').replace(/^\s*\/\/.*$/gm, '');
+}
+
+export function importsOf(file: string, source: string): readonly Import[] {
+  return imports.flatMap((pattern) =>
+    [...code(source).matchAll(pattern)].map(([, clause = '', name = '']) => {
+      const local = name.startsWith('.');
+      const to = local ? posix.join(posix.dirname(file), name).replace(/\.js$/, '.ts') : name;
+      return { from: file, to, runs: !/^\s*type\b/.test(clause) };
+    }),
+  );
+}
+
+/** The room of a path: 'kernel', or 'main.ts' for a file right below src/. */
+function roomOf(file: string): string {
+  return file.split('/')[1] ?? '';
+}
+
+function within(file: string, folders: readonly string[]): boolean {
+  return folders.some((folder) => file.startsWith(`src/${folder}/`));
+}
+
+/** One line for each place where the source breaks a rule. */
+export function violations(sources: Sources): readonly string[] {
+  const found: string[] = [];
+  const edges: Import[] = [];
+  for (const [file, source] of sources) {
+    const room = roomOf(file);
+    if (room !== 'main.ts' && !Object.hasOwn(rooms, room)) found.push(`${file}: ${room} is not in the room table`);
+    for (const one of importsOf(file, source)) {
+      if (one.to.startsWith('src/')) edges.push(one);
+      found.push(...importProblems(one));
+    }
+    for (const { what, pattern, files } of onlyIn) {
+      if (!(files as readonly string[]).includes(file) && pattern.test(code(source))) {
+        found.push(`${file}: ${what} belongs into ${files.join(', ')}`);
+      }
+    }
+  }
+  return [...found, ...cycles(edges)];
+}
+
+function importProblems({ from, to }: Import): readonly string[] {
+  const room = roomOf(from);
+  if (to.startsWith('node:')) return [];
+  if (!to.startsWith('src/')) {
+    // package.json lies above src/ in the sources and above dist/ when built.
+    const name = to
+      .split('/')
+      .slice(0, to.startsWith('@') ? 2 : 1)
+      .join('/');
+    const allowed = libraries[name];
+    if (allowed === undefined) return [`${from}: library ${name} is not in the table`];
+    return within(from, allowed) ? [] : [`${from}: library ${name} belongs into ${allowed.join(', ')}`];
+  }
+  const target = roomOf(to);
+  if (target === 'main.ts') return [`${from}: nothing imports main.ts`];
+  if (room === 'main.ts' || room === target) return foreignSink(from, to);
+  return rooms[room]?.includes(target) ? [] : [`${from}: ${room} must not import ${target}: ${to}`];
+}
+
+/** Sinks share what lies right in sinks/; none knows of another. */
+function foreignSink(from: string, to: string): readonly string[] {
+  const [, room, sink, inside] = from.split('/');
+  const [, targetRoom, target, targetInside] = to.split('/');
+  if (room !== 'sinks' || targetRoom !== 'sinks') return [];
+  if (inside === undefined || targetInside === undefined || sink === target) return [];
+  return [`${from}: sink ${sink} must not import sink ${target}`];
+}
+
+/** Files that import each other in a circle when the program runs: their order of evaluation would be an accident. */
+function cycles(edges: readonly Import[]): readonly string[] {
+  const next = Map.groupBy(
+    edges.filter(({ runs }) => runs),
+    ({ from }) => from,
+  );
+  const done = new Set<string>();
+  const path: string[] = [];
+  const found: string[] = [];
+  const visit = (file: string): void => {
+    const at = path.indexOf(file);
+    if (at >= 0) found.push(`circle: ${[...path.slice(at), file].join(' > ')}`);
+    if (at >= 0 || done.has(file)) return;
+    path.push(file);
+    for (const { to } of next.get(file) ?? []) visit(to);
+    path.pop();
+    done.add(file);
+  };
+  for (const file of next.keys()) visit(file);
+  return found;
+}

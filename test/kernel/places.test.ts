@@ -1,0 +1,75 @@
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { chmodSync, cpSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import test from 'node:test';
+import { pathToFileURL } from 'node:url';
+import { directoryProblem, readableFileProblem, writableFileProblem } from '../../src/kernel/config.ts';
+
+// Goal: a start says what is wrong with a path and touches nothing. Method: a folder with one of each; its content is compared.
+test('each path is judged by what it is for, in one line, and nothing is made', (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'ringmain-places-'));
+  t.after(() => rmSync(folder, { recursive: true }));
+  const at = (name: string) => join(folder, name);
+  mkdirSync(at('directory'));
+  writeFileSync(at('file'), '');
+  symlinkSync(at('nowhere'), at('dangling'));
+  const before = readdirSync(folder, { recursive: true });
+
+  assert.equal(directoryProblem('X', at('directory')), undefined);
+  assert.equal(directoryProblem('X', at('new/deep/er')), undefined);
+  assert.equal(
+    directoryProblem('JOURNAL_DIR', at('file')),
+    `JOURNAL_DIR must be a directory that can be written to: path=${at('file')}, found=a file`,
+  );
+  assert.match(directoryProblem('X', at('file/below'))!, /found=ENOTDIR$/);
+
+  assert.equal(writableFileProblem('X', at('file')), undefined);
+  assert.equal(writableFileProblem('X', at('new')), undefined);
+  assert.equal(writableFileProblem('X', at('new/deep/file')), undefined);
+  assert.equal(
+    writableFileProblem('LOG_PATH', at('directory')),
+    `LOG_PATH must be a file that can be written to: path=${at('directory')}, found=a directory`,
+  );
+  assert.match(writableFileProblem('X', at('new/'))!, /found=a directory$/);
+  assert.match(writableFileProblem('X', at('file/below'))!, /found=ENOTDIR$/);
+
+  assert.equal(readableFileProblem('X', at('file')), undefined);
+  assert.equal(
+    readableFileProblem('GEOIP_DB', at('new')),
+    `GEOIP_DB must be a file that can be read: path=${at('new')}, found=ENOENT`,
+  );
+  assert.match(readableFileProblem('X', at('directory'))!, /found=a directory$/);
+  assert.match(readableFileProblem('X', at('dangling'))!, /found=ENOENT$/);
+
+  assert.deepEqual(readdirSync(folder, { recursive: true }), before);
+});
+
+// Goal: a missing permission is named. Method: root may do everything, so as root the questions are asked by `nobody`.
+test('what may not be written or read is named with the code of the system', (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'ringmain-places-'));
+  t.after(() => rmSync(folder, { recursive: true }));
+  writeFileSync(join(folder, 'file'), '', { mode: 0o400 });
+  // A copy, for `nobody` may be kept out of the working tree.
+  cpSync('src/kernel/config/places.ts', join(folder, 'places.mts'));
+  const module = pathToFileURL(join(folder, 'places.mts')).href;
+  const script = `
+    const { directoryProblem, readableFileProblem, writableFileProblem } = await import(${JSON.stringify(module)});
+    console.log(JSON.stringify([
+      directoryProblem('X', ${JSON.stringify(join(folder, 'new/deep'))}),
+      writableFileProblem('X', ${JSON.stringify(join(folder, 'new'))}),
+      writableFileProblem('X', ${JSON.stringify(join(folder, 'file'))}),
+    ]));`;
+  chmodSync(folder, 0o555);
+  const root = process.getuid?.() === 0;
+  const options = { encoding: 'utf8', cwd: '/', ...(root ? { uid: 65_534, gid: 65_534 } : {}) } as const;
+  const output = execFileSync(process.execPath, ['--input-type=module', '--no-warnings', '-e', script], options);
+  chmodSync(folder, 0o755);
+  const must = 'X must be a directory that can be written to: path=';
+  assert.deepEqual(JSON.parse(output), [
+    `${must}${join(folder, 'new/deep')}, found=EACCES at ${folder}`,
+    `${must}${folder}, found=EACCES`,
+    `X must be a file that can be written to: path=${join(folder, 'file')}, found=EACCES`,
+  ]);
+});
