@@ -40,8 +40,6 @@ export {
   helpText,
   markdownReference,
   printConfig,
-  referenceBegin,
-  referenceEnd,
   referenceIsStale,
   renewReference,
 } from './config/reference.ts';

@@ -12,6 +12,8 @@
  * of these: `problemOf(code, fields)` makes the answer without making an Error.
  */
 
+import { markdownTable } from './markdown.ts';
+
 /** Exit codes of the process (sysexits.h): what an operator or a service manager may branch on. */
 export const exitCodes = { ok: 0, usage: 64, internal: 70, config: 78 } as const;
 export type ExitCode = (typeof exitCodes)[keyof typeof exitCodes];
@@ -314,6 +316,23 @@ export function exitCodeOf(error: unknown): ExitCode {
   return error instanceof RingmainError ? error.exit : exitCodes.internal;
 }
 
+/** What to say on stderr about whatever ended a start: a line per problem, and a stack only when it is a bug of ours. */
+export function explain(error: unknown): readonly string[] {
+  if (!(error instanceof RingmainError))
+    return [error instanceof Error ? (error.stack ?? String(error)) : String(error)];
+  const cause = error.cause instanceof Error ? `: ${error.cause.message}` : '';
+  return `${error.message}${cause}`.split('\n');
+}
+
+/** The README's table of what clients may meet; it stands between <!-- errors:begin --> and <!-- errors:end -->. */
+export function errorsReference(): string {
+  const answers = Object.entries(errorTable)
+    .filter(([, row]) => row.shown)
+    .sort(([, a], [, b]) => a.status - b.status)
+    .map(([code, row]) => [String(row.status), `\`${code}\``, row.retry ? 'yes' : 'no', row.title]);
+  return markdownTable(['Status', 'Code', 'Send again', 'Meaning'], answers);
+}
+
 /** An answer after RFC 9457 (application/problem+json). The fields of the row stand beside its own members. */
 export interface Problem {
   readonly type: string;
@@ -325,8 +344,8 @@ export interface Problem {
 }
 
 /**
- * The problem object of a code. A row about our inside becomes INTERNAL, or NOT_READY's status when it may pass: nothing of
- * paths, hosts or causes reaches a client.
+ * The problem object of a code. A row about our inside keeps its status (503 when it may pass, else 500) and is called
+ * INTERNAL: nothing of paths, hosts or causes reaches a client.
  */
 export function problemOf<C extends ErrorCode>(code: C, fields: FieldsOf<C>): Problem {
   const row = rows[code];

@@ -1,8 +1,9 @@
 /**
  * Log: pino JSON lines, one sentence and then fields; never a line per event.
  *
- * Each thread makes its own logger on the same file descriptor. A line is one write(2) and far below PIPE_BUF, so lines of
- * different threads do not mix. Writes are synchronous: the last words of a thread that dies are the ones that matter.
+ * Each thread makes its own logger on the same file descriptor. A line is one write(2), so lines of different threads do not
+ * mix (into a pipe the system promises that up to 4 KiB). Writes are synchronous: the last words of a thread that dies are the
+ * ones that matter.
  */
 import { type DestinationStream, type Logger, pino, stdTimeFunctions } from 'pino';
 import { type Clock, systemClock } from './clock.ts';

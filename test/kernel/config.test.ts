@@ -221,6 +221,11 @@ for (const [name, given, line] of refused) {
   });
 }
 
+test('a long text is shortened in the message', () => {
+  const [line] = problems({ env: { ACK: 'x'.repeat(5_000) } });
+  assert.ok(line!.length < 250 && line!.includes('(5000 characters)'), line);
+});
+
 test('all problems are reported together, wherever they come from', (t) => {
   const envFile = inFile('ACK=disk\nRING_BYTE=1\nbroken line\n', t);
   const found = problems({

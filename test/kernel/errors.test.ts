@@ -3,8 +3,10 @@ import test from 'node:test';
 import {
   type ErrorCode,
   errors,
+  errorsReference,
   errorTable,
   exitCodeOf,
+  explain,
   problem,
   problemOf,
   RingmainError,
@@ -85,4 +87,25 @@ test('exit codes tell an operator whether a restart may help', () => {
   assert.equal(exitCodeOf(errors.PORT_IN_USE({ address: ':19890' })), 78);
   assert.equal(exitCodeOf(errors.USAGE({ reason: 'x' })), 64);
   assert.equal(exitCodeOf(new Error('x')), 70);
+});
+
+test('a start that fails says one line per problem, and shows a stack only for a bug', () => {
+  assert.deepEqual(explain(errors.CONFIG({ problems: ['A must be 1: found=2', 'B must be 3: found=4'] })), [
+    'A must be 1: found=2',
+    'B must be 3: found=4',
+  ]);
+  const cause = new Error('EACCES: permission denied');
+  assert.deepEqual(explain(errors.JOURNAL_OPEN({ path: '/j', reason: 'EACCES' }, cause)), [
+    'journal cannot be opened: path=/j, reason=EACCES: EACCES: permission denied',
+  ]);
+  assert.match(explain(new TypeError('bug'))[0]!, /^TypeError: bug\n +at /);
+  assert.deepEqual(explain('gone'), ['gone']);
+});
+
+test("the README's table has a row per code that a client may meet and none that it cannot", () => {
+  const table = errorsReference();
+  assert.match(table, /^\| Status \| Code \| Send again \| Meaning \|$/m);
+  assert.match(table, /^\| 413 \| `BODY_TOO_LARGE` \| no \| The body is too large \|$/m);
+  assert.match(table, /^\| 429 \| `BACKPRESSURE` \| yes \|/m);
+  assert.doesNotMatch(table, /JOURNAL|SINK|CONFIG/);
 });

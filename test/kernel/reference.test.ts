@@ -13,8 +13,6 @@ import {
   oneOf,
   parseEnvFile,
   printConfig,
-  referenceBegin,
-  referenceEnd,
   referenceIsStale,
   renewReference,
   secret,
@@ -44,13 +42,14 @@ test('the reference has a row per option with names, default, limits and text', 
 });
 
 test('a document is stale until it is renewed, and nothing outside of the markers changes', () => {
-  const before = `# Title\n\n${referenceBegin}\nold\n${referenceEnd}\n\nMore text.\n`;
+  const before = `# Title\n\n<!-- config:begin -->\nold\n<!-- config:end -->\n\nMore text.\n`;
   assert.ok(referenceIsStale(before, [room]));
   const after = renewReference(before, [room]);
   assert.ok(!referenceIsStale(after, [room]));
-  assert.ok(after.startsWith(`# Title\n\n${referenceBegin}\n### room`));
-  assert.ok(after.endsWith(`${referenceEnd}\n\nMore text.\n`));
+  assert.ok(after.startsWith(`# Title\n\n<!-- config:begin -->\n### room`));
+  assert.ok(after.endsWith(`<!-- config:end -->\n\nMore text.\n`));
   assert.throws(() => renewReference('no markers', [room]), TypeError);
+  assert.throws(() => renewReference(before + before, [room]), TypeError, 'which of two would be renewed?');
 });
 
 test('the example env file, uncommented, is well-formed and gives the defaults', () => {

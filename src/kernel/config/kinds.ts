@@ -50,13 +50,8 @@ export interface Option<T> extends Common<T> {
   declare(key: string, name: string): void;
 }
 
-/** A text that is not what an option must be; `found` replaces the text in the message when it says more. */
-export class Refused {
-  readonly found: string | undefined;
-  constructor(found?: string) {
-    this.found = found;
-  }
-}
+/** Thrown by `parse`: the text is not what the option must be. The loader, who knows name and source, makes the message. */
+export class Refused {}
 
 interface Kind<T> {
   readonly kind: string;

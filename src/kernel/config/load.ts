@@ -24,6 +24,8 @@ import {
   flagName,
 } from './set.ts';
 
+const FOUND_LENGTH_MAX = 100;
+
 export interface LoadOptions<W extends string = string> {
   /** Default: the environment of this process. */
   readonly env?: Readonly<Record<string, string | undefined>>;
@@ -253,12 +255,17 @@ function firstGiven(item: Declared, from: readonly Source[], problems: string[])
   return undefined;
 }
 
+/** A message stays one readable line, whatever was given. */
+function shortened(text: string): string {
+  return text.length > FOUND_LENGTH_MAX ? `${text.slice(0, FOUND_LENGTH_MAX)}... (${text.length} characters)` : text;
+}
+
 function parse(item: Declared, given: Given, problems: string[]): unknown {
   try {
     return item.option.parse(given.text, given.name);
   } catch (error) {
     if (!(error instanceof Refused)) throw error;
-    const found = item.option.secret ? '***' : (error.found ?? given.text);
+    const found = item.option.secret ? '***' : shortened(given.text);
     const where = given.from.startsWith('flag') ? '' : ` (${given.from})`;
     const name = given.from.startsWith('flag') ? given.from.slice('flag '.length) : given.name;
     problems.push(`${name} must be ${item.option.must}: found=${JSON.stringify(found)}${where}`);

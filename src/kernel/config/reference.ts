@@ -2,12 +2,13 @@
  * Reference: everything an operator reads about the options, made from the declarations: the README's tables, the example
  * env file, --help and --print-config. A test compares the files with what is made here, so none of them grows stale.
  */
+import { markdownTable, partIsStale, renewPart } from '../markdown.ts';
 import { formatEnvValue } from './envfile.ts';
 import type { Loaded } from './load.ts';
 import { type ConfigSet, type Declared, declaredIn, fileNameOf, flagName } from './set.ts';
 
-export const referenceBegin = '<!-- config:begin -->';
-export const referenceEnd = '<!-- config:end -->';
+/** Name of the README's part that holds the reference: it stands between <!-- config:begin --> and <!-- config:end -->. */
+const PART = 'config';
 
 /** What a secret looks like wherever it is shown. */
 const MASK = '***';
@@ -23,32 +24,27 @@ function byRoom(sets: readonly ConfigSet[]): ReadonlyMap<string, readonly Declar
 
 /** One table per room, in Markdown. */
 export function markdownReference(sets: readonly ConfigSet[]): string {
-  const cell = (words: string) => words.replaceAll('|', '\\|').replaceAll('\n', ' ');
   const sections = [...byRoom(sets)].map(([room, items]) => {
-    const lines = items.map((item) => {
+    const rows = items.map((item) => {
       const also = item.names.slice(1).concat(item.option.secret ? [fileNameOf(item.name)] : []);
       const names = `\`${item.name}\`${also.length > 0 ? `<br>also \`${also.join('`, `')}\`` : ''}`;
       const initial = defaultText(item);
       const shown = item.option.default === undefined || initial === '' ? initial : `\`${initial}\``;
-      return `| ${names} | ${cell(shown)} | ${cell(item.option.must)} | ${cell(item.option.doc)} |`;
+      return [names, shown, item.option.must, item.option.doc];
     });
-    return [`### ${room}`, '', '| Option | Default | Must be | Meaning |', '|---|---|---|---|', ...lines].join('\n');
+    return `### ${room}\n\n${markdownTable(['Option', 'Default', 'Must be', 'Meaning'], rows)}`;
   });
   return sections.join('\n\n');
 }
 
 /** The document with the reference between its markers renewed. Throws a TypeError when it has no markers. */
 export function renewReference(document: string, sets: readonly ConfigSet[]): string {
-  const begin = document.indexOf(referenceBegin);
-  const end = document.indexOf(referenceEnd);
-  if (begin < 0 || end < begin) throw new TypeError(`the document must hold ${referenceBegin} before ${referenceEnd}`);
-  const before = document.slice(0, begin + referenceBegin.length);
-  return `${before}\n${markdownReference(sets)}\n${document.slice(end)}`;
+  return renewPart(document, PART, markdownReference(sets));
 }
 
 /** Whether the reference in the document says something else than the declarations. */
 export function referenceIsStale(document: string, sets: readonly ConfigSet[]): boolean {
-  return renewReference(document, sets) !== document;
+  return partIsStale(document, PART, markdownReference(sets));
 }
 
 /** The example env file: every option, commented out, at its default. */

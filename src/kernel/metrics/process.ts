@@ -3,8 +3,8 @@
  * start an event-loop monitor and a GC observer in whatever thread serves the scrape.
  */
 import { readdirSync } from 'node:fs';
-import type { Collected, Collector } from './metrics.ts';
-import type { Version } from './version.ts';
+import type { Version } from '../version.ts';
+import type { Collected, Collector } from './text.ts';
 
 /** CPU, memory and open files of the whole process, whichever thread asks, and what build it is. */
 export function processMetrics(version: Version): Collector {

@@ -1,0 +1,134 @@
+/**
+ * Declare: a metric is a type, a help text and closed lists of label values; a set is the metrics of one room with their places.
+ * The product of the lists is laid out once, so no label, however hostile, allocates anything.
+ */
+export type Labels = Readonly<Record<string, readonly string[]>>;
+export type LabelValues<L> = { readonly [K in keyof L]: L[K] extends readonly (infer V)[] ? V : never };
+
+/** How the numbers of several threads become one: their sum, the largest, or a line each with the label `thread`. */
+export type Across = 'sum' | 'max' | 'each';
+
+interface Spec<L extends Labels> {
+  readonly help: string;
+  readonly labels?: L;
+  /** Default: sum. */
+  readonly threads?: Across;
+}
+
+export type MetricType = 'counter' | 'gauge' | 'histogram';
+
+export interface Metric<T extends MetricType = MetricType, L extends Labels = Labels> {
+  readonly type: T;
+  readonly help: string;
+  readonly labels: L;
+  readonly threads: Across;
+  /** Upper bounds, ascending; empty unless a histogram. */
+  readonly buckets: readonly number[];
+}
+
+export type NoLabels = Record<never, never>;
+
+/** A number that only grows. */
+export function counter<const L extends Labels = NoLabels>(
+  spec: Spec<L> & { readonly threads?: 'sum' | 'each' },
+): Metric<'counter', L> {
+  return made('counter', spec, []);
+}
+
+/** A number that goes up and down. */
+export function gauge<const L extends Labels = NoLabels>(spec: Spec<L>): Metric<'gauge', L> {
+  return made('gauge', spec, []);
+}
+
+/** Observations counted by size. */
+export function histogram<const L extends Labels = NoLabels>(
+  spec: Spec<L> & { readonly threads?: 'sum' | 'each'; readonly buckets: readonly number[] },
+): Metric<'histogram', L> {
+  const { buckets } = spec;
+  if (
+    buckets.length === 0 ||
+    buckets.some((bound, i) => !Number.isFinite(bound) || bound <= (buckets[i - 1] ?? -Infinity))
+  ) {
+    throw new TypeError(`buckets must be finite and ascending: buckets=${buckets.join(',')}`);
+  }
+  return made('histogram', spec, buckets);
+}
+
+function made<T extends MetricType, L extends Labels>(
+  type: T,
+  spec: Spec<L>,
+  buckets: readonly number[],
+): Metric<T, L> {
+  return { type, help: spec.help, labels: spec.labels ?? ({} as L), threads: spec.threads ?? 'sum', buckets };
+}
+
+export type Metrics = Readonly<Record<string, Metric>>;
+
+/** A room's metrics with their places. */
+export interface MetricSet<M extends Metrics = Metrics> {
+  readonly metrics: M;
+  /** First cell of each metric within the set. */
+  readonly firstCells: ReadonlyMap<string, number>;
+  readonly cells: number;
+  /** The same in every thread that runs the same code; how a thread finds its set on a board. */
+  readonly fingerprint: number;
+}
+
+/** Declares metrics; the key is the name in the text. Throws a TypeError for a name or label that Prometheus would refuse. */
+export function defineMetrics<const M extends Metrics>(metrics: M): MetricSet<M> {
+  const firstCells = new Map<string, number>();
+  let cells = 0;
+  for (const [name, metric] of Object.entries(metrics)) {
+    if (!/^[a-z][a-z0-9_]*$/.test(name)) throw new TypeError(`a metric's name is lower snake case: name=${name}`);
+    for (const [label, values] of Object.entries(metric.labels)) {
+      const reserved = label === 'le' || (label === 'thread' && metric.threads === 'each');
+      if (!/^[a-z][a-z0-9_]*$/.test(label) || reserved) throw new TypeError(`${name}: no label may be called ${label}`);
+      if (values.length === 0 || new Set(values).size !== values.length) {
+        throw new TypeError(`${name}: values of ${label} must be there and differ: values=${values.join(',')}`);
+      }
+    }
+    firstCells.set(name, cells);
+    cells += combinations(metric.labels) * stride(metric);
+  }
+  return { metrics, firstCells, cells, fingerprint: fnv1a(JSON.stringify(metrics)) };
+}
+
+/** Cells that one combination of labels takes: a histogram has one per bucket, one above the last, and the sum. */
+export function stride(metric: Metric): number {
+  return metric.type === 'histogram' ? metric.buckets.length + 2 : 1;
+}
+
+/** How many combinations the labels have. */
+export function combinations(labels: Labels): number {
+  return Object.values(labels).reduce((product, values) => product * values.length, 1);
+}
+
+/** The labels of combination `index`; the last label turns fastest. */
+export function labelsAt(labels: Labels, index: number): Record<string, string> {
+  const found: [string, string][] = [];
+  let rest = index;
+  for (const [label, values] of Object.entries(labels).reverse()) {
+    found.unshift([label, values[rest % values.length]!]);
+    rest = Math.floor(rest / values.length);
+  }
+  return Object.fromEntries(found);
+}
+
+/** The number of the combination that has these labels. A value outside of its list, or a strange label, is a RangeError. */
+export function combinationOf(name: string, labels: Labels, given: Readonly<Record<string, string>>): number {
+  let index = 0;
+  for (const [label, values] of Object.entries(labels)) {
+    const at = values.indexOf(given[label]!);
+    if (at < 0) throw new RangeError(`${name}: ${label} must be one of ${values.join(', ')}: ${label}=${given[label]}`);
+    index = index * values.length + at;
+  }
+  const strange = Object.keys(given).find((label) => !Object.hasOwn(labels, label));
+  if (strange !== undefined) throw new RangeError(`${name} has no label ${strange}`);
+  return index;
+}
+
+function fnv1a(words: string): number {
+  let hash = 0x811c9dc5;
+  for (const byte of Buffer.from(words)) hash = Math.imul(hash ^ byte, 0x01000193);
+  return hash >>> 0;
+}

@@ -1,0 +1,95 @@
+/**
+ * Text: what /metrics answers, read from the slabs of all threads; nobody is asked and nobody waits. A scrape is not a moment: a
+ * histogram's sum may be one observation ahead of its buckets. Buckets only ever grow.
+ */
+import { Registry } from 'prom-client';
+import { Place } from './board.ts';
+import { combinations, labelsAt, type Metric, type MetricSet, type MetricType, stride } from './declare.ts';
+
+interface Sample {
+  readonly labels: Readonly<Record<string, string>>;
+  readonly value: number;
+  /** For the parts of a histogram: `name_bucket`, `name_sum`, `name_count`. */
+  readonly metricName?: string;
+}
+
+export interface Collected {
+  readonly name: string;
+  readonly help: string;
+  readonly type: MetricType;
+  readonly values: readonly Sample[];
+}
+
+/** Metrics computed when asked: from rings, from /proc. */
+export type Collector = () => readonly Collected[];
+
+export interface TextOptions {
+  /** Names of the slots, for `threads: 'each'`; default: their numbers. */
+  readonly slotNames?: readonly string[];
+}
+
+/** The text of all sets and collectors in the format of Prometheus. */
+export function metricsText(
+  sets: readonly MetricSet[],
+  board: SharedArrayBuffer,
+  extra: readonly Collector[] = [],
+  options: TextOptions = {},
+): Promise<string> {
+  const registry = new Registry();
+  const collected = [
+    ...sets.flatMap((set) => readSet(set, board, options.slotNames ?? [])),
+    ...extra.flatMap((collect) => collect()),
+  ];
+  for (const metric of collected) {
+    // prom-client's registry asks a metric only for its name and `get()`; its own classes would keep a second set of books.
+    const shared = { name: metric.name, get: async () => metric };
+    registry.registerMetric(shared as unknown as Parameters<Registry['registerMetric']>[0]);
+  }
+  return registry.metrics();
+}
+
+/** What /metrics is served as. */
+export const metricsContentType: string = Registry.PROMETHEUS_CONTENT_TYPE;
+
+function readSet(set: MetricSet, board: SharedArrayBuffer, slotNames: readonly string[]): readonly Collected[] {
+  const place = new Place(board, set);
+  const slots = Array.from({ length: place.slots }, (_, slot) => slot).filter((slot) => place.attached(slot));
+  const slabs = slots.map((slot) => ({ name: slotNames[slot] ?? String(slot), cells: place.cells(slot) }));
+  return Object.entries(set.metrics).map(([name, metric]) => {
+    const values: Sample[] = [];
+    for (let i = 0; i < combinations(metric.labels); i += 1) {
+      const labels = labelsAt(metric.labels, i);
+      const from = set.firstCells.get(name)! + i * stride(metric);
+      const read = (cells: Float64Array) => cells.slice(from, from + stride(metric));
+      if (metric.threads === 'each') {
+        for (const slab of slabs)
+          values.push(...samples(name, metric, { ...labels, thread: slab.name }, read(slab.cells)));
+      } else {
+        const across = slabs.map((slab) => read(slab.cells));
+        values.push(...samples(name, metric, labels, together(metric, across)));
+      }
+    }
+    return { name, help: metric.help, type: metric.type, values };
+  });
+}
+
+function together(metric: Metric, across: readonly Float64Array[]): Float64Array {
+  const result = new Float64Array(stride(metric));
+  if (metric.threads === 'max' && across.length > 0) result[0] = Math.max(...across.map((cells) => cells[0]!));
+  else for (const cells of across) for (const [i, value] of cells.entries()) result[i]! += value;
+  return result;
+}
+
+function samples(name: string, metric: Metric, labels: Record<string, string>, cells: Float64Array): readonly Sample[] {
+  if (metric.type !== 'histogram') return [{ labels, value: cells[0]! }];
+  const parts: Sample[] = [];
+  let count = 0;
+  for (const [i, bound] of [...metric.buckets, Infinity].entries()) {
+    count += cells[i]!;
+    const le = bound === Infinity ? '+Inf' : String(bound);
+    parts.push({ labels: { ...labels, le }, value: count, metricName: `${name}_bucket` });
+  }
+  parts.push({ labels, value: cells[metric.buckets.length + 1]!, metricName: `${name}_sum` });
+  parts.push({ labels, value: count, metricName: `${name}_count` });
+  return parts;
+}
