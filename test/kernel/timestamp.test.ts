@@ -32,6 +32,22 @@ test('an instant is written as Date writes it, whatever was written before', () 
   );
 });
 
+test('the last ms of a minute, an hour, a day and a year and the one behind it are written right', () => {
+  const target = Buffer.alloc(24);
+  for (const end of [
+    '2026-11-21T08:00:59.999Z',
+    '2026-11-21T08:59:59.999Z',
+    '2024-02-28T23:59:59.999Z',
+    '1969-12-31T23:59:59.999Z',
+  ]) {
+    const writer = new TimestampWriter();
+    for (const ms of [-1, 0, 1, 0, -1].map((step) => Date.parse(end) + step)) {
+      writer.write(target, 0, ms);
+      assert.equal(target.toString('latin1'), new Date(ms).toISOString());
+    }
+  }
+});
+
 test('an instant that has no such text is a RangeError', () => {
   const writer = new TimestampWriter();
   for (const ms of [ISO_MS_MIN - 1, ISO_MS_MAX + 1, Number.NaN, Infinity]) {
@@ -109,6 +125,8 @@ const cases: readonly (readonly [string, string | undefined])[] = [
   ['2026-11-21T08:00:00+24:00', undefined],
   ['2026-11-21T08:00:00+01:60', undefined],
   ['2026-11-21T08:00:00ZZ', undefined],
+  ['2026-11-21T08:00:00+01:00Z', undefined],
+  ['2026-11-21T08:00:00+01:000', undefined],
   ['2026-11-21T08:00:00Z ', undefined],
   [' 2026-11-21T08:00:00Z', undefined],
   ['+002026-11-21T08:00:00Z', undefined],

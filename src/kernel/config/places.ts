@@ -36,7 +36,8 @@ export function directoryProblem(name: string, path: string): string | undefined
       const code = denied(at, constants.W_OK | constants.X_OK);
       return code && `${must}, found=${code}${at === resolve(path) ? '' : ` at ${at}`}`;
     }
-    if (found !== 'ENOENT' || at === dirname(at)) return `${must}, found=${found}`;
+    // This ends at the latest at the root, which always is.
+    if (found !== 'ENOENT') return `${must}, found=${found}`;
     at = dirname(at);
   }
 }
