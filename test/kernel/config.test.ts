@@ -20,6 +20,7 @@ import {
   oneOf,
   path,
   secret,
+  setEnvironment,
   text,
 } from '../../src/kernel/config.ts';
 import { RingmainError } from '../../src/kernel/errors.ts';
@@ -290,6 +291,12 @@ test('names of other commands and shared prefixes are not unknown', (t) => {
   });
   assert.deepEqual(warnings, []);
   assert.deepEqual(Object.keys(values), ['engine', 'tracing']);
+});
+
+test('without an env argument the environment of the process is read', (t) => {
+  t.after(() => setEnvironment('RING_BYTES', ''));
+  setEnvironment('RING_BYTES', '256KiB');
+  assert.equal(loadConfig([engine]).values.engine.ringBytes, 256 * KiB);
 });
 
 test('an empty value in the environment or the env file means not set, an empty flag is refused', (t) => {
