@@ -1,0 +1,3 @@
+module ringmain/bench/openloop
+
+go 1.19

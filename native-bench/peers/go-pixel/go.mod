@@ -1,0 +1,3 @@
+module ringmain/bench/gopixel
+
+go 1.19

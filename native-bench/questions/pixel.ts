@@ -1,0 +1,71 @@
+/** What does one pixel event cost, beside nginx, bare uWebSockets.js, node:http, Go and GoTrack? */
+import type { Bench, Question } from '../rig/bench.ts';
+import { wrk } from '../rig/load.ts';
+import { hasGotrack, startGoPixel, startGotrack, startNginx, startNodeHttp, startUws } from '../rig/peers.ts';
+import { barPlot } from '../rig/plot.ts';
+import { startRingmain } from '../rig/ringmain.ts';
+import { interleave, measure, type Results } from '../rig/rounds.ts';
+import { freeze, type Subject } from '../rig/subject.ts';
+import { cpuBars, ratioGoal, rawOf, roundsTable } from '../rig/table.ts';
+
+const remarks = {
+  nginx: 'parses nothing, log not durable',
+  uws: 'floor: writes nothing',
+  'ringmain memory': 'journal off the answer, not off',
+  'ringmain journal': 'survives kill -9',
+  'ringmain sync': 'survives a power cut',
+  gotrack: 'syncs every event',
+};
+
+export const pixel: Question = {
+  name: 'pixel',
+  asks: 'One pixel event: ten parameters, the headers of Chrome, sid cookie, client address from X-Forwarded-For; wrk.',
+  async answer(bench) {
+    return bench.with(starts(bench), async (subjects) => {
+      const at = async (connections: number): Promise<Results> => {
+        const load = wrk(bench.pixels(), { connections, seconds: bench.seconds });
+        return interleave(
+          subjects.map((s) => ({ name: s.name, once: () => measure(s, load) })),
+          bench.rounds,
+        );
+      };
+      const warm = wrk(bench.pixels(), { connections: 64, seconds: 2 });
+      for (const subject of subjects) {
+        await warm.run(subject.url);
+        freeze(subject);
+      }
+      const [eight, many] = [await at(8), await at(64)];
+      return {
+        tables: [
+          roundsTable(many, { title: '64 connections', baseline: 'nginx', remarks }),
+          roundsTable(eight, { title: '8 connections', baseline: 'nginx', remarks }),
+        ],
+        plots: [
+          {
+            name: 'pixel',
+            alt: 'CPU per pixel event',
+            svg: barPlot('CPU per pixel event, 64 connections', 'us', cpuBars(many)),
+          },
+        ],
+        goals: [
+          ratioGoal('pixel, ACK=journal, c=64, address from the proxy', 0.9, many, 'ringmain journal', 'nginx'),
+          ratioGoal('pixel, ACK=journal, c=8', 1.1, eight, 'ringmain journal', 'nginx'),
+          ratioGoal('ACK=journal beside ACK=memory, c=64', 1.1, many, 'ringmain journal', 'ringmain memory'),
+          ratioGoal('ACK=journal beside ACK=memory, c=8', 1.15, eight, 'ringmain journal', 'ringmain memory'),
+        ],
+        raw: { c8: rawOf(eight), c64: rawOf(many) },
+      };
+    });
+  },
+};
+
+function starts(bench: Bench): (() => Promise<Subject>)[] {
+  return [
+    () => startNginx(bench.place()),
+    () => startUws(bench.place()),
+    () => startNodeHttp(bench.place()),
+    () => startGoPixel(bench.place(), bench.binaries),
+    ...(hasGotrack() ? [() => startGotrack(bench.place())] : []),
+    ...(['memory', 'journal', 'sync'] as const).map((ack) => () => startRingmain(bench.tree, bench.place(), { ack })),
+  ];
+}

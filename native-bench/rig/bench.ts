@@ -1,0 +1,98 @@
+/** What every question gets: how long, how often, where, and the files of requests. And what every question is. */
+import { mkdirSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Place } from './peers.ts';
+import type { Answer } from './report.ts';
+import { collectRequests, type HttpRequest, type PixelOptions, pixelRequests, writeRequests } from './request.ts';
+import type { Subject } from './subject.ts';
+
+export interface Question {
+  /** Names the markers in PERFORMANCE.md, the file of results and `--only`. */
+  readonly name: string;
+  readonly asks: string;
+  answer(bench: Bench): Promise<Answer>;
+}
+
+export interface BenchOptions {
+  readonly tree: string;
+  readonly dir: string;
+  readonly portBase: number;
+  readonly rounds: number;
+  readonly seconds: number;
+  readonly short: boolean;
+  readonly long: boolean;
+}
+
+export class Bench {
+  readonly tree: string;
+  readonly short: boolean;
+  readonly long: boolean;
+  readonly rounds: number;
+  readonly seconds: number;
+  readonly binaries: string;
+  readonly #dir: string;
+  readonly #files = new Map<string, string>();
+  #port: number;
+  #places = 0;
+
+  constructor(options: BenchOptions) {
+    this.tree = options.tree;
+    this.short = options.short;
+    this.long = options.long;
+    this.rounds = options.rounds;
+    this.seconds = options.seconds;
+    this.#dir = options.dir;
+    this.#port = options.portBase;
+    this.binaries = join(options.dir, 'bin');
+    mkdirSync(this.binaries, { recursive: true });
+  }
+
+  /** A fresh directory and port. */
+  place(tls?: Place['tls']): Place {
+    const dir = join(this.#dir, `place-${this.#places++}`);
+    mkdirSync(dir, { recursive: true });
+    return { dir, port: this.#port++, ...(tls ? { tls } : {}) };
+  }
+
+  file(name: string): string {
+    return join(this.#dir, name);
+  }
+
+  /** A file of raw requests, made once per kind. */
+  requests(kind: string, make: () => HttpRequest[]): string {
+    let path = this.#files.get(kind);
+    if (path === undefined) {
+      path = join(this.#dir, `${kind}.requests`);
+      writeRequests(path, make());
+      this.#files.set(kind, path);
+    }
+    return path;
+  }
+
+  pixels(options: PixelOptions = { forwarded: true }): string {
+    const kind = Object.entries(options).flatMap(([key, value]) => (value === true ? [key] : [`${key}-${value}`]));
+    return this.requests(`pixel-${kind.sort().join('-')}`, () => pixelRequests(options));
+  }
+
+  collects(events: number): string {
+    return this.requests(`collect-${events}`, () => collectRequests(events));
+  }
+
+  /** Runs with subjects and stops all of them whatever happens. */
+  async with<S extends Subject, T>(
+    starts: readonly (() => Promise<S>)[],
+    use: (subjects: S[]) => Promise<T>,
+  ): Promise<T> {
+    const subjects: S[] = [];
+    try {
+      for (const start of starts) subjects.push(await start());
+      return await use(subjects);
+    } finally {
+      await Promise.all(subjects.map((subject) => subject.stop()));
+    }
+  }
+
+  dispose(): void {
+    rmSync(this.#dir, { recursive: true, force: true });
+  }
+}

@@ -1,0 +1,131 @@
+/**
+ * Load generators, each a process pinned to the load's core, each reporting what was answered.
+ *
+ *   wrk         closed loop, C; for the rows: it has CPU to spare when the server is at its limit
+ *   autocannon  closed loop, Node; saturates before the servers do, so only its CPU per event may be compared
+ *   openLoop    fixed rate without coordinated omission (load/open-loop, Go, raw epoll); for latencies
+ */
+import { spawn } from 'node:child_process';
+import { join } from 'node:path';
+import type { HttpRequest } from './request.ts';
+import { loadCore } from './subject.ts';
+
+export interface Reply {
+  readonly answered: number;
+  /** Answered with 3xx or more. */
+  readonly refused: number;
+  /** Broken connections and time-outs. */
+  readonly failed: number;
+  readonly durationUs: number;
+  readonly p50Us: number;
+  readonly p99Us: number;
+  readonly p999Us: number;
+  readonly maxUs: number;
+}
+
+export interface OpenReply extends Reply {
+  readonly sent: number;
+  readonly p90Us: number;
+  readonly p9999Us: number;
+  readonly backlogMax: number;
+  readonly lateMaxUs: number;
+  readonly timeline?: readonly { ms: number; answered: number; p50Us: number; p99Us: number; maxUs: number }[];
+}
+
+/** Requests that may be under way when the generator hangs up: the server may or may not have counted them. */
+export interface Load<R extends Reply = Reply> {
+  readonly name: string;
+  readonly inFlightMax: number;
+  run(url: string): Promise<R>;
+}
+
+export function runPinned(command: string, args: readonly string[], core = loadCore): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const child = spawn('taskset', ['-c', String(core), command, ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
+    let out = '';
+    let err = '';
+    child.stdout.on('data', (chunk: Buffer) => (out += chunk));
+    child.stderr.on('data', (chunk: Buffer) => (err += chunk));
+    child.once('error', reject);
+    child.once('close', (code) =>
+      code === 0 ? resolve(out) : reject(new Error(`${command} must end with 0: code=${code}\n${err}\n${out}`)),
+    );
+  });
+}
+
+export function wrk(
+  requestFile: string,
+  { connections, seconds, path = '/px.gif' }: { connections: number; seconds: number; path?: string },
+): Load {
+  const script = join(import.meta.dirname, '..', 'load', 'wrk.lua');
+  return {
+    name: 'wrk',
+    inFlightMax: connections,
+    async run(url) {
+      const out = await runPinned('wrk', [
+        ...[
+          '-t',
+          '1',
+          '-c',
+          String(connections),
+          '-d',
+          `${seconds}s`,
+          '-s',
+          script,
+          `${url}${path}`,
+          '--',
+          requestFile,
+        ],
+      ]);
+      const line = /^RESULT (.*)$/m.exec(out);
+      if (!line) throw new Error(`wrk must report a result: said=${out}`);
+      return JSON.parse(line[1]!) as Reply;
+    },
+  };
+}
+
+export interface OpenLoopOptions {
+  readonly binary: string;
+  readonly connections: number;
+  readonly seconds: number;
+  readonly rate: number;
+  readonly timelineMs?: number;
+  /** Sleep between requests: for rows that look at the server's CPU only, on a machine of two cores. */
+  readonly nap?: boolean;
+  readonly core?: number;
+}
+
+export function openLoop(requestFile: string, options: OpenLoopOptions): Load<OpenReply> {
+  return {
+    name: 'open-loop',
+    inFlightMax: 0,
+    async run(url) {
+      const out = await runPinned(
+        options.binary,
+        [
+          ...['-addr', new URL(url).host, '-requests', requestFile, '-rate', String(options.rate)],
+          ...['-seconds', String(options.seconds), '-connections', String(options.connections)],
+          ...['-timeline-ms', String(options.timelineMs ?? 0), `-nap=${options.nap ?? false}`],
+        ],
+        options.core,
+      );
+      return JSON.parse(out) as OpenReply;
+    },
+  };
+}
+
+/** autocannon in a process of its own, on the load's core; its percentiles have a resolution of 1 ms. */
+export function autocannon(
+  requests: readonly HttpRequest[],
+  { connections, seconds }: { connections: number; seconds: number },
+): Load {
+  const program = join(import.meta.dirname, '..', 'load', 'autocannon.ts');
+  return {
+    name: 'autocannon',
+    inFlightMax: connections,
+    async run(url) {
+      const task = JSON.stringify({ url, connections, duration: seconds, requests: requests.slice(0, 128) });
+      return JSON.parse(await runPinned(process.execPath, [program, task])) as Reply;
+    },
+  };
+}

@@ -1,0 +1,62 @@
+/** Where and on what a table was measured: the line that stands under each of them. */
+import { execFileSync } from 'node:child_process';
+import { readFileSync, statfsSync } from 'node:fs';
+import { cpus, loadavg, release, tmpdir, totalmem } from 'node:os';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { between, machineTime } from './proc.ts';
+
+const quiet = 0.05;
+
+/** First line of what a command prints (nginx and wrk print their version to stderr, wrk with a failing exit code). */
+export function versionOf(command: string, ...args: string[]): string {
+  try {
+    const text = execFileSync('sh', ['-c', '"$0" "$@" 2>&1 || true', command, ...args], { encoding: 'utf8' });
+    return text
+      .split('\n', 1)[0]!
+      .replace(/^nginx version: |^go version go| Copyright.*$|linux\/\w+/g, '')
+      .trim();
+  } catch {
+    return `${command} missing`;
+  }
+}
+
+export function commitOf(tree: string): string {
+  const git = (...args: string[]): string => execFileSync('git', ['-C', tree, ...args], { encoding: 'utf8' }).trim();
+  try {
+    // What the benchmark itself writes does not make the measured tree another one.
+    const changed = git('status', '--porcelain', '--', 'src', 'package.json', 'package-lock.json') !== '';
+    return git('rev-parse', '--short=10', 'HEAD') + (changed ? '+changes' : '');
+  } catch {
+    return 'no git';
+  }
+}
+
+export interface Surroundings {
+  readonly text: string;
+  readonly busyBefore: number;
+}
+
+/**
+ * Looks at the machine for a second while nothing of ours runs. The load average alone would not do: it still remembers
+ * our own previous table.
+ */
+export async function surroundings(tree: string, command: string): Promise<Surroundings> {
+  const before = machineTime();
+  await sleep(1000);
+  const { busy, steal } = between(before, machineTime());
+  const disk = statfsSync(tmpdir());
+  const uws = JSON.parse(readFileSync(`${tree}/node_modules/uWebSockets.js/package.json`, 'utf8')) as {
+    version: string;
+  };
+  const text = [
+    `${cpus().length} x ${cpus()[0]?.model.trim()}, ${Math.round(totalmem() / 2 ** 30)} GiB`,
+    `Linux ${release()}, files on a file system of type 0x${disk.type.toString(16)}`,
+    `Node ${process.versions.node}, uWebSockets.js ${uws.version}, ${versionOf('nginx', '-v')}, ${versionOf('wrk', '-v')}, Go ${versionOf('go', 'version')}`,
+    `commit ${commitOf(tree)}`,
+    `\`${command}\``,
+    `${new Date().toISOString().slice(0, 16)}Z`,
+    `before the run: load average ${loadavg()[0]!.toFixed(2)}, ${(busy * 100).toFixed(1)} % busy, ${(steal * 100).toFixed(1)} % stolen by the hypervisor`,
+    ...(busy > quiet ? [`**the machine was not quiet: do not trust this table**`] : []),
+  ].join('; ');
+  return { text, busyBefore: busy };
+}

@@ -1,0 +1,103 @@
+/**
+ * The peers: what Ringmain is compared with. Each answers GET /px.gif with the same GIF and is pinned to the same core.
+ *
+ *   nginx      empty_gif and a JSON access-log line, one worker; parses no parameter, makes no id, its log is not durable
+ *   uws        bare uWebSockets.js: reads query and three headers, answers; writes nothing. The floor of our platform
+ *   node-http  node:http, URLSearchParams, JSON.stringify, buffered file: what one writes in an afternoon
+ *   go-pixel   Go net/http doing the same work as node-http (peers/go-pixel)
+ *   gotrack    when GOTRACK_BIN names a binary: its log sink syncs every event, so it is a peer of ACK=sync
+ */
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { buildGo } from './install.ts';
+import { type Start, type Subject, startPinned, stopChild, untilListening } from './subject.ts';
+
+export interface Place {
+  /** A directory of its own, on the disk that is measured. */
+  readonly dir: string;
+  readonly port: number;
+  readonly tls?: { readonly cert: string; readonly key: string };
+}
+
+const here = join(import.meta.dirname, '..');
+
+async function startPeer(
+  name: string,
+  place: Place,
+  how: Omit<Start, 'messages'>,
+  logs: string[],
+): Promise<Subject & { child: ReturnType<typeof startPinned> }> {
+  const messages = join(place.dir, `${name}.out`);
+  const child = startPinned({ ...how, messages });
+  await untilListening(child, place.port, messages);
+  return {
+    name,
+    child,
+    pid: child.pid!,
+    url: `${place.tls ? 'https' : 'http'}://127.0.0.1:${place.port}`,
+    logs,
+    stop: async () => {
+      await stopChild(child);
+    },
+  };
+}
+
+function nginxConfig({ dir, port, tls }: Place): string {
+  return `
+daemon off; worker_processes 1; pid ${dir}/nginx.pid; error_log ${dir}/error.log crit; worker_rlimit_nofile 65535;
+events { worker_connections 16384; }
+http {
+  log_format event escape=json '{"ts":"$time_iso8601","query":"$args","ref":"$http_referer","ua":"$http_user_agent",'
+    '"ip":"$remote_addr","forwarded":"$http_x_forwarded_for","sid":"$cookie_sid"}';
+  access_log ${dir}/access.log event buffer=64k;
+  client_body_temp_path ${dir}/tmp; proxy_temp_path ${dir}/tmp; fastcgi_temp_path ${dir}/tmp;
+  uwsgi_temp_path ${dir}/tmp; scgi_temp_path ${dir}/tmp;
+  keepalive_requests 1000000000; tcp_nodelay on;
+  server {
+    listen 127.0.0.1:${port} ${tls ? 'ssl' : ''} backlog=4096;
+    ${tls ? `ssl_certificate ${tls.cert}; ssl_certificate_key ${tls.key};` : ''}
+    location = /px.gif { empty_gif; add_header Cache-Control "no-store, no-cache, must-revalidate, max-age=0"; }
+  }
+}`;
+}
+
+export async function startNginx(place: Place): Promise<Subject> {
+  mkdirSync(join(place.dir, 'tmp'), { recursive: true });
+  const config = join(place.dir, 'nginx.conf');
+  writeFileSync(config, nginxConfig(place));
+  const peer = await startPeer('nginx', place, { command: 'nginx', args: ['-c', config, '-p', place.dir] }, [
+    join(place.dir, 'access.log'),
+  ]);
+  // Reopening its log makes a worker write out its 64k buffer; there is no other way to count every line.
+  return { ...peer, flush: () => peer.child.kill('SIGUSR1') };
+}
+
+export function startUws(place: Place): Promise<Subject> {
+  const program = join(here, 'peers', 'uws.ts');
+  const env = { PORT: String(place.port), TLS_CERT: place.tls?.cert, TLS_KEY: place.tls?.key };
+  return startPeer('uws', place, { command: process.execPath, args: [program], env }, []);
+}
+
+export async function startNodeHttp(place: Place): Promise<Subject> {
+  const log = join(place.dir, 'node-http.ndjson');
+  const how = {
+    command: process.execPath,
+    args: [join(here, 'peers', 'node-http.ts')],
+    env: { PORT: String(place.port), LOG_PATH: log },
+  };
+  return startPeer('node-http', place, how, [log]);
+}
+
+export async function startGoPixel(place: Place, binaries: string): Promise<Subject> {
+  const log = join(place.dir, 'go-pixel.ndjson');
+  const how = { command: buildGo('peers/go-pixel', binaries), args: ['-addr', `127.0.0.1:${place.port}`, '-log', log] };
+  return startPeer('go-pixel', place, how, [log]);
+}
+
+export const hasGotrack = (): boolean => Boolean(process.env['GOTRACK_BIN']);
+
+export async function startGotrack(place: Place): Promise<Subject> {
+  const log = join(place.dir, 'gotrack.ndjson');
+  const env = { SERVER_ADDR: `127.0.0.1:${place.port}`, OUTPUTS: 'log', LOG_PATH: log, TRUST_PROXY: 'true' };
+  return startPeer('gotrack', place, { command: process.env['GOTRACK_BIN']!, args: [], env, cwd: place.dir }, [log]);
+}

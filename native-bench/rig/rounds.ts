@@ -1,0 +1,117 @@
+/**
+ * Interleaved rounds: A B C D A B C D ... so that whatever the machine does meanwhile hits all of them alike, and ratios
+ * are taken within a round. One measured round of one subject is one `Round`; a round whose lines do not match the
+ * answers, or with a failed request, is void and so is its row.
+ */
+
+import type { Load, Reply } from './load.ts';
+import { between, machineTime, ownCpuUs, treeCpuUs, treeRssMiB } from './proc.ts';
+import { type Spread, spread } from './stats.ts';
+import { freeze, LineCounter, type Subject, thaw, untilWritten } from './subject.ts';
+
+export interface Round {
+  readonly events: number;
+  readonly seconds: number;
+  readonly cpuUsPerEvent: number;
+  /** Of the whole machine without the load generator: kernel threads that write the files out are in here. */
+  readonly machineUsPerEvent: number;
+  readonly eventsPerSecond: number;
+  readonly p50Us: number;
+  readonly p99Us: number;
+  readonly p999Us: number;
+  readonly maxUs: number;
+  readonly rssMiB: number;
+  readonly lines: number | undefined;
+  readonly steal: number;
+  /** Why this round counts for nothing. */
+  readonly invalid: string | undefined;
+}
+
+/** Lines that were written against answers that were given; what was under way at the end may have been written. */
+export function invalidReason(
+  reply: Pick<Reply, 'answered' | 'refused' | 'failed'>,
+  lines: number | undefined,
+  { eventsPerRequest, inFlightMax }: { eventsPerRequest: number; inFlightMax: number },
+): string | undefined {
+  if (reply.answered === 0) return 'nothing was answered';
+  if (reply.refused > 0) return `${reply.refused} answers of 3xx or more`;
+  if (reply.failed > 0) return `${reply.failed} broken or timed out`;
+  if (lines === undefined) return undefined;
+  const least = reply.answered * eventsPerRequest;
+  if (lines < least) return `${least - lines} of ${least} events are missing in the file`;
+  if (lines > least + inFlightMax * eventsPerRequest) return `${lines - least} lines more than answers`;
+  return undefined;
+}
+
+const counter = new LineCounter();
+
+/** Runs one load against one subject and counts the cost of everything until its files are written. */
+export async function measure(
+  subject: Subject,
+  load: Load,
+  { eventsPerRequest = 1, settleMs = 150 } = {},
+): Promise<Round> {
+  thaw(subject);
+  const linesBefore = counter.count(subject.logs);
+  const cpuBefore = treeCpuUs(subject.pid);
+  const machineBefore = machineTime();
+  const ownBefore = ownCpuUs();
+  const reply = await load.run(subject.url);
+  subject.flush?.();
+  await untilWritten(subject.logs, settleMs);
+  const cpuUs = treeCpuUs(subject.pid) - cpuBefore;
+  const machineAfter = machineTime();
+  const machineUs = machineAfter.busyUs - machineBefore.busyUs - (ownCpuUs() - ownBefore);
+  const rssMiB = treeRssMiB(subject.pid);
+  freeze(subject);
+  const lines = subject.logs.length > 0 ? counter.count(subject.logs) - linesBefore : undefined;
+  const events = reply.answered * eventsPerRequest;
+  return {
+    events,
+    seconds: reply.durationUs / 1e6,
+    cpuUsPerEvent: cpuUs / events,
+    machineUsPerEvent: machineUs / events,
+    eventsPerSecond: events / (reply.durationUs / 1e6),
+    p50Us: reply.p50Us,
+    p99Us: reply.p99Us,
+    p999Us: reply.p999Us,
+    maxUs: reply.maxUs,
+    rssMiB,
+    lines,
+    steal: between(machineBefore, machineAfter).steal,
+    invalid: invalidReason(reply, lines, { eventsPerRequest, inFlightMax: load.inFlightMax }),
+  };
+}
+
+export interface Contestant {
+  readonly name: string;
+  once(): Promise<Round>;
+}
+
+export type Results = ReadonlyMap<string, readonly Round[]>;
+
+export async function interleave(contestants: readonly Contestant[], rounds: number): Promise<Results> {
+  const results = new Map<string, Round[]>(contestants.map(({ name }) => [name, []]));
+  for (let round = 0; round < rounds; round++) {
+    for (const { name, once } of contestants) {
+      const measured = await once();
+      results.get(name)!.push(measured);
+      const note = measured.invalid ? `  VOID: ${measured.invalid}` : '';
+      console.error(
+        `  ${round + 1}/${rounds} ${name}: ${measured.cpuUsPerEvent.toFixed(2)} us, ${Math.round(measured.eventsPerSecond)}/s${note}`,
+      );
+    }
+  }
+  return results;
+}
+
+export type Figure = { [K in keyof Round]: Round[K] extends number ? K : never }[keyof Round];
+
+export function column(rounds: readonly Round[], figure: Figure): number[] {
+  return rounds.map((round) => round[figure]);
+}
+
+export const spreadOf = (rounds: readonly Round[], figure: Figure): Spread => spread(column(rounds, figure));
+
+export const voidReason = (rounds: readonly Round[]): string | undefined =>
+  rounds.map((round) => round.invalid).find((reason) => reason !== undefined);

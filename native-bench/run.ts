@@ -1,0 +1,72 @@
+/**
+ * npm run bench: measures, and rewrites the tables and plots of PERFORMANCE.md.
+ *
+ *   npm run bench                   all questions (about an hour); LONG=1 adds what takes hours
+ *   npm run bench -- --only pixel   one question (or several, comma-separated)
+ *   npm run bench -- --short        every question in a few seconds each, < 5 minutes; prints, leaves PERFORMANCE.md alone
+ *   npm run bench -- --print        measures in full, but leaves PERFORMANCE.md alone
+ *
+ * Installs nginx, wrk and Go with apt-get when missing (root). The server is pinned to core 0, the load to core 1.
+ * BENCH_DIR puts the files on another disk, BENCH_PORT moves the ports, GOTRACK_BIN adds GoTrack to the peers.
+ */
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { questions } from './questions/index.ts';
+import { Bench } from './rig/bench.ts';
+import { installTools } from './rig/install.ts';
+import { surroundings } from './rig/machine.ts';
+import { type Answer, goalRow, markdownTable, render, writeAnswer } from './rig/report.ts';
+import { loadCore } from './rig/subject.ts';
+
+const { values } = parseArgs({
+  options: { only: { type: 'string' }, short: { type: 'boolean' }, print: { type: 'boolean' } },
+});
+const names = values.only?.split(',');
+const unknown = names?.filter((name) => !questions.some((question) => question.name === name)) ?? [];
+if (unknown.length > 0) {
+  console.error(`--only must name questions: unknown=${unknown}, known=${questions.map((question) => question.name)}`);
+  process.exit(64);
+}
+
+const tree = join(import.meta.dirname, '..');
+const short = values.short ?? false;
+installTools();
+execFileSync('npm', ['run', '-s', 'build'], { cwd: tree, stdio: 'inherit' });
+execFileSync('taskset', ['-cp', String(loadCore), String(process.pid)], { stdio: 'ignore' });
+
+const bench = new Bench({
+  tree,
+  dir: mkdtempSync(join(process.env['BENCH_DIR'] ?? tmpdir(), 'ringmain-bench-')),
+  portBase: Number(process.env['BENCH_PORT'] ?? 21700),
+  rounds: short ? 2 : 8,
+  seconds: short ? 1 : 2,
+  short,
+  long: process.env['LONG'] === '1',
+});
+
+let failed = 0;
+for (const question of questions.filter(({ name }) => names?.includes(name) ?? true)) {
+  console.error(`\n## ${question.name}: ${question.asks}`);
+  const command = `npm run bench -- --only ${question.name}${short ? ' --short' : ''}`;
+  const { text } = await surroundings(tree, command);
+  let answer: Answer;
+  try {
+    answer = await question.answer(bench);
+  } catch (error) {
+    failed += 1; // The other questions can still be answered.
+    console.error(`${question.name} could not be answered:`, error);
+    continue;
+  }
+  console.log(`\n${render(question.asks, answer, text)}`);
+  if (answer.goals?.length) {
+    console.log(
+      `\n${markdownTable({ head: ['goal', 'limit', 'measured', '', ''], rows: answer.goals.map((g) => goalRow(g, question.name)) })}`,
+    );
+  }
+  if (!short && !values.print) writeAnswer(tree, question.name, question.asks, answer, text);
+}
+bench.dispose();
+process.exit(failed === 0 ? 0 : 1);

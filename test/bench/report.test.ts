@@ -1,0 +1,67 @@
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import { barPlot, linePlot } from '../../native-bench/rig/plot.ts';
+import { goalRow, isReached, markdownTable, replaceBetween } from '../../native-bench/rig/report.ts';
+import type { Round } from '../../native-bench/rig/rounds.ts';
+import { ratioGoal, roundsTable } from '../../native-bench/rig/table.ts';
+
+const round = (cpuUsPerEvent: number, invalid?: string): Round => ({
+  events: 1000,
+  seconds: 1,
+  cpuUsPerEvent,
+  machineUsPerEvent: cpuUsPerEvent,
+  eventsPerSecond: 1000,
+  p50Us: 1,
+  p99Us: 2,
+  p999Us: 3,
+  maxUs: 4,
+  rssMiB: 50,
+  lines: 1000,
+  steal: 0,
+  invalid,
+});
+
+test('a table replaces only what stands between its markers', () => {
+  const text = 'before\n<!-- bench:a -->\nold\n<!-- /bench:a -->\nafter\n<!-- bench:b -->\nkept\n<!-- /bench:b -->';
+  const once = replaceBetween(text, 'a', 'new');
+  assert.equal(
+    once,
+    'before\n<!-- bench:a -->\nnew\n<!-- /bench:a -->\nafter\n<!-- bench:b -->\nkept\n<!-- /bench:b -->',
+  );
+  assert.equal(replaceBetween(once, 'a', 'new'), once, 'writing twice changes nothing');
+  assert.throws(() => replaceBetween(text, 'c', 'new'), /markers: name=c/);
+});
+
+test('a void round makes a void row and a goal that is not reached', () => {
+  const results = new Map([
+    ['nginx', [round(10), round(10)]],
+    ['ringmain journal', [round(5), round(5, '3 of 1000 events are missing in the file')]],
+  ]);
+  assert.match(markdownTable(roundsTable(results, { baseline: 'nginx' })), /void: 3 of 1000 events are missing/);
+  const goal = ratioGoal('half the cost', 0.9, results, 'ringmain journal', 'nginx');
+  assert.equal(isReached(goal), false);
+  assert.equal(goalRow(goal, 'pixel')[3], 'void');
+});
+
+test('a goal is judged by its bound', () => {
+  const goal = { goal: 'g', limit: 0.9, unit: 'x', bound: 'most' } as const;
+  assert.ok(isReached({ ...goal, value: 0.9 }) && !isReached({ ...goal, value: 0.91 }));
+  assert.ok(isReached({ ...goal, bound: 'least', value: 0.9 }) && !isReached({ ...goal, bound: 'least', value: 0.89 }));
+});
+
+test('plots are well-formed, hold every figure and name nothing unescaped', () => {
+  const bars = barPlot('cost <of> it', 'us', [{ label: 'a & b', value: 2, min: 1, max: 3 }]);
+  const lines = linePlot('latency', { x: 'rate', y: 'us' }, [
+    {
+      label: 'p99',
+      points: [
+        [10, 1],
+        [1000, 50],
+      ],
+    },
+  ]);
+  for (const svg of [bars, lines]) {
+    assert.match(svg, /^<svg [\s\S]*<\/svg>\n$/);
+    assert.doesNotMatch(svg, /NaN|undefined|Infinity|<of>|a & b/);
+  }
+});
