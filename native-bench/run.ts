@@ -41,7 +41,7 @@ const bench = new Bench({
   tree,
   dir: mkdtempSync(join(process.env['BENCH_DIR'] ?? tmpdir(), 'ringmain-bench-')),
   portBase: Number(process.env['BENCH_PORT'] ?? 21700),
-  rounds: short ? 2 : 8,
+  rounds: short ? 1 : 8,
   seconds: short ? 1 : 2,
   short,
   long: process.env['LONG'] === '1',

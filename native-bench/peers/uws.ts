@@ -1,4 +1,4 @@
-/** Peer: bare uWebSockets.js. Reads what a pixel collector must read (query, four headers), answers the GIF, writes nothing. */
+/** Peer: bare uWebSockets.js. Reads what a pixel collector must read (query, four headers), answers, writes nothing. */
 import uws from 'uWebSockets.js';
 
 const gif = Buffer.from('R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7', 'base64');
@@ -16,6 +16,13 @@ app.get('/px.gif', (res, req) => {
   res.writeHeader('Content-Type', 'image/gif');
   res.writeHeader('Cache-Control', 'no-store, no-cache, must-revalidate, max-age=0');
   res.end(gif);
+});
+app.post('/collect', (res) => {
+  res.onAborted(() => {});
+  res.onData((chunk, isLast) => {
+    bytesRead += chunk.byteLength;
+    if (isLast) res.writeStatus('202 Accepted').end('{"accepted":0,"status":"ok"}');
+  });
 });
 app.listen('127.0.0.1', Number(PORT), (socket) => {
   if (!socket) process.exit(1);

@@ -4,14 +4,14 @@ import { wrk } from '../rig/load.ts';
 import { hasGotrack, startGoPixel, startGotrack, startNginx, startNodeHttp, startUws } from '../rig/peers.ts';
 import { barPlot } from '../rig/plot.ts';
 import { startRingmain } from '../rig/ringmain.ts';
-import { interleave, measure, type Results } from '../rig/rounds.ts';
-import { freeze, type Subject } from '../rig/subject.ts';
+import { contest, type Results } from '../rig/rounds.ts';
+import type { Subject } from '../rig/subject.ts';
 import { cpuBars, ratioGoal, rawOf, roundsTable } from '../rig/table.ts';
 
 const remarks = {
   nginx: 'parses nothing, log not durable',
   uws: 'floor: writes nothing',
-  'ringmain memory': 'journal off the answer, not off',
+  'ringmain memory': 'answered before the write',
   'ringmain journal': 'survives kill -9',
   'ringmain sync': 'survives a power cut',
   gotrack: 'syncs every event',
@@ -22,18 +22,13 @@ export const pixel: Question = {
   asks: 'One pixel event: ten parameters, the headers of Chrome, sid cookie, client address from X-Forwarded-For; wrk.',
   async answer(bench) {
     return bench.with(starts(bench), async (subjects) => {
-      const at = async (connections: number): Promise<Results> => {
+      const at = (connections: number): Promise<Results> => {
         const load = wrk(bench.pixels(), { connections, seconds: bench.seconds });
-        return interleave(
-          subjects.map((s) => ({ name: s.name, once: () => measure(s, load) })),
+        return contest(
+          subjects.map((subject) => ({ name: subject.name, subject, load })),
           bench.rounds,
         );
       };
-      const warm = wrk(bench.pixels(), { connections: 64, seconds: 2 });
-      for (const subject of subjects) {
-        await warm.run(subject.url);
-        freeze(subject);
-      }
       const [eight, many] = [await at(8), await at(64)];
       return {
         tables: [

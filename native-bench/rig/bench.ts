@@ -1,6 +1,9 @@
 /** What every question gets: how long, how often, where, and the files of requests. And what every question is. */
-import { mkdirSync, rmSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { existsSync, mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
+import { buildGo } from './install.ts';
+import { type Load, type OpenLoopOptions, type OpenReply, openLoop } from './load.ts';
 import type { Place } from './peers.ts';
 import type { Answer } from './report.ts';
 import { collectRequests, type HttpRequest, type PixelOptions, pixelRequests, writeRequests } from './request.ts';
@@ -76,6 +79,22 @@ export class Bench {
 
   collects(events: number): string {
     return this.requests(`collect-${events}`, () => collectRequests(events));
+  }
+
+  /** The generator with a fixed rate, built on first use. */
+  openLoop(requestFile: string, options: Omit<OpenLoopOptions, 'binary'>): Load<OpenReply> {
+    return openLoop(requestFile, { ...options, binary: buildGo('load/open-loop', this.binaries) });
+  }
+
+  /** A self-signed certificate, made once. */
+  certificate(): { cert: string; key: string } {
+    const [cert, key] = [this.file('cert.pem'), this.file('key.pem')];
+    if (!existsSync(cert)) {
+      const subject = ['-subj', '/CN=localhost', '-days', '2', '-keyout', key, '-out', cert];
+      const curve = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1'];
+      execFileSync('openssl', ['req', '-x509', '-nodes', ...curve, ...subject], { stdio: 'ignore' });
+    }
+    return { cert, key };
   }
 
   /** Runs with subjects and stops all of them whatever happens. */

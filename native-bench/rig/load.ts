@@ -92,6 +92,8 @@ export interface OpenLoopOptions {
   readonly timelineMs?: number;
   /** Sleep between requests: for rows that look at the server's CPU only, on a machine of two cores. */
   readonly nap?: boolean;
+  /** A connection per request. */
+  readonly churn?: boolean;
   readonly core?: number;
 }
 
@@ -105,7 +107,12 @@ export function openLoop(requestFile: string, options: OpenLoopOptions): Load<Op
         [
           ...['-addr', new URL(url).host, '-requests', requestFile, '-rate', String(options.rate)],
           ...['-seconds', String(options.seconds), '-connections', String(options.connections)],
-          ...['-timeline-ms', String(options.timelineMs ?? 0), `-nap=${options.nap ?? false}`],
+          ...[
+            '-timeline-ms',
+            String(options.timelineMs ?? 0),
+            `-nap=${options.nap ?? false}`,
+            `-churn=${options.churn ?? false}`,
+          ],
         ],
         options.core,
       );

@@ -52,7 +52,7 @@ http {
   access_log ${dir}/access.log event buffer=64k;
   client_body_temp_path ${dir}/tmp; proxy_temp_path ${dir}/tmp; fastcgi_temp_path ${dir}/tmp;
   uwsgi_temp_path ${dir}/tmp; scgi_temp_path ${dir}/tmp;
-  keepalive_requests 1000000000; tcp_nodelay on;
+  keepalive_requests 1000000000; tcp_nodelay on; large_client_header_buffers 4 32k;
   server {
     listen 127.0.0.1:${port} ${tls ? 'ssl' : ''} backlog=4096;
     ${tls ? `ssl_certificate ${tls.cert}; ssl_certificate_key ${tls.key};` : ''}

@@ -49,7 +49,7 @@ const counter = new LineCounter();
 export async function measure(
   subject: Subject,
   load: Load,
-  { eventsPerRequest = 1, settleMs = 150 } = {},
+  { eventsPerRequest = 1 }: { eventsPerRequest?: number | undefined } = {},
 ): Promise<Round> {
   thaw(subject);
   const linesBefore = counter.count(subject.logs);
@@ -58,7 +58,7 @@ export async function measure(
   const ownBefore = ownCpuUs();
   const reply = await load.run(subject.url);
   subject.flush?.();
-  await untilWritten(subject.logs, settleMs);
+  await untilWritten(subject.logs);
   const cpuUs = treeCpuUs(subject.pid) - cpuBefore;
   const machineAfter = machineTime();
   const machineUs = machineAfter.busyUs - machineBefore.busyUs - (ownCpuUs() - ownBefore);
@@ -86,6 +86,30 @@ export async function measure(
 export interface Contestant {
   readonly name: string;
   once(): Promise<Round>;
+}
+
+export interface Entry {
+  readonly name: string;
+  readonly subject: Subject;
+  readonly load: Load;
+  readonly eventsPerRequest?: number;
+}
+
+/** Warms every subject with the loads it will see (in a short run: with one of them), then measures in interleaved rounds. */
+export async function contest(entries: readonly Entry[], rounds: number): Promise<Results> {
+  const firsts = new Map(entries.toReversed().map((entry): [Subject, Entry] => [entry.subject, entry]));
+  for (const { subject, load } of rounds > 1 ? entries : firsts.values()) {
+    thaw(subject);
+    await load.run(subject.url);
+    subject.flush?.(); // Lines that are still buffered must not be counted in the first round.
+    await untilWritten(subject.logs);
+    freeze(subject);
+  }
+  const contestants = entries.map(({ name, subject, load, eventsPerRequest }) => ({
+    name,
+    once: () => measure(subject, load, { eventsPerRequest }),
+  }));
+  return interleave(contestants, rounds);
 }
 
 export type Results = ReadonlyMap<string, readonly Round[]>;

@@ -163,6 +163,7 @@ func main() {
 	count := flag.Int("connections", 64, "connections, each with one request at a time")
 	sliceMs := flag.Int64("timeline-ms", 0, "also report windows of this length; 0: no")
 	nap := flag.Bool("nap", false, "sleep in epoll up to 1 ms when nothing is due: for low rates beside other work; costs precision")
+	churn := flag.Bool("churn", false, "a connection per request: closed after its answer and opened anew")
 	flag.Parse()
 	requests := readRequests(*path)
 	target, err := net.ResolveTCPAddr("tcp4", *addr)
@@ -176,15 +177,18 @@ func main() {
 	var peer syscall.SockaddrInet4
 	peer.Port = target.Port
 	copy(peer.Addr[:], target.IP.To4())
-	for i := range connections {
+	open := func(i int32) {
 		fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM, 0)
 		check(err, "socket")
 		check(syscall.Connect(fd, &peer), "connect")
 		check(syscall.SetsockoptInt(fd, syscall.IPPROTO_TCP, syscall.TCP_NODELAY, 1), "nodelay")
 		check(syscall.SetNonblock(fd, true), "nonblock")
-		event := syscall.EpollEvent{Events: syscall.EPOLLIN, Fd: int32(i)}
+		event := syscall.EpollEvent{Events: syscall.EPOLLIN, Fd: i}
 		check(syscall.EpollCtl(poll, syscall.EPOLL_CTL_ADD, fd, &event), "epoll_ctl")
 		connections[i].fd = fd
+	}
+	for i := range connections {
+		open(int32(i))
 	}
 
 	var all, window histogram
@@ -304,6 +308,10 @@ func main() {
 			answered++
 			if status >= 300 {
 				out.Refused++
+			}
+			if *churn {
+				syscall.Close(c.fd)
+				open(i)
 			}
 			if backlogAt < len(backlog) {
 				next := backlog[backlogAt]
