@@ -1,5 +1,8 @@
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import test from 'node:test';
+import { questions } from '../../native-bench/questions/index.ts';
 import { barPlot, linePlot } from '../../native-bench/rig/plot.ts';
 import { goalRow, isReached, markdownTable, replaceBetween } from '../../native-bench/rig/report.ts';
 import type { Round } from '../../native-bench/rig/rounds.ts';
@@ -64,4 +67,11 @@ test('plots are well-formed, hold every figure and name nothing unescaped', () =
     assert.match(svg, /^<svg [\s\S]*<\/svg>\n$/);
     assert.doesNotMatch(svg, /NaN|undefined|Infinity|<of>|a & b/);
   }
+});
+
+test('PERFORMANCE.md has a place for every question, and none for a question that is gone', () => {
+  const text = readFileSync(join(import.meta.dirname, '../../PERFORMANCE.md'), 'utf8');
+  const places = [...text.matchAll(/^<!-- bench:(\S+) -->$/gm)].map((match) => match[1]!);
+  assert.deepEqual(places.toSorted(), ['goals', ...questions.map(({ name }) => name)].toSorted());
+  for (const place of places) assert.doesNotThrow(() => replaceBetween(text, place, ''));
 });
