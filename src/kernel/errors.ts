@@ -44,10 +44,6 @@ function inside<F extends Fields>(
   return { status: retry ? 503 : 500, retry, title, text, exit, shown: false };
 }
 
-/** Why an event was refused under back-pressure; closed, for it is also a metric label. */
-export const refusalReasons = ['ring_full', 'journal_full', 'sync_behind', 'disk_full', 'connections', 'rate'] as const;
-export type RefusalReason = (typeof refusalReasons)[number];
-
 interface Reason extends Fields {
   readonly reason: string;
 }
@@ -140,11 +136,17 @@ const rows = {
     'The content encoding is not taken',
     (f: { encoding: string }) => `content encoding must be identity, gzip, deflate or br: encoding=${f.encoding}`,
   ),
+  INVALID_ENCODING: answer(
+    400,
+    false,
+    'The body is not what its content encoding says',
+    (f: { encoding: string }) => `body must decompress: encoding=${f.encoding}`,
+  ),
   BACKPRESSURE: answer(
     429,
     true,
     'There is no room for events now',
-    (f: { reason: RefusalReason }) => `nothing was stored, send it again later: reason=${f.reason}`,
+    (f: Reason) => `nothing was stored, send it again later: reason=${f.reason}`,
   ),
   HEADERS_TOO_LARGE: answer(
     431,

@@ -1,0 +1,76 @@
+/**
+ * Answer: status lines and RFC 9457 problem answers. Every answer that the routes give passes `Wire.closing`: while the process
+ * drains, each one says Connection: close, so that keep-alive clients go to another server by themselves.
+ *
+ * Outside the handler every answer must stand inside res.cork(); the functions here do not cork by themselves.
+ */
+import type { HttpResponse } from 'uWebSockets.js';
+import { type ErrorCode, type FieldsOf, type Problem, problemOf } from '../kernel/errors.ts';
+
+/** State of one acceptor's wire; the acceptor flips it when the drain begins. */
+export interface Wire {
+  closing: boolean;
+}
+
+const phrases: Readonly<Record<number, string>> = {
+  200: 'OK',
+  202: 'Accepted',
+  204: 'No Content',
+  400: 'Bad Request',
+  403: 'Forbidden',
+  404: 'Not Found',
+  405: 'Method Not Allowed',
+  408: 'Request Timeout',
+  413: 'Content Too Large',
+  415: 'Unsupported Media Type',
+  429: 'Too Many Requests',
+  431: 'Request Header Fields Too Large',
+  500: 'Internal Server Error',
+  503: 'Service Unavailable',
+};
+
+/** '404 Not Found' for 404. */
+export function statusLine(status: number): string {
+  return `${status} ${phrases[status] ?? 'Unknown'}`;
+}
+
+/** What a client reads about itself is cut to this many characters. */
+const FOUND_MAX = 200;
+
+/** A text of the client's for a problem answer: cut, so that an answer is never much larger than what was asked. */
+export function shown(text: string): string {
+  return text.length <= FOUND_MAX ? text : `${text.slice(0, FOUND_MAX)}...`;
+}
+
+export interface ProblemOptions {
+  /** Seconds for Retry-After; given where sending the same again may help. */
+  readonly retryAfterS?: number;
+  /** Closes the connection after the answer. */
+  readonly close?: boolean;
+  /** HEAD: the headers alone. */
+  readonly head?: boolean;
+  /** Written after the status: CORS, Allow. */
+  readonly headers?: (res: HttpResponse) => void;
+}
+
+/** Ends the response with the problem of a row of kernel/errors. */
+export function answerProblem<C extends ErrorCode>(
+  res: HttpResponse,
+  code: C,
+  fields: FieldsOf<C>,
+  options: ProblemOptions = {},
+): void {
+  writeProblem(res, problemOf(code, fields), options);
+}
+
+/** Ends the response with a problem object. */
+export function writeProblem(res: HttpResponse, problem: Problem, options: ProblemOptions = {}): void {
+  res.writeStatus(statusLine(problem.status));
+  options.headers?.(res);
+  if (options.retryAfterS !== undefined) res.writeHeader('Retry-After', String(options.retryAfterS));
+  res.writeHeader('Cache-Control', 'no-store');
+  const body = JSON.stringify(problem);
+  res.writeHeader('Content-Type', 'application/problem+json');
+  if (options.head) res.endWithoutBody(Buffer.byteLength(body), options.close);
+  else res.end(body, options.close);
+}

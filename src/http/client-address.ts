@@ -1,0 +1,142 @@
+/**
+ * Client address: whose address a request has, by TRUST_PROXY.
+ *
+ *   false      the socket's (or, with PROXY_PROTOCOL, what the load balancer said)
+ *   true       the first entry of the header; the socket's when there is none
+ *   a number   so many proxies stand in front, the nearest one being the socket: that entry, counted from the right
+ *   a list     from the right, the first address that is not in the list; the socket must be in it, or it is the client
+ *
+ * Entries that are no addresses end the walk: the last address that a trusted party vouched for is the client's. So garbage is never
+ * stored, and nobody left of it is believed. Asking the socket costs a system call and an ArrayBuffer, as much as all our parsing
+ * of a pixel request: it is done only when the header did not give the address, or when trust depends on it.
+ */
+import type { HttpRequest, HttpResponse } from 'uWebSockets.js';
+import { AddressSet, canonicalAddress, formatParsed, parseAddress, takeAddress } from './address.ts';
+
+export interface AddressPolicy {
+  /** TRUST_PROXY. */
+  readonly trustProxy: string;
+  /** CLIENT_IP_HEADER. */
+  readonly clientIpHeader: string;
+  /** PROXY_PROTOCOL. */
+  readonly proxyProtocol: boolean;
+}
+
+/** The client's address in its one spelling; '' when even the socket has none. Call inside the handler only. */
+export type AddressReader = (res: HttpResponse, req: HttpRequest) => string;
+
+type Trust = { readonly kind: 'socket' | 'first' } | { readonly kind: 'hops'; readonly hops: number } | TrustedSet;
+interface TrustedSet {
+  readonly kind: 'set';
+  readonly set: AddressSet;
+}
+
+const HOPS_MAX = 32;
+/** More entries than this are not walked: a header is 32 KiB at most, a real chain a handful. */
+const ENTRIES_MAX = 64;
+
+function parseTrust(text: string): Trust {
+  const word = text.trim().toLowerCase();
+  if (word === 'false' || word === 'no' || word === 'off' || word === '0') return { kind: 'socket' };
+  if (word === 'true' || word === 'yes' || word === 'on') return { kind: 'first' };
+  if (/^\d+$/.test(word)) {
+    const hops = Number(word);
+    if (hops > HOPS_MAX) throw new RangeError(word);
+    return { kind: 'hops', hops };
+  }
+  return { kind: 'set', set: new AddressSet(word.split(',').map((entry) => entry.trim())) };
+}
+
+/** What is wrong with a TRUST_PROXY text; undefined: nothing. */
+export function trustProblem(text: string): string | undefined {
+  try {
+    parseTrust(text);
+    return undefined;
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    return `must hold addresses and CIDR ranges: found=${error.message}`;
+  }
+}
+
+/** Compiles the policy into one function. */
+export function addressReader(policy: AddressPolicy): AddressReader {
+  const trust = parseTrust(policy.trustProxy);
+  const header = policy.clientIpHeader.toLowerCase();
+  const socket = policy.proxyProtocol ? proxiedAddress : socketAddress;
+  switch (trust.kind) {
+    case 'socket':
+      return socket;
+    case 'first':
+      return (res, req) => firstEntry(req.getHeader(header)) || socket(res);
+    case 'hops':
+      return (res, req) => entryByHops(req.getHeader(header), trust.hops) || socket(res);
+    case 'set':
+      return (res, req) => {
+        const near = socket(res);
+        if (near === '' || !trust.set.has(near)) return near;
+        return rightmostUntrusted(req.getHeader(header), trust.set) || near;
+      };
+  }
+}
+
+function socketAddress(res: HttpResponse): string {
+  return formatParsed(takeAddress(new Uint8Array(res.getRemoteAddress())));
+}
+
+function proxiedAddress(res: HttpResponse): string {
+  // Empty when the connection did not begin with a PROXY header: then the socket's own is the best there is.
+  return formatParsed(takeAddress(new Uint8Array(res.getProxiedRemoteAddress()))) || socketAddress(res);
+}
+
+/** The entry text[from, to) as an address, '' when it is none. `1.2.3.4:5678` and `[::1]:5678` are taken without their port. */
+function entryAddress(text: string, from: number, to: number): string {
+  let start = from;
+  let end = to;
+  while (start < end && (text.charCodeAt(start) === 32 || text.charCodeAt(start) === 9)) start += 1;
+  while (end > start && (text.charCodeAt(end - 1) === 32 || text.charCodeAt(end - 1) === 9)) end -= 1;
+  const address = canonicalAddress(text, start, end);
+  if (address !== '' || start === end) return address;
+  if (text.charCodeAt(start) === 91) {
+    const close = text.indexOf(']', start);
+    if (close < 0 || close >= end || !/^(:\d{1,5})?$/.test(text.slice(close + 1, end))) return '';
+    const inside = text.slice(start + 1, close);
+    return inside.includes(':') ? canonicalAddress(inside) : '';
+  }
+  const colon = text.lastIndexOf(':', end - 1);
+  if (colon <= start || !/^:\d{1,5}$/.test(text.slice(colon, end))) return '';
+  return parseAddress(text, start, colon) === 4 ? canonicalAddress(text, start, colon) : '';
+}
+
+function firstEntry(text: string): string {
+  if (text === '') return '';
+  const comma = text.indexOf(',');
+  return entryAddress(text, 0, comma < 0 ? text.length : comma);
+}
+
+/** hops = 1: the right-most entry. With fewer entries than hops the left-most; an entry that is no address ends the walk. */
+function entryByHops(text: string, hops: number): string {
+  let found = '';
+  let end = text.length;
+  for (let hop = 0; hop < hops && end >= 0 && text !== ''; hop++) {
+    const comma = end === 0 ? -1 : text.lastIndexOf(',', end - 1);
+    const address = entryAddress(text, comma + 1, end);
+    if (address === '') break;
+    found = address;
+    end = comma;
+  }
+  return found;
+}
+
+function rightmostUntrusted(text: string, trusted: AddressSet): string {
+  let found = '';
+  let end = text.length;
+  for (let entry = 0; entry < ENTRIES_MAX && end >= 0 && text !== ''; entry++) {
+    const comma = end === 0 ? -1 : text.lastIndexOf(',', end - 1);
+    const address = entryAddress(text, comma + 1, end);
+    if (address === '') break;
+    found = address;
+    if (!trusted.has(address)) break;
+    end = comma;
+  }
+  return found;
+}

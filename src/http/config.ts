@@ -1,0 +1,112 @@
+/**
+ * HTTP config: where the server listens, whom it believes about client addresses, and how much a request may cost.
+ * Limits that the addon has built in (head 32 KiB, idle 10 s, body 16 KB/s) are in README.md of this room: they are not options.
+ */
+import {
+  bool,
+  bytes,
+  type ConfigOf,
+  defineConfig,
+  duration,
+  integer,
+  list,
+  MiB,
+  path,
+  text,
+} from '../kernel/config.ts';
+import { trustProblem } from './client-address.ts';
+import { originProblem } from './cors.ts';
+import { endpointProblem } from './endpoint.ts';
+
+const HEADER_NAME = /^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}$/;
+
+export const httpConfig = defineConfig(
+  'http',
+  {
+    serverAddr: text({
+      default: ':19890',
+      must: 'host:port, :port or [v6]:port',
+      test: (value) => endpointProblem(value) === undefined,
+      doc: 'Address that the server listens on. Without a host: all addresses, IPv4 and IPv6.',
+    }),
+    adminAddr: text({
+      default: '',
+      must: 'host:port, :port or [v6]:port',
+      test: (value) => endpointProblem(value) === undefined,
+      doc: 'Address of its own for /healthz, /readyz and /metrics, which then leave SERVER_ADDR. Empty: they stay there.',
+    }),
+    maxBodyBytes: bytes({
+      default: 1 * MiB,
+      min: 1,
+      max: 64 * MiB,
+      doc: 'Largest body, inclusive, before and after decompression. A larger one is answered 413, before it is read when Content-Length says so.',
+    }),
+    bodyMemoryBytes: bytes({
+      default: 64 * MiB,
+      min: 1 * MiB,
+      doc: 'Memory of one acceptor for bodies that arrive in pieces. When it is used up, further ones are answered 503 with Retry-After.',
+    }),
+    bodyTimeoutMs: duration({
+      default: 7500,
+      min: 10,
+      max: 10_000,
+      doc: 'Time from the head of a request to the end of its body; then 408. The addon itself closes a body that stands still for 8 to 12 s, without an answer.',
+    }),
+    maxConnections: integer({
+      default: 100_000,
+      min: 1,
+      doc: 'Open connections of the process, shared evenly by the acceptors. One more is closed at once and counted.',
+    }),
+    corsOrigins: list({
+      default: ['*'],
+      must: '* or an origin like https://example.com',
+      test: (value) => originProblem(value) === undefined,
+      doc: 'Origins that pages may send from. *: every page, without credentials. A list: those pages, with credentials; others are answered 403.',
+    }),
+    trustProxy: text({
+      default: 'false',
+      must: 'false, true, a number of proxies, or addresses and CIDR ranges with commas between',
+      test: (value) => trustProblem(value) === undefined,
+      doc: 'Whom to believe about the client address. false: the socket. true: the first entry of X-Forwarded-For. A number: so many proxies stand in front. A list: the right-most entry that is not in it.',
+    }),
+    clientIpHeader: text({
+      default: 'x-forwarded-for',
+      must: 'the name of a header',
+      test: (value) => HEADER_NAME.test(value),
+      doc: 'Header that TRUST_PROXY reads, for example CF-Connecting-IP. Needs TRUST_PROXY other than false.',
+    }),
+    proxyProtocol: bool({
+      default: false,
+      doc: 'Take the address that a load balancer gives by PROXY protocol v2 for the address of the socket.',
+    }),
+    tlsCert: path({
+      aliases: ['SSL_CERT_FILE'],
+      doc: 'PEM file with the certificate chain. With TLS_KEY it turns on TLS; a renewed file is taken on SIGHUP or within a minute, without a restart.',
+      unset: 'no TLS',
+    }),
+    tlsKey: path({ aliases: ['SSL_KEY_FILE'], doc: 'PEM file with the private key of TLS_CERT.', unset: 'no TLS' }),
+    enableHttps: bool({
+      default: false,
+      doc: 'Says that TLS is wanted: the start is refused when TLS_CERT or TLS_KEY is missing.',
+    }),
+  },
+  {
+    check: (values) => {
+      const problems: string[] = [];
+      const tls = [values.tlsCert, values.tlsKey].filter((file) => file !== undefined).length;
+      if (tls === 1) problems.push('TLS_CERT and TLS_KEY must be set together: found one of them');
+      if (values.enableHttps && tls === 0)
+        problems.push('ENABLE_HTTPS must come with TLS_CERT and TLS_KEY: found neither');
+      if (values.corsOrigins.includes('*') && values.corsOrigins.length > 1) {
+        problems.push(`CORS_ORIGINS must be * alone or a list without it: found=${values.corsOrigins.join(',')}`);
+      }
+      if (values.trustProxy === 'false' && values.clientIpHeader !== 'x-forwarded-for') {
+        problems.push(
+          `CLIENT_IP_HEADER must come with TRUST_PROXY: found=${values.clientIpHeader} with TRUST_PROXY=false`,
+        );
+      }
+      return problems;
+    },
+  },
+);
+export type HttpConfig = ConfigOf<typeof httpConfig>;

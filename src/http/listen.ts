@@ -1,0 +1,145 @@
+/**
+ * Listen: one acceptor's server on one endpoint. Several threads listen on the same port (SO_REUSEPORT); main has probed it.
+ *
+ *   renew()  takes new certificates without a restart: a second app with the new files listens on the same port, then the first one stops
+ *            listening. Its open connections go on until they end; it is closed when the last one has. The addon cannot change
+ *            the certificate of an app (addServerName adds one per exact name, with routes of its own; it replaces none).
+ *   stop()   no new connections; open ones go on
+ *   close()  ends what is left. A thread must have done this before it ends: the addon aborts the process otherwise (facts.md)
+ */
+import {
+  App,
+  type HttpResponse,
+  SSLApp,
+  type TemplatedApp,
+  type us_listen_socket,
+  us_listen_socket_close,
+} from 'uWebSockets.js';
+import { errors } from '../kernel/errors.ts';
+import { type Endpoint, formatEndpoint } from './endpoint.ts';
+
+export interface TlsFiles {
+  readonly cert: string;
+  readonly key: string;
+}
+
+export interface ListenOptions {
+  readonly endpoint: Endpoint;
+  readonly tls?: TlsFiles;
+  /** Connections of this acceptor; one more is closed at once. */
+  readonly connectionsMax: number;
+  /** Puts the routes on an app; called again for each renewed one. */
+  readonly routes: (app: TemplatedApp) => void;
+  /** A connection was closed because there were too many. */
+  readonly onShed?: () => void;
+}
+
+interface Generation {
+  readonly app: TemplatedApp;
+  socket: us_listen_socket | undefined;
+  open: number;
+}
+
+export class Listener {
+  readonly #options: ListenOptions;
+  #current: Generation;
+  /** Apps that no longer listen but have connections. */
+  readonly #old = new Set<Generation>();
+  #closed = false;
+
+  /** Throws PORT_IN_USE, or CONFIG for a certificate that cannot be used. */
+  constructor(options: ListenOptions) {
+    this.#options = options;
+    this.#current = this.#start();
+  }
+
+  /** Open connections. */
+  get connections(): number {
+    let open = this.#current.open;
+    for (const generation of this.#old) open += generation.open;
+    return open;
+  }
+
+  /** Whether answers go over TLS that ends here. */
+  get secure(): boolean {
+    return this.#options.tls !== undefined;
+  }
+
+  /** New connections get the certificate that is in the files now. Throws CONFIG and changes nothing when it cannot be used. */
+  renew(): void {
+    if (this.#closed || this.#current.socket === undefined) return;
+    const next = this.#start();
+    const last = this.#current;
+    this.#current = next;
+    this.#old.add(last);
+    stopListening(last);
+    this.#dispose(last);
+  }
+
+  stop(): void {
+    stopListening(this.#current);
+  }
+
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.stop();
+    for (const generation of [this.#current, ...this.#old]) generation.app.close();
+    this.#old.clear();
+  }
+
+  #start(): Generation {
+    const { endpoint, tls, connectionsMax, routes, onShed } = this.#options;
+    const app = tls === undefined ? App() : sslApp(tls);
+    const generation: Generation = { app, socket: undefined, open: 0 };
+    const count = (res: HttpResponse, change: number) => {
+      if (change < 0) {
+        generation.open -= 1;
+        // Not inside the addon's close call.
+        if (this.#old.has(generation)) setImmediate(() => this.#dispose(generation));
+        return;
+      }
+      generation.open += 1;
+      if (this.connections > connectionsMax) {
+        onShed?.();
+        res.close();
+      }
+    };
+    app.filter((res, change) => count(res, Number(change)));
+    routes(app);
+    const listening = (socket: us_listen_socket | false) => {
+      if (socket !== false) generation.socket = socket;
+    };
+    if (endpoint.host === '') app.listen(endpoint.port, listening);
+    else app.listen(endpoint.host, endpoint.port, listening);
+    if (generation.socket === undefined) {
+      app.close();
+      throw errors.PORT_IN_USE({ address: formatEndpoint(endpoint) });
+    }
+    return generation;
+  }
+
+  /** Frees an app whose last connection has ended. */
+  #dispose(generation: Generation): void {
+    if (generation.open > 0 || this.#closed || !this.#old.delete(generation)) return;
+    generation.app.close();
+  }
+}
+
+function stopListening(generation: Generation): void {
+  if (generation.socket === undefined) return;
+  us_listen_socket_close(generation.socket);
+  generation.socket = undefined;
+}
+
+function sslApp(tls: TlsFiles): TemplatedApp {
+  try {
+    return SSLApp({ cert_file_name: tls.cert, key_file_name: tls.key });
+  } catch (cause) {
+    const found = `TLS_CERT=${tls.cert}, TLS_KEY=${tls.key}`;
+    throw errors.CONFIG(
+      { problems: [`TLS_CERT and TLS_KEY must be a readable PEM pair that fits together: found ${found}`] },
+      cause,
+    );
+  }
+}
