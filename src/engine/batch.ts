@@ -20,6 +20,8 @@ export class Batch {
   from: Mark = { position: 0, record: 0 };
   to: Mark = { position: 0, record: 0 };
   count = 0;
+  /** The next frame does not fit. */
+  full = false;
   /** Bytes of `buffer` in use. */
   bytes = 0;
   readonly buffer: Buffer;
@@ -45,6 +47,7 @@ export class Batch {
     this.to = from;
     this.count = 0;
     this.bytes = 0;
+    this.full = false;
     this.oldestMs = 0;
     this.losses.length = 0;
   }
@@ -75,7 +78,8 @@ export class Batch {
       }
       if (offset !== at + bytes)
         throw new Error(`batch: records must fill their frame: position=${position}, off by ${offset - at - bytes}`);
-      record += records;
+      // The frame's own number, not a sum: records that went missing unnoticed show in the ledger.
+      record = view.getFloat64(at + 24, true) + records;
       position += bytes;
       at += bytes;
     }

@@ -37,6 +37,7 @@ export interface KeeperParts {
   readonly sinks: readonly KeeperSink[];
   /** SinkBoard: sequences of the running sinks' last synced checkpoints. */
   readonly board: SharedArrayBuffer;
+  readonly wake: SharedArrayBuffer;
   /** Figures for metrics, see JournalFigures. */
   readonly figures: SharedArrayBuffer;
   readonly segmentBytes: number;

@@ -79,7 +79,10 @@ export class LaneReader {
     let added = false;
     while (batch.count < recordsMax && batch.losses.length === 0) {
       const took = this.#copy(batch, recordsMax - batch.count);
-      if (took === 0) break;
+      if (took === 0) {
+        batch.full = batch.count > 0 && this.mark.position < this.end().position;
+        break;
+      }
       added = true;
       if (typeof took === 'number') batch.adopt(took);
       else {

@@ -8,11 +8,13 @@
  *      8  phase       i32   main -> sink: see Phase
  *     12  reason bytes i32
  *     16  figures     f64 each, see sinkFigures
+ *    256  reopen      i32   main -> sink: count of requests to open files anew (SIGHUP)
  *    512  reason      UTF-8, why it is not up
  */
 const ENTRY = 1024;
 const FIGURES = 16;
 const REASON = 512;
+const REOPEN = 256;
 
 export const sinkStates = ['starting', 'up', 'down', 'stopped', 'ended'] as const;
 /** starting: not connected yet; down: retrying; stopped: retrying slowly, an operator is needed; ended: its thread is over. */
@@ -85,6 +87,13 @@ export class SinkBoard {
   }
   setPhase(sink: number, phase: Phase): void {
     Atomics.store(this.#words, (sink * ENTRY) / 4 + 2, phases.indexOf(phase));
+  }
+
+  askReopen(sink: number): void {
+    Atomics.add(this.#words, (sink * ENTRY + REOPEN) / 4, 1);
+  }
+  reopens(sink: number): number {
+    return Atomics.load(this.#words, (sink * ENTRY + REOPEN) / 4);
   }
 
   get(sink: number, figure: SinkFigure): number {

@@ -53,9 +53,13 @@ export interface SinkTarget {
   write(batch: SinkBatch, previous: Promise<void>): Promise<void>;
   /** Makes everything delivered durable and returns what the checkpoint must hold (JSON). Called with nothing under way. */
   settle?(): Promise<unknown>;
+  /** The state of the last settle() is durable now (or there is no journal that could hold it). */
+  settled?(): Promise<void>;
+  /** True: wants settle() now rather than at the next checkpoint. */
+  readonly settleDue?: boolean;
   /** The target's own cursors, by laneKey; they win over the checkpoint. */
   cursors?(): Promise<ReadonlyMap<string, Mark>>;
-  /** SIGHUP: open files anew. */
+  /** SIGHUP: open files anew. Called between two checkpoints, with nothing under way. */
   reopen?(): Promise<void>;
   /** Lets go of everything; never throws. */
   close(): Promise<void>;
@@ -69,8 +73,10 @@ export interface SinkContext {
   /** Target state of the last checkpoint. */
   readonly state: unknown;
   readonly log: Logger;
-  /** Aborted when the sink has to end now. */
+  /** Aborted when the sink has to end now. Fires between two turns of the event loop; a blocking loop asks `ended`. */
   readonly signal: AbortSignal;
+  /** Whether the sink has to end now. */
+  readonly ended: () => boolean;
 }
 
 export interface Batching {

@@ -1,0 +1,95 @@
+import { availableParallelism } from 'node:os';
+import { bytes, type ConfigOf, defineConfig, duration, GiB, integer, KiB, MiB, oneOf, path } from '../kernel/config.ts';
+
+/** Cores as the cgroup allows, less one for the sinks and the kernel. */
+export const defaultAcceptors = (): number => Math.max(1, availableParallelism() - 1);
+
+export const engineConfig = defineConfig(
+  'engine',
+  {
+    acceptors: integer({
+      min: 1,
+      max: 64,
+      aliases: ['WORKER_CONCURRENCY'],
+      unset: 'cores less one, at least 1',
+      doc: 'Threads that take requests. Each owns a lane: a ring and its segments. May change from start to start.',
+    }),
+    ringBytes: bytes({
+      default: 16 * MiB,
+      min: 256 * KiB,
+      max: 1 * GiB,
+      powerOfTwo: true,
+      doc: 'Data bytes of each ring: holds what is not synced yet, and what sinks that keep up read from memory. About twice the largest burst while the disk is busy; at least four times MAX_BODY_BYTES.',
+    }),
+    journalDir: path({
+      default: './data/journal',
+      doc: 'Folder of the log. `off`: memory only; then a 2xx is a promise of this process alone, and ACK=journal or sync is refused.',
+    }),
+    journalMaxBytes: bytes({
+      min: 4 * MiB,
+      unset: 'the smaller of 10 GiB and half of what is free',
+      doc: 'Disk space of the log. Delivered segments make way first; when undelivered ones fill it, requests are answered 429.',
+    }),
+    segmentBytes: bytes({
+      default: 64 * MiB,
+      min: 1 * MiB,
+      max: 4 * GiB,
+      doc: 'Size of one file of the log. Made smaller when the quota holds fewer than four per acceptor.',
+    }),
+    journalRetainMs: duration({
+      default: 600_000,
+      min: 0,
+      max: 30 * 86_400_000,
+      doc: 'Delivered segments stay this long, for replay and for a database that fails over to an older state; the quota may take them earlier.',
+    }),
+    syncIntervalMs: duration({
+      default: 10,
+      min: 1,
+      max: 10_000,
+      doc: 'Time between two fdatasyncs while nobody waits for one: what a power cut may cost at ACK=journal.',
+    }),
+    syncGroupMs: duration({
+      default: 1,
+      min: 0,
+      max: 1000,
+      doc: 'Least time between two fdatasyncs while requests with ACK=sync wait: larger groups, fewer syncs, later answers.',
+    }),
+    ackTimeoutMs: duration({
+      default: 5000,
+      min: 10,
+      max: 600_000,
+      doc: 'Longest wait of an answer for its sync; then 503, outcome unknown.',
+    }),
+    defer: oneOf(['auto', 'off'], {
+      default: 'auto',
+      doc: 'auto: above DEFER_RATE the requests of one loop iteration are published together. off: each is published and answered alone, for clients that pipeline.',
+    }),
+    deferRate: integer({ default: 20_000, min: 0, doc: 'Events per second and acceptor above which requests are gathered.' }),
+    deferHoldMs: duration({
+      default: 600_000,
+      min: 0,
+      doc: 'After a client that pipelines was seen, its acceptor answers in the handler for this long.',
+    }),
+    drainDelayMs: duration({
+      default: 0,
+      min: 0,
+      max: 600_000,
+      doc: 'After SIGTERM /readyz is red for this long before the port is closed, so that load balancers see it.',
+    }),
+    drainTimeoutMs: duration({
+      default: 10_000,
+      min: 0,
+      max: 3_600_000,
+      doc: 'Longest time from SIGTERM to the end, drain delay apart. What sinks could not deliver by then stays in the journal.',
+    }),
+  },
+  {
+    check: ({ journalDir, segmentBytes, journalMaxBytes, ringBytes }) => [
+      ...(journalDir !== 'off' && segmentBytes < ringBytes / 2
+        ? [`SEGMENT_BYTES must be at least half of RING_BYTES: SEGMENT_BYTES=${segmentBytes}, RING_BYTES=${ringBytes}`]
+        : []),
+      ...(journalDir === 'off' && journalMaxBytes !== undefined ? ['JOURNAL_MAX_BYTES needs a journal: JOURNAL_DIR=off'] : []),
+    ],
+  },
+);
+export type EngineConfig = ConfigOf<typeof engineConfig>;

@@ -1,0 +1,209 @@
+/**
+ * Engine: opens the log and lays out the shared memory that the threads work on. What it returns is plain data and shared buffers, so it
+ * goes to every thread through workerData.
+ */
+import { existsSync } from 'node:fs';
+import { randomBytes } from 'node:crypto';
+import { join } from 'node:path';
+import { errors } from '../kernel/errors.ts';
+import { CheckpointFile, type CheckpointState } from './checkpoint.ts';
+import type { EngineConfig } from './config.ts';
+import { type Disk, realDisk } from './disk.ts';
+import { checkpointPath, defaultQuota, type JournalLock, lanesFolder, listSinks, openJournal, readIdentity, sinksFolder } from './journal.ts';
+import { JournalFigures, type KeeperParts, type KeeperSink } from './keeper.ts';
+import { createLaneControl } from './lane-control.ts';
+import type { LaneParts } from './lane.ts';
+import type { FinishedLane, LiveLane } from './lane-reader.ts';
+import { recoverLanes } from './recovery.ts';
+import { createRing } from './ring.ts';
+import { laneFolder, PAGE } from './segment.ts';
+import { SegmentStore } from './segment-store.ts';
+import { SinkBoard } from './sink-board.ts';
+import { createWakeWords } from './wake.ts';
+
+/** What a sink may ask of the engine. */
+export interface SinkWish {
+  readonly name: string;
+  /** ON_LAG=drop. */
+  readonly drops: boolean;
+  /** 0: none. */
+  readonly lagBytesMax: number;
+}
+
+export interface EngineOptions {
+  readonly config: EngineConfig;
+  readonly acceptors: number;
+  /** Running sinks; the index in this list is the sink's reader, board entry and wake word (plus one). */
+  readonly sinks: readonly SinkWish[];
+  /** Absent sinks whose segments are kept. */
+  readonly keep: readonly string[];
+  readonly start: 'earliest' | 'latest';
+}
+
+/** What threads get. */
+export interface EngineParts {
+  /** 32 hex digits; random and of this life only without a journal. */
+  readonly log: string;
+  readonly logId: Uint8Array;
+  readonly journal: string | undefined;
+  readonly lanes: readonly LaneParts[];
+  readonly finished: readonly FinishedLane[];
+  readonly sinks: readonly string[];
+  readonly board: SharedArrayBuffer;
+  readonly wake: SharedArrayBuffer;
+  readonly keeper: KeeperParts | undefined;
+}
+
+export interface Engine {
+  readonly parts: EngineParts;
+  /** Sinks that have a checkpoint but do not run now, and what they owe in bytes. */
+  readonly absent: readonly { name: string; kept: boolean; owedBytes: number }[];
+  release(): void;
+}
+
+export function openEngine(options: EngineOptions, disk: Disk = realDisk): Engine {
+  const { config, sinks } = options;
+  const wake = createWakeWords(1 + sinks.length);
+  const board = SinkBoard.create(sinks.length);
+  if (config.journalDir === 'off') {
+    const logId = randomBytes(16);
+    const lanes = makeLanes(options, 1, logId, undefined, wake);
+    const parts: EngineParts = {
+      log: logId.toString('hex'),
+      logId,
+      journal: undefined,
+      lanes,
+      finished: [],
+      sinks: sinks.map((sink) => sink.name),
+      board,
+      wake,
+      keeper: undefined,
+    };
+    return { parts, absent: [], release: () => undefined };
+  }
+  const { dir, identity, logId, lock } = openJournal(config.journalDir, disk);
+  try {
+    const finished = recoverLanes(dir, logId, disk);
+    const lanes = makeLanes(options, identity.life, logId, dir, wake);
+    registerSinks(dir, identity.log, identity.life, options, disk);
+    const absent = absentSinks(dir, options, finished, disk);
+    const running: KeeperSink[] = sinks.map((sink, index) => ({ ...sink, index }));
+    const kept: KeeperSink[] = absent
+      .filter((sink) => sink.kept)
+      .map(({ name }) => ({ name, index: undefined, drops: false, lagBytesMax: 0 }));
+    const used = journalBytes(dir, disk);
+    const quotaBytes = config.journalMaxBytes ?? defaultQuota(dir, used);
+    const keeper: KeeperParts = {
+      dir,
+      lanes: lanes.map(({ id, ring, control }) => ({ id, ring, control })),
+      sinks: [...running, ...kept],
+      board,
+      wake,
+      figures: JournalFigures.create(),
+      segmentBytes: segmentSize(config, options.acceptors, quotaBytes),
+      quotaBytes,
+      retainMs: config.journalRetainMs,
+      syncIntervalMs: config.syncIntervalMs,
+      syncGroupMs: config.syncGroupMs,
+    };
+    const parts: EngineParts = {
+      log: identity.log,
+      logId,
+      journal: dir,
+      lanes,
+      finished,
+      sinks: sinks.map((sink) => sink.name),
+      board,
+      wake,
+      keeper,
+    };
+    return { parts, absent, release: () => release(lock) };
+  } catch (error) {
+    lock.release();
+    throw error;
+  }
+}
+
+const release = (lock: JournalLock): void => lock.release();
+
+function makeLanes(options: EngineOptions, life: number, logId: Buffer, journal: string | undefined, wake: SharedArrayBuffer): LaneParts[] {
+  return Array.from({ length: options.acceptors }, (_, lane) => ({
+    id: { life, lane },
+    ring: createRing(options.config.ringBytes, options.sinks.length),
+    control: createLaneControl(),
+    wake,
+    journal,
+    logId,
+  }));
+}
+
+export const liveLanes = (parts: EngineParts): LiveLane[] => parts.lanes.map(({ id, ring }) => ({ id, ring }));
+
+/** A segment holds a whole draft (a quarter of the ring); four per lane fit the quota: one written, one spare, two for lagging sinks. */
+function segmentSize(config: EngineConfig, acceptors: number, quotaBytes: number): number {
+  const size = Math.min(config.segmentBytes, Math.floor(quotaBytes / (4 * acceptors) / PAGE) * PAGE);
+  const least = config.ringBytes / 4 + 4 * PAGE;
+  if (size < least)
+    throw errors.CONFIG({
+      problems: [
+        `JOURNAL_MAX_BYTES must hold four segments of ${least} bytes per acceptor, or RING_BYTES be smaller: JOURNAL_MAX_BYTES=${quotaBytes}, ACCEPTORS=${acceptors}, RING_BYTES=${config.ringBytes}`,
+      ],
+    });
+  return size;
+}
+
+function journalBytes(dir: string, disk: Disk): number {
+  return new SegmentStore(lanesFolder(dir), disk).files().reduce((sum, file) => sum + file.bytes, 0);
+}
+
+/**
+ * Every sink has a checkpoint before the first event is taken: one that dies before its own first checkpoint must not look like a new one,
+ * which SINK_START=latest would send past what it owes. A checkpoint found here is synced: the keeper trusts it from now on.
+ */
+function registerSinks(dir: string, log: string, life: number, options: EngineOptions, disk: Disk): void {
+  for (const { name } of options.sinks) {
+    const path = checkpointPath(dir, name);
+    if (existsSync(path)) {
+      const fd = disk.open(path, 'r+');
+      disk.fdatasync(fd);
+      disk.close(fd);
+    }
+    const file = new CheckpointFile(path, disk);
+    const stored = file.read();
+    if (stored === undefined || stored.state.log !== log) {
+      const first = options.start === 'latest' ? life : 0;
+      file.write({ log, life: first, lanes: [], ledger: { passed: 0, delivered: 0, dead: 0, givenUp: 0 } });
+    }
+    file.close();
+  }
+  disk.syncFolder(sinksFolder(dir));
+}
+
+function absentSinks(dir: string, options: EngineOptions, finished: readonly FinishedLane[], disk: Disk): Engine['absent'] {
+  const running = new Set(options.sinks.map((sink) => sink.name));
+  return listSinks(dir, disk)
+    .filter((name) => !running.has(name))
+    .map((name) => ({ name, kept: options.keep.includes(name), owedBytes: owedBytes(readCheckpoint(dir, name, disk), finished) }));
+}
+
+export function readCheckpoint(dir: string, sink: string, disk: Disk = realDisk): CheckpointState | undefined {
+  const file = new CheckpointFile(checkpointPath(dir, sink), disk);
+  try {
+    return file.read()?.state;
+  } finally {
+    file.close();
+  }
+}
+
+/** Bytes of the given lanes that a sink with this checkpoint has not delivered. */
+export function owedBytes(state: CheckpointState | undefined, lanes: readonly FinishedLane[]): number {
+  return lanes.reduce((sum, lane) => sum + Math.max(0, lane.end.position - Math.max(lane.begin.position, markOf(state, lane).position)), 0);
+}
+
+export function markOf(state: CheckpointState | undefined, lane: Pick<FinishedLane, 'id' | 'end'>): { position: number; record: number } {
+  if (state === undefined || state.life < lane.id.life) return { position: 0, record: 0 };
+  if (state.life > lane.id.life) return lane.end;
+  const found = state.lanes.find(([k]) => k === lane.id.lane);
+  return found === undefined ? { position: 0, record: 0 } : { position: found[1], record: found[2] };
+}
+

@@ -1,0 +1,69 @@
+/** Thread of the keeper: steps, sleeps, and syncs a last time when the acceptors have ended. */
+import { parentPort, workerData } from 'node:worker_threads';
+import { attachBoard, defineMetrics, counter, histogram } from '../kernel/metrics.ts';
+import { createLog, type LogLevel } from '../kernel/log.ts';
+import { KEEPER } from './acknowledger.ts';
+import { Keeper, type KeeperParts } from './keeper.ts';
+import { WakeWords } from './wake.ts';
+
+export const keeperMetrics = defineMetrics({
+  ringmain_journal_sync_seconds: histogram({
+    help: 'Time of one fdatasync of one lane.',
+    buckets: [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5],
+  }),
+  ringmain_journal_warnings_total: counter({ help: 'Syncs that failed and segments that the disk refused.' }),
+});
+
+export interface KeeperThreadData {
+  readonly parts: KeeperParts;
+  readonly metrics: SharedArrayBuffer;
+  readonly slot: number;
+  readonly log: { readonly level: LogLevel; readonly destination: 1 | 2 };
+}
+
+/** An idle journal is looked after this often, ms. */
+const DEEP_MS = 250;
+const DEEP_AFTER_MS = 100;
+
+function main(data: KeeperThreadData): void {
+  const log = createLog({ ...data.log, name: 'keeper' });
+  const meters = attachBoard(keeperMetrics, data.metrics, data.slot);
+  const seconds = meters.ringmain_journal_sync_seconds.at();
+  const warnings = meters.ringmain_journal_warnings_total.at();
+  const keeper = new Keeper(data.parts, undefined, {
+    synced: (s) => seconds.observe(s),
+    warn: (message, fields) => {
+      warnings.add(1);
+      log.warn(fields, message);
+    },
+  });
+  const wake = new WakeWords(data.parts.wake);
+  let stopping = false;
+  let idleSince = 0;
+  parentPort?.on('message', () => {
+    stopping = true;
+  });
+  const round = (): void => {
+    if (stopping) {
+      keeper.finish();
+      parentPort?.close();
+      return;
+    }
+    const count = wake.count(KEEPER);
+    const now = performance.timeOrigin + performance.now();
+    const ms = keeper.step(now);
+    if (keeper.busy) idleSince = 0;
+    else if (idleSince === 0) idleSince = now;
+    if (idleSince > 0 && now - idleSince > DEEP_AFTER_MS) {
+      wake.lieDown(KEEPER);
+      if (!keeper.busy) wake.nap(KEEPER, count, DEEP_MS);
+      wake.getUp(KEEPER);
+    } else if (ms > 0) wake.nap(KEEPER, count, Math.min(ms, keeper.busy ? data.parts.syncIntervalMs : 4));
+    // One turn of the event loop per round: the word to stop arrives there.
+    setImmediate(round);
+  };
+  parentPort?.postMessage('ready');
+  round();
+}
+
+main(workerData as KeeperThreadData);

@@ -1,0 +1,67 @@
+/**
+ * Rotated files of the log sink: their names, their compression, their end. `events.ndjson` becomes
+ * `events-2026-11-21T08-00-00.123Z.ndjson`, then `....ndjson.gz`.
+ *
+ * Compression is repeatable: it writes `.gz.part`, syncs, renames to `.gz`, then removes the original. A crash leaves either the
+ * original (a part file beside it is begun anew), or both whole files, of which the original goes.
+ */
+import { createReadStream, createWriteStream, existsSync, openSync, closeSync, fsyncSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs';
+import { basename, dirname, extname, join } from 'node:path';
+import { pipeline } from 'node:stream/promises';
+import { createGzip } from 'node:zlib';
+
+const stem = (path: string): { folder: string; name: string; ending: string } => {
+  const ending = extname(path);
+  return { folder: dirname(path), name: basename(path, ending), ending };
+};
+
+/** The name a file gets when it is rotated at `ms`; one that is not taken. */
+export function rotatedName(path: string, ms: number): string {
+  const { folder, name, ending } = stem(path);
+  for (let at = ms; ; at++) {
+    const candidate = join(folder, `${name}-${new Date(at).toISOString().replaceAll(':', '-')}${ending}`);
+    if (!existsSync(candidate) && !existsSync(`${candidate}.gz`)) return candidate;
+  }
+}
+
+/** Rotated files of `path`, oldest first; compressed ones included, parts not. */
+export function rotatedFiles(path: string): string[] {
+  const { folder, name, ending } = stem(path);
+  const time = /^\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d\.\d{3}Z$/;
+  return readdirSync(folder)
+    .filter((file) => {
+      const plain = file.endsWith('.gz') ? file.slice(0, -3) : file;
+      if (!plain.startsWith(`${name}-`) || !plain.endsWith(ending)) return false;
+      return time.test(plain.slice(name.length + 1, plain.length - ending.length));
+    })
+    .sort()
+    .map((file) => join(folder, file));
+}
+
+/** Removes rotated files beyond the limits; returns what went. */
+export function pruneRotated(path: string, backups: number, maxAgeDays: number, now: number): string[] {
+  const files = rotatedFiles(path);
+  const tooMany = backups > 0 ? files.slice(0, Math.max(0, files.length - backups)) : [];
+  const tooOld = maxAgeDays > 0 ? files.filter((file) => now - statSync(file).mtimeMs > maxAgeDays * 86_400_000) : [];
+  const gone = [...new Set([...tooMany, ...tooOld])];
+  for (const file of gone) rmSync(file, { force: true });
+  return gone;
+}
+
+/** Job of the pool: compresses one rotated file. */
+export default async function compress(file: string): Promise<void> {
+  const target = `${file}.gz`;
+  const part = `${target}.part`;
+  if (!existsSync(file)) return;
+  if (!existsSync(target)) {
+    await pipeline(createReadStream(file), createGzip({ level: 6 }), createWriteStream(part, { mode: 0o600 }));
+    const fd = openSync(part, 'r+');
+    try {
+      fsyncSync(fd);
+    } finally {
+      closeSync(fd);
+    }
+    renameSync(part, target);
+  }
+  rmSync(file, { force: true });
+}

@@ -1,0 +1,283 @@
+/**
+ * File sink (`log`): NDJSON to one growing file, or to standard output.
+ *   delivery  exactly once across kill -9: the checkpoint holds the file's device, inode and length; a start cuts the file back to that
+ *             length and delivers again from there. Standard output: at least once
+ *   safety    only a file whose device and inode are those of this log's checkpoint is ever cut
+ *   rotation  the next file is made and checkpointed before it takes the name, so a crash at any step is undone or finished
+ *   full disk a failed write is taken back and repeated; intake goes on until the journal's quota
+ */
+import { closeSync, constants, existsSync, fdatasyncSync, fstatSync, ftruncateSync, fsyncSync, openSync, readdirSync, renameSync, rmSync, statSync, writeSync } from 'node:fs';
+import { basename, dirname, join, resolve } from 'node:path';
+import { Piscina } from 'piscina';
+import { jsonStart, at as field } from '../../events/record.ts';
+import { errors } from '../../kernel/errors.ts';
+import type { Logger } from '../../kernel/log.ts';
+import type { SinkBatch, SinkContext, SinkKind, SinkTarget } from '../contract.ts';
+import { type FileConfig, fileConfig } from './config.ts';
+import { pruneRotated, rotatedFiles, rotatedName } from './rotated.ts';
+
+/** Dirty bytes of the file are synced in pieces of this size: a large flush would hold up the journal's fdatasync. */
+const SYNC_BYTES = 8 * 2 ** 20;
+const STDOUT_NAP_MS = 5;
+
+interface FileIdentity {
+  readonly dev: number;
+  readonly ino: number;
+}
+/** What the checkpoint holds. */
+interface FileState extends FileIdentity {
+  readonly path: string;
+  readonly length: number;
+  /** The rotation that follows this checkpoint: the file that will take the name. */
+  readonly next?: FileIdentity;
+}
+
+const nextName = (path: string): string => `${path}.next`;
+const identity = (fd: number): FileIdentity => {
+  const { dev, ino } = fstatSync(fd);
+  return { dev, ino };
+};
+const same = (a: FileIdentity, b: FileIdentity | undefined): boolean => a.dev === b?.dev && a.ino === b.ino;
+
+function syncFolderOf(path: string): void {
+  const fd = openSync(dirname(path), 'r');
+  try {
+    fsyncSync(fd);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/** Copies the lines of the records, each with its newline, one after the other. Returns their bytes. */
+export function gatherLines(batch: SinkBatch, into: Buffer): number {
+  const { buffer, offsets, count } = batch;
+  let end = 0;
+  for (let i = 0; i < count; i++) {
+    const record = offsets[i];
+    const from = jsonStart(record);
+    end += buffer.copy(into, end, from, from + buffer.readUInt32LE(record + field.jsonLength) + 1);
+  }
+  return end;
+}
+
+class FileTarget implements SinkTarget {
+  readonly inFlightMax = 1;
+  readonly #config: FileConfig;
+  readonly #path: string;
+  readonly #journal: boolean;
+  readonly #log: Logger;
+  readonly #now: () => number;
+  #fd = -1;
+  #length = 0;
+  #unsynced = 0;
+  #lines = Buffer.alloc(0);
+  /** The rotation that the last settle() has announced. */
+  #next: (FileIdentity & { fd: number }) | undefined;
+  #pool: Piscina<string, void> | undefined;
+
+  constructor(config: FileConfig, context: SinkContext, now: () => number) {
+    this.#config = config;
+    this.#path = resolve(config.logPath);
+    this.#journal = context.journal;
+    this.#log = context.log;
+    this.#now = now;
+    const state = context.journal ? (context.state as FileState | undefined) : undefined;
+    this.#open(state);
+    this.#tidy();
+  }
+
+  #open(state: FileState | undefined): void {
+    const path = this.#path;
+    if (state !== undefined) this.#finishRotation(state);
+    this.#fd = openSync(path, constants.O_RDWR | constants.O_CREAT, 0o644);
+    const found = fstatSync(this.#fd);
+    if (!found.isFile()) {
+      closeSync(this.#fd);
+      throw errors.SINK_STOPPED({ sink: 'log', reason: `LOG_PATH must name a file: path=${path}` });
+    }
+    this.#length = found.size;
+    if (state === undefined) return;
+    if (same(found, state)) this.#cut(this.#fd, state, found.size);
+    else if (same(found, state.next)) {
+      // The rotation was done; what the new file holds came after the checkpoint.
+      ftruncateSync(this.#fd, 0);
+      this.#length = 0;
+    } else this.#cutMoved(state);
+  }
+
+  #cut(fd: number, state: FileState, size: number): void {
+    if (size > state.length) ftruncateSync(fd, state.length);
+    if (size < state.length)
+      this.#log.warn({ path: state.path, bytes: size, expected: state.length }, 'the log file is shorter than its checkpoint; appending');
+    this.#length = Math.min(size, state.length);
+  }
+
+  /** The file was moved while nobody ran (logrotate, another LOG_PATH): found by its inode in its old folder, it is cut there. */
+  #cutMoved(state: FileState): void {
+    const folder = dirname(state.path);
+    if (!existsSync(folder)) return;
+    for (const name of readdirSync(folder)) {
+      const path = join(folder, name);
+      const found = statSync(path, { throwIfNoEntry: false });
+      if (found === undefined || !found.isFile() || !same(found, state)) continue;
+      if (found.size > state.length) {
+        const fd = openSync(path, 'r+');
+        try {
+          ftruncateSync(fd, state.length);
+          fsyncSync(fd);
+        } finally {
+          closeSync(fd);
+        }
+      }
+      return;
+    }
+    this.#log.warn({ path: state.path }, 'the log file of the checkpoint is gone; events after the checkpoint may stand in it and here');
+  }
+
+  /** Brings a rotation that a crash has interrupted to its end; before the first step there is nothing to finish. */
+  #finishRotation(state: FileState): void {
+    const next = nextName(state.path);
+    const waiting = statSync(next, { throwIfNoEntry: false });
+    if (waiting === undefined) return;
+    const current = statSync(state.path, { throwIfNoEntry: false });
+    if (current === undefined && state.next !== undefined && same(waiting, state.next)) renameSync(next, state.path);
+    else if (current !== undefined && waiting.size === 0) rmSync(next);
+  }
+
+  get settleDue(): boolean {
+    const { logRotateMb } = this.#config;
+    return logRotateMb > 0 && this.#length >= logRotateMb;
+  }
+
+  async write(batch: SinkBatch): Promise<void> {
+    if (batch.count === 0) return;
+    if (this.#lines.length < batch.buffer.length) this.#lines = Buffer.allocUnsafeSlow(batch.buffer.length);
+    const bytes = gatherLines(batch, this.#lines);
+    try {
+      for (let done = 0; done < bytes; )
+        done += writeSync(this.#fd, this.#lines, done, bytes - done, this.#length + done);
+    } catch (error) {
+      // Half a batch must not stay: readers would see torn and, after the retry, double lines.
+      ftruncateSync(this.#fd, this.#length);
+      throw error;
+    }
+    this.#length += bytes;
+    this.#unsynced += bytes;
+    if (this.#journal && this.#unsynced >= SYNC_BYTES) this.#sync();
+  }
+
+  #sync(): void {
+    fdatasyncSync(this.#fd);
+    this.#unsynced = 0;
+  }
+
+  async settle(): Promise<FileState> {
+    if (this.#journal) this.#sync();
+    if (this.settleDue && this.#next === undefined) this.#prepareNext();
+    const { dev, ino } = identity(this.#fd);
+    const next = this.#next === undefined ? {} : { next: { dev: this.#next.dev, ino: this.#next.ino } };
+    return { path: this.#path, dev, ino, length: this.#length, ...next };
+  }
+
+  #prepareNext(): void {
+    const fd = openSync(nextName(this.#path), 'wx+', 0o644);
+    if (this.#journal) {
+      fsyncSync(fd);
+      syncFolderOf(this.#path);
+    }
+    this.#next = { fd, ...identity(fd) };
+  }
+
+  /** The checkpoint knows both files now: the new one may take the name. */
+  async settled(): Promise<void> {
+    const next = this.#next;
+    if (next === undefined) return;
+    const rotated = rotatedName(this.#path, this.#now());
+    renameSync(this.#path, rotated);
+    renameSync(nextName(this.#path), this.#path);
+    if (this.#journal) syncFolderOf(this.#path);
+    closeSync(this.#fd);
+    this.#fd = next.fd;
+    this.#length = 0;
+    this.#unsynced = 0;
+    this.#next = undefined;
+    this.#tidy();
+  }
+
+  /** Compresses and removes rotated files, in the background; a failure costs disk space, not events. */
+  #tidy(): void {
+    const { logBackups, logMaxAgeDays, logCompress } = this.#config;
+    try {
+      pruneRotated(this.#path, logBackups, logMaxAgeDays, this.#now());
+      if (!logCompress) return;
+      for (const file of rotatedFiles(this.#path)) if (!file.endsWith('.gz')) this.#compress(file);
+    } catch (error) {
+      this.#log.warn({ error: String(error) }, 'rotated files cannot be tidied');
+    }
+  }
+
+  #compress(file: string): void {
+    this.#pool ??= new Piscina<string, void>({
+      filename: new URL(`./rotated${import.meta.filename.endsWith('.ts') ? '.ts' : '.js'}`, import.meta.url).href,
+      minThreads: 0,
+      maxThreads: 1,
+      idleTimeout: 1000,
+    });
+    this.#pool.run(file).catch((error: unknown) => {
+      this.#log.warn({ file: basename(file), error: String(error) }, 'a rotated file cannot be compressed');
+    });
+  }
+
+  /** The name may lead to another file now (logrotate has moved ours away). */
+  async reopen(): Promise<void> {
+    closeSync(this.#fd);
+    this.#fd = openSync(this.#path, constants.O_RDWR | constants.O_CREAT, 0o644);
+    this.#length = fstatSync(this.#fd).size;
+    this.#unsynced = 0;
+  }
+
+  async close(): Promise<void> {
+    if (this.#fd >= 0) closeSync(this.#fd);
+    this.#fd = -1;
+    if (this.#next !== undefined) closeSync(this.#next.fd);
+    await this.#pool?.close();
+  }
+}
+
+/** Standard output: a pipe may be slow or full, so it is written in pieces, and what is written is remembered across tries. */
+class StdoutTarget implements SinkTarget {
+  readonly inFlightMax = 1;
+  readonly #ended: () => boolean;
+  #lines = Buffer.alloc(0);
+
+  constructor(context: SinkContext) {
+    this.#ended = context.ended;
+  }
+
+  async write(batch: SinkBatch): Promise<void> {
+    if (this.#lines.length < batch.buffer.length) this.#lines = Buffer.allocUnsafeSlow(batch.buffer.length);
+    const bytes = gatherLines(batch, this.#lines);
+    for (let done = 0; done < bytes; ) {
+      try {
+        done += writeSync(1, this.#lines, done, bytes - done);
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code !== 'EAGAIN') throw error;
+        // Whoever reads the pipe is slow. Giving up in the middle of a line is right only when the process has to end.
+        if (this.#ended()) throw errors.SINK_WRITE({ sink: 'log', reason: 'stdout is blocked and the process has to end' });
+        Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, STDOUT_NAP_MS);
+      }
+    }
+  }
+
+  async close(): Promise<void> {}
+}
+
+export const fileSink: SinkKind<FileConfig> = {
+  name: 'log',
+  config: fileConfig,
+  waits: 'blocking',
+  batching: (config) => ({ records: config.batchSize, bytes: 512 * 1024, flushMs: config.flushIntervalMs }),
+  open: async (config, context) =>
+    config.logPath === 'stdout' ? new StdoutTarget(context) : new FileTarget(config, context, Date.now),
+  classify: (error) => ((error as { code?: string }).code === 'SINK_STOPPED' || (error as { code?: string }).code === 'EPIPE' ? 'stop' : 'retry'),
+};

@@ -1,0 +1,158 @@
+/**
+ * Route: the order in which one sink works through the lanes of a log. Life by life, the oldest first; the lanes of one life side by
+ * side; the live lanes last and for ever. It knows where the sink stands, and keeps the ledger (L5).
+ */
+import { Batch } from '../engine/batch.ts';
+import type { CheckpointState, Ledger, Mark } from '../engine/checkpoint.ts';
+import { type FinishedLane, type JournalPlace, LaneReader, type LiveLane } from '../engine/lane-reader.ts';
+import { type LaneId, laneKey } from '../engine/segment.ts';
+
+export const ZERO: Mark = { position: 0, record: 0 };
+
+/** One lane on the route. */
+export class Stop {
+  readonly reader: LaneReader;
+  /** Delivered up to here: what the checkpoint may hold. */
+  delivered: Mark;
+  /** The batch being filled. */
+  filling: Batch | undefined;
+  /** When its first record was put in. */
+  fillingSince = 0;
+
+  constructor(reader: LaneReader) {
+    this.reader = reader;
+    this.delivered = reader.mark;
+  }
+
+  get id(): LaneId {
+    return this.reader.id;
+  }
+  /** Everything there will ever be is delivered. */
+  get done(): boolean {
+    return this.reader.finished && this.delivered.position >= this.reader.mark.position;
+  }
+}
+
+export interface RouteParts {
+  readonly live: readonly LiveLane[];
+  /** Lanes of earlier lives, oldest first. */
+  readonly finished: readonly FinishedLane[];
+  readonly journal: JournalPlace | undefined;
+  /** Which reader of the rings this sink is. */
+  readonly reader: number;
+  readonly log: string;
+}
+
+export class Route {
+  readonly #parts: RouteParts;
+  readonly #liveLife: number;
+  #life = 0;
+  stops: Stop[] = [];
+  readonly ledger: { passed: number; delivered: number; dead: number; givenUp: number };
+
+  constructor(parts: RouteParts, checkpoint: CheckpointState | undefined) {
+    this.#parts = parts;
+    this.#liveLife = parts.live[0]?.id.life ?? Number.POSITIVE_INFINITY;
+    this.ledger = { passed: 0, delivered: 0, dead: 0, givenUp: 0, ...checkpoint?.ledger };
+    const marks = new Map<string, Mark>();
+    for (const [lane, position, record] of checkpoint?.lanes ?? [])
+      marks.set(laneKey({ life: checkpoint?.life ?? 0, lane }), { position, record });
+    this.#enter(checkpoint?.life ?? 0, (id) => marks.get(laneKey(id)) ?? ZERO);
+  }
+
+  get life(): number {
+    return this.#life;
+  }
+  get live(): boolean {
+    return this.#life === this.#liveLife;
+  }
+
+  /** Goes to the oldest life from `life` on that is still there. */
+  #enter(life: number, markOf: (id: LaneId) => Mark): void {
+    for (const stop of this.stops) stop.reader.close();
+    const lives = this.#parts.finished.map((lane) => lane.id.life).filter((l) => l >= life);
+    this.#life = Math.min(this.#liveLife, ...lives);
+    const lanes = this.live ? this.#parts.live : this.#parts.finished.filter((lane) => lane.id.life === this.#life);
+    this.stops = lanes.map((lane) => this.#stop(lane, markOf(lane.id)));
+  }
+
+  #stop(lane: LiveLane | FinishedLane, mark: Mark): Stop {
+    // A sink may be ahead of a log that lost its unsynced end in a power cut: then the lane is done, nothing is skipped.
+    const ahead = 'end' in lane && mark.position > lane.end.position;
+    const reader = new LaneReader(lane, this.#parts.reader, ahead ? lane.end : mark, this.#parts.journal);
+    if (!('end' in lane)) reader.advance(mark);
+    return new Stop(reader);
+  }
+
+  /** When every lane of this life is delivered: goes on to the next. Returns whether it did. */
+  advance(): boolean {
+    if (this.live || !this.stops.every((stop) => stop.done)) return false;
+    if (this.#liveLife === Number.POSITIVE_INFINITY && !this.#parts.finished.some((lane) => lane.id.life > this.#life)) return false;
+    this.#enter(this.#life + 1, () => ZERO);
+    return true;
+  }
+
+  /** Without live lanes: everything that is left of the log is delivered. */
+  get exhausted(): boolean {
+    return (
+      this.#liveLife === Number.POSITIVE_INFINITY &&
+      this.stops.every((stop) => stop.done) &&
+      !this.#parts.finished.some((lane) => lane.id.life > this.#life)
+    );
+  }
+
+  /** Goes where the target says it stands. Cursors that are older than what is on disk show as losses when the lane is read. */
+  follow(cursors: ReadonlyMap<string, Mark>): void {
+    const markOf = (id: LaneId) => cursors.get(laneKey(id)) ?? ZERO;
+    const behind = this.#parts.finished.find((lane) => {
+      const mark = markOf(lane.id);
+      // A lane that the target never saw and that this sink has already left behind was delivered before the target kept cursors.
+      return mark.position < lane.end.position && (lane.id.life >= this.#life || cursors.has(laneKey(lane.id)));
+    });
+    const before = this.passedMarks();
+    this.#enter(Math.min(behind?.id.life ?? this.#liveLife, this.#life), markOf);
+    // What is delivered again was passed before: the ledger counts each record once per delivery cycle.
+    const moved = this.passedMarks() - before;
+    this.ledger.passed += moved;
+    this.ledger.delivered += moved;
+  }
+
+  /** Records of the present life's lanes before the marks. */
+  passedMarks(): number {
+    return this.stops.reduce((sum, stop) => sum + stop.delivered.record, 0);
+  }
+
+  /** Records and bytes not delivered yet, later lives included; `oldestMs` is the runner's. */
+  lag(): { records: number; bytes: number } {
+    let records = 0;
+    let bytes = 0;
+    for (const stop of this.stops) {
+      const end = stop.reader.end();
+      records += Math.max(0, end.record - stop.delivered.record);
+      bytes += Math.max(0, end.position - stop.delivered.position);
+    }
+    if (!this.live) {
+      for (const lane of this.#parts.finished) {
+        if (lane.id.life <= this.#life) continue;
+        records += lane.end.record;
+        bytes += lane.end.position;
+      }
+      for (const lane of this.#parts.live) {
+        const end = new LaneReader(lane, this.#parts.reader, ZERO, undefined).end();
+        records += end.record;
+        bytes += end.position;
+      }
+    }
+    return { records, bytes };
+  }
+
+  state(target: unknown): CheckpointState {
+    const lanes = this.stops.map((stop) => [stop.id.lane, stop.delivered.position, stop.delivered.record] as const);
+    const ledger: Ledger = { ...this.ledger };
+    return { log: this.#parts.log, life: this.#life, lanes, ledger, ...(target === undefined ? {} : { target }) };
+  }
+
+  close(): void {
+    for (const stop of this.stops) stop.reader.close();
+  }
+}

@@ -1,0 +1,511 @@
+/**
+ * Runner: what all sinks share. It follows the lanes, fills batches, hands them to the target, and moves the sink's cursor behind what
+ * is delivered.
+ *   order       batches of one lane are delivered and passed in order; up to inFlightMax are under way
+ *   retry       the same batch again, for ever, after 100 ms doubling to 30 s, with jitter; nothing else of that lane overtakes it
+ *   split       a refused batch is halved until the refused record stands alone; that one goes to the dead-letter file
+ *   checkpoint  after settle(), at most once per second; L4: never ahead of the target
+ *   drain       what is there is delivered, then settled and checkpointed; a sink that is away ends at once, the journal keeps its part
+ */
+import { setImmediate as turn } from 'node:timers/promises';
+import { Batch } from '../engine/batch.ts';
+import type { CheckpointFile } from '../engine/checkpoint.ts';
+import { laneKey } from '../engine/segment.ts';
+import type { SinkBoard } from '../engine/sink-board.ts';
+import type { Logger } from '../kernel/log.ts';
+import { Transitions } from '../kernel/log.ts';
+import type { Batching, ErrorClass, SinkBatch, SinkKind, SinkTarget } from './contract.ts';
+import { CursorMoved } from './contract.ts';
+import type { Route, Stop } from './route.ts';
+import type { Waiter } from './waiter.ts';
+
+const CHECKPOINT_MS = 1000;
+const BACKOFF_MS_MIN = 100;
+const BACKOFF_MS_MAX = 30_000;
+const REPORT_MS = 100;
+
+/** Where refused records go; append() has synced them when it returns. */
+export interface DeadLetterSink {
+  append(letters: readonly { lane: string; position: number; reason: string; event: Uint8Array }[]): number;
+  /** The sink's durable cursor of a lane. */
+  passed(lane: string, position: number): void;
+  close(): void;
+}
+
+export interface RunnerMeters {
+  /** A batch was delivered. */
+  batch(records: number, bytes: number, seconds: number): void;
+  failure(kind: ErrorClass): void;
+}
+
+export interface RunnerParts {
+  readonly kind: SinkKind<never>;
+  readonly open: (state: unknown) => Promise<SinkTarget>;
+  readonly batching: Batching;
+  readonly route: Route;
+  readonly checkpoint: CheckpointFile | undefined;
+  readonly state: unknown;
+  readonly deadLetters: DeadLetterSink;
+  readonly board: SinkBoard;
+  readonly index: number;
+  readonly waiter: Waiter;
+  readonly log: Logger;
+  readonly meters: RunnerMeters;
+  /** Offset and length of a record's event line, for dead letters. */
+  readonly line: (buffer: Buffer, offset: number) => Uint8Array;
+  /** Drain goes on through outages (`ringmain journal drain`). */
+  readonly patient?: boolean;
+  /** ON_LAG=drop: undelivered bytes kept at most; 0: no limit. */
+  readonly lagBytesMax?: number;
+  readonly now?: () => number;
+  readonly random?: () => number;
+}
+
+interface Entry {
+  readonly stop: Stop;
+  readonly batch: Batch;
+  readonly before: Entry | undefined;
+  /** Settles with the first try. */
+  tried: Promise<void>;
+  triedOk: () => void;
+  triedFailed: (error: unknown) => void;
+  /** Settles when delivered, or when the run is over. */
+  done: Promise<void>;
+  failed: boolean;
+  delivered: boolean;
+  dead: number;
+}
+
+/** The run is over while something was still under way; the journal has it. */
+class Ended extends Error {}
+
+export class SinkRunner {
+  readonly #parts: RunnerParts;
+  readonly #now: () => number;
+  readonly #transitions: Transitions;
+  readonly #route: Route;
+  #target: SinkTarget | undefined;
+  #inFlight: Entry[] = [];
+  readonly #free: Batch[] = [];
+  #dirty = false;
+  #lastCheckpoint = 0;
+  #lastReport = 0;
+  #reopens: number;
+  #moved: CursorMoved | undefined;
+  #oldestMs = 0;
+
+  constructor(parts: RunnerParts) {
+    this.#parts = parts;
+    this.#now = parts.now ?? Date.now;
+    this.#route = parts.route;
+    this.#transitions = new Transitions(parts.log);
+    this.#reopens = parts.board.reopens(parts.index);
+  }
+
+  /** Runs until the phase says drain or stop and what has to be delivered is. Throws only for defects. */
+  async run(): Promise<void> {
+    const { board, index } = this.#parts;
+    try {
+      if (await this.#open()) await this.#loop();
+      await this.#finish();
+    } finally {
+      await this.#target?.close();
+      this.#route.close();
+      this.#parts.deadLetters.close();
+      this.#report(true);
+      board.setState(index, 'ended', board.reason(index));
+    }
+  }
+
+  async #open(): Promise<boolean> {
+    for (let attempt = 0; ; attempt++) {
+      try {
+        this.#target = await this.#parts.open(this.#parts.state);
+        if (this.#target.cursors !== undefined) this.#route.follow(await this.#target.cursors());
+        for (const stop of this.#route.stops) this.#parts.deadLetters.passed(laneKey(stop.id), stop.delivered.position);
+        this.#up();
+        return true;
+      } catch (error) {
+        await this.#target?.close();
+        this.#target = undefined;
+        this.#down(error);
+        if (!(await this.#backOff(attempt, error))) return false;
+      }
+    }
+  }
+
+  async #loop(): Promise<void> {
+    const { batching, waiter } = this.#parts;
+    for (;;) {
+      await this.#chores();
+      const phase = this.#phase();
+      if (phase === 'stop') return;
+      let progress = false;
+      let wait = Number.POSITIVE_INFINITY;
+      for (const stop of this.#route.stops) {
+        const now = this.#now();
+        if (this.#fill(stop, now)) progress = true;
+        const { filling } = stop;
+        if (filling === undefined || (filling.count === 0 && filling.losses.length === 0)) continue;
+        const full =
+          filling.count >= batching.records || filling.full || filling.losses.length > 0 || stop.reader.finished;
+        const left = stop.fillingSince + batching.flushMs - now;
+        if (full || left <= 0 || phase === 'drain') {
+          progress = true;
+          await this.#dispatch(stop, filling);
+        } else wait = Math.min(wait, left);
+      }
+      if (progress) {
+        waiter.busy();
+        continue;
+      }
+      if (this.#inFlight.length > 0) {
+        await this.#rest(wait);
+        continue;
+      }
+      if (this.#route.advance()) {
+        this.#dirty = true;
+        continue;
+      }
+      if (phase === 'drain' || this.#route.exhausted) return;
+      await this.#rest(wait);
+    }
+  }
+
+  async #rest(ms: number): Promise<void> {
+    // Between two naps of a blocking thread the event loop turns once, for what is under way.
+    if (this.#inFlight.length > 0 || this.#parts.kind.waits === 'blocking') await turn();
+    await this.#parts.waiter.rest(this.#now(), ms, () => this.#phase() !== 'run' || this.#work());
+  }
+
+  #work(): boolean {
+    return this.#route.stops.some((stop) => stop.reader.end().position > stop.reader.mark.position);
+  }
+
+  #phase(): 'run' | 'drain' | 'stop' {
+    return this.#parts.board.phase(this.#parts.index);
+  }
+
+  #fill(stop: Stop, now: number): boolean {
+    if (this.#moved !== undefined) return false;
+    if (stop.filling === undefined) {
+      const batch = this.#free.pop() ?? this.#make();
+      if (batch === undefined) return false;
+      batch.begin(stop.id, stop.reader.mark);
+      stop.filling = batch;
+    }
+    const { filling } = stop;
+    if (filling.count === 0) stop.fillingSince = now;
+    return stop.reader.fill(filling, this.#parts.batching.records);
+  }
+
+  #made = 0;
+  #make(): Batch | undefined {
+    const max = this.#route.stops.length + (this.#target as SinkTarget).inFlightMax;
+    if (this.#made >= max) return undefined;
+    this.#made += 1;
+    return new Batch(this.#parts.batching.bytes);
+  }
+
+  async #dispatch(stop: Stop, batch: Batch): Promise<void> {
+    while (this.#inFlight.length >= (this.#target as SinkTarget).inFlightMax) {
+      await Promise.race(this.#inFlight.map((entry) => entry.done));
+      if (this.#phase() === 'stop') return;
+    }
+    if (this.#moved !== undefined) return;
+    stop.filling = undefined;
+    const before = this.#inFlight.findLast((entry) => entry.stop === stop);
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    promise.catch(() => undefined);
+    const entry: Entry = {
+      stop,
+      batch,
+      before,
+      tried: promise,
+      triedOk: resolve,
+      triedFailed: reject,
+      done: Promise.resolve(),
+      failed: false,
+      delivered: false,
+      dead: 0,
+    };
+    this.#inFlight.push(entry);
+    entry.done = this.#deliver(entry);
+    // A synchronous target has settled already; the others go on while the next batch is filled.
+    if ((this.#target as SinkTarget).inFlightMax === 1) await entry.done;
+  }
+
+  async #deliver(entry: Entry): Promise<void> {
+    const begin = performance.now();
+    try {
+      await this.#untilDelivered(entry);
+      entry.delivered = true;
+      this.#parts.meters.batch(entry.batch.count, entry.batch.bytes, (performance.now() - begin) / 1000);
+      this.#up();
+    } catch (error) {
+      if (error instanceof CursorMoved) this.#moved = error;
+      else if (!(error instanceof Ended)) throw error;
+    } finally {
+      if (!entry.delivered) entry.triedFailed(new Ended('not delivered'));
+      this.#settleQueue(entry);
+    }
+  }
+
+  async #untilDelivered(entry: Entry): Promise<void> {
+    let previous = entry.before?.tried ?? Promise.resolve();
+    const whole = this.#part(entry.batch, 0, entry.batch.count, true);
+    for (let attempt = 0; ; attempt++) {
+      if (this.#moved !== undefined) throw new Ended('the cursors moved');
+      try {
+        await (this.#target as SinkTarget).write(whole, previous);
+        entry.triedOk();
+        return;
+      } catch (error) {
+        entry.triedFailed(error);
+        if (error instanceof CursorMoved) throw error;
+        if (entry.before !== undefined && !entry.before.delivered) {
+          await entry.before.done;
+          if (!entry.before.delivered) throw new Ended('the batch before was not delivered');
+          previous = Promise.resolve();
+          if (entry.before.failed) {
+            attempt = -1;
+            continue;
+          }
+        }
+        entry.failed = true;
+        previous = Promise.resolve();
+        const kind = this.#parts.kind.classify(error);
+        this.#parts.meters.failure(kind);
+        if (kind === 'split') {
+          await this.#bisect(entry);
+          return;
+        }
+        this.#down(error);
+        if (!(await this.#backOff(attempt, error))) throw new Ended('ended during back-off');
+      }
+    }
+  }
+
+  /** Delivers what can be delivered of a refused batch; the rest is dead. The cursor moves last, with an empty batch. */
+  async #bisect(entry: Entry): Promise<void> {
+    const { batch } = entry;
+    const parts: [number, number][] = [[0, batch.count]];
+    for (let attempt = 0; parts.length > 0; ) {
+      const [from, to] = parts[parts.length - 1];
+      if (this.#moved !== undefined) throw new Ended('the cursors moved');
+      try {
+        if (to > from) await (this.#target as SinkTarget).write(this.#part(batch, from, to, false), Promise.resolve());
+        parts.pop();
+        attempt = 0;
+      } catch (error) {
+        if (error instanceof CursorMoved) throw error;
+        const kind = this.#parts.kind.classify(error);
+        this.#parts.meters.failure(kind);
+        if (kind !== 'split') {
+          this.#down(error);
+          if (!(await this.#backOff(attempt++, error))) throw new Ended('ended during back-off');
+          continue;
+        }
+        parts.pop();
+        const middle = (from + to) >>> 1;
+        if (to - from > 1) parts.push([middle, to], [from, middle]);
+        else await this.#bury(entry, from, error);
+      }
+    }
+    await this.#moveCursor(entry);
+  }
+
+  async #moveCursor(entry: Entry): Promise<void> {
+    const empty = this.#part(entry.batch, 0, 0, true);
+    for (let attempt = 0; ; attempt++) {
+      try {
+        return await (this.#target as SinkTarget).write(empty, Promise.resolve());
+      } catch (error) {
+        if (error instanceof CursorMoved) throw error;
+        this.#parts.meters.failure('retry');
+        this.#down(error);
+        if (!(await this.#backOff(attempt, error))) throw new Ended('ended during back-off');
+      }
+    }
+  }
+
+  async #bury(entry: Entry, i: number, error: unknown): Promise<void> {
+    const { batch } = entry;
+    const letter = {
+      lane: laneKey(batch.lane),
+      position: batch.positions[i],
+      reason: String((error as Error).message ?? error),
+      event: this.#parts.line(batch.buffer, batch.offsets[i]),
+    };
+    for (let attempt = 0; ; attempt++) {
+      try {
+        this.#parts.deadLetters.append([letter]);
+        entry.dead += 1;
+        return;
+      } catch (failure) {
+        // Without a place for it the event stays where it is: nothing is passed over.
+        this.#down(failure);
+        if (!(await this.#backOff(attempt, failure))) throw new Ended('ended during back-off');
+      }
+    }
+  }
+
+  #part(batch: Batch, from: number, to: number, commit: boolean): SinkBatch {
+    return {
+      lane: batch.lane,
+      count: to - from,
+      buffer: batch.buffer,
+      offsets: from === 0 ? batch.offsets : batch.offsets.subarray(from),
+      positions: from === 0 ? batch.positions : batch.positions.subarray(from),
+      from: batch.from,
+      to: batch.to,
+      commit,
+    };
+  }
+
+  /** Moves the lane's cursor over every delivered batch at the head of its queue. */
+  #settleQueue(entry: Entry): void {
+    const { stop } = entry;
+    for (;;) {
+      const head = this.#inFlight.find((other) => other.stop === stop);
+      if (head === undefined) return;
+      if (!head.delivered) {
+        if (head !== entry) return;
+        // Given back unread: the lane is read again from where it is delivered.
+        this.#inFlight.splice(this.#inFlight.indexOf(head), 1);
+        this.#free.push(head.batch);
+        return;
+      }
+      const { batch } = head;
+      const { ledger } = this.#route;
+      ledger.passed += batch.to.record - batch.from.record;
+      ledger.delivered += batch.count - head.dead;
+      ledger.dead += head.dead;
+      ledger.givenUp += batch.lostRecords;
+      for (const loss of batch.losses)
+        this.#parts.log.error({ lane: laneKey(batch.lane), from: loss.from, to: loss.to, reason: loss.reason }, 'events are given up');
+      stop.delivered = batch.to;
+      stop.reader.advance(batch.to);
+      this.#oldestMs = 0;
+      this.#dirty = true;
+      this.#inFlight.splice(this.#inFlight.indexOf(head), 1);
+      this.#free.push(batch);
+    }
+  }
+
+  async #chores(): Promise<void> {
+    const now = this.#now();
+    const { board, index } = this.#parts;
+    if (now - this.#lastReport >= REPORT_MS) {
+      this.#lastReport = now;
+      this.#report(false);
+      const reopens = board.reopens(index);
+      if (reopens !== this.#reopens && this.#target?.reopen !== undefined) {
+        // A checkpoint before and after: a crash in between must not meet events that no checkpoint tells of.
+        await this.#saveCheckpoint();
+        this.#reopens = reopens;
+        await this.#target.reopen();
+        await this.#saveCheckpoint();
+      }
+    }
+    if (this.#moved !== undefined) await this.#followCursors();
+    if (this.#dirty && (this.#target?.settleDue || now - this.#lastCheckpoint >= CHECKPOINT_MS)) {
+      this.#lastCheckpoint = now;
+      await this.#saveCheckpoint();
+    }
+  }
+
+  async #idle(): Promise<void> {
+    await Promise.all(this.#inFlight.map((entry) => entry.done));
+  }
+
+  async #followCursors(): Promise<void> {
+    await this.#idle();
+    const moved = this.#moved as CursorMoved;
+    this.#parts.log.warn({ reason: moved.message }, 'the target stands elsewhere; going on from its cursors');
+    for (const stop of this.#route.stops) if (stop.filling !== undefined) this.#free.push(stop.filling);
+    this.#route.follow(moved.cursors);
+    for (const stop of this.#route.stops) this.#parts.deadLetters.passed(laneKey(stop.id), stop.delivered.position);
+    this.#moved = undefined;
+    this.#dirty = true;
+  }
+
+  async #saveCheckpoint(): Promise<void> {
+    const { checkpoint, board, index, deadLetters } = this.#parts;
+    const target = this.#target;
+    try {
+      if (target?.settle !== undefined) await this.#idle();
+      const state = this.#route.state(await target?.settle?.());
+      if (checkpoint !== undefined) {
+        checkpoint.write(state);
+        board.setCheckpoint(index, checkpoint.sequence);
+      }
+      await target?.settled?.();
+      for (const stop of this.#route.stops) deadLetters.passed(laneKey(stop.id), stop.delivered.position);
+      this.#dirty = false;
+      this.#transitions.up('checkpoint', 'the checkpoint is written again');
+    } catch (error) {
+      this.#transitions.down('checkpoint', 'the checkpoint cannot be written; retried', { error: String(error) });
+      this.#parts.meters.failure('retry');
+    }
+  }
+
+  async #finish(): Promise<void> {
+    if (this.#phase() !== 'stop') await this.#idle();
+    if (this.#target !== undefined && (this.#dirty || this.#parts.checkpoint === undefined)) await this.#saveCheckpoint();
+  }
+
+  #up(): void {
+    const { board, index, kind } = this.#parts;
+    if (board.state(index) !== 'up') board.setState(index, 'up');
+    this.#transitions.up('target', `${kind.name} takes events`);
+  }
+
+  #down(error: unknown): void {
+    const { board, index, kind } = this.#parts;
+    const stopped = this.#parts.kind.classify(error) === 'stop';
+    const reason = String((error as Error)?.message ?? error);
+    board.setState(index, stopped ? 'stopped' : 'down', reason);
+    board.set(index, 'retries', board.get(index, 'retries') + 1);
+    this.#transitions.down('target', `${kind.name} takes no events; ${stopped ? 'an operator is needed' : 'retried'}`, { reason });
+  }
+
+  /** Waits before the next try. False: the run has to end. */
+  async #backOff(attempt: number, error: unknown): Promise<boolean> {
+    const stopped = this.#parts.kind.classify(error) === 'stop';
+    const most = stopped ? BACKOFF_MS_MAX : Math.min(BACKOFF_MS_MAX, BACKOFF_MS_MIN * 2 ** Math.min(attempt, 20));
+    const until = this.#now() + most * (0.5 + (this.#parts.random ?? Math.random)() / 2);
+    for (;;) {
+      const phase = this.#phase();
+      // A sink that is away keeps nobody from ending: the journal has what it owes.
+      if (phase === 'stop' || (phase === 'drain' && !this.#parts.patient)) return false;
+      this.#report(false);
+      const left = until - this.#now();
+      if (left <= 0) return true;
+      await this.#parts.waiter.pause(Math.min(left, 250));
+      if (this.#parts.kind.waits === 'blocking') await turn();
+    }
+  }
+
+  #report(last: boolean): void {
+    const { board, index } = this.#parts;
+    const lag = this.#route.lag();
+    const { ledger } = this.#route;
+    board.set(index, 'passed', ledger.passed);
+    board.set(index, 'delivered', ledger.delivered);
+    board.set(index, 'dead', ledger.dead);
+    board.set(index, 'givenUp', ledger.givenUp);
+    board.set(index, 'lagRecords', lag.records);
+    board.set(index, 'lagBytes', lag.bytes);
+    if (this.#oldestMs === 0) {
+      const heads = this.#route.stops.map((stop) => this.#oldest(stop)).filter((ms) => ms > 0);
+      this.#oldestMs = heads.length > 0 ? Math.min(...heads) : 0;
+    }
+    board.set(index, 'oldestMs', last && lag.records === 0 ? 0 : this.#oldestMs);
+  }
+
+  #oldest(stop: Stop): number {
+    const head = this.#inFlight.find((entry) => entry.stop === stop)?.batch ?? stop.filling;
+    return head === undefined || head.count === 0 ? 0 : head.oldestMs;
+  }
+}
