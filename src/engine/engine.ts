@@ -4,19 +4,18 @@
  */
 import { existsSync } from 'node:fs';
 import { randomBytes } from 'node:crypto';
-import { join } from 'node:path';
 import { errors } from '../kernel/errors.ts';
 import { CheckpointFile, type CheckpointState } from './checkpoint.ts';
 import type { EngineConfig } from './config.ts';
 import { type Disk, realDisk } from './disk.ts';
-import { checkpointPath, defaultQuota, type JournalLock, lanesFolder, listSinks, openJournal, readIdentity, sinksFolder } from './journal.ts';
+import { checkpointPath, defaultQuota, type JournalLock, lanesFolder, listSinks, openJournal, sinksFolder } from './journal.ts';
 import { JournalFigures, type KeeperParts, type KeeperSink } from './keeper.ts';
 import { createLaneControl } from './lane-control.ts';
 import type { LaneParts } from './lane.ts';
 import type { FinishedLane, LiveLane } from './lane-reader.ts';
 import { recoverLanes } from './recovery.ts';
 import { createRing } from './ring.ts';
-import { laneFolder, PAGE } from './segment.ts';
+import { PAGE } from './segment.ts';
 import { SegmentStore } from './segment-store.ts';
 import { SinkBoard } from './sink-board.ts';
 import { createWakeWords } from './wake.ts';

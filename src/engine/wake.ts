@@ -57,3 +57,9 @@ export class WakeWords {
     Atomics.store(this.#words, sleeper * LINE_WORDS + 1, 0);
   }
 }
+
+const nobody = new Int32Array(new SharedArrayBuffer(4));
+/** Blocks the thread for `ms`; only for threads that may block. */
+export function block(ms: number): void {
+  Atomics.wait(nobody, 0, 0, ms);
+}

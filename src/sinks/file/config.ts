@@ -1,4 +1,4 @@
-import { bool, defineConfig, duration, integer, MiB, oneOf, bytes, path, GiB } from '../../kernel/config.ts';
+import { bool, defineConfig, duration, integer, bytes, path, GiB } from '../../kernel/config.ts';
 import type { ConfigOf } from '../../kernel/config.ts';
 
 export const fileConfig = defineConfig('file', {

@@ -6,9 +6,10 @@
  *   rotation  the next file is made and checkpointed before it takes the name, so a crash at any step is undone or finished
  *   full disk a failed write is taken back and repeated; intake goes on until the journal's quota
  */
-import { closeSync, constants, existsSync, fdatasyncSync, fstatSync, ftruncateSync, fsyncSync, openSync, readdirSync, renameSync, rmSync, statSync, writeSync } from 'node:fs';
+import { closeSync, constants, existsSync, fdatasyncSync, fstatSync, ftruncateSync, fsyncSync, openSync, readdirSync, readSync, renameSync, rmSync, statSync, writeSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 import { Piscina } from 'piscina';
+import { block } from '../../engine/wake.ts';
 import { jsonStart, at as field } from '../../events/record.ts';
 import { errors } from '../../kernel/errors.ts';
 import type { Logger } from '../../kernel/log.ts';
@@ -96,13 +97,23 @@ class FileTarget implements SinkTarget {
       throw errors.SINK_STOPPED({ sink: 'log', reason: `LOG_PATH must name a file: path=${path}` });
     }
     this.#length = found.size;
-    if (state === undefined) return;
+    if (state === undefined) return this.#closeTornLine();
     if (same(found, state)) this.#cut(this.#fd, state, found.size);
     else if (same(found, state.next)) {
       // The rotation was done; what the new file holds came after the checkpoint.
       ftruncateSync(this.#fd, 0);
       this.#length = 0;
-    } else this.#cutMoved(state);
+    } else {
+      this.#cutMoved(state);
+      this.#closeTornLine();
+    }
+  }
+
+  /** What a killed writer without a journal, or another program, has left may lack its newline. */
+  #closeTornLine(): void {
+    const last = Buffer.alloc(1);
+    if (this.#length === 0 || readSync(this.#fd, last, 0, 1, this.#length - 1) === 0 || last[0] === 10) return;
+    this.#length += writeSync(this.#fd, '\n', this.#length);
   }
 
   #cut(fd: number, state: FileState, size: number): void {
@@ -264,7 +275,7 @@ class StdoutTarget implements SinkTarget {
         if ((error as NodeJS.ErrnoException).code !== 'EAGAIN') throw error;
         // Whoever reads the pipe is slow. Giving up in the middle of a line is right only when the process has to end.
         if (this.#ended()) throw errors.SINK_WRITE({ sink: 'log', reason: 'stdout is blocked and the process has to end' });
-        Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, STDOUT_NAP_MS);
+        block(STDOUT_NAP_MS);
       }
     }
   }

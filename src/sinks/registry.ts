@@ -1,0 +1,17 @@
+/** The kinds of sinks, loaded when they are used: a collector that writes files does not load a Kafka client. */
+import type { ConfigSet } from '../kernel/config.ts';
+import type { SinkName } from './config.ts';
+import type { SinkKind } from './contract.ts';
+import { fileConfig } from './file/config.ts';
+
+/** Options of every kind, for the command line and the reference. */
+export const sinkConfigs: Readonly<Record<string, ConfigSet>> = { log: fileConfig };
+
+export async function loadSink(name: SinkName): Promise<SinkKind<never>> {
+  switch (name) {
+    case 'log':
+      return (await import('./file/sink.ts')).fileSink as SinkKind<never>;
+    default:
+      throw new Error(`no such sink: ${name}`);
+  }
+}

@@ -1,0 +1,99 @@
+/** Thread of one sink: makes its runner from workerData and runs it until the phase on the board ends it. */
+import { workerData } from 'node:worker_threads';
+import { CheckpointFile } from '../engine/checkpoint.ts';
+import { realDisk } from '../engine/disk.ts';
+import { type EngineParts, liveLanes } from '../engine/engine.ts';
+import { checkpointPath, lanesFolder } from '../engine/journal.ts';
+import { SinkBoard } from '../engine/sink-board.ts';
+import { WakeWords } from '../engine/wake.ts';
+import { jsonLength, jsonStart } from '../events/record.ts';
+import { createLog, type Logger, type LogLevel } from '../kernel/log.ts';
+import { attachBoard } from '../kernel/metrics.ts';
+import type { SinkName } from './config.ts';
+import type { SinkKind } from './contract.ts';
+import { DeadLetterFile } from './dead-letter.ts';
+import { sinkMetrics } from './metrics.ts';
+import { loadSink } from './registry.ts';
+import { Route } from './route.ts';
+import { SinkRunner } from './runner.ts';
+import { Waiter } from './waiter.ts';
+
+export interface SinkThreadData {
+  readonly name: SinkName;
+  readonly index: number;
+  /** Values of the kind's config set. */
+  readonly config: unknown;
+  readonly engine: EngineParts;
+  /** False: only what earlier lives have left (`ringmain journal drain`). */
+  readonly live: boolean;
+  readonly patient: boolean;
+  readonly deadLetterDir: string;
+  /** Bytes of the largest record; a batch holds at least two. */
+  readonly recordBytesMax: number;
+  readonly metrics: SharedArrayBuffer;
+  readonly slot: number;
+  readonly log: { readonly level: LogLevel; readonly destination: 1 | 2 };
+}
+
+export async function runSink(data: SinkThreadData, kind: SinkKind<never>, log: Logger): Promise<void> {
+  const { engine, index, name } = data;
+  const board = new SinkBoard(engine.board);
+  const checkpoint = engine.journal === undefined ? undefined : new CheckpointFile(checkpointPath(engine.journal, name), realDisk);
+  const stored = checkpoint?.read();
+  const journal = engine.journal === undefined ? undefined : { lanes: lanesFolder(engine.journal), logId: engine.logId };
+  const route = new Route(
+    { live: data.live ? liveLanes(engine) : [], finished: engine.finished, journal, reader: index, log: engine.log },
+    stored?.state,
+  );
+  const ended = () => board.phase(index) === 'stop';
+  const abort = new AbortController();
+  const watch = setInterval(() => {
+    if (ended()) abort.abort();
+  }, 100);
+  const batching = kind.batching(data.config as never);
+  const meters = attachBoard(sinkMetrics, data.metrics, data.slot);
+  const failures = {
+    retry: meters.sink_failures_total.at({ sink: name, class: 'retry' }),
+    split: meters.sink_failures_total.at({ sink: name, class: 'split' }),
+    stop: meters.sink_failures_total.at({ sink: name, class: 'stop' }),
+  };
+  const flush = meters.batch_flush_seconds.at({ sink: name });
+  const batches = meters.ringmain_sink_batches_total.at({ sink: name });
+  const bytes = meters.ringmain_sink_bytes_total.at({ sink: name });
+  const runner = new SinkRunner({
+    kind,
+    open: (state) =>
+      kind.open(data.config as never, { logId: engine.log, journal: engine.journal !== undefined, state, log, signal: abort.signal, ended }),
+    batching: { ...batching, bytes: Math.max(batching.bytes, 2 * data.recordBytesMax + 64 * 1024) },
+    route,
+    checkpoint,
+    state: stored?.state.target,
+    deadLetters: new DeadLetterFile({ directory: data.deadLetterDir, sink: name, logId: engine.log }),
+    board,
+    index,
+    waiter: new Waiter(new WakeWords(engine.wake), 1 + index, kind.waits),
+    log,
+    meters: {
+      batch(_records, size, seconds) {
+        batches.add(1);
+        bytes.add(size);
+        flush.observe(seconds);
+      },
+      failure: (error) => failures[error].add(1),
+    },
+    line: (buffer, offset) => buffer.subarray(jsonStart(offset), jsonStart(offset) + jsonLength(buffer, offset)),
+    patient: data.patient,
+  });
+  try {
+    await runner.run();
+  } finally {
+    clearInterval(watch);
+  }
+}
+
+async function main(data: SinkThreadData): Promise<void> {
+  const log = createLog({ ...data.log, name: `sink-${data.name}` });
+  await runSink(data, await loadSink(data.name), log);
+}
+
+if (workerData !== null && (workerData as Partial<SinkThreadData>).recordBytesMax !== undefined) await main(workerData as SinkThreadData);
