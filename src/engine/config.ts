@@ -64,7 +64,11 @@ export const engineConfig = defineConfig(
       default: 'auto',
       doc: 'auto: above DEFER_RATE the requests of one loop iteration are published together. off: each is published and answered alone, for clients that pipeline.',
     }),
-    deferRate: integer({ default: 20_000, min: 0, doc: 'Events per second and acceptor above which requests are gathered.' }),
+    deferRate: integer({
+      default: 20_000,
+      min: 0,
+      doc: 'Events per second and acceptor above which requests are gathered.',
+    }),
     deferHoldMs: duration({
       default: 600_000,
       min: 0,
@@ -88,7 +92,9 @@ export const engineConfig = defineConfig(
       ...(journalDir !== 'off' && segmentBytes < ringBytes / 2
         ? [`SEGMENT_BYTES must be at least half of RING_BYTES: SEGMENT_BYTES=${segmentBytes}, RING_BYTES=${ringBytes}`]
         : []),
-      ...(journalDir === 'off' && journalMaxBytes !== undefined ? ['JOURNAL_MAX_BYTES needs a journal: JOURNAL_DIR=off'] : []),
+      ...(journalDir === 'off' && journalMaxBytes !== undefined
+        ? ['JOURNAL_MAX_BYTES needs a journal: JOURNAL_DIR=off']
+        : []),
     ],
   },
 );

@@ -2,16 +2,25 @@
  * Engine: opens the log and lays out the shared memory that the threads work on. What it returns is plain data and shared buffers, so it
  * goes to every thread through workerData.
  */
-import { existsSync } from 'node:fs';
+
 import { randomBytes } from 'node:crypto';
+import { existsSync } from 'node:fs';
 import { errors } from '../kernel/errors.ts';
 import { CheckpointFile, type CheckpointState } from './checkpoint.ts';
 import type { EngineConfig } from './config.ts';
 import { type Disk, realDisk } from './disk.ts';
-import { checkpointPath, defaultQuota, type JournalLock, lanesFolder, listSinks, openJournal, sinksFolder } from './journal.ts';
+import {
+  checkpointPath,
+  defaultQuota,
+  type JournalLock,
+  lanesFolder,
+  listSinks,
+  openJournal,
+  sinksFolder,
+} from './journal.ts';
 import { JournalFigures, type KeeperParts, type KeeperSink } from './keeper.ts';
-import { createLaneControl } from './lane-control.ts';
 import type { LaneParts } from './lane.ts';
+import { createLaneControl } from './lane-control.ts';
 import type { FinishedLane, LiveLane } from './lane-reader.ts';
 import { recoverLanes } from './recovery.ts';
 import { createRing } from './ring.ts';
@@ -125,7 +134,13 @@ export function openEngine(options: EngineOptions, disk: Disk = realDisk): Engin
 
 const release = (lock: JournalLock): void => lock.release();
 
-function makeLanes(options: EngineOptions, life: number, logId: Buffer, journal: string | undefined, wake: SharedArrayBuffer): LaneParts[] {
+function makeLanes(
+  options: EngineOptions,
+  life: number,
+  logId: Buffer,
+  journal: string | undefined,
+  wake: SharedArrayBuffer,
+): LaneParts[] {
   return Array.from({ length: options.acceptors }, (_, lane) => ({
     id: { life, lane },
     ring: createRing(options.config.ringBytes, options.sinks.length),
@@ -178,11 +193,20 @@ function registerSinks(dir: string, log: string, life: number, options: EngineOp
   disk.syncFolder(sinksFolder(dir));
 }
 
-function absentSinks(dir: string, options: EngineOptions, finished: readonly FinishedLane[], disk: Disk): Engine['absent'] {
+function absentSinks(
+  dir: string,
+  options: EngineOptions,
+  finished: readonly FinishedLane[],
+  disk: Disk,
+): Engine['absent'] {
   const running = new Set(options.sinks.map((sink) => sink.name));
   return listSinks(dir, disk)
     .filter((name) => !running.has(name))
-    .map((name) => ({ name, kept: options.keep.includes(name), owedBytes: owedBytes(readCheckpoint(dir, name, disk), finished) }));
+    .map((name) => ({
+      name,
+      kept: options.keep.includes(name),
+      owedBytes: owedBytes(readCheckpoint(dir, name, disk), finished),
+    }));
 }
 
 export function readCheckpoint(dir: string, sink: string, disk: Disk = realDisk): CheckpointState | undefined {
@@ -196,13 +220,18 @@ export function readCheckpoint(dir: string, sink: string, disk: Disk = realDisk)
 
 /** Bytes of the given lanes that a sink with this checkpoint has not delivered. */
 export function owedBytes(state: CheckpointState | undefined, lanes: readonly FinishedLane[]): number {
-  return lanes.reduce((sum, lane) => sum + Math.max(0, lane.end.position - Math.max(lane.begin.position, markOf(state, lane).position)), 0);
+  return lanes.reduce(
+    (sum, lane) => sum + Math.max(0, lane.end.position - Math.max(lane.begin.position, markOf(state, lane).position)),
+    0,
+  );
 }
 
-export function markOf(state: CheckpointState | undefined, lane: Pick<FinishedLane, 'id' | 'end'>): { position: number; record: number } {
+export function markOf(
+  state: CheckpointState | undefined,
+  lane: Pick<FinishedLane, 'id' | 'end'>,
+): { position: number; record: number } {
   if (state === undefined || state.life < lane.id.life) return { position: 0, record: 0 };
   if (state.life > lane.id.life) return lane.end;
   const found = state.lanes.find(([k]) => k === lane.id.lane);
   return found === undefined ? { position: 0, record: 0 } : { position: found[1], record: found[2] };
 }
-

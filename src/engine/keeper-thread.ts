@@ -1,7 +1,7 @@
 /** Thread of the keeper: steps, sleeps, and syncs a last time when the acceptors have ended. */
 import { parentPort, workerData } from 'node:worker_threads';
-import { attachBoard, defineMetrics, counter, histogram } from '../kernel/metrics.ts';
 import { createLog, type LogLevel } from '../kernel/log.ts';
+import { attachBoard, counter, defineMetrics, histogram } from '../kernel/metrics.ts';
 import { KEEPER } from './acknowledger.ts';
 import { Keeper, type KeeperParts } from './keeper.ts';
 import { WakeWords } from './wake.ts';

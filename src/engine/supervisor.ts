@@ -55,7 +55,12 @@ export class Supervisor {
     const { spec } = thread;
     thread.startedMs = performance.now();
     // Files opened in a thread stay open when it ends: an acceptor writes to segments that the keeper has opened.
-    const worker = new Worker(spec.file, { workerData: spec.data, name: spec.name, trackUnmanagedFds: false, env: spec.env });
+    const worker = new Worker(spec.file, {
+      workerData: spec.data,
+      name: spec.name,
+      trackUnmanagedFds: false,
+      env: spec.env,
+    });
     thread.worker = worker;
     let reason = 'it returned';
     worker.on('error', (error: Error) => {
@@ -91,7 +96,9 @@ export class Supervisor {
 
   /** Threads that are not running now. */
   missing(): string[] {
-    return [...this.#threads.values()].filter((thread) => thread.worker === undefined).map((thread) => thread.spec.name);
+    return [...this.#threads.values()]
+      .filter((thread) => thread.worker === undefined)
+      .map((thread) => thread.spec.name);
   }
 
   /** From now on an ended thread is what was wanted. */

@@ -1,4 +1,4 @@
-import { bytes, type ConfigOf, defineConfig, list, oneOf, path, GiB } from '../kernel/config.ts';
+import { bytes, type ConfigOf, defineConfig, GiB, list, oneOf, path } from '../kernel/config.ts';
 
 /** Every kind of sink there is; its name in OUTPUTS, in metrics, in the name of its checkpoint. */
 export const sinkNames = ['log', 'kafka', 'postgres', 'http'] as const;
@@ -39,7 +39,9 @@ export const sinksConfig = defineConfig(
   {
     check: ({ outputs, sinkKeep }) => [
       ...(outputs.length === 0 ? ['OUTPUTS must name at least one sink'] : []),
-      ...sinkKeep.filter((name) => outputs.includes(name)).map((name) => `SINK_KEEP names sinks that are not in OUTPUTS: found=${name}`),
+      ...sinkKeep
+        .filter((name) => outputs.includes(name))
+        .map((name) => `SINK_KEEP names sinks that are not in OUTPUTS: found=${name}`),
     ],
   },
 );

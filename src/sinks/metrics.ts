@@ -21,7 +21,12 @@ export const sinkMetrics = defineMetrics({
 export function sinkCollector(memory: SharedArrayBuffer, sinks: readonly string[], now: () => number): Collector {
   const board = new SinkBoard(memory);
   const each = (value: (i: number) => number) => sinks.map((sink, i) => ({ labels: { sink }, value: value(i) }));
-  const ledger = (name: string, help: string, value: (i: number) => number, type: Collected['type'] = 'counter'): Collected => ({
+  const ledger = (
+    name: string,
+    help: string,
+    value: (i: number) => number,
+    type: Collected['type'] = 'counter',
+  ): Collected => ({
     name,
     help,
     type,
@@ -29,19 +34,46 @@ export function sinkCollector(memory: SharedArrayBuffer, sinks: readonly string[
   });
   return () => [
     ledger('queue_depth', 'Events that a sink has not delivered yet.', (i) => board.get(i, 'lagRecords'), 'gauge'),
-    ledger('ringmain_sink_accepted_total', 'Events that were to be delivered: delivered, dead, given up and pending.', (i) => board.get(i, 'passed') + board.get(i, 'lagRecords')),
+    ledger(
+      'ringmain_sink_accepted_total',
+      'Events that were to be delivered: delivered, dead, given up and pending.',
+      (i) => board.get(i, 'passed') + board.get(i, 'lagRecords'),
+    ),
     ledger('ringmain_sink_delivered_total', 'Events delivered.', (i) => board.get(i, 'delivered')),
-    ledger('ringmain_sink_dead_letters_total', 'Events the target refused for good, now in a dead-letter file.', (i) => board.get(i, 'dead')),
-    ledger('ringmain_sink_given_up_total', 'Events that cannot be delivered any more: damaged on disk, or gone before the sink came.', (i) => board.get(i, 'givenUp')),
-    ledger('ringmain_sink_ledger_mismatch', 'Passed less delivered, dead and given up. Anything but 0 is a defect: report it.', (i) => board.get(i, 'passed') - board.get(i, 'delivered') - board.get(i, 'dead') - board.get(i, 'givenUp'), 'gauge'),
-    ledger('ringmain_sink_lag_bytes', 'Bytes of the log that a sink has not delivered yet.', (i) => board.get(i, 'lagBytes'), 'gauge'),
-    ledger('ringmain_sink_oldest_seconds', 'Age of the oldest event that a sink is busy with; 0: none.', (i) => age(board.get(i, 'oldestMs'), now()), 'gauge'),
+    ledger('ringmain_sink_dead_letters_total', 'Events the target refused for good, now in a dead-letter file.', (i) =>
+      board.get(i, 'dead'),
+    ),
+    ledger(
+      'ringmain_sink_given_up_total',
+      'Events that cannot be delivered any more: damaged on disk, or gone before the sink came.',
+      (i) => board.get(i, 'givenUp'),
+    ),
+    ledger(
+      'ringmain_sink_ledger_mismatch',
+      'Passed less delivered, dead and given up. Anything but 0 is a defect: report it.',
+      (i) => board.get(i, 'passed') - board.get(i, 'delivered') - board.get(i, 'dead') - board.get(i, 'givenUp'),
+      'gauge',
+    ),
+    ledger(
+      'ringmain_sink_lag_bytes',
+      'Bytes of the log that a sink has not delivered yet.',
+      (i) => board.get(i, 'lagBytes'),
+      'gauge',
+    ),
+    ledger(
+      'ringmain_sink_oldest_seconds',
+      'Age of the oldest event that a sink is busy with; 0: none.',
+      (i) => age(board.get(i, 'oldestMs'), now()),
+      'gauge',
+    ),
     ledger('ringmain_sink_up', '1: the sink takes events.', (i) => (board.state(i) === 'up' ? 1 : 0), 'gauge'),
     {
       name: 'ringmain_sink_state',
       help: `State of a sink: ${sinkStates.join(', ')}.`,
       type: 'gauge',
-      values: sinks.flatMap((sink, i) => sinkStates.map((state) => ({ labels: { sink, state }, value: board.state(i) === state ? 1 : 0 }))),
+      values: sinks.flatMap((sink, i) =>
+        sinkStates.map((state) => ({ labels: { sink, state }, value: board.state(i) === state ? 1 : 0 })),
+      ),
     },
   ];
 }
@@ -50,7 +82,12 @@ const age = (ms: number, now: number): number => (ms === 0 ? 0 : Math.max(0, (no
 
 /** What the keeper tells. */
 export function journalCollector(figures: JournalFigures): Collector {
-  const one = (name: string, help: string, value: number, type: Collected['type'] = 'gauge'): Collected => ({ name, help, type, values: [{ labels: {}, value }] });
+  const one = (name: string, help: string, value: number, type: Collected['type'] = 'gauge'): Collected => ({
+    name,
+    help,
+    type,
+    values: [{ labels: {}, value }],
+  });
   return () => {
     const used = figures.get('usedBytes');
     const quota = figures.get('quotaBytes');
@@ -59,10 +96,23 @@ export function journalCollector(figures: JournalFigures): Collector {
       one('ringmain_journal_bytes', 'Disk space that the log uses.', used),
       one('ringmain_journal_max_bytes', 'Disk space that it may use (JOURNAL_MAX_BYTES).', quota),
       one('ringmain_journal_segments', 'Files of the log.', figures.get('segments')),
-      one('ringmain_journal_seconds_left', 'Time until the log is full at the present rate if no sink delivers; +Inf when idle.', rate > 0 ? Math.max(0, quota - used) / rate : Number.POSITIVE_INFINITY),
+      one(
+        'ringmain_journal_seconds_left',
+        'Time until the log is full at the present rate if no sink delivers; +Inf when idle.',
+        rate > 0 ? Math.max(0, quota - used) / rate : Number.POSITIVE_INFINITY,
+      ),
       one('ringmain_journal_syncs_total', 'Calls of fdatasync that succeeded.', figures.get('syncs'), 'counter'),
-      one('ringmain_journal_sync_errors_total', 'Calls of fdatasync that failed.', figures.get('syncErrors'), 'counter'),
-      one('ringmain_journal_failed', '1: the journal could not be synced twice running; intake is over until a restart.', figures.get('failed')),
+      one(
+        'ringmain_journal_sync_errors_total',
+        'Calls of fdatasync that failed.',
+        figures.get('syncErrors'),
+        'counter',
+      ),
+      one(
+        'ringmain_journal_failed',
+        '1: the journal could not be synced twice running; intake is over until a restart.',
+        figures.get('failed'),
+      ),
     ];
   };
 }

@@ -2,7 +2,7 @@
  * Route: the order in which one sink works through the lanes of a log. Life by life, the oldest first; the lanes of one life side by
  * side; the live lanes last and for ever. It knows where the sink stands, and keeps the ledger (L5).
  */
-import { Batch } from '../engine/batch.ts';
+import type { Batch } from '../engine/batch.ts';
 import type { CheckpointState, Ledger, Mark } from '../engine/checkpoint.ts';
 import { type FinishedLane, type JournalPlace, LaneReader, type LiveLane } from '../engine/lane-reader.ts';
 import { type LaneId, laneKey } from '../engine/segment.ts';
@@ -87,7 +87,8 @@ export class Route {
   /** When every lane of this life is delivered: goes on to the next. Returns whether it did. */
   advance(): boolean {
     if (this.live || !this.stops.every((stop) => stop.done)) return false;
-    if (this.#liveLife === Number.POSITIVE_INFINITY && !this.#parts.finished.some((lane) => lane.id.life > this.#life)) return false;
+    if (this.#liveLife === Number.POSITIVE_INFINITY && !this.#parts.finished.some((lane) => lane.id.life > this.#life))
+      return false;
     this.#enter(this.#life + 1, () => ZERO);
     return true;
   }

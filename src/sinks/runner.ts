@@ -383,7 +383,10 @@ export class SinkRunner {
       ledger.dead += head.dead;
       ledger.givenUp += batch.lostRecords;
       for (const loss of batch.losses)
-        this.#parts.log.error({ lane: laneKey(batch.lane), from: loss.from, to: loss.to, reason: loss.reason }, 'events are given up');
+        this.#parts.log.error(
+          { lane: laneKey(batch.lane), from: loss.from, to: loss.to, reason: loss.reason },
+          'events are given up',
+        );
       stop.delivered = batch.to;
       stop.reader.advance(batch.to);
       this.#oldestMs = 0;
@@ -452,7 +455,8 @@ export class SinkRunner {
 
   async #finish(): Promise<void> {
     if (this.#phase() !== 'stop') await this.#idle();
-    if (this.#target !== undefined && (this.#dirty || this.#parts.checkpoint === undefined)) await this.#saveCheckpoint();
+    if (this.#target !== undefined && (this.#dirty || this.#parts.checkpoint === undefined))
+      await this.#saveCheckpoint();
   }
 
   #up(): void {
@@ -467,7 +471,9 @@ export class SinkRunner {
     const reason = String((error as Error)?.message ?? error);
     board.setState(index, stopped ? 'stopped' : 'down', reason);
     board.set(index, 'retries', board.get(index, 'retries') + 1);
-    this.#transitions.down('target', `${kind.name} takes no events; ${stopped ? 'an operator is needed' : 'retried'}`, { reason });
+    this.#transitions.down('target', `${kind.name} takes no events; ${stopped ? 'an operator is needed' : 'retried'}`, {
+      reason,
+    });
   }
 
   /** Waits before the next try. False: the run has to end. */

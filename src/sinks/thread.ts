@@ -38,9 +38,11 @@ export interface SinkThreadData {
 export async function runSink(data: SinkThreadData, kind: SinkKind<never>, log: Logger): Promise<void> {
   const { engine, index, name } = data;
   const board = new SinkBoard(engine.board);
-  const checkpoint = engine.journal === undefined ? undefined : new CheckpointFile(checkpointPath(engine.journal, name), realDisk);
+  const checkpoint =
+    engine.journal === undefined ? undefined : new CheckpointFile(checkpointPath(engine.journal, name), realDisk);
   const stored = checkpoint?.read();
-  const journal = engine.journal === undefined ? undefined : { lanes: lanesFolder(engine.journal), logId: engine.logId };
+  const journal =
+    engine.journal === undefined ? undefined : { lanes: lanesFolder(engine.journal), logId: engine.logId };
   const route = new Route(
     { live: data.live ? liveLanes(engine) : [], finished: engine.finished, journal, reader: index, log: engine.log },
     stored?.state,
@@ -63,7 +65,14 @@ export async function runSink(data: SinkThreadData, kind: SinkKind<never>, log: 
   const runner = new SinkRunner({
     kind,
     open: (state) =>
-      kind.open(data.config as never, { logId: engine.log, journal: engine.journal !== undefined, state, log, signal: abort.signal, ended }),
+      kind.open(data.config as never, {
+        logId: engine.log,
+        journal: engine.journal !== undefined,
+        state,
+        log,
+        signal: abort.signal,
+        ended,
+      }),
     batching: { ...batching, bytes: Math.max(batching.bytes, 2 * data.recordBytesMax + 64 * 1024) },
     route,
     checkpoint,
@@ -96,4 +105,5 @@ async function main(data: SinkThreadData): Promise<void> {
   await runSink(data, await loadSink(data.name), log);
 }
 
-if (workerData !== null && (workerData as Partial<SinkThreadData>).recordBytesMax !== undefined) await main(workerData as SinkThreadData);
+if (workerData !== null && (workerData as Partial<SinkThreadData>).recordBytesMax !== undefined)
+  await main(workerData as SinkThreadData);

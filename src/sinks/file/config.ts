@@ -1,5 +1,5 @@
-import { bool, defineConfig, duration, integer, bytes, path, GiB } from '../../kernel/config.ts';
 import type { ConfigOf } from '../../kernel/config.ts';
+import { bool, bytes, defineConfig, duration, GiB, integer, path } from '../../kernel/config.ts';
 
 export const fileConfig = defineConfig('file', {
   logPath: path({
@@ -25,7 +25,12 @@ export const fileConfig = defineConfig('file', {
     doc: 'The file is rotated when it is larger (a batch may go over). 0: never; use logrotate and SIGHUP.',
   }),
   logBackups: integer({ default: 10, min: 0, max: 10_000, doc: 'Rotated files that are kept; 0 keeps all.' }),
-  logMaxAgeDays: integer({ default: 0, min: 0, max: 36_500, doc: 'Rotated files older than this are removed; 0 keeps all.' }),
+  logMaxAgeDays: integer({
+    default: 0,
+    min: 0,
+    max: 36_500,
+    doc: 'Rotated files older than this are removed; 0 keeps all.',
+  }),
   logCompress: bool({ default: false, doc: 'Rotated files are compressed with gzip, in a thread of its own.' }),
 });
 export type FileConfig = ConfigOf<typeof fileConfig>;

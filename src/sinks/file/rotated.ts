@@ -5,7 +5,18 @@
  * Compression is repeatable: it writes `.gz.part`, syncs, renames to `.gz`, then removes the original. A crash leaves either the
  * original (a part file beside it is begun anew), or both whole files, of which the original goes.
  */
-import { createReadStream, createWriteStream, existsSync, openSync, closeSync, fsyncSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs';
+import {
+  closeSync,
+  createReadStream,
+  createWriteStream,
+  existsSync,
+  fsyncSync,
+  openSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  statSync,
+} from 'node:fs';
 import { basename, dirname, extname, join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { createGzip } from 'node:zlib';

@@ -6,11 +6,26 @@
  *   rotation  the next file is made and checkpointed before it takes the name, so a crash at any step is undone or finished
  *   full disk a failed write is taken back and repeated; intake goes on until the journal's quota
  */
-import { closeSync, constants, existsSync, fdatasyncSync, fstatSync, ftruncateSync, fsyncSync, openSync, readdirSync, readSync, renameSync, rmSync, statSync, writeSync } from 'node:fs';
+import {
+  closeSync,
+  constants,
+  existsSync,
+  fdatasyncSync,
+  fstatSync,
+  fsyncSync,
+  ftruncateSync,
+  openSync,
+  readdirSync,
+  readSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeSync,
+} from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 import { Piscina } from 'piscina';
 import { block } from '../../engine/wake.ts';
-import { jsonStart, at as field } from '../../events/record.ts';
+import { at as field, jsonStart } from '../../events/record.ts';
 import { errors } from '../../kernel/errors.ts';
 import type { Logger } from '../../kernel/log.ts';
 import type { SinkBatch, SinkContext, SinkKind, SinkTarget } from '../contract.ts';
@@ -97,8 +112,8 @@ class FileTarget implements SinkTarget {
       throw errors.SINK_STOPPED({ sink: 'log', reason: `LOG_PATH must name a file: path=${path}` });
     }
     this.#length = found.size;
-    if (state === undefined) return this.#closeTornLine();
-    if (same(found, state)) this.#cut(this.#fd, state, found.size);
+    if (state === undefined) this.#closeTornLine();
+    else if (same(found, state)) this.#cut(this.#fd, state, found.size);
     else if (same(found, state.next)) {
       // The rotation was done; what the new file holds came after the checkpoint.
       ftruncateSync(this.#fd, 0);
@@ -119,7 +134,10 @@ class FileTarget implements SinkTarget {
   #cut(fd: number, state: FileState, size: number): void {
     if (size > state.length) ftruncateSync(fd, state.length);
     if (size < state.length)
-      this.#log.warn({ path: state.path, bytes: size, expected: state.length }, 'the log file is shorter than its checkpoint; appending');
+      this.#log.warn(
+        { path: state.path, bytes: size, expected: state.length },
+        'the log file is shorter than its checkpoint; appending',
+      );
     this.#length = Math.min(size, state.length);
   }
 
@@ -142,7 +160,10 @@ class FileTarget implements SinkTarget {
       }
       return;
     }
-    this.#log.warn({ path: state.path }, 'the log file of the checkpoint is gone; events after the checkpoint may stand in it and here');
+    this.#log.warn(
+      { path: state.path },
+      'the log file of the checkpoint is gone; events after the checkpoint may stand in it and here',
+    );
   }
 
   /** Brings a rotation that a crash has interrupted to its end; before the first step there is nothing to finish. */
@@ -274,7 +295,8 @@ class StdoutTarget implements SinkTarget {
       } catch (error) {
         if ((error as NodeJS.ErrnoException).code !== 'EAGAIN') throw error;
         // Whoever reads the pipe is slow. Giving up in the middle of a line is right only when the process has to end.
-        if (this.#ended()) throw errors.SINK_WRITE({ sink: 'log', reason: 'stdout is blocked and the process has to end' });
+        if (this.#ended())
+          throw errors.SINK_WRITE({ sink: 'log', reason: 'stdout is blocked and the process has to end' });
         block(STDOUT_NAP_MS);
       }
     }
@@ -290,5 +312,8 @@ export const fileSink: SinkKind<FileConfig> = {
   batching: (config) => ({ records: config.batchSize, bytes: 512 * 1024, flushMs: config.flushIntervalMs }),
   open: async (config, context) =>
     config.logPath === 'stdout' ? new StdoutTarget(context) : new FileTarget(config, context, Date.now),
-  classify: (error) => ((error as { code?: string }).code === 'SINK_STOPPED' || (error as { code?: string }).code === 'EPIPE' ? 'stop' : 'retry'),
+  classify: (error) =>
+    (error as { code?: string }).code === 'SINK_STOPPED' || (error as { code?: string }).code === 'EPIPE'
+      ? 'stop'
+      : 'retry',
 };
