@@ -7,6 +7,7 @@ import { connections } from './connections.ts';
 import { crowd } from './crowd.ts';
 import { generators } from './generators.ts';
 import { latency } from './latency.ts';
+import { micro } from './micro.ts';
 import { pixel } from './pixel.ts';
 import { rate } from './rate.ts';
 import { size } from './size.ts';
@@ -22,4 +23,5 @@ export const questions: readonly Question[] = [
   crowd,
   size,
   churn,
+  micro,
 ];
