@@ -1,0 +1,230 @@
+/**
+ * Postgres connection: one session, opened on the first host that will do, every wait bounded.
+ *
+ *   hosts     tried in order; one that refuses, is full, is starting or (target_session_attrs) may not be written to is passed by
+ *   TLS       libpq's sslmode; prefer and allow try both ways
+ *   deadline  a query that has no answer in time destroys the socket: the server's statement_timeout cannot help when
+ *             the server, or the network, is frozen
+ *   broken    after a lost socket or a passed deadline the link is dead for good; the owner opens another
+ */
+import { readFileSync } from 'node:fs';
+import { Socket } from 'node:net';
+import type { ConnectionOptions } from 'node:tls';
+import pg from 'pg';
+import type { Dsn, Host, SslMode } from './dsn.ts';
+import { describeFault, faultOf } from './fault.ts';
+
+export interface LinkOptions {
+  /** Longest wait for one host: TCP, TLS and login. */
+  readonly connectTimeoutMs: number;
+  /** Longest wait for the answer to one query. */
+  readonly queryTimeoutMs: number;
+  /** Shown in pg_stat_activity unless the DSN names another. */
+  readonly applicationName: string;
+}
+
+/** The socket is closed this long after a polite good-bye that nobody answered. */
+const CLOSE_MS_MAX = 1000;
+/** An idle connection through a dead router is noticed after this much silence. */
+const KEEP_ALIVE_MS = 15_000;
+
+/** One session. Calls must not overlap: the owner awaits each. */
+export class PostgresLink {
+  readonly #client: pg.Client;
+  readonly #socket: Socket;
+  readonly #queryTimeoutMs: number;
+  readonly host: Host;
+  #broken: Error | undefined;
+  /** Called once when the session ends without close(): a server that restarts, a cut line. */
+  onLost: (error: Error) => void = () => {};
+
+  constructor(client: pg.Client, socket: Socket, host: Host, options: LinkOptions) {
+    this.#client = client;
+    this.#socket = socket;
+    this.#queryTimeoutMs = options.queryTimeoutMs;
+    this.host = host;
+    client.on('error', (error) => this.#break(error));
+    client.on('end', () => this.#break(new Error('the server closed the connection')));
+  }
+
+  /** Why the session is of no use any more; undefined while it is. */
+  get broken(): Error | undefined {
+    return this.#broken;
+  }
+
+  /** Runs a statement, or several without parameters. The result is the last one's. */
+  async query<R extends pg.QueryResultRow>(sql: string, values?: readonly unknown[]): Promise<pg.QueryResult<R>> {
+    const result = await this.within<pg.QueryResult<R> | pg.QueryResult<R>[]>(
+      values === undefined ? this.#client.query<R>(sql) : this.#client.query<R>(sql, [...values]),
+    );
+    return Array.isArray(result) ? result.at(-1)! : result;
+  }
+
+  /** Hands a query object of its own (a COPY stream) to the session. `within` bounds the wait for it. */
+  submit<Q extends pg.Submittable>(query: Q): Q {
+    return this.#client.query(query);
+  }
+
+  /** Waits for an answer of this session, for no longer than the deadline. */
+  async within<T>(answer: Promise<T>): Promise<T> {
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<never>((_, reject) => {
+      timer = setTimeout(() => {
+        const error = new Error(
+          `no answer within ${this.#queryTimeoutMs} ms: host=${this.host.host}:${this.host.port}`,
+        );
+        reject(error);
+        this.#socket.destroy(error);
+      }, this.#queryTimeoutMs);
+    });
+    // When the deadline wins, the destroyed socket rejects the answer too; nobody listens to that any more.
+    answer.catch(() => {});
+    try {
+      return await Promise.race([answer, late]);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  /** Says good-bye; never waits long and never throws. */
+  async close(): Promise<void> {
+    this.onLost = () => {};
+    if (this.#broken !== undefined) {
+      this.#socket.destroy();
+      return;
+    }
+    const timer = setTimeout(() => this.#socket.destroy(), CLOSE_MS_MAX);
+    await this.#client.end().catch(() => {});
+    clearTimeout(timer);
+  }
+
+  #break(error: Error): void {
+    if (this.#broken !== undefined) return;
+    this.#broken = error;
+    this.onLost(error);
+  }
+}
+
+/** Opens a session on the first host that will do; throws what the most telling host has said. */
+export async function connect(dsn: Dsn, options: LinkOptions): Promise<PostgresLink> {
+  const failures: { host: Host; error: unknown }[] = [];
+  for (const host of dsn.hosts) {
+    try {
+      return await connectTo(dsn, host, options);
+    } catch (error) {
+      failures.push({ host, error });
+    }
+  }
+  // An answer of a server (wrong password) tells an operator more than a host that is not there, but while one host may
+  // come back, all may: only when every host needs an operator is that the verdict.
+  const [first] = failures;
+  if (first === undefined) throw new Error('a DSN must name a host');
+  const passing = failures.find(({ error }) => faultOf(error) !== 'setup') ?? first;
+  if (failures.length === 1) throw passing.error;
+  const reasons = failures.map(({ host, error }) => `${host.host}:${host.port}: ${describeFault(error)}`);
+  if (passing.error instanceof Error) passing.error.message = reasons.join('; ');
+  throw passing.error;
+}
+
+async function connectTo(dsn: Dsn, host: Host, options: LinkOptions): Promise<PostgresLink> {
+  const attempts = tlsAttempts(dsn, host);
+  for (const [index, ssl] of attempts.entries()) {
+    let link: PostgresLink;
+    try {
+      link = await login(dsn, host, ssl, options);
+    } catch (error) {
+      // As libpq: the other way is tried when the server has spoken against this one, not when nobody is there.
+      if (index + 1 < attempts.length && isEncryptionMatter(error)) continue;
+      throw error;
+    }
+    try {
+      await checkSession(link, dsn);
+      return link;
+    } catch (error) {
+      await link.close();
+      throw error;
+    }
+  }
+  throw new Error('sslmode leaves no way to connect');
+}
+
+async function login(
+  dsn: Dsn,
+  host: Host,
+  ssl: ConnectionOptions | false,
+  options: LinkOptions,
+): Promise<PostgresLink> {
+  const socket = new Socket();
+  const client = new pg.Client({
+    host: host.host,
+    port: host.port,
+    user: dsn.user,
+    password: dsn.password,
+    database: dsn.database,
+    ssl,
+    options: dsn.options,
+    application_name: dsn.applicationName ?? options.applicationName,
+    connectionTimeoutMillis: dsn.connectTimeoutMs ?? options.connectTimeoutMs,
+    keepAlive: true,
+    keepAliveInitialDelayMillis: KEEP_ALIVE_MS,
+    stream: () => socket,
+  });
+  const link = new PostgresLink(client, socket, host, options);
+  try {
+    await client.connect();
+  } catch (error) {
+    socket.destroy();
+    throw error;
+  }
+  return link;
+}
+
+async function checkSession(link: PostgresLink, dsn: Dsn): Promise<void> {
+  if (dsn.session === 'any') return;
+  const { rows } = await link.query<{ standby: boolean; readonly: boolean }>(
+    "SELECT pg_is_in_recovery() AS standby, current_setting('transaction_read_only') = 'on' AS readonly",
+  );
+  const [found] = rows;
+  if (found?.standby || (found?.readonly && dsn.session === 'read-write')) {
+    throw new Error(`the session must be ${dsn.session}: standby=${found.standby}, read_only=${found.readonly}`);
+  }
+}
+
+/** What to try, in order; false is plain text. */
+function tlsAttempts(dsn: Dsn, host: Host): (ConnectionOptions | false)[] {
+  if (host.host.startsWith('/')) return [false]; // Unix sockets have no TLS, as in libpq
+  const ways: Readonly<Record<SslMode, readonly boolean[]>> = {
+    disable: [false],
+    allow: [false, true],
+    prefer: [true, false],
+    require: [true],
+    'verify-ca': [true],
+    'verify-full': [true],
+  };
+  return ways[dsn.sslMode].map((encrypted) => encrypted && tlsOptions(dsn));
+}
+
+function tlsOptions(dsn: Dsn): ConnectionOptions {
+  const system = dsn.sslRootCert === undefined || dsn.sslRootCert === 'system';
+  // libpq: `require` with a root certificate means verify-ca.
+  const verify = dsn.sslMode.startsWith('verify') || (dsn.sslMode === 'require' && !system);
+  const full = dsn.sslMode === 'verify-full' || dsn.sslRootCert === 'system';
+  return {
+    rejectUnauthorized: verify || full,
+    ...(system ? {} : { ca: readFileSync(dsn.sslRootCert!, 'utf8') }),
+    ...(dsn.sslCert === undefined ? {} : { cert: readFileSync(dsn.sslCert, 'utf8') }),
+    ...(dsn.sslKey === undefined ? {} : { key: readFileSync(dsn.sslKey, 'utf8') }),
+    ...(full ? {} : { checkServerIdentity: () => undefined }),
+  };
+}
+
+/** True when the other sslmode of `prefer` or `allow` may do better: no TLS offered, TLS broken, or pg_hba.conf wants the other. */
+function isEncryptionMatter(error: unknown): boolean {
+  if (!(error instanceof Error)) return false;
+  const code = (error as NodeJS.ErrnoException).code ?? '';
+  return (
+    code === '28000' ||
+    /does not support SSL|establishing an SSL/.test(error.message) ||
+    /^(ERR_SSL|ERR_TLS|EPROTO)/.test(code)
+  );
+}
