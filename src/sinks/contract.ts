@@ -35,7 +35,7 @@ export type ErrorClass = 'retry' | 'split' | 'stop';
 
 /** Thrown by write() of a target that holds its own cursors when they are not where the runner believed (failover, second process). */
 export class CursorMoved extends Error {
-  /** The target's cursors by laneKey; a lane that is missing stands at 0. */
+  /** The target's cursors by laneKey, up to date whenever nothing is under way; a lane that is missing stands at 0. */
   readonly cursors: ReadonlyMap<string, Mark>;
   constructor(cursors: ReadonlyMap<string, Mark>, message: string) {
     super(message);
@@ -73,6 +73,11 @@ export interface SinkContext {
   /** Target state of the last checkpoint. */
   readonly state: unknown;
   readonly log: Logger;
+  /**
+   * For a target that holds its own cursors and finds them moved while nothing is being written (it connects again after a
+   * failover): the runner does what it does when write() throws it. Left out by callers that do not follow lanes.
+   */
+  readonly moved?: (moved: CursorMoved) => void;
   /** Aborted when the sink has to end now. Fires between two turns of the event loop; a blocking loop asks `ended`. */
   readonly signal: AbortSignal;
   /** Whether the sink has to end now. */

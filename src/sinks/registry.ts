@@ -3,14 +3,20 @@ import type { ConfigSet } from '../kernel/config.ts';
 import type { SinkName } from './config.ts';
 import type { SinkKind } from './contract.ts';
 import { fileConfig } from './file/config.ts';
+import { postgresConfig } from './postgres/config.ts';
 
 /** Options of every kind, for the command line and the reference. */
-export const sinkConfigs: Readonly<Record<string, ConfigSet>> = { log: fileConfig };
+export const sinkConfigs: Readonly<Record<string, ConfigSet>> = {
+  log: fileConfig,
+  postgres: postgresConfig,
+};
 
 export async function loadSink(name: SinkName): Promise<SinkKind<never>> {
   switch (name) {
     case 'log':
       return (await import('./file/sink.ts')).fileSink as SinkKind<never>;
+    case 'postgres':
+      return (await import('./postgres/sink.ts')).postgresSink as SinkKind<never>;
     default:
       throw new Error(`no such sink: ${name}`);
   }

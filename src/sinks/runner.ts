@@ -102,6 +102,11 @@ export class SinkRunner {
     this.#reopens = parts.board.reopens(parts.index);
   }
 
+  /** The target has found its cursors moved without a write; they are followed before the next batch is read. */
+  moved(moved: CursorMoved): void {
+    this.#moved ??= moved;
+  }
+
   /** Runs until the phase says drain or stop and what has to be delivered is. Throws only for defects. */
   async run(): Promise<void> {
     const { board, index } = this.#parts;

@@ -70,6 +70,7 @@ export async function runSink(data: SinkThreadData, kind: SinkKind<never>, log: 
         journal: engine.journal !== undefined,
         state,
         log,
+        moved: (moved) => runner.moved(moved),
         signal: abort.signal,
         ended,
       }),

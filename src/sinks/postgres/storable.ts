@@ -1,0 +1,51 @@
+/**
+ * Storable: the one rule for JSON that is valid but that jsonb refuses.
+ *
+ *   \u0000, and half of a surrogate pair (\ud800 without its \udc00)   are stored as \ufffd, the replacement character
+ *   anything else (numbers beyond numeric's range, nesting beyond the server's stack)   goes to the dead-letter file
+ *
+ * Text that no text column can hold is junk of broken clients and worth less than the event around it; a number is data, and
+ * another number in its place would be invented. File and Kafka keep the line as it came. The replacement is as long
+ * as the escape, so it is made in place.
+ */
+const BACKSLASH = 0x5c;
+const LETTER_U = 0x75;
+const ESCAPE_LENGTH = 6;
+
+/** Every escape that could need the rule begins so. */
+export const suspect = Buffer.from('\\u');
+
+/** Replaces, in the JSON text [from, to) of a private buffer, what jsonb cannot hold. Returns how many escapes that were. */
+export function makeStorable(json: Buffer, from: number, to: number): number {
+  let replaced = 0;
+  for (let at = json.indexOf(BACKSLASH, from); at >= 0 && at < to; at = json.indexOf(BACKSLASH, at)) {
+    if (json[at + 1] !== LETTER_U) {
+      at += 2; // the escaped character may be a backslash itself
+      continue;
+    }
+    const unit = hexAt(json, at + 2);
+    if (isHigh(unit) && at + 2 * ESCAPE_LENGTH <= to && isLowEscape(json, at + ESCAPE_LENGTH)) {
+      at += 2 * ESCAPE_LENGTH;
+      continue;
+    }
+    if (unit === 0 || isHigh(unit) || isLow(unit)) {
+      json.write('fffd', at + 2, 'latin1');
+      replaced += 1;
+    }
+    at += ESCAPE_LENGTH;
+  }
+  return replaced;
+}
+
+function isLowEscape(json: Buffer, at: number): boolean {
+  return json[at] === BACKSLASH && json[at + 1] === LETTER_U && isLow(hexAt(json, at + 2));
+}
+function isHigh(unit: number): boolean {
+  return unit >= 0xd800 && unit <= 0xdbff;
+}
+function isLow(unit: number): boolean {
+  return unit >= 0xdc00 && unit <= 0xdfff;
+}
+function hexAt(json: Buffer, at: number): number {
+  return Number.parseInt(json.toString('latin1', at, at + 4), 16);
+}
