@@ -109,7 +109,7 @@ export interface TestTarget extends PostgresTarget {
 }
 
 /** A target, closed with the test. Targets with the same `logId` fight for the same cursors. */
-export function open(t: TestContext, settings: PostgresConfig, logId = randomUUID()): TestTarget {
+export function open(t: TestContext, settings: PostgresConfig, logId: string = randomUUID()): TestTarget {
   const moves: CursorMoved[] = [];
   const log = createLog({ level: 'silent', destination: 2, name: 'test' });
   const signal = new AbortController().signal;
