@@ -1,0 +1,349 @@
+/**
+ * Collect encoder: the body of one POST /collect, an event object or an array of them, becomes event records in the draft. One pass of a
+ * strict scanner finds where each member lies (json-scanner.ts, item-reader.ts); members are copied as they are, in schema order.
+ * JSON.parse and JSON.stringify cost four times as much (measured), and lose digits of big integers.
+ *
+ * How an item's members are read is item-reader.ts's table. Beyond it:
+ *   e          pageview when absent
+ *   event_id   made when absent        ts   when it was received, when absent
+ *   sid        the item's, else the cookie's, else made if the caller allows: one for the whole request
+ *   ua         the item's (a server that reports for a browser), else the User-Agent header
+ *   ip, geo, device   the server's
+ *
+ * Items stand alone: a bad one is listed and the others are accepted. A body that is not JSON counts as a whole, whatever was committed
+ * before it broke: the caller marks the draft before and rewinds unless `code` is OK.
+ *
+ * Memory is bounded: a body of a million {} would make a million records of 250 bytes, so batchBytesMax ends such a request.
+ */
+import { isUtf8 } from 'node:buffer';
+import { type ErrorCode, problemOf } from '../kernel/errors.ts';
+import { SID_TEXT_BYTES, type SidMaker } from '../kernel/ids.ts';
+import type { Draft } from './draft.ts';
+import { type Invalid, ItemReader, kindOf } from './item-reader.ts';
+import { JsonScanner } from './json-scanner.ts';
+import { copyEscaped, ESCAPE_GROWTH, SLACK, viewOf } from './json-text.ts';
+import { emptyLineBytes, F, firstObject, firstText, objects, PLAIN, personal } from './line-plan.ts';
+import { LineWriter, recordBytes } from './line-writer.ts';
+import type { EncoderOptions, Origin } from './origin.ts';
+import { defaultEvent } from './schema.ts';
+
+export interface CollectOptions extends EncoderOptions {
+  /** The most bytes of records that one request may make. */
+  readonly batchBytesMax: number;
+  /** How many objects and arrays may lie within each other in an event, itself counted. */
+  readonly depthMax?: number;
+  /** How many rejected items are listed; all are counted. */
+  readonly errorsMax?: number;
+}
+
+/** A rejected item. Its shape is the contract of the answer's `errors`. */
+export interface ItemError {
+  readonly index: number;
+  readonly event_id?: string;
+  readonly code: ErrorCode;
+  readonly message: string;
+}
+
+/** Kept and overwritten by the next call. */
+export interface CollectResult {
+  /** Unless OK, the caller rewinds the draft. OK with accepted = 0 and rejected > 0: nothing is stored either. */
+  code: 'OK' | 'INVALID_JSON' | 'INVALID_BODY' | 'BATCH_TOO_LARGE';
+  accepted: number;
+  rejected: number;
+  errors: readonly ItemError[];
+  /** Bytes that the records take in the draft. */
+  recordBytes: number;
+  /** INVALID_JSON: the byte of the body where it breaks, and what was expected there. */
+  offset: number;
+  reason: string;
+  /** INVALID_BODY: what the body is instead of an object or an array. */
+  found: string;
+  /** The sid that was made for this request, for Set-Cookie; '' when none was. */
+  mintedSid: string;
+}
+
+const OPEN = 0x7b;
+const CLOSE = 0x7d;
+const COMMA = 0x2c;
+const OPEN_ARRAY = 0x5b;
+const CLOSE_ARRAY = 0x5d;
+/** The most bytes of UTF-8 one UTF-16 unit takes. */
+const UNIT_BYTES = 3;
+/** Instead of a position: the rest of the body is not read. */
+const STOPPED = -2;
+const DEPTH_MAX = 64;
+const ERRORS_MAX = 100;
+const DEFAULT_EVENT = Buffer.from(defaultEvent, 'latin1');
+/** Bytes of a record besides what comes from the request. */
+const FIXED_BYTES = recordBytes(emptyLineBytes) + SLACK;
+
+export class CollectEncoder {
+  readonly result: CollectResult = {
+    code: 'OK',
+    accepted: 0,
+    rejected: 0,
+    errors: [],
+    recordBytes: 0,
+    offset: 0,
+    reason: '',
+    found: '',
+    mintedSid: '',
+  };
+  readonly #writer: LineWriter;
+  readonly #sids: SidMaker;
+  readonly #eventBytesMax: number;
+  readonly #batchBytesMax: number;
+  readonly #errorsMax: number;
+  readonly #scanner: JsonScanner;
+  readonly #item: ItemReader;
+  /** [texts of the request, ready for the line][body][SLACK zeros][room for unescaped names] */
+  #text: Buffer = Buffer.allocUnsafeSlow(0);
+  #view: DataView = viewOf(this.#text);
+  /** Where in #text the request's own text of each field lies; from = to: it has none. */
+  readonly #ownFrom = new Int32Array(firstObject);
+  readonly #ownTo = new Int32Array(firstObject);
+  /** Where there is room for a sid that is made; 0: none may be. */
+  #mintAt = 0;
+  #bodyFrom = 0;
+  #errors: ItemError[] = [];
+
+  constructor(options: CollectOptions) {
+    const { eventBytesMax, batchBytesMax, depthMax = DEPTH_MAX, errorsMax = ERRORS_MAX, ids, sids } = options;
+    this.#writer = new LineWriter(eventBytesMax, ids);
+    this.#sids = sids;
+    this.#eventBytesMax = eventBytesMax;
+    this.#batchBytesMax = batchBytesMax;
+    this.#errorsMax = errorsMax;
+    // The item itself is scanned here, so what lies in it may be one less deep.
+    this.#scanner = new JsonScanner(depthMax - 1);
+    this.#item = new ItemReader(this.#scanner);
+  }
+
+  /** Commits the good items to the draft. The body is copied: it may go when this returns. */
+  encode(draft: Draft, body: Buffer, origin: Origin): CollectResult {
+    const { result } = this;
+    result.code = 'OK';
+    result.accepted = 0;
+    result.rejected = 0;
+    result.recordBytes = 0;
+    result.mintedSid = '';
+    this.#errors = [];
+    result.errors = this.#errors;
+    if (!isUtf8(body)) return this.#notJson(firstBadByte(body), 'expected UTF-8');
+    this.#take(body, origin);
+    const end = this.#bodyFrom + body.length;
+    const p = this.#read(draft, origin);
+    if (p === STOPPED) return result;
+    if (p < 0) return this.#notJson(this.#scanner.failedAt - this.#bodyFrom, this.#scanner.reason);
+    const rest = this.#scanner.skip(p);
+    return rest === end ? result : this.#notJson(rest - this.#bodyFrom, 'expected nothing more');
+  }
+
+  /** Copies the body, and the request's own texts as they will stand in every line. */
+  #take(body: Buffer, origin: Origin): void {
+    const { userAgent, ip, cookieSid } = origin;
+    const units = userAgent.length + ip.length + cookieSid.length;
+    const own = DEFAULT_EVENT.length + SID_TEXT_BYTES + ESCAPE_GROWTH * units + SLACK;
+    const need = own + body.length + SLACK + Math.max(body.length, UNIT_BYTES * units) + SLACK;
+    if (this.#text.length < need) {
+      this.#text = Buffer.allocUnsafeSlow(Math.max(need, 2 * this.#text.length));
+      this.#view = viewOf(this.#text);
+    }
+    this.#ownFrom.fill(0);
+    this.#ownTo.fill(0);
+    DEFAULT_EVENT.copy(this.#text);
+    this.#ownTo[F.e] = DEFAULT_EVENT.length;
+    let at = DEFAULT_EVENT.length;
+    this.#mintAt = 0;
+    if (!origin.anonymous) {
+      at = this.#putOwn(F.ua, userAgent, at, own);
+      at = this.#putOwn(F.ip, ip, at, own);
+      if (cookieSid !== '') at = this.#putOwn(F.sid, cookieSid, at, own);
+      else if (origin.mintSid) {
+        this.#mintAt = at;
+        at += SID_TEXT_BYTES;
+      }
+    }
+    this.#bodyFrom = at;
+    body.copy(this.#text, at);
+    const arena = at + body.length + SLACK;
+    this.#text.fill(0, at + body.length, arena);
+    this.#scanner.use(this.#text, this.#view);
+    this.#item.use(this.#text, this.#view, arena);
+  }
+
+  #putOwn(field: number, text: string, at: number, spare: number): number {
+    const end = spare + this.#text.write(text, spare, 'utf8');
+    this.#ownFrom[field] = at;
+    this.#ownTo[field] = copyEscaped(this.#text, this.#view, spare, end, this.#text, this.#view, at);
+    return this.#ownTo[field]!;
+  }
+
+  /** Reads the body's value; returns what follows it, -1 when it is not JSON, STOPPED when `code` says why. */
+  #read(draft: Draft, origin: Origin): number {
+    const text = this.#text;
+    const scanner = this.#scanner;
+    let p = scanner.skip(this.#bodyFrom);
+    if (text[p] === OPEN) return this.#readItem(draft, origin, p, 0);
+    if (text[p] !== OPEN_ARRAY) {
+      const found = kindOf(text[p]!);
+      this.result.code = 'INVALID_BODY';
+      this.result.found = found;
+      return scanner.value(p);
+    }
+    p = scanner.skip(p + 1);
+    if (text[p] === CLOSE_ARRAY) return p + 1;
+    for (let index = 0; ; index += 1) {
+      p = this.#readItem(draft, origin, p, index);
+      if (p < 0) return p;
+      p = scanner.skip(p);
+      if (text[p] === CLOSE_ARRAY) return p + 1;
+      if (text[p] !== COMMA) return scanner.fail(p, 'expected , or ]');
+      p = scanner.skip(p + 1);
+    }
+  }
+
+  #readItem(draft: Draft, origin: Origin, p: number, index: number): number {
+    const { result } = this;
+    const item = this.#item;
+    const first = this.#text[p]!;
+    if (first !== OPEN) {
+      const end = this.#scanner.value(p);
+      if (end >= 0) this.#invalid(index, { field: 'event', must: 'an object', found: kindOf(first) }, undefined);
+      return end;
+    }
+    const end = item.scan(p);
+    if (end < 0) return -1;
+    const invalid = item.settle();
+    if (invalid !== undefined) this.#invalid(index, invalid, item.eventId());
+    else {
+      this.#write(draft, origin, index, end - p);
+      if (result.recordBytes > this.#batchBytesMax) {
+        result.code = 'BATCH_TOO_LARGE';
+        return STOPPED;
+      }
+    }
+    return end;
+  }
+
+  #write(draft: Draft, origin: Origin, index: number, itemBytes: number): void {
+    const { result } = this;
+    const { geo, device, receivedMs } = origin;
+    const writer = this.#writer;
+    const item = this.#item;
+    const { slots, tsMs } = item;
+    const text = this.#text;
+    const view = this.#view;
+    this.#fill(origin.anonymous);
+    // Each byte of the item and of the request's own texts comes into the line at most once.
+    const bound = FIXED_BYTES + this.#bodyFrom + itemBytes + (geo?.length ?? 0) + (device?.length ?? 0);
+    writer.open(draft, bound, origin.source, receivedMs);
+    const idFrom = slots.from[F.event_id]!;
+    const idTo = slots.to[F.event_id]!;
+    if (idFrom === idTo) writer.newId(receivedMs);
+    else if (!writer.givenId(text, idFrom, idTo)) {
+      this.#invalid(index, item.invalidId(), item.eventId());
+      return;
+    }
+    writer.instant(Number.isNaN(tsMs) ? receivedMs : tsMs);
+    writer.texts(text, view, slots);
+    for (let i = 0; i < objects.length; i += 1) {
+      const field = objects[i]!;
+      if (field === F.device && device === undefined) continue;
+      writer.key(field);
+      if (field === F.geo) writer.object(geo);
+      else if (field === F.device) writer.object(device);
+      else if (field === F.props && item.movedCount > 0) this.#putProps();
+      else if (slots.from[field] === slots.to[field]) writer.object(undefined);
+      else writer.slice(text, view, slots.from[field]!, slots.to[field]!, slots.how[field]!);
+    }
+    const bytes = writer.close(draft);
+    if (bytes === 0) {
+      const fields = { bytes: writer.jsonBytes, limit: this.#eventBytesMax };
+      this.#reject(index, 'EVENT_TOO_LARGE', problemOf('EVENT_TOO_LARGE', fields).detail, item.eventId());
+    } else {
+      result.accepted += 1;
+      result.recordBytes += bytes;
+    }
+  }
+
+  /** Gives the texts that the item lacks those of the request, and takes from an anonymous one what is personal. */
+  #fill(anonymous: boolean): void {
+    const { from, to, how } = this.#item.slots;
+    if (anonymous) {
+      for (let i = 0; i < personal.length; i += 1) {
+        const field = personal[i]!;
+        to[field] = from[field]!;
+      }
+    } else if (from[F.sid] === to[F.sid] && this.#mintAt !== 0) this.#mintSid();
+    for (let field = firstText; field < firstObject; field += 1) {
+      if (from[field] !== to[field]) continue;
+      from[field] = this.#ownFrom[field]!;
+      to[field] = this.#ownTo[field]!;
+      how[field] = PLAIN;
+    }
+  }
+
+  #mintSid(): void {
+    const from = this.#mintAt;
+    const to = from + SID_TEXT_BYTES;
+    this.#mintAt = 0;
+    this.#sids.write(this.#text, from);
+    this.#ownFrom[F.sid] = from;
+    this.#ownTo[F.sid] = to;
+    this.result.mintedSid = this.#text.toString('latin1', from, to);
+  }
+
+  /** Writes the members that move into props, then those of props itself. */
+  #putProps(): void {
+    const writer = this.#writer;
+    const item = this.#item;
+    const text = this.#text;
+    const view = this.#view;
+    const { from, to, how } = item.slots;
+    writer.byte(OPEN);
+    for (let i = 0; i < item.movedCount; i += 1) {
+      if (i !== 0) writer.byte(COMMA);
+      writer.slice(text, view, item.movedFrom(i), item.movedTo(i), item.movedHow(i));
+    }
+    if (from[F.props] !== to[F.props]) {
+      const inner = this.#scanner.skip(from[F.props]! + 1);
+      if (text[inner] !== CLOSE) {
+        writer.byte(COMMA);
+        writer.slice(text, view, inner, to[F.props]! - 1, how[F.props]!);
+      }
+    }
+    writer.byte(CLOSE);
+  }
+
+  #invalid(index: number, invalid: Invalid, eventId: string | undefined): void {
+    this.#reject(index, 'INVALID_EVENT', problemOf('INVALID_EVENT', { ...invalid }).detail, eventId);
+  }
+
+  #reject(index: number, code: ErrorCode, message: string, eventId: string | undefined): void {
+    this.result.rejected += 1;
+    if (this.#errors.length === this.#errorsMax) return;
+    this.#errors.push(eventId === undefined ? { index, code, message } : { index, event_id: eventId, code, message });
+  }
+
+  #notJson(offset: number, reason: string): CollectResult {
+    const { result } = this;
+    result.code = 'INVALID_JSON';
+    result.offset = offset;
+    result.reason = reason;
+    result.accepted = 0;
+    result.rejected = 0;
+    result.recordBytes = 0;
+    result.mintedSid = '';
+    this.#errors.length = 0;
+    return result;
+  }
+}
+
+/** Where a text that is not UTF-8 stops being it. */
+function firstBadByte(body: Buffer): number {
+  const mended = Buffer.from(body.toString('utf8'));
+  let p = 0;
+  while (body[p] === mended[p]) p += 1;
+  return p;
+}

@@ -1,0 +1,308 @@
+/**
+ * Item reader: scans one item of a /collect body and files its members under the event model, as ranges of the body.
+ *
+ *   known keys     compared after unescaping ("\u0065" is "e"); given twice, the last one counts, as in JSON.parse; null is absent
+ *   texts          strings, else the item is invalid; an empty one is absent
+ *   event_id, ts   strings that spell a UUID, an RFC 3339 time, else the item is invalid
+ *   utm            an object whose values are all strings, else the item is invalid
+ *   props          an object, else the item is invalid
+ *   ip, geo        dropped, whatever they hold: the server says where a client is
+ *   other keys     moved into props; given twice, the last one counts; one that props itself has is dropped
+ *
+ * What lies within props and utm is passed through as it is: key order, digits, duplicate keys (of which readers take the last).
+ */
+import { parseTimestamp } from '../kernel/timestamp.ts';
+import { decodeString } from './json-mend.ts';
+import type { JsonScanner } from './json-scanner.ts';
+import { KeyTable } from './key-table.ts';
+import { F, fieldCount, firstObject, firstText, MEND, newSlots, PLAIN, type Slots } from './line-plan.ts';
+import { grown, NameIndex } from './name-index.ts';
+import { eventFields, type Field, keysWhere } from './schema.ts';
+
+const QUOTE = 0x22;
+const COMMA = 0x2c;
+const COLON = 0x3a;
+const OPEN_ARRAY = 0x5b;
+const BACKSLASH = 0x5c;
+const LETTER_F = 0x66;
+const LETTER_N = 0x6e;
+const LETTER_T = 0x74;
+const OPEN = 0x7b;
+const CLOSE = 0x7d;
+
+const fields: readonly Field[] = eventFields;
+const knownKeys = keysWhere((field) => field.collect !== 'no');
+const known = new KeyTable(knownKeys);
+const knownField = Uint8Array.from(knownKeys, (key) => F[key]);
+const dropped = Uint8Array.from(fields, (field) => (field.collect === 'drop' ? 1 : 0));
+
+/** Numbers kept per moved member: where it lies, how it must be copied, where its name, unescaped, lies. */
+const MEMBER = 5;
+
+/** How much of a bad value an answer repeats. */
+const SHOWN_BYTES = 64;
+
+/** Why an item is not an event. */
+export interface Invalid {
+  readonly field: string;
+  readonly must: string;
+  readonly found: string;
+}
+
+/** What kind of value begins with this byte. */
+export function kindOf(byte: number): string {
+  if (byte === QUOTE) return 'a string';
+  if (byte === OPEN) return 'an object';
+  if (byte === OPEN_ARRAY) return 'an array';
+  if (byte === LETTER_N) return 'null';
+  return byte === LETTER_T || byte === LETTER_F ? 'a boolean' : 'a number';
+}
+
+export class ItemReader {
+  /** Texts: inside their quotes. utm and props: with their braces. from = to: absent. */
+  readonly slots: Slots = newSlots();
+  /** The ts of the item, NaN when it has none. */
+  tsMs = Number.NaN;
+  /** Members that move into props: how many, after read() without those that lose against another of their name. */
+  movedCount = 0;
+  /** By field: whether it was given as a string, be it empty. */
+  readonly #given = new Uint8Array(firstObject);
+  #moved = new Int32Array(64 * MEMBER);
+  readonly #names = new NameIndex();
+  readonly #scanner: JsonScanner;
+  #text: Buffer = Buffer.alloc(0);
+  #view: DataView = new DataView(new ArrayBuffer(0));
+  /** Where unescaped texts go: behind the body, where there is room for as many bytes again. */
+  #arena = 0;
+  #arenaAt = 0;
+
+  constructor(scanner: JsonScanner) {
+    this.#scanner = scanner;
+  }
+
+  /** Turns to a text with a body that the scanner uses, too; from `arena` on it has room for as many bytes as the body has. */
+  use(text: Buffer, view: DataView, arena: number): void {
+    this.#text = text;
+    this.#view = view;
+    this.#arena = arena;
+  }
+
+  /** Scans the object at p, nothing more; returns what follows it, or -1 when it is not JSON (the scanner says why). */
+  scan(start: number): number {
+    const text = this.#text;
+    const scanner = this.#scanner;
+    const { from, to } = this.slots;
+    for (let field = 0; field < fieldCount; field += 1) {
+      from[field] = 0;
+      to[field] = 0;
+    }
+    this.movedCount = 0;
+    this.#arenaAt = this.#arena;
+    let p = scanner.skip(start + 1);
+    if (text[p] === CLOSE) return p + 1;
+    for (;;) {
+      if (text[p] !== QUOTE) return scanner.fail(p, 'expected a name in double quotes');
+      p = this.#member(p);
+      if (p < 0) return -1;
+      p = scanner.skip(p);
+      const next = text[p];
+      if (next === CLOSE) return p + 1;
+      if (next !== COMMA) return scanner.fail(p, 'expected , or }');
+      p = scanner.skip(p + 1);
+    }
+  }
+
+  /** Judges what scan() found and settles which members move; undefined: it is an event, as far as its id is one. */
+  settle(): Invalid | undefined {
+    const text = this.#text;
+    const { from, to } = this.slots;
+    const given = this.#given;
+    for (let field = 0; field < firstObject; field += 1) {
+      given[field] = 0;
+      if (from[field] === to[field]) continue;
+      const byte = text[from[field]!]!;
+      if (byte === LETTER_N) to[field] = from[field]!;
+      else if (byte !== QUOTE) return { field: fields[field]!.key, must: 'a string', found: kindOf(byte) };
+      else {
+        given[field] = 1;
+        from[field]! += 1;
+        to[field]! -= 1;
+        if (field < firstText) this.#unescape(field);
+      }
+    }
+    for (let field = firstObject; field < fieldCount; field += 1) {
+      if (from[field] === to[field]) continue;
+      const byte = text[from[field]!]!;
+      if (byte === LETTER_N) to[field] = from[field]!;
+      else if (byte !== OPEN) return { field: fields[field]!.key, must: 'an object', found: kindOf(byte) };
+    }
+    if (given[F.event_id] === 1 && from[F.event_id] === to[F.event_id]) return this.invalidId();
+    this.tsMs = Number.NaN;
+    if (given[F.ts] === 1) {
+      this.tsMs = parseTimestamp(text, from[F.ts]!, to[F.ts]!);
+      if (Number.isNaN(this.tsMs)) return this.#invalid(F.ts, 'an RFC 3339 time');
+    }
+    const odd = from[F.utm] === to[F.utm] ? -1 : this.#oddValue(from[F.utm]!);
+    if (odd >= 0) return { field: 'utm', must: 'an object of strings', found: `${kindOf(text[odd]!)} in it` };
+    if (this.movedCount > 0) this.#settleMoved();
+    return undefined;
+  }
+
+  /** What to say of an item whose event_id turned out to be no UUID. */
+  invalidId(): Invalid {
+    return this.#invalid(F.event_id, 'a UUID');
+  }
+
+  /** The item's event_id as it came, for the answer; undefined when it has none or a monster. */
+  eventId(): string | undefined {
+    const from = this.slots.from[F.event_id]!;
+    const length = this.slots.to[F.event_id]! - from;
+    return this.#given[F.event_id] === 0 || length > SHOWN_BYTES
+      ? undefined
+      : this.#text.toString('utf8', from, from + length);
+  }
+
+  /** Offset of a moved member, its name's opening quote. */
+  movedFrom(index: number): number {
+    return this.#moved[index * MEMBER]!;
+  }
+
+  movedTo(index: number): number {
+    return this.#moved[index * MEMBER + 1]!;
+  }
+
+  movedHow(index: number): number {
+    return this.#moved[index * MEMBER + 2]!;
+  }
+
+  #invalid(field: number, must: string): Invalid {
+    const from = this.slots.from[field]!;
+    const to = Math.min(this.slots.to[field]!, from + SHOWN_BYTES);
+    return { field: fields[field]!.key, must, found: `"${this.#text.toString('utf8', from, to)}"` };
+  }
+
+  /** Scans "name": value at p and files it; returns what follows it. */
+  #member(start: number): number {
+    const text = this.#text;
+    const scanner = this.#scanner;
+    scanner.how = PLAIN;
+    scanner.escapes = 0;
+    const nameFrom = start + 1;
+    let p = scanner.string(nameFrom);
+    if (p < 0) return -1;
+    const nameTo = p - 1;
+    const escaped = scanner.escapes !== 0;
+    let how = scanner.how;
+    p = scanner.skip(p);
+    if (text[p] !== COLON) return scanner.fail(p, 'expected :');
+    p = scanner.skip(p + 1);
+    if (p !== nameTo + 2) how = MEND;
+    scanner.how = PLAIN;
+    const valueFrom = p;
+    p = scanner.value(p);
+    if (p < 0) return -1;
+
+    let keyFrom = nameFrom;
+    let keyTo = nameTo;
+    if (escaped) {
+      keyFrom = this.#arenaAt;
+      keyTo = decodeString(text, nameFrom, nameTo, text, keyFrom);
+      this.#arenaAt = keyTo;
+    }
+    const index = known.find(this.#view, keyFrom, keyTo);
+    if (index === -1) this.#move(start, p, how | scanner.how, keyFrom, keyTo);
+    else {
+      const field = knownField[index]!;
+      if (dropped[field] === 1) return p;
+      this.slots.from[field] = valueFrom;
+      this.slots.to[field] = p;
+      this.slots.how[field] = scanner.how;
+    }
+    return p;
+  }
+
+  #move(from: number, to: number, how: number, keyFrom: number, keyTo: number): void {
+    const at = this.movedCount * MEMBER;
+    if (at === this.#moved.length) this.#moved = grown(this.#moved, 2 * at);
+    const moved = this.#moved;
+    moved[at] = from;
+    moved[at + 1] = to;
+    moved[at + 2] = how;
+    moved[at + 3] = keyFrom;
+    moved[at + 4] = keyTo;
+    this.movedCount += 1;
+  }
+
+  /** Unescapes an id or a time, so that "\u0030" is read as 0; their text is never copied into the line. */
+  #unescape(field: number): void {
+    const { from, to } = this.slots;
+    let p = from[field]!;
+    while (p < to[field]! && this.#text[p] !== BACKSLASH) p += 1;
+    if (p === to[field]) return;
+    const end = decodeString(this.#text, from[field]!, to[field]!, this.#text, this.#arenaAt);
+    from[field] = this.#arenaAt;
+    to[field] = end;
+    this.#arenaAt = end;
+  }
+
+  /** Offset of the first value of the object at p that is no string, -1 when all are. The object has been scanned. */
+  #oddValue(start: number): number {
+    const text = this.#text;
+    const scanner = this.#scanner;
+    let p = scanner.skip(start + 1);
+    while (text[p] !== CLOSE) {
+      p = scanner.skip(scanner.string(p + 1));
+      p = scanner.skip(p + 1);
+      if (text[p] !== QUOTE) return p;
+      p = scanner.skip(scanner.string(p + 1));
+      if (text[p] === COMMA) p = scanner.skip(p + 1);
+    }
+    return -1;
+  }
+
+  /** Drops moved members whose name props has itself or a later one has; keeps the order of the others. */
+  #settleMoved(): void {
+    const names = this.#names;
+    const view = this.#view;
+    const moved = this.#moved;
+    names.reset();
+    this.#nameProps();
+    for (let index = this.movedCount - 1; index >= 0; index -= 1) {
+      const at = index * MEMBER;
+      const before = names.count;
+      if (names.put(view, moved[at + 3]!, moved[at + 4]!) !== before) moved[at] = -1;
+    }
+    let kept = 0;
+    for (let index = 0; index < this.movedCount; index += 1) {
+      const at = index * MEMBER;
+      if (moved[at] === -1) continue;
+      if (kept !== index) moved.copyWithin(kept * MEMBER, at, at + MEMBER);
+      kept += 1;
+    }
+    this.movedCount = kept;
+  }
+
+  /** Puts the names within props into the index. */
+  #nameProps(): void {
+    const from = this.slots.from[F.props]!;
+    if (from === this.slots.to[F.props]) return;
+    const text = this.#text;
+    const scanner = this.#scanner;
+    let p = scanner.skip(from + 1);
+    while (text[p] !== CLOSE) {
+      const nameFrom = p + 1;
+      scanner.escapes = 0;
+      p = scanner.string(nameFrom);
+      let keyFrom = nameFrom;
+      let keyTo = p - 1;
+      if (scanner.escapes !== 0) {
+        keyFrom = this.#arenaAt;
+        keyTo = decodeString(text, nameFrom, p - 1, text, keyFrom);
+        this.#arenaAt = keyTo;
+      }
+      this.#names.put(this.#view, keyFrom, keyTo);
+      p = scanner.skip(scanner.value(scanner.skip(scanner.skip(p) + 1)));
+      if (text[p] === COMMA) p = scanner.skip(p + 1);
+    }
+  }
+}

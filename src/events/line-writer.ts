@@ -1,0 +1,228 @@
+/**
+ * Line writer: writes one event record (record.ts) at a time into a draft: fixed fields, and the line's keys in schema order.
+ *
+ * A record whose upper bound fits the event limit is written in place. A larger bound says little about the real length (an upper
+ * bound of a query is twelve times its characters), so such an event is written to a buffer of the writer's own, measured, and copied
+ * if it fits. So a draft is never asked for more than recordBytesMax(eventBytesMax), and an event over the limit never touches it.
+ *
+ * Order of calls: open, givenId | newId, instant, texts, then per object field key and its value by the encoder, close. The id must
+ * be first and the rest in schema order; a record that is opened and not closed leaves nothing behind.
+ */
+import { parseUuid, UUID_TEXT_BYTES, type UuidMaker } from '../kernel/ids.ts';
+import { ISO_BYTES, TimestampWriter } from '../kernel/timestamp.ts';
+import type { Draft } from './draft.ts';
+import { copyMended } from './json-mend.ts';
+import { copyEscaped, copyPlain, SLACK, viewOf } from './json-text.ts';
+import { ESCAPE, F, firstObject, firstText, MEND, PLAIN, putFragment, type Slots } from './line-plan.ts';
+import { EVENT_KIND, EVENT_VERSION, at as place } from './record.ts';
+
+const QUOTE = 0x22;
+const OPEN = 0x7b;
+const CLOSE = 0x7d;
+const NEWLINE = 0x0a;
+const DASH = 0x2d;
+
+const EVENT_ID = F.event_id;
+const TS = F.ts;
+const E = F.e;
+const UID = F.uid;
+
+const align8 = (bytes: number): number => (bytes + 7) & ~7;
+
+/** Bytes of a record whose line has `jsonBytes`, padding included. */
+export const recordBytes = (jsonBytes: number): number => align8(place.json + jsonBytes + 1);
+
+/** The most an encoder with this event limit asks a draft for in one begin(). */
+export const recordBytesMax = (eventBytesMax: number): number => recordBytes(eventBytesMax) + SLACK;
+
+/** The two lower-case hex digits of each byte, as one little-endian word. */
+const hexPairs = Uint16Array.from({ length: 256 }, (_, byte) =>
+  Buffer.from(byte.toString(16).padStart(2, '0'), 'latin1').readUInt16LE(0),
+);
+
+/** Writes 16 bytes as a UUID's text: straight on and two digits a store, for it is a twentieth of the hot path otherwise. */
+function putUuid(view: DataView, from: number, at: number): void {
+  const pairs = hexPairs;
+  view.setUint16(at, pairs[view.getUint8(from)]!, true);
+  view.setUint16(at + 2, pairs[view.getUint8(from + 1)]!, true);
+  view.setUint16(at + 4, pairs[view.getUint8(from + 2)]!, true);
+  view.setUint16(at + 6, pairs[view.getUint8(from + 3)]!, true);
+  view.setUint8(at + 8, DASH);
+  view.setUint16(at + 9, pairs[view.getUint8(from + 4)]!, true);
+  view.setUint16(at + 11, pairs[view.getUint8(from + 5)]!, true);
+  view.setUint8(at + 13, DASH);
+  view.setUint16(at + 14, pairs[view.getUint8(from + 6)]!, true);
+  view.setUint16(at + 16, pairs[view.getUint8(from + 7)]!, true);
+  view.setUint8(at + 18, DASH);
+  view.setUint16(at + 19, pairs[view.getUint8(from + 8)]!, true);
+  view.setUint16(at + 21, pairs[view.getUint8(from + 9)]!, true);
+  view.setUint8(at + 23, DASH);
+  for (let i = 10; i < 16; i += 1) view.setUint16(at + 4 + 2 * i, pairs[view.getUint8(from + i)]!, true);
+}
+
+export class LineWriter {
+  /** Where the record is being written; `at` is the next free byte. The encoders write the values of objects here. */
+  buffer: Buffer;
+  view: DataView;
+  at = 0;
+  /** Bytes of the last line that was closed, without its newline, whether it fitted or not. */
+  jsonBytes = 0;
+  readonly #eventBytesMax: number;
+  readonly #inPlaceMax: number;
+  readonly #ids: UuidMaker;
+  readonly #timestamps = new TimestampWriter();
+  /** Text of the last instant, with its closing quote. */
+  readonly #instant = Buffer.alloc(ISO_BYTES + 1 + SLACK, QUOTE);
+  readonly #instantView = viewOf(this.#instant);
+  #instantMs = Number.NaN;
+  #start = 0;
+  #inPlace = true;
+  #own: Buffer = Buffer.allocUnsafeSlow(0);
+
+  constructor(eventBytesMax: number, ids: UuidMaker) {
+    this.#eventBytesMax = eventBytesMax;
+    this.#inPlaceMax = recordBytesMax(eventBytesMax);
+    this.#ids = ids;
+    this.buffer = this.#own;
+    this.view = viewOf(this.#own);
+  }
+
+  /** Upper bound of what open() asks the draft for when given `bound`. */
+  asked(bound: number): number {
+    return Math.min(bound, this.#inPlaceMax);
+  }
+
+  /** Begins a record of at most `bound` bytes, SLACK and padding included. */
+  open(draft: Draft, bound: number, source: number, receivedMs: number): void {
+    this.#inPlace = bound <= this.#inPlaceMax;
+    if (this.#inPlace) {
+      this.#start = draft.begin(bound);
+      this.#use(draft.buffer);
+    } else {
+      if (this.#own.length < bound) this.#own = Buffer.allocUnsafeSlow(Math.max(bound, 2 * this.#own.length));
+      this.#start = 0;
+      this.#use(this.#own);
+    }
+    const { view } = this;
+    const start = this.#start;
+    view.setInt32(start + place.source, source, true);
+    view.setFloat64(start + place.receivedMs, receivedMs, true);
+    view.setInt32(start + place.uidOffset, 0, true);
+    view.setInt32(start + place.uidLength, 0, true);
+    this.at = start + place.json;
+  }
+
+  /** Takes the id that the ASCII bytes [from, to) spell; false when they spell none, and nothing is written. */
+  givenId(source: Buffer, from: number, to: number): boolean {
+    if (!parseUuid(source, from, to - from, this.buffer, this.#start + place.eventId)) return false;
+    this.#putId();
+    return true;
+  }
+
+  /** Makes an id. */
+  newId(nowMs: number): void {
+    this.#ids.write(this.buffer, this.#start + place.eventId, nowMs);
+    this.#putId();
+  }
+
+  instant(tsMs: number): void {
+    const { buffer, view } = this;
+    view.setFloat64(this.#start + place.tsMs, tsMs, true);
+    const at = putFragment(TS, buffer, view, this.at);
+    // At 100 k events/s a hundred of them share their ms.
+    if (tsMs !== this.#instantMs) {
+      this.#timestamps.write(this.#instant, 0, tsMs);
+      this.#instantMs = tsMs;
+    }
+    this.at = copyPlain(this.#instant, this.#instantView, 0, ISO_BYTES + 1, buffer, view, at);
+  }
+
+  /** Writes the text fields that are there. */
+  texts(source: Buffer, sourceView: DataView, slots: Slots): void {
+    const { buffer, view } = this;
+    const { from, to, how } = slots;
+    const json = this.#start + place.json;
+    let { at } = this;
+    for (let field = firstText; field < firstObject; field += 1) {
+      const start = from[field]!;
+      const end = to[field]!;
+      if (start === end) continue;
+      at = putFragment(field, buffer, view, at);
+      const offset = at - json;
+      const kind = how[field];
+      if (kind === PLAIN) at = copyPlain(source, sourceView, start, end, buffer, view, at);
+      else if (kind === ESCAPE) at = copyEscaped(source, sourceView, start, end, buffer, view, at);
+      else at = copyMended(source, start, end, true, buffer, at);
+      if (field === E) {
+        view.setInt32(json - place.json + place.eOffset, offset, true);
+        view.setInt32(json - place.json + place.eLength, at - json - offset, true);
+      } else if (field === UID) {
+        view.setInt32(json - place.json + place.uidOffset, offset, true);
+        view.setInt32(json - place.json + place.uidLength, at - json - offset, true);
+      }
+      buffer[at++] = QUOTE;
+    }
+    this.at = at;
+  }
+
+  /** Writes what stands before an object field's value. */
+  key(field: number): void {
+    this.at = putFragment(field, this.buffer, this.view, this.at);
+  }
+
+  /** Writes an object that is JSON already, {} when there is none. */
+  object(json: Buffer | undefined): void {
+    if (json === undefined) {
+      this.buffer[this.at++] = OPEN;
+      this.buffer[this.at++] = CLOSE;
+    } else {
+      json.copy(this.buffer, this.at);
+      this.at += json.length;
+    }
+  }
+
+  /** Copies JSON from a scanned body; `how` is PLAIN or MEND. */
+  slice(source: Buffer, sourceView: DataView, from: number, to: number, how: number): void {
+    this.at =
+      how === MEND
+        ? copyMended(source, from, to, false, this.buffer, this.at)
+        : copyPlain(source, sourceView, from, to, this.buffer, this.view, this.at);
+  }
+
+  byte(value: number): void {
+    this.buffer[this.at++] = value;
+  }
+
+  /** Ends the line and commits the record; 0, and nothing is committed, when the line is over the limit; else the record's bytes. */
+  close(draft: Draft): number {
+    const { buffer } = this;
+    let { at } = this;
+    buffer[at++] = CLOSE;
+    const json = this.#start + place.json;
+    this.jsonBytes = at - json;
+    if (this.jsonBytes > this.#eventBytesMax) return 0;
+    this.view.setInt32(this.#start + place.jsonLength, this.jsonBytes, true);
+    buffer[at++] = NEWLINE;
+    if (this.#inPlace) draft.commit(at, EVENT_KIND, EVENT_VERSION);
+    else {
+      const start = draft.begin(at);
+      buffer.copy(draft.buffer, start, 0, at);
+      draft.commit(start + at, EVENT_KIND, EVENT_VERSION);
+    }
+    return align8(at - this.#start);
+  }
+
+  #putId(): void {
+    const { buffer, view } = this;
+    const at = putFragment(EVENT_ID, buffer, view, this.at);
+    putUuid(view, this.#start + place.eventId, at);
+    buffer[at + UUID_TEXT_BYTES] = QUOTE;
+    this.at = at + UUID_TEXT_BYTES + 1;
+  }
+
+  #use(buffer: Buffer): void {
+    if (buffer === this.buffer) return;
+    this.buffer = buffer;
+    this.view = viewOf(buffer);
+  }
+}

@@ -1,0 +1,275 @@
+/**
+ * Pixel encoder: one GET /px.gif becomes one event record in the draft. The hot path of the product: no object, string, BigInt or
+ * closure is made per event.
+ *
+ *   query, referer, user agent, address, cookie  --write-->  scratch  --decode in place-->  ranges  --copy, escape-->  draft
+ *
+ * How the parameters are read is query-reader.ts's table. Beyond it:
+ *   e          pageview when absent; here as everywhere an empty value counts as absent
+ *   event_id   any UUID, stored in lower case. Anything else: an id is made, and what was sent is kept as props.event_id
+ *   ts         RFC 3339, stored in UTC. Anything else (Date.now() as cache buster): when it was received, and props.ts keeps it
+ *   sid        of the query, else of the cookie, else made if the caller allows; the caller sets the cookie (`mintedSid`)
+ *   url        of the query, else the Referer
+ *   utm        utm_* of the query; each one that is missing there from the query of url, if that has one
+ *   props      all other parameters, whatever they are called (ip, ua, geo, __proto__): their values are strings
+ *   anonymous  no field that the schema calls personal, given or not; no sid is made
+ */
+import { SID_TEXT_BYTES, type SidMaker } from '../kernel/ids.ts';
+import { parseTimestamp } from '../kernel/timestamp.ts';
+import type { Draft } from './draft.ts';
+import { copyEscaped, copyPlain, ESCAPE_GROWTH, SLACK, viewOf } from './json-text.ts';
+import { ESCAPE, emptyLineBytes, F, objects, PLAIN, personal } from './line-plan.ts';
+import { LineWriter, recordBytes } from './line-writer.ts';
+import type { EncoderOptions, Origin } from './origin.ts';
+import { type NamedValues, QUERY_END, QueryReader } from './query-reader.ts';
+import { defaultEvent } from './schema.ts';
+
+/** What a pixel request brings. */
+export interface PixelInput extends Origin {
+  /** What stands behind the '?', as it came. */
+  query: string;
+  /** The Referer header. */
+  referer: string;
+}
+
+/** Kept and overwritten by the next call. */
+export interface PixelResult {
+  code: 'OK' | 'EVENT_TOO_LARGE';
+  /** Bytes of the finished line, also when it was too large. */
+  jsonBytes: number;
+  /** Bytes that the record takes in the draft; 0 when there is none. */
+  recordBytes: number;
+  /** The sid that was made for this request, for Set-Cookie; '' when none was. */
+  mintedSid: string;
+}
+
+const QUOTE = 0x22;
+const COLON = 0x3a;
+const COMMA = 0x2c;
+const OPEN = 0x7b;
+const CLOSE = 0x7d;
+const OPEN_ARRAY = 0x5b;
+const CLOSE_ARRAY = 0x5d;
+const QUESTION = 0x3f;
+const HASH = 0x23;
+/** The most bytes of UTF-8 one UTF-16 unit takes. */
+const UNIT_BYTES = 3;
+const SCRATCH_AT_START = 4096;
+/** What lies at the start of every scratch: the default of "e". */
+const DEFAULT_EVENT = Buffer.from(defaultEvent, 'latin1');
+/** Bytes of a record besides what comes from the request. */
+const FIXED_BYTES = recordBytes(emptyLineBytes + DEFAULT_EVENT.length + SID_TEXT_BYTES) + SLACK;
+
+export class PixelEncoder {
+  readonly result: PixelResult = { code: 'OK', jsonBytes: 0, recordBytes: 0, mintedSid: '' };
+  readonly #writer: LineWriter;
+  readonly #sids: SidMaker;
+  readonly #query = new QueryReader();
+  #scratch: Buffer = Buffer.allocUnsafeSlow(0);
+  #view: DataView = viewOf(this.#scratch);
+
+  constructor({ eventBytesMax, ids, sids }: EncoderOptions) {
+    this.#writer = new LineWriter(eventBytesMax, ids);
+    this.#sids = sids;
+    this.#reserve(SCRATCH_AT_START);
+  }
+
+  /** The most bytes that encode() will ask the draft for. */
+  bytesMax(input: PixelInput): number {
+    return this.#writer.asked(bound(input));
+  }
+
+  /** Commits the event to the draft, or nothing when its line is over the limit. */
+  encode(draft: Draft, input: PixelInput): PixelResult {
+    const { result } = this;
+    result.mintedSid = '';
+    this.#read(input);
+    this.#write(draft, input);
+    return result;
+  }
+
+  /** Brings all texts into the scratch and fills the slots. */
+  #read(input: PixelInput): void {
+    const { query, referer, userAgent, ip, cookieSid } = input;
+    const units = query.length + referer.length + userAgent.length + ip.length + cookieSid.length;
+    // The query of url is decoded a second time behind the rest: no longer than query and referer together.
+    this.#reserve(DEFAULT_EVENT.length + UNIT_BYTES * 2 * units + SID_TEXT_BYTES + 2 + SLACK);
+    const scratch = this.#scratch;
+    const reader = this.#query;
+    const { slots } = reader;
+    reader.reset();
+
+    let at = DEFAULT_EVENT.length;
+    if (query !== '') {
+      const from = at;
+      at += scratch.write(query, at, 'utf8');
+      scratch[at] = QUERY_END;
+      reader.read(scratch, this.#view, from, at);
+      at += 1;
+    }
+    if (slots.to[F.e] === slots.from[F.e]) this.#slot(F.e, 0, DEFAULT_EVENT.length, PLAIN);
+    if (slots.to[F.url] === slots.from[F.url]) at = this.#text(F.url, referer, at);
+    if (input.anonymous) {
+      for (let i = 0; i < personal.length; i += 1) this.#slot(personal[i]!, 0, 0, PLAIN);
+    } else {
+      at = this.#text(F.ua, userAgent, at);
+      at = this.#text(F.ip, ip, at);
+      if (slots.to[F.sid] === slots.from[F.sid]) {
+        if (cookieSid !== '') at = this.#text(F.sid, cookieSid, at);
+        else if (input.mintSid) at = this.#mintSid(at);
+      }
+    }
+    this.#readCampaign(at);
+  }
+
+  #write(draft: Draft, input: PixelInput): void {
+    const { receivedMs } = input;
+    const { slots } = this.#query;
+    const scratch = this.#scratch;
+    const writer = this.#writer;
+    const { result } = this;
+    writer.open(draft, bound(input), input.source, receivedMs);
+
+    const idFrom = slots.from[F.event_id]!;
+    const idTo = slots.to[F.event_id]!;
+    if (idFrom === idTo || !writer.givenId(scratch, idFrom, idTo)) {
+      if (idFrom !== idTo) this.#query.demote(this.#view, F.event_id);
+      writer.newId(receivedMs);
+    }
+    let tsMs = receivedMs;
+    const tsFrom = slots.from[F.ts]!;
+    const tsTo = slots.to[F.ts]!;
+    if (tsFrom !== tsTo) {
+      tsMs = parseTimestamp(scratch, tsFrom, tsTo);
+      if (Number.isNaN(tsMs)) {
+        this.#query.demote(this.#view, F.ts);
+        tsMs = receivedMs;
+      }
+    }
+    writer.instant(tsMs);
+    writer.texts(scratch, this.#view, slots);
+    for (let i = 0; i < objects.length; i += 1) {
+      const field = objects[i]!;
+      if (field === F.device && input.device === undefined) continue;
+      writer.key(field);
+      if (field === F.utm) this.#putNamed(this.#query.campaign);
+      else if (field === F.props) this.#putNamed(this.#query.rest);
+      else writer.object(field === F.geo ? input.geo : input.device);
+    }
+    result.recordBytes = writer.close(draft);
+    result.jsonBytes = writer.jsonBytes;
+    result.code = result.recordBytes === 0 ? 'EVENT_TOO_LARGE' : 'OK';
+  }
+
+  #slot(field: number, from: number, to: number, how: number): void {
+    const { slots } = this.#query;
+    slots.from[field] = from;
+    slots.to[field] = to;
+    slots.how[field] = how;
+  }
+
+  /** Puts a header's text into the scratch and its slot. */
+  #text(field: number, text: string, at: number): number {
+    if (text === '') return at;
+    const end = at + this.#scratch.write(text, at, 'utf8');
+    this.#slot(field, at, end, ESCAPE);
+    return end;
+  }
+
+  #mintSid(at: number): number {
+    const end = at + SID_TEXT_BYTES;
+    this.#sids.write(this.#scratch, at);
+    this.#slot(F.sid, at, end, PLAIN);
+    this.result.mintedSid = this.#scratch.toString('latin1', at, end);
+    return end;
+  }
+
+  /** Reads utm_* from the query of url, decoding a copy behind `at`: url itself goes into the line as it is. */
+  #readCampaign(at: number): void {
+    const scratch = this.#scratch;
+    const { slots } = this.#query;
+    const to = slots.to[F.url]!;
+    const view = this.#view;
+    const question = findMark(scratch, view, slots.from[F.url]!, to);
+    if (question === to || scratch[question] === HASH) return;
+    let last = question;
+    do last = findMark(scratch, view, last + 1, to);
+    while (last !== to && scratch[last] !== HASH);
+    const end = copyPlain(scratch, view, question + 1, last, scratch, view, at);
+    scratch[end] = QUERY_END;
+    this.#query.readCampaign(scratch, view, at, end);
+  }
+
+  /** Writes {"name":"value","again":["a","b"]}. */
+  #putNamed(values: NamedValues): void {
+    const scratch = this.#scratch;
+    const view = this.#view;
+    const writer = this.#writer;
+    const { buffer, view: bufferView } = writer;
+    const { names, nameHow, first, next, from, to, how } = values;
+    let { at } = writer;
+    buffer[at++] = OPEN;
+    for (let entry = 0; entry < names.count; entry += 1) {
+      if (entry !== 0) buffer[at++] = COMMA;
+      buffer[at++] = QUOTE;
+      at =
+        nameHow[entry] === PLAIN
+          ? copyPlain(scratch, view, names.from[entry]!, names.to[entry]!, buffer, bufferView, at)
+          : copyEscaped(scratch, view, names.from[entry]!, names.to[entry]!, buffer, bufferView, at);
+      buffer[at++] = QUOTE;
+      buffer[at++] = COLON;
+      let value = first[entry]!;
+      const again = next[value] !== -1;
+      if (again) buffer[at++] = OPEN_ARRAY;
+      for (;;) {
+        buffer[at++] = QUOTE;
+        at =
+          how[value] === PLAIN
+            ? copyPlain(scratch, view, from[value]!, to[value]!, buffer, bufferView, at)
+            : copyEscaped(scratch, view, from[value]!, to[value]!, buffer, bufferView, at);
+        buffer[at++] = QUOTE;
+        value = next[value]!;
+        if (value === -1) break;
+        buffer[at++] = COMMA;
+      }
+      if (again) buffer[at++] = CLOSE_ARRAY;
+    }
+    buffer[at++] = CLOSE;
+    writer.at = at;
+  }
+
+  #reserve(bytes: number): void {
+    if (this.#scratch.length >= bytes) return;
+    this.#scratch = Buffer.allocUnsafeSlow(Math.max(bytes, 2 * this.#scratch.length));
+    this.#view = viewOf(this.#scratch);
+    DEFAULT_EVENT.copy(this.#scratch);
+  }
+}
+
+/** The first '?' or '#' of [from, to), `to` when there is none. */
+function findMark(scratch: Buffer, view: DataView, from: number, to: number): number {
+  let p = from;
+  for (; p < to; p += 4) {
+    const word = view.getInt32(p, true);
+    const question = word ^ 0x3f3f3f3f;
+    const hash = word ^ 0x23232323;
+    if (((((question - 0x01010101) & ~question) | ((hash - 0x01010101) & ~hash)) & 0x80808080) !== 0) break;
+  }
+  for (; p < to; p += 1) if (scratch[p] === QUESTION || scratch[p] === HASH) return p;
+  return to;
+}
+
+/**
+ * No event of this request is longer. One unit of the query is at most six bytes in the line, names, quotes and commas included
+ * (a&: 7 bytes for 2 units; a control character: 6 for 1), and once more what of it is in the query of url.
+ */
+function bound(input: PixelInput): number {
+  const { query, referer, userAgent, ip, cookieSid, geo, device } = input;
+  return (
+    FIXED_BYTES +
+    2 * ESCAPE_GROWTH * (query.length + referer.length) +
+    ESCAPE_GROWTH * (userAgent.length + ip.length + cookieSid.length) +
+    (geo?.length ?? 0) +
+    (device?.length ?? 0)
+  );
+}

@@ -1,0 +1,201 @@
+/**
+ * The event model, declared once. The line's key order, the keys each encoder takes, what a reader may expect, SQL columns and
+ * the README's table all come from this list; nothing else names a key of the line.
+ *
+ * One event is one JSON object on one line with exactly these keys in exactly this order. A text that is not known has no key;
+ * `utm`, `geo` and `props` are always there, `{}` when empty.
+ *
+ *   kind     value in the line                     taken from a client as
+ *   uuid     string, 36 characters, lower case     any UUID in any case
+ *   instant  string, UTC with milliseconds and Z   RFC 3339 with any offset; digits past the millisecond are cut
+ *   text     string, never empty                   string; an empty one counts as absent
+ *   texts    object of strings                     GET: every parameter that starts with `prefix`; POST: an object of strings
+ *   made     object                                nothing: the server makes it, a client's is dropped
+ *   rest     object                                an object, and every parameter or top-level key that no other field takes
+ */
+export type FieldKind = 'uuid' | 'instant' | 'text' | 'texts' | 'made' | 'rest';
+
+export interface Field {
+  readonly key: string;
+  readonly kind: FieldKind;
+  /** always: in every line. known: when known. option: only when an option switches it on; then it comes with every known value. */
+  readonly presence: 'always' | 'known' | 'option';
+  /** Which requests may set it: the pixel's query, the body of /collect. `drop`: a client's value is thrown away. */
+  readonly pixel: 'take' | 'no';
+  readonly collect: 'take' | 'drop' | 'no';
+  /** kind text: used when nobody gave a value. */
+  readonly default?: string;
+  /** Left out of an anonymous event (DNT_MODE=anonymize). */
+  readonly personal?: true;
+  /** kind texts: the parameter names of the pixel that land here, less this beginning. */
+  readonly prefix?: string;
+  /** Column type for who stores the event as columns. */
+  readonly sql: string;
+  readonly doc: string;
+}
+
+export const eventFields = [
+  {
+    key: 'event_id',
+    kind: 'uuid',
+    presence: 'always',
+    pixel: 'take',
+    collect: 'take',
+    sql: 'uuid',
+    doc: 'Identity of the event; a retry with the same id is the same event. Made here (version 7) when the client gives none.',
+  },
+  {
+    key: 'ts',
+    kind: 'instant',
+    presence: 'always',
+    pixel: 'take',
+    collect: 'take',
+    sql: 'timestamptz',
+    doc: 'When it happened, as the client says; else when it was received.',
+  },
+  {
+    key: 'e',
+    kind: 'text',
+    presence: 'always',
+    pixel: 'take',
+    collect: 'take',
+    default: 'pageview',
+    sql: 'text',
+    doc: 'What happened.',
+  },
+  {
+    key: 'uid',
+    kind: 'text',
+    presence: 'known',
+    pixel: 'take',
+    collect: 'take',
+    personal: true,
+    sql: 'text',
+    doc: 'User id.',
+  },
+  {
+    key: 'sid',
+    kind: 'text',
+    presence: 'known',
+    pixel: 'take',
+    collect: 'take',
+    personal: true,
+    sql: 'text',
+    doc: 'Session or visitor id: from the request, else from the cookie, else made here (`s_` and 128 random bits).',
+  },
+  {
+    key: 'url',
+    kind: 'text',
+    presence: 'known',
+    pixel: 'take',
+    collect: 'take',
+    sql: 'text',
+    doc: 'The page. On the pixel the Referer header stands in when it is not given.',
+  },
+  { key: 'ref', kind: 'text', presence: 'known', pixel: 'take', collect: 'take', sql: 'text', doc: 'The page before.' },
+  {
+    key: 'ua',
+    kind: 'text',
+    presence: 'known',
+    pixel: 'no',
+    collect: 'take',
+    personal: true,
+    sql: 'text',
+    doc: 'User-Agent header; in a body of /collect an own `ua` wins, for servers that report for a browser.',
+  },
+  {
+    key: 'ip',
+    kind: 'text',
+    presence: 'known',
+    pixel: 'no',
+    collect: 'drop',
+    personal: true,
+    sql: 'text',
+    doc: 'Client address as IP_MODE leaves it; never from the client.',
+  },
+  {
+    key: 'utm',
+    kind: 'texts',
+    presence: 'always',
+    pixel: 'take',
+    collect: 'take',
+    prefix: 'utm_',
+    sql: 'jsonb',
+    doc: 'Campaign: `utm_source` is `utm.source`. On the pixel each one that is not given is taken from the query of `url`.',
+  },
+  {
+    key: 'geo',
+    kind: 'made',
+    presence: 'always',
+    pixel: 'no',
+    collect: 'drop',
+    sql: 'jsonb',
+    doc: 'Country, region, city of the address (GEOIP_DB).',
+  },
+  {
+    key: 'props',
+    kind: 'rest',
+    presence: 'always',
+    pixel: 'no',
+    collect: 'take',
+    sql: 'jsonb',
+    doc: 'Everything else the client sent.',
+  },
+  {
+    key: 'device',
+    kind: 'made',
+    presence: 'option',
+    pixel: 'no',
+    collect: 'no',
+    sql: 'jsonb',
+    doc: 'Browser, system, kind of device, bot or not (UA_PARSE).',
+  },
+] as const satisfies readonly Field[];
+
+type Fields = (typeof eventFields)[number];
+type ValueOf<F extends Field> = F['kind'] extends 'texts'
+  ? Record<string, string>
+  : F['kind'] extends 'made' | 'rest'
+    ? Record<string, unknown>
+    : string;
+
+export type EventKey = Fields['key'];
+
+/** One line, read. */
+export type EventLine = {
+  [F in Extract<Fields, { presence: 'always' }> as F['key']]: ValueOf<F>;
+} & {
+  [F in Exclude<Fields, { presence: 'always' }> as F['key']]?: ValueOf<F>;
+};
+
+/** What "e" is when nobody says. */
+export const defaultEvent: string = eventFields.find((field) => field.key === 'e')!.default;
+
+/** Keys of the fields that hold of a condition, in line order. */
+export const keysWhere = (holds: (field: Field) => boolean): readonly EventKey[] =>
+  eventFields.filter((field) => holds(field)).map((field) => field.key);
+
+export interface Column {
+  readonly name: EventKey;
+  readonly type: string;
+  readonly notNull: boolean;
+}
+
+/** The event as columns of a table, in line order. */
+export const eventColumns: readonly Column[] = eventFields.map((field) => ({
+  name: field.key,
+  type: field.sql,
+  notNull: field.presence === 'always',
+}));
+
+/** The event model as a Markdown table for the README. */
+export function eventModelTable(): string {
+  const who = (field: Field): string => {
+    const routes = [field.pixel === 'take' || field.prefix ? 'GET' : '', field.collect === 'take' ? 'POST' : ''];
+    return routes.filter(Boolean).join(', ') || 'server';
+  };
+  const rows = eventFields.map(
+    (field: Field) => `| \`${field.key}\` | ${field.kind} | ${field.presence} | ${who(field)} | ${field.doc} |`,
+  );
+  return ['| key | kind | in the line | set by | meaning |', '|---|---|---|---|---|', ...rows].join('\n');
+}
