@@ -1,5 +1,6 @@
 /** Ringmain as a subject: the built server of a tree, as an operator starts it, with one acceptor on the server's core. */
-import { join } from 'node:path';
+import { readdirSync } from 'node:fs';
+import { basename, dirname, extname, join } from 'node:path';
 import type { Place } from './peers.ts';
 import { type Subject, startPinned, stopChild, untilListening } from './subject.ts';
 
@@ -11,6 +12,8 @@ export interface RingmainOptions {
   readonly trustProxy?: boolean;
   readonly core?: number;
   readonly env?: Record<string, string>;
+  /** Ready means that intake is: for a server whose sink is away on purpose. */
+  readonly sinksIgnored?: boolean;
   /** Flags for node itself, before dist/main.js. */
   readonly nodeFlags?: readonly string[];
 }
@@ -57,7 +60,7 @@ export async function startRingmain(tree: string, place: Place, options: Ringmai
   });
   await untilListening(child, place.port, messages);
   const url = `${place.tls ? 'https' : 'http'}://127.0.0.1:${place.port}`;
-  if (!place.tls) await untilReady(url);
+  if (!place.tls) await untilReady(`${url}/readyz${options.sinksIgnored ? '?sinks=ignore' : ''}`);
   const readyMs = performance.now() - started;
   return {
     name: options.name ?? `ringmain ${options.ack ?? 'journal'}`,
@@ -66,7 +69,9 @@ export async function startRingmain(tree: string, place: Place, options: Ringmai
     dir: place.dir,
     log: env['LOG_PATH']!,
     url,
-    logs: env['OUTPUTS']!.split(',').includes('log') ? [env['LOG_PATH']!] : [],
+    get logs() {
+      return options.sinksIgnored ? [] : logFiles(env['LOG_PATH']!);
+    },
     readyMs,
     metrics: async () => (await fetch(`${url}/metrics`)).text(),
     stop: async () => {
@@ -78,11 +83,20 @@ export async function startRingmain(tree: string, place: Place, options: Ringmai
   };
 }
 
+/** The log and its rotated files, which are named after it. */
+function logFiles(path: string): string[] {
+  const folder = dirname(path);
+  const stem = basename(path, extname(path));
+  return readdirSync(folder)
+    .filter((name) => name.startsWith(stem) && name.endsWith(extname(path)))
+    .map((name) => join(folder, name));
+}
+
 async function untilReady(url: string, waitMsMax = 60_000): Promise<void> {
   const deadline = Date.now() + waitMsMax;
   for (let last = 'no answer'; ; ) {
     try {
-      const response = await fetch(`${url}/readyz`);
+      const response = await fetch(url);
       if (response.status === 200) return;
       last = `${response.status} ${await response.text()}`;
     } catch (error) {

@@ -1,0 +1,3 @@
+module ringmain/bench/cutpower
+
+go 1.19

@@ -1,0 +1,37 @@
+/**
+ * The physical limit of ACK=sync: writes so many bytes over a preallocated file and calls fdatasync, again and again.
+ *   node fdatasync.ts <folder> <bytes> <seconds>
+ */
+import { closeSync, fdatasyncSync, openSync, rmSync, writeSync } from 'node:fs';
+import { join } from 'node:path';
+import { percentile } from '../rig/stats.ts';
+
+const [folder, bytesText, secondsText] = process.argv.slice(2) as [string, string, string];
+const bytes = Math.ceil(Number(bytesText) / 4096) * 4096;
+const size = Math.max(64 * 2 ** 20, bytes * 4);
+const path = join(folder, 'fdatasync.limit');
+const file = openSync(path, 'w');
+const zeros = Buffer.alloc(2 ** 20);
+for (let at = 0; at < size; at += zeros.length) writeSync(file, zeros, 0, zeros.length, at);
+fdatasyncSync(file);
+const data = Buffer.alloc(bytes, 'x');
+const us: number[] = [];
+const start = performance.now();
+for (let at = 0; performance.now() - start < Number(secondsText) * 1000; at = (at + bytes) % (size - bytes)) {
+  at -= at % 4096;
+  writeSync(file, data, 0, bytes, at);
+  const before = performance.now();
+  fdatasyncSync(file);
+  us.push((performance.now() - before) * 1000);
+}
+closeSync(file);
+rmSync(path);
+console.log(
+  JSON.stringify({
+    bytes,
+    count: us.length,
+    p50Us: percentile(us, 0.5),
+    p99Us: percentile(us, 0.99),
+    p999Us: percentile(us, 0.999),
+  }),
+);

@@ -1,0 +1,77 @@
+/** What do rotation, segment changes, syncs and garbage collection do to the latency, each shown apart? */
+import type { Question } from '../rig/bench.ts';
+import type { OpenReply } from '../rig/load.ts';
+import { linePlot } from '../rig/plot.ts';
+import { type RingmainOptions, startRingmain } from '../rig/ringmain.ts';
+import { invalidReason } from '../rig/rounds.ts';
+import { median, spread } from '../rig/stats.ts';
+import { freeze, LineCounter, thaw, untilWritten } from '../rig/subject.ts';
+import { count } from '../rig/table.ts';
+
+const variants: readonly (RingmainOptions & { name: string })[] = [
+  { name: 'as delivered (sync every 10 ms)' },
+  { name: 'log file rotated about every second', env: { LOG_ROTATE_MB: '16MiB', LOG_BACKUPS: '0' } },
+  { name: 'segments of 8 MiB: a new one twice a second', env: { SEGMENT_BYTES: '8MiB' } },
+  { name: 'sync every 1 ms', env: { SYNC_INTERVAL_MS: '1' } },
+  { name: 'sync every second', env: { SYNC_INTERVAL_MS: '1000' } },
+  { name: 'young generation of 1 MiB: many small GCs', nodeFlags: ['--max-semi-space-size=1'] },
+  { name: 'journal off (no disk on the way of an answer)', ack: 'memory', env: { JOURNAL_DIR: 'off' } },
+];
+const rate = 30_000;
+
+export const disturbances: Question = {
+  name: 'disturbances',
+  asks: `${rate.toLocaleString('en')} pixels/s over 64 connections, ACK=journal, fixed-rate generator; one thing changed per row.`,
+  async answer(bench) {
+    return bench.with(
+      variants.map((variant) => () => startRingmain(bench.tree, bench.place(), variant)),
+      async (subjects) => {
+        const seconds = bench.short ? 1 : 5;
+        const load = bench.openLoop(bench.pixels(), { connections: 64, rate, seconds, timelineMs: 100 });
+        const counter = new LineCounter();
+        const replies = subjects.map((): OpenReply[] => []);
+        const reasons = subjects.map((): (string | undefined)[] => []);
+        for (let round = bench.short ? 0 : -1; round < (bench.short ? 1 : 6); round++) {
+          for (const [i, subject] of subjects.entries()) {
+            thaw(subject);
+            const before = counter.count(subject.logs);
+            const reply = await load.run(subject.url);
+            await untilWritten([subject.log]);
+            freeze(subject);
+            if (round < 0) continue; // warm-up
+            replies[i]!.push(reply);
+            reasons[i]!.push(
+              invalidReason(reply, counter.count(subject.logs) - before, { eventsPerRequest: 1, inFlightMax: 0 }),
+            );
+          }
+        }
+        const middle = (i: number, figure: 'p50Us' | 'p99Us' | 'p999Us' | 'p9999Us' | 'maxUs'): string =>
+          count(median(replies[i]!.map((reply) => reply[figure])));
+        const rows = variants.map(({ name }, i) => {
+          const reason = reasons[i]!.find((text) => text !== undefined);
+          if (reason) return [name, `void: ${reason}`, '', '', '', ''];
+          return [
+            name,
+            middle(i, 'p50Us'),
+            middle(i, 'p99Us'),
+            middle(i, 'p999Us'),
+            middle(i, 'p9999Us'),
+            count(spread(replies[i]!.map((r) => r.maxUs)).max),
+          ];
+        });
+        const lines = [0, 1, 2].map((i) => ({
+          label: variants[i]!.name.split(/[:(]/)[0]!.trim().slice(0, 24),
+          points: replies[i]!.at(-1)!.timeline!.map((slice) => [slice.ms / 1000, slice.maxUs] as const),
+        }));
+        const svg = linePlot('Largest latency per 100 ms', { x: 'seconds', y: 'us', linearX: true }, lines);
+        return {
+          tables: [{ head: ['', 'p50 us', 'p99 us', 'p99.9 us', 'p99.99 us', 'max us of all rounds'], rows }],
+          plots: [{ name: 'disturbances', alt: 'Largest latency per 100 ms', svg }],
+          raw: Object.fromEntries(
+            variants.map(({ name }, i) => [name, replies[i]!.map(({ timeline: _, ...reply }) => reply)]),
+          ),
+        };
+      },
+    );
+  },
+};

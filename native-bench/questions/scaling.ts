@@ -1,0 +1,96 @@
+/** How far do more acceptors carry: measured on two cores, computed beyond. */
+import { readdirSync, readFileSync } from 'node:fs';
+import type { Question } from '../rig/bench.ts';
+import { wrk } from '../rig/load.ts';
+import { parseStat, usPerTick } from '../rig/proc.ts';
+import { type Ringmain, startRingmain } from '../rig/ringmain.ts';
+import { column, contest } from '../rig/rounds.ts';
+import { median } from '../rig/stats.ts';
+import { freeze, thaw, untilWritten } from '../rig/subject.ts';
+import { count, rawOf, roundsTable, us } from '../rig/table.ts';
+
+/** CPU us per thread of a process, largest first. */
+function threadCpuUs(pid: number): Map<number, number> {
+  const tasks = readdirSync(`/proc/${pid}/task`).map((task) =>
+    parseStat(readFileSync(`/proc/${pid}/task/${task}/stat`, 'utf8')),
+  );
+  return new Map(tasks.map((stat) => [stat.pid, stat.ticks * usPerTick()]));
+}
+
+/** What each thread used per event, largest first: the acceptor, then sink, keeper and the rest. */
+async function perThread(server: Ringmain, requestFile: string, seconds: number): Promise<number[]> {
+  thaw(server);
+  const before = threadCpuUs(server.pid);
+  const reply = await wrk(requestFile, { connections: 64, seconds }).run(server.url);
+  await untilWritten(server.logs);
+  const after = threadCpuUs(server.pid);
+  freeze(server);
+  return [...after].map(([task, cpu]) => (cpu - (before.get(task) ?? 0)) / reply.answered).sort((a, b) => b - a);
+}
+
+export const scaling: Question = {
+  name: 'scaling',
+  asks: 'More acceptors on the same core (does an acceptor make the others dearer?), and what one event costs each thread; ACK=journal, c=64; wrk.',
+  async answer(bench) {
+    const counts = [1, 2, 4];
+    const starts = counts.map(
+      (n) => () =>
+        startRingmain(bench.tree, bench.place(), { name: `ringmain, ${n} acceptors`, env: { ACCEPTORS: String(n) } }),
+    );
+    return bench.with(starts, async (subjects) => {
+      const load = wrk(bench.pixels(), { connections: 64, seconds: bench.seconds });
+      const results = await contest(
+        subjects.map((subject) => ({ name: subject.name, subject, load })),
+        bench.rounds,
+      );
+      const threads = await perThread(subjects[0]!, bench.pixels(), bench.short ? 1 : 5);
+      const [acceptor, ...others] = threads as [number, ...number[]];
+      const sink = others[0] ?? 0;
+      const rest = others.reduce((sum, value) => sum + value, 0);
+      const cost = (i: number): number => median(column(results.get(subjects[i]!.name)!, 'cpuUsPerEvent'));
+      const growth = cost(2) / cost(0);
+      const cores = [2, 4, 8, 16];
+      // A core for every acceptor; sinks and keeper share the last one. The busiest thread of all of them is the limit.
+      const model = cores.map((n) => {
+        const acceptors = n - 1;
+        const byAcceptors = (acceptors * 1e6) / acceptor;
+        const bySink = 1e6 / sink;
+        const byLastCore = 1e6 / rest;
+        const limit = Math.min(byAcceptors, bySink, byLastCore);
+        const name =
+          limit === byAcceptors
+            ? 'acceptors'
+            : limit === bySink
+              ? 'the thread of the file sink'
+              : 'the core of sinks and keeper';
+        return [
+          `${n} cores, ${acceptors} acceptor${acceptors > 1 ? 's' : ''}`,
+          count(byAcceptors),
+          count(bySink),
+          count(byLastCore),
+          `${count(limit)} (${name})`,
+        ];
+      });
+      return {
+        tables: [
+          roundsTable(results, { title: 'Measured: acceptors that share one core' }),
+          {
+            title: 'Measured: CPU of the threads of one event, one acceptor',
+            head: ['acceptor', 'largest other (the sink or the keeper)', 'all others together'],
+            rows: [[us(acceptor), us(sink), us(rest)]],
+          },
+          {
+            title: 'Computed from these, not measured: pixel events/s that the threads allow',
+            head: ['machine', 'acceptors allow', 'file sink allows', 'last core allows', 'limit'],
+            rows: model,
+          },
+        ],
+        notes: [
+          `Four acceptors on one core cost ${growth.toFixed(2)} x of one, per event. The model takes the acceptors for independent (they share no lock and no cache line that both write; lanes are read by the same sink thread) and knows nothing of memory bandwidth, network interrupts, or a disk that is full of work.`,
+          'A machine with two cores cannot show two acceptors on two cores and a load generator beside them: that row would measure the generator.',
+        ],
+        raw: { results: rawOf(results), threads },
+      };
+    });
+  },
+};

@@ -1,0 +1,123 @@
+/** Do memory, handles, GC pauses and latency stay flat? */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Question } from '../rig/bench.ts';
+import { linePlot } from '../rig/plot.ts';
+import { openHandles, treeRssMiB } from '../rig/proc.ts';
+import { startRingmain } from '../rig/ringmain.ts';
+import { metric } from '../rig/scrape.ts';
+import { median, percentile } from '../rig/stats.ts';
+import { count } from '../rig/table.ts';
+
+const rate = 20_000;
+
+interface Sample {
+  readonly seconds: number;
+  readonly rssMiB: number;
+  readonly handles: number;
+  readonly journalBytes: number;
+}
+
+interface Pause {
+  readonly seconds: number;
+  readonly ms: number;
+}
+
+/** Pauses out of the lines of --trace-gc; threads are told apart by their isolate only, all are taken. */
+export function gcPauses(text: string): Pause[] {
+  return [
+    ...text.matchAll(
+      /^\[\d+:0x[0-9a-f]+(?::\d+)?\]\s+(\d+) ms: (?:Scavenge|Mark-Compact)\b.*? MB(?:, pooled: [^,]*MB)?, ([\d.]+) \/ /gm,
+    ),
+  ].map((match) => ({
+    seconds: Number(match[1]) / 1000,
+    ms: Number(match[2]),
+  }));
+}
+
+export const soak: Question = {
+  name: 'soak',
+  asks: `${rate.toLocaleString('en')} pixels/s over 64 connections, ACK=journal, delivered segments kept for ten minutes (the default), log rotated at 512 MiB with two kept.`,
+  async answer(bench) {
+    const seconds = bench.short ? 4 : bench.long ? 3600 : 600;
+    const env = { LOG_ROTATE_MB: '512MiB', LOG_BACKUPS: '2' };
+    return bench.with(
+      [() => startRingmain(bench.tree, bench.place(), { env, nodeFlags: ['--trace-gc'] })],
+      async ([server]) => {
+        const samples: Sample[] = [];
+        const load = bench.openLoop(bench.pixels(), { connections: 64, rate, seconds, timelineMs: 1000 });
+        let running = true;
+        const reply = load.run(server!.url).finally(() => {
+          running = false;
+        });
+        const start = performance.now();
+        while (running) {
+          const text = await server!.metrics();
+          samples.push({
+            seconds: (performance.now() - start) / 1000,
+            rssMiB: treeRssMiB(server!.pid),
+            handles: openHandles(server!.pid),
+            journalBytes: metric(text, 'ringmain_journal_bytes'),
+          });
+          await Promise.race([sleep(bench.short ? 500 : 5000), reply]);
+        }
+        const { timeline = [], answered, sent, refused, failed } = await reply;
+        while (metric(await server!.metrics(), 'queue_depth') > 0) await sleep(50);
+        const metrics = await server!.metrics();
+        const pauses = gcPauses(readFileSync(join(server!.dir, 'ringmain.out'), 'utf8'));
+        const quarter = (from: number, to: number): string[] => {
+          const part = <T extends { seconds: number }>(all: readonly T[]): T[] =>
+            all.filter((s) => s.seconds >= from * seconds && s.seconds < to * seconds);
+          const [s, p] = [part(samples), part(pauses).map(({ ms }) => ms)];
+          const t = timeline.filter((slice) => slice.ms >= from * seconds * 1000 && slice.ms < to * seconds * 1000);
+          return [
+            `${Math.round(from * seconds)}..${Math.round(to * seconds)} s`,
+            count(median(s.map((x) => x.rssMiB))),
+            count(Math.max(...s.map((x) => x.handles))),
+            (Math.max(...s.map((x) => x.journalBytes)) / 2 ** 30).toFixed(1),
+            count(median(t.map((slice) => slice.p99Us))),
+            count(Math.max(...t.map((slice) => slice.maxUs))),
+            `${p.length} / ${percentile(p, 0.5).toFixed(2)} / ${percentile(p, 0.99).toFixed(2)} / ${Math.max(...p).toFixed(2)}`,
+          ];
+        };
+        const rows = [0, 1, 2, 3].map((i) => quarter(i / 4, (i + 1) / 4));
+        const rss = (from: number, to: number): number =>
+          median(samples.filter((s) => s.seconds >= from * seconds && s.seconds <= to * seconds).map((s) => s.rssMiB));
+        const delivered = metric(metrics, 'ringmain_sink_delivered_total');
+        const lines = [{ label: 'RSS MiB', points: samples.map((s) => [s.seconds, s.rssMiB] as const) }];
+        const svg = linePlot('Memory over the soak', { x: 'seconds', y: 'MiB', linearX: true, linearY: true }, lines);
+        return {
+          tables: [
+            {
+              head: [
+                '',
+                'RSS MiB, median',
+                'handles, most',
+                'journal GiB',
+                'p99 us, median second',
+                'max us',
+                'GC pauses: count / p50 / p99 / max ms',
+              ],
+              rows,
+            },
+          ],
+          plots: [{ name: 'soak', alt: 'Memory over the soak', svg }],
+          notes: [
+            `${count(answered)} of ${count(sent)} requests answered, ${refused} refused, ${failed} failed; ${count(delivered)} events delivered${delivered === answered ? '' : ' (**differs**)'}.`,
+          ],
+          goals: [
+            {
+              goal: `RSS, last quarter of ${seconds} s beside the second`,
+              bound: 'most',
+              limit: 1.1,
+              value: delivered === answered ? rss(0.75, 1) / rss(0.25, 0.5) : Number.NaN,
+              unit: 'x',
+            },
+          ],
+          raw: { samples, pauses: pauses.length, timeline },
+        };
+      },
+    );
+  },
+};

@@ -1,0 +1,183 @@
+/** How fast is ACK=sync, and how far is its latency from that of a bare fdatasync of the same bytes? */
+import type { Bench, Question } from '../rig/bench.ts';
+import { type Load, runPinned, wrk } from '../rig/load.ts';
+import { type Ringmain, startRingmain } from '../rig/ringmain.ts';
+import { column, interleave, measure, type Results, type Round, voidReason } from '../rig/rounds.ts';
+import { metric } from '../rig/scrape.ts';
+import { median, spread } from '../rig/stats.ts';
+import { freeze, serverCore, thaw } from '../rig/subject.ts';
+import { count, rawOf, roundsTable, us, valueGoal } from '../rig/table.ts';
+
+interface BareSync {
+  readonly bytes: number;
+  readonly p50Us: number;
+  readonly p99Us: number;
+}
+
+/** Bytes of an event in the journal besides its line: fixed fields, its share of a frame's header, padding. */
+const overheadBytes = 72;
+const lineBytes = 480;
+
+/** One round, and the bare fdatasync of as many bytes as one sync of that round covered, right after it. */
+async function withBareSync(
+  bench: Bench,
+  subject: Ringmain,
+  load: Load,
+  eventsPerRequest: number,
+  bare: BareSync[],
+): Promise<Round> {
+  thaw(subject);
+  const syncs = async (): Promise<number> => metric(await subject.metrics(), 'ringmain_journal_syncs_total');
+  const before = await syncs();
+  const round = await measure(subject, load, { eventsPerRequest });
+  thaw(subject);
+  const perSync = round.events / Math.max(1, (await syncs()) - before);
+  freeze(subject);
+  const bytes = Math.round(perSync * (lineBytes + overheadBytes));
+  const program = new URL('../load/fdatasync.ts', import.meta.url).pathname;
+  const out = await runPinned(
+    process.execPath,
+    [program, subject.dir, String(bytes), bench.short ? '0.3' : '1'],
+    serverCore,
+  );
+  bare.push(JSON.parse(out) as BareSync);
+  return round;
+}
+
+export const sync: Question = {
+  name: 'sync',
+  asks: 'ACK=sync: the highest rate (wrk) and the latency at the goal rates (fixed-rate generator), beside a bare fdatasync of the bytes that one sync covered, same disk, same run.',
+  async answer(bench) {
+    const away = { OUTPUTS: 'log', LOG_PATH: '/dev/full' }; // not a file: the sink never opens it, the journal holds everything
+    const starts = [
+      () => startRingmain(bench.tree, bench.place(), { ack: 'sync' }),
+      () =>
+        startRingmain(bench.tree, bench.place(), {
+          ack: 'sync',
+          name: 'no sink',
+          env: { ...away, JOURNAL_MAX_BYTES: '20GiB' },
+          sinksIgnored: true,
+        }),
+    ];
+    return bench.with(starts, async ([withFile, withoutFile]) => {
+      const { seconds } = bench;
+      const collect = { connections: 64, seconds, path: '/collect' };
+      const rows: { name: string; subject: Ringmain; load: Load; events: number; bare: BareSync[] }[] = [];
+      for (const [subject, note] of [
+        [withFile!, ''],
+        [withoutFile!, ', no file sink'],
+      ] as const) {
+        rows.push(
+          {
+            name: `pixel, c=256, highest rate${note}`,
+            subject,
+            load: wrk(bench.pixels(), { connections: 256, seconds }),
+            events: 1,
+            bare: [],
+          },
+          {
+            name: `pixel, c=256, 20 k/s${note}`,
+            subject,
+            load: bench.openLoop(bench.pixels(), { connections: 256, seconds, rate: 20_000 }),
+            events: 1,
+            bare: [],
+          },
+          {
+            name: `/collect by 20, c=64, highest rate${note}`,
+            subject,
+            load: wrk(bench.collects(20), collect),
+            events: 20,
+            bare: [],
+          },
+          {
+            name: `/collect by 20, c=64, 50 k events/s${note}`,
+            subject,
+            load: bench.openLoop(bench.collects(20), { ...collect, rate: 2_500 }),
+            events: 20,
+            bare: [],
+          },
+        );
+      }
+      rows.push({
+        name: 'pixel, c=8, highest rate',
+        subject: withFile!,
+        load: wrk(bench.pixels(), { connections: 8, seconds }),
+        events: 1,
+        bare: [],
+      });
+      const results: Results = await interleave(
+        rows.map(({ name, subject, load, events, bare }) => ({
+          name,
+          once: () => withBareSync(bench, subject, load, events, bare),
+        })),
+        bench.short ? 1 : 6,
+      );
+      const table = rows.map(({ name, bare }) => {
+        const rounds = results.get(name)!;
+        const reason = voidReason(rounds);
+        const [ours, theirs] = [median(column(rounds, 'p99Us')), median(bare.map((b) => b.p99Us))];
+        if (reason) return [name, `void: ${reason}`, '', '', '', '', ''];
+        return [
+          name,
+          count(median(column(rounds, 'eventsPerSecond'))),
+          us(median(column(rounds, 'cpuUsPerEvent'))),
+          count(median(column(rounds, 'p50Us'))),
+          count(ours),
+          `${count(median(bare.map((b) => b.p50Us)))} / ${count(theirs)} (${count(median(bare.map((b) => b.bytes)) / 1024)} KiB)`,
+          (ours / theirs).toFixed(1),
+        ];
+      });
+      const p99Goal = (name: string) => {
+        const row = rows.find((r) => r.name === name)!;
+        const ratios = results.get(name)!.map((round, i) => round.p99Us / row.bare[i]!.p99Us);
+        const isVoid = voidReason(results.get(name)!) !== undefined;
+        const s = spread(ratios);
+        return {
+          goal: `ACK=sync, p99, ${name}`,
+          bound: 'most' as const,
+          limit: 3,
+          value: isVoid ? Number.NaN : s.median,
+          unit: 'x fdatasync',
+          spread: `${us(s.min)}..${us(s.max)}`,
+        };
+      };
+      const named = (name: string): readonly Round[] | undefined => results.get(name);
+      return {
+        tables: [
+          {
+            head: ['load', 'events/s', 'CPU us/event', 'p50 us', 'p99 us', 'bare fdatasync p50 / p99 us', 'p99 ratio'],
+            rows: table,
+          },
+          roundsTable(results),
+        ],
+        notes: [
+          'At the highest rate a closed loop measures its own queue: with 256 requests under way the mean latency is 256 / rate, whatever the disk does. The ratio counts at the fixed rates.',
+          'Without file sink: the sink has nothing it could open, so nothing but the journal is written.',
+        ],
+        goals: [
+          valueGoal(
+            'ACK=sync, /collect by 20, c=64',
+            'least',
+            50_000,
+            'events/s',
+            named('/collect by 20, c=64, highest rate'),
+            'eventsPerSecond',
+          ),
+          valueGoal(
+            'ACK=sync, pixels, c=256',
+            'least',
+            20_000,
+            'events/s',
+            named('pixel, c=256, highest rate'),
+            'eventsPerSecond',
+          ),
+          p99Goal('pixel, c=256, 20 k/s'),
+          p99Goal('pixel, c=256, 20 k/s, no file sink'),
+          p99Goal('/collect by 20, c=64, 50 k events/s'),
+          p99Goal('/collect by 20, c=64, 50 k events/s, no file sink'),
+        ],
+        raw: { results: rawOf(results), bare: Object.fromEntries(rows.map(({ name, bare }) => [name, bare])) },
+      };
+    });
+  },
+};
