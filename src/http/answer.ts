@@ -42,6 +42,20 @@ export function shown(text: string): string {
   return text.length <= FOUND_MAX ? text : `${text.slice(0, FOUND_MAX)}...`;
 }
 
+/**
+ * Ends a response that has no body: HEAD (`bytes`: what a GET would have sent) or 204. The addon's own way to say a length, and to close
+ * behind such an answer, leaves the request unanswered and ends the process (20.51.4, tried); so the length is a header like any
+ * other, and an answer that must close ends with an empty body.
+ */
+export function endBare(res: HttpResponse, bytes: number | undefined, close: boolean): void {
+  if (close) {
+    res.end('', true);
+    return;
+  }
+  if (bytes !== undefined) res.writeHeader('Content-Length', String(bytes));
+  res.endWithoutBody();
+}
+
 export interface ProblemOptions {
   /** Seconds for Retry-After; given where sending the same again may help. */
   readonly retryAfterS?: number;
@@ -71,6 +85,6 @@ export function writeProblem(res: HttpResponse, problem: Problem, options: Probl
   res.writeHeader('Cache-Control', 'no-store');
   const body = JSON.stringify(problem);
   res.writeHeader('Content-Type', 'application/problem+json');
-  if (options.head) res.endWithoutBody(Buffer.byteLength(body), options.close);
+  if (options.head) endBare(res, Buffer.byteLength(body), options.close ?? false);
   else res.end(body, options.close);
 }

@@ -7,7 +7,8 @@
  * `*` never goes together with credentials. A request without an Origin header (an <img> pixel, a server) is no cross-origin
  * request: it is taken and gets none of these headers.
  */
-import type { HttpRequest, HttpResponse } from 'uWebSockets.js';
+import type { HttpResponse } from 'uWebSockets.js';
+import { endBare } from './answer.ts';
 
 /** What the Origin of a request means under the policy. */
 export type OriginVerdict = 'none' | 'any' | 'listed' | 'foreign';
@@ -61,9 +62,11 @@ export class Cors {
     if (this.#exposed !== '') res.writeHeader('Access-Control-Expose-Headers', this.#exposed);
   }
 
-  /** Answers a preflight: 204, kept by the browser for a day. Nothing is recorded. The caller has refused a foreign origin. */
-  preflight(res: HttpResponse, req: HttpRequest, verdict: OriginVerdict, origin: string, close: boolean): void {
-    const asked = req.getHeader('access-control-request-headers');
+  /**
+   * Answers a preflight: 204, kept by the browser for a day. Nothing is recorded. The caller has refused a foreign origin.
+   * `asked`: Access-Control-Request-Headers.
+   */
+  preflight(res: HttpResponse, asked: string, verdict: OriginVerdict, origin: string, close: boolean): void {
     res.writeStatus('204 No Content');
     this.write(res, verdict, origin);
     if (verdict !== 'none') {
@@ -73,6 +76,6 @@ export class Cors {
       res.writeHeader('Access-Control-Max-Age', '86400');
     }
     res.writeHeader('Allow', `${this.#methods}, OPTIONS`);
-    res.endWithoutBody(undefined, close);
+    endBare(res, undefined, close);
   }
 }

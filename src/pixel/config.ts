@@ -2,6 +2,7 @@
  * Pixel config: what the collector promises, and what it keeps about a visitor. Defaults that are choices say why.
  */
 
+import type { AckLevel } from '../engine/acknowledger.ts';
 import { isCookieName } from '../http/cookies.ts';
 import {
   bool,
@@ -16,7 +17,6 @@ import {
   secret,
   text,
 } from '../kernel/config.ts';
-import type { AckLevel } from '../engine/acknowledger.ts';
 
 const levels = ['memory', 'journal', 'sync'] as const satisfies readonly AckLevel[];
 

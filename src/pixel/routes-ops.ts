@@ -8,7 +8,7 @@
  *                          the collectors away, for they are what holds the events until the sink is back
  */
 import type { HttpResponse, TemplatedApp } from 'uWebSockets.js';
-import { statusLine, type Wire } from '../http/answer.ts';
+import { endBare, statusLine, type Wire } from '../http/answer.ts';
 import type { Handler } from './handlers.ts';
 
 /** Something that is not as it should be. */
@@ -86,6 +86,6 @@ function answer(res: HttpResponse, status: number, type: string, body: string, h
   res.writeStatus(statusLine(status));
   res.writeHeader('Content-Type', type);
   res.writeHeader('Cache-Control', 'no-store');
-  if (head) res.endWithoutBody(Buffer.byteLength(body), wire.closing);
+  if (head) endBare(res, Buffer.byteLength(body), wire.closing);
   else res.end(body, wire.closing);
 }

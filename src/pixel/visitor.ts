@@ -100,9 +100,14 @@ export class Visitor {
     }
   }
 
-  /** The Set-Cookie line for a sid that was made for this request. Inside the handler: it may ask for X-Forwarded-Proto. */
-  cookieLine(sid: string, req: HttpRequest): string {
+  /** Whether the client came over TLS, here or at a trusted proxy. Inside the handler only. */
+  overTls(req: HttpRequest): boolean {
     const { secure, trustProto } = this.#options;
-    return this.#writer.line(sid, secure || (trustProto && req.getHeader('x-forwarded-proto') === 'https'));
+    return secure || (trustProto && req.getHeader('x-forwarded-proto') === 'https');
+  }
+
+  /** The Set-Cookie line for a sid that was made for this request. */
+  cookieLine(sid: string, overTls: boolean): string {
+    return this.#writer.line(sid, overTls);
   }
 }

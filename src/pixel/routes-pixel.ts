@@ -1,0 +1,264 @@
+/**
+ * GET|HEAD /px.gif: one request, one event, one transparent GIF. The hot path of the product: nothing is allocated here but what the addon
+ * gives (strings of headers) and takes.
+ *
+ * Every well-formed request gets the GIF, also one that is refused (429, 503) or too large (413): no page shows a broken image. Only bad
+ * framing (400) and a foreign origin (403) get a problem instead. Conditional and range headers are not looked at: each request is a view.
+ */
+import type { HttpRequest, HttpResponse } from 'uWebSockets.js';
+import type { PixelEncoder, PixelInput } from '../events/pixel-encoder.ts';
+import { answerProblem, endBare, shown, statusLine, type Wire } from '../http/answer.ts';
+import type { Cors, OriginVerdict } from '../http/cors.ts';
+import { framingOf, hasFraming, refuseFraming } from '../http/guards.ts';
+import type { IngestMeters } from './ingest-meters.ts';
+import type { AckLevel, Answerable, IntakeAcknowledger, IntakeLane, Outcome } from './intake.ts';
+import type { Visitor } from './visitor.ts';
+
+/** A transparent pixel: 43 bytes, GIF89a, with its trailer byte. */
+export const GIF = Buffer.from('R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAICRAEAOw==', 'base64');
+
+/** What a browser must not keep: each view is a request. */
+const NO_STORE = 'no-store, no-cache, must-revalidate, max-age=0';
+
+export interface PixelRouteParts {
+  readonly lane: IntakeLane;
+  readonly acknowledger: IntakeAcknowledger;
+  readonly encoder: PixelEncoder;
+  readonly visitor: Visitor;
+  readonly cors: Cors;
+  readonly meters: IngestMeters;
+  readonly wire: Wire;
+  readonly level: AckLevel;
+  /** Seconds for Retry-After. */
+  readonly retryAfterS: number;
+  /** Source id of the records. */
+  readonly source: number;
+  readonly now: () => number;
+}
+
+export class PixelRoute {
+  readonly #parts: PixelRouteParts;
+  readonly #slots: PixelSlot[] = [];
+  readonly #input: PixelInput = {
+    query: '',
+    referer: '',
+    userAgent: '',
+    ip: '',
+    cookieSid: '',
+    mintSid: false,
+    anonymous: false,
+    geo: undefined,
+    device: undefined,
+    receivedMs: 0,
+    source: 0,
+  };
+
+  constructor(parts: PixelRouteParts) {
+    this.#parts = parts;
+    this.#input.source = parts.source;
+  }
+
+  handle(res: HttpResponse, req: HttpRequest, head: boolean): void {
+    const { visitor, cors, meters, lane, acknowledger, encoder, now } = this.#parts;
+    const startedMs = performance.now();
+    if (hasFraming(req)) {
+      // A body on a GET means nothing and is skipped; only its framing must be beyond doubt.
+      const framing = framingOf(req);
+      if (framing.bad !== undefined || framing.chunked) {
+        meters.rejected.framing.add(1);
+        meters.answered(400);
+        refuseFraming(res, framing.bad ?? 'a GET must not have a chunked body');
+        return;
+      }
+    }
+    const origin = req.getHeader('origin');
+    const verdict = cors.judge(origin);
+    if (verdict === 'foreign') {
+      this.#forbid(res, origin, head);
+      return;
+    }
+    const track = visitor.track(req);
+    if (track === 'drop') {
+      meters.ignored.add(1);
+      this.answer(res, 200, head, verdict, origin, '');
+      return;
+    }
+
+    const input = this.#input;
+    const anonymous = track === 'anonymize';
+    const receivedMs = now();
+    visitor.read(res, req, anonymous, receivedMs);
+    // The addon gives undefined, not '', for a target without a question mark.
+    input.query = req.getQuery() ?? '';
+    input.referer = req.getHeader('referer');
+    input.userAgent = visitor.userAgent;
+    input.ip = visitor.ip;
+    input.cookieSid = visitor.cookieSid;
+    input.mintSid = visitor.mints;
+    input.anonymous = anonymous;
+    input.geo = visitor.geo;
+    input.device = visitor.device;
+    input.receivedMs = receivedMs;
+
+    const full = lane.refusal(0);
+    if (full !== undefined) {
+      this.answer(res, meters.refuse(full), head, verdict, origin, '');
+      return;
+    }
+    let mark = lane.mark();
+    let code: 'OK' | 'EVENT_TOO_LARGE';
+    try {
+      code = encoder.encode(lane, input).code;
+    } catch (error) {
+      if (mayEncodeAgain(error, mark, lane, acknowledger, 0)) {
+        mark = lane.mark();
+        code = this.#encodeAlone(mark);
+      } else code = 'EVENT_TOO_LARGE';
+    }
+    if (code !== 'OK') {
+      meters.rejected.event_too_large.add(1);
+      this.answer(res, 413, head, verdict, origin, '');
+      return;
+    }
+    const refusal = lane.refusal(0);
+    if (refusal !== undefined) {
+      lane.rewind(mark);
+      this.answer(res, meters.refuse(refusal), head, verdict, origin, '');
+      return;
+    }
+    const minted = encoder.result.mintedSid;
+    const cookie = minted === '' ? '' : visitor.cookieLine(minted, visitor.overTls(req));
+    this.#settle(res, head, verdict, origin, cookie, startedMs);
+  }
+
+  /** The event did not fit behind those of other requests. */
+  #encodeAlone(mark: number): 'OK' | 'EVENT_TOO_LARGE' {
+    const { lane, acknowledger, encoder } = this.#parts;
+    try {
+      return encoder.encode(lane, this.#input).code;
+    } catch (error) {
+      mayEncodeAgain(error, mark, lane, acknowledger, 1);
+      return 'EVENT_TOO_LARGE';
+    }
+  }
+
+  #settle(
+    res: HttpResponse,
+    head: boolean,
+    verdict: OriginVerdict,
+    origin: string,
+    cookie: string,
+    startedMs: number,
+  ): void {
+    const { acknowledger, level, meters } = this.#parts;
+    const when = acknowledger.settle(level);
+    if (when === 'now') {
+      this.answer(res, 200, head, verdict, origin, cookie);
+      meters.stored(1, startedMs);
+    } else if (when === 'later') {
+      const slot = this.#slots.pop() ?? new PixelSlot(this);
+      slot.take(res, head, verdict, origin, cookie, startedMs);
+      res.onAborted(slot.aborting);
+      acknowledger.hold(level, slot);
+    } else {
+      meters.unknown(1);
+      this.answer(res, 503, head, verdict, origin, '');
+    }
+  }
+
+  /** Ends the response with the GIF. Corked: in the handler, or by the caller. */
+  answer(
+    res: HttpResponse,
+    status: number,
+    head: boolean,
+    verdict: OriginVerdict,
+    origin: string,
+    cookie: string,
+  ): void {
+    const { wire, cors, meters, level, retryAfterS } = this.#parts;
+    meters.answered(status);
+    if (status !== 200) res.writeStatus(statusLine(status));
+    res.writeHeader('Content-Type', 'image/gif');
+    res.writeHeader('Cache-Control', NO_STORE);
+    res.writeHeader('Pragma', 'no-cache');
+    res.writeHeader('Expires', '0');
+    if (status === 200) res.writeHeader('Ringmain-Ack', level);
+    else if (status !== 413) res.writeHeader('Retry-After', String(retryAfterS));
+    cors.write(res, verdict, origin);
+    if (cookie !== '') res.writeHeader('Set-Cookie', cookie);
+    if (head) endBare(res, GIF.length, wire.closing);
+    else res.end(GIF, wire.closing);
+  }
+
+  /** A held answer may leave. */
+  settled(slot: PixelSlot, outcome: Outcome): void {
+    const { meters } = this.#parts;
+    if (outcome === 'unknown') meters.unknown(1);
+    else if (slot.res === undefined) meters.gone(1);
+    else meters.stored(1, slot.startedMs);
+    if (slot.res !== undefined) slot.res.cork(outcome === 'stored' ? slot.answering : slot.failing);
+    slot.res = undefined;
+    this.#slots.push(slot);
+  }
+
+  dropped(slot: PixelSlot): void {
+    this.#parts.acknowledger.dropped(slot);
+  }
+
+  #forbid(res: HttpResponse, origin: string, head: boolean): void {
+    const { meters, cors, wire } = this.#parts;
+    meters.rejected.origin.add(1);
+    meters.answered(403);
+    const headers = () => cors.write(res, 'foreign', origin);
+    answerProblem(res, 'ORIGIN_FORBIDDEN', { origin: shown(origin) }, { headers, head, close: wire.closing });
+  }
+}
+
+/** One answer that waits; reused, with its closures, so that waiting allocates nothing. */
+class PixelSlot implements Answerable {
+  /** Undefined: the connection is gone. */
+  res: HttpResponse | undefined;
+  startedMs = 0;
+  readonly aborting: () => void;
+  readonly answering: () => void;
+  readonly failing: () => void;
+  readonly #route: PixelRoute;
+  #head = false;
+  #verdict: OriginVerdict = 'none';
+  #origin = '';
+  #cookie = '';
+
+  constructor(route: PixelRoute) {
+    this.#route = route;
+    this.aborting = () => {
+      this.res = undefined;
+      route.dropped(this);
+    };
+    this.answering = () => this.#answer(200, this.#cookie);
+    this.failing = () => this.#answer(503, '');
+  }
+
+  take(
+    res: HttpResponse,
+    head: boolean,
+    verdict: OriginVerdict,
+    origin: string,
+    cookie: string,
+    startedMs: number,
+  ): void {
+    this.res = res;
+    this.#head = head;
+    this.#verdict = verdict;
+    this.#origin = origin;
+    this.#cookie = cookie;
+    this.startedMs = startedMs;
+  }
+
+  settled(outcome: Outcome): void {
+    this.#route.settled(this, outcome);
+  }
+
+  #answer(status: number, cookie: string): void {
+    this.#route.answer(this.res!, status, this.#head, this.#verdict, this.#origin, cookie);
+  }
+}
