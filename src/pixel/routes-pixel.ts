@@ -11,7 +11,14 @@ import { answerProblem, endBare, shown, statusLine, type Wire } from '../http/an
 import type { Cors, OriginVerdict } from '../http/cors.ts';
 import { framingOf, hasFraming, refuseFraming } from '../http/guards.ts';
 import type { IngestMeters } from './ingest-meters.ts';
-import type { AckLevel, Answerable, IntakeAcknowledger, IntakeLane, Outcome } from './intake.ts';
+import {
+  type AckLevel,
+  type Answerable,
+  type IntakeAcknowledger,
+  type IntakeLane,
+  mayEncodeAgain,
+  type Outcome,
+} from './intake.ts';
 import type { Visitor } from './visitor.ts';
 
 /** A transparent pixel: 43 bytes, GIF89a, with its trailer byte. */
