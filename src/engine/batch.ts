@@ -24,8 +24,8 @@ export class Batch {
   full = false;
   /** Bytes of `buffer` in use. */
   bytes = 0;
-  readonly buffer: Buffer;
-  readonly view: DataView;
+  buffer: Buffer;
+  view: DataView;
   /** Where record i begins in `buffer`, i < count. */
   offsets = new Int32Array(1024);
   /** Where record i begins in the lane: a name for it that never changes. */
@@ -50,6 +50,14 @@ export class Batch {
     this.full = false;
     this.oldestMs = 0;
     this.losses.length = 0;
+  }
+
+  /** Makes an empty batch large enough for a frame of `bytes`. */
+  reserve(bytes: number): void {
+    if (bytes <= this.buffer.length) return;
+    const memory = new ArrayBuffer(align8(bytes));
+    this.buffer = Buffer.from(memory);
+    this.view = new DataView(memory);
   }
 
   get lostRecords(): number {

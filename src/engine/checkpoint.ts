@@ -12,7 +12,6 @@
  * A sink works through the lives of a log in order; `life` is the one it is in: everything older is done, everything newer
  * untouched. So the body stays small however often a process has restarted. L4: written only after the target has the events.
  */
-import { existsSync } from 'node:fs';
 import { crc32 } from 'node:zlib';
 import type { Disk } from './disk.ts';
 
@@ -71,7 +70,7 @@ export class CheckpointFile {
   /** The newest whole checkpoint; `undefined`: the sink never had one. */
   read(): StoredCheckpoint | undefined {
     if (this.#fd < 0) {
-      if (!existsSync(this.#path)) return undefined;
+      if (!this.#disk.exists(this.#path)) return undefined;
       this.#fd = this.#disk.open(this.#path, 'r+');
     }
     let newest: StoredCheckpoint | undefined;
@@ -101,7 +100,7 @@ export class CheckpointFile {
     if (body.length > SLOT - HEAD)
       throw new Error(`checkpoint: state must fit ${SLOT - HEAD} bytes: found=${body.length}, file=${this.#path}`);
     if (this.#fd < 0) {
-      const fresh = !existsSync(this.#path);
+      const fresh = !this.#disk.exists(this.#path);
       this.#fd = this.#disk.open(this.#path, fresh ? 'w+' : 'r+');
       if (fresh) this.#disk.write(this.#fd, Buffer.alloc(2 * SLOT), 0, 2 * SLOT, 0);
     }

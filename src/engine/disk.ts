@@ -21,6 +21,7 @@ export interface Disk {
   mkdir(path: string): void;
   rmdir(path: string): void;
   list(path: string): string[];
+  exists(path: string): boolean;
   /** Makes renames, new names and removals in the folder durable. */
   syncFolder(path: string): void;
 }
@@ -55,6 +56,7 @@ export const realDisk: Disk = {
   },
   rmdir: (path) => fs.rmdirSync(path),
   list: (path) => fs.readdirSync(path),
+  exists: (path) => fs.existsSync(path),
   syncFolder(path) {
     const fd = fs.openSync(path, 'r');
     try {

@@ -4,7 +4,6 @@
  */
 
 import { randomBytes } from 'node:crypto';
-import { existsSync } from 'node:fs';
 import { errors } from '../kernel/errors.ts';
 import { CheckpointFile, type CheckpointState } from './checkpoint.ts';
 import type { EngineConfig } from './config.ts';
@@ -93,7 +92,7 @@ export function openEngine(options: EngineOptions, disk: Disk = realDisk): Engin
   try {
     const finished = recoverLanes(dir, logId, disk);
     const lanes = makeLanes(options, identity.life, logId, dir, wake);
-    registerSinks(dir, identity.log, identity.life, options, disk);
+    registerSinks(dir, identity.log, identity.life, finished, options, new SinkBoard(board), disk);
     const absent = absentSinks(dir, options, finished, disk);
     const running: KeeperSink[] = sinks.map((sink, index) => ({ ...sink, index }));
     const kept: KeeperSink[] = absent
@@ -174,10 +173,18 @@ function journalBytes(dir: string, disk: Disk): number {
  * Every sink has a checkpoint before the first event is taken: one that dies before its own first checkpoint must not look like a new one,
  * which SINK_START=latest would send past what it owes. A checkpoint found here is synced: the keeper trusts it from now on.
  */
-function registerSinks(dir: string, log: string, life: number, options: EngineOptions, disk: Disk): void {
-  for (const { name } of options.sinks) {
+function registerSinks(
+  dir: string,
+  log: string,
+  life: number,
+  finished: readonly FinishedLane[],
+  options: EngineOptions,
+  board: SinkBoard,
+  disk: Disk,
+): void {
+  for (const [index, { name }] of options.sinks.entries()) {
     const path = checkpointPath(dir, name);
-    if (existsSync(path)) {
+    if (disk.exists(path)) {
       const fd = disk.open(path, 'r+');
       disk.fdatasync(fd);
       disk.close(fd);
@@ -185,9 +192,14 @@ function registerSinks(dir: string, log: string, life: number, options: EngineOp
     const file = new CheckpointFile(path, disk);
     const stored = file.read();
     if (stored === undefined || stored.state.log !== log) {
-      const first = options.start === 'latest' ? life : 0;
-      file.write({ log, life: first, lanes: [], ledger: { passed: 0, delivered: 0, dead: 0, givenUp: 0 } });
+      // The oldest event still there: what was deleted before this sink came is not its loss.
+      const first = options.start === 'latest' ? life : (finished[0]?.id.life ?? life);
+      const lanes = finished
+        .filter(({ id }) => id.life === first)
+        .map(({ id, begin }) => [id.lane, begin.position, begin.record] as const);
+      file.write({ log, life: first, lanes, ledger: { passed: 0, delivered: 0, dead: 0, givenUp: 0 } });
     }
+    board.setCheckpoint(index, file.sequence);
     file.close();
   }
   disk.syncFolder(sinksFolder(dir));

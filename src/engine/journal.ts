@@ -45,7 +45,7 @@ export function readIdentity(dir: string): LogIdentity | undefined {
 
 /** The lanes on disk, oldest life first. */
 export function listLanes(dir: string, disk: Disk = realDisk): LaneId[] {
-  if (!existsSync(lanesFolder(dir))) return [];
+  if (!disk.exists(lanesFolder(dir))) return [];
   return disk
     .list(lanesFolder(dir))
     .map(parseLaneFolder)
@@ -55,7 +55,7 @@ export function listLanes(dir: string, disk: Disk = realDisk): LaneId[] {
 
 /** Names of the sinks that ever had a checkpoint here. */
 export function listSinks(dir: string, disk: Disk = realDisk): string[] {
-  if (!existsSync(sinksFolder(dir))) return [];
+  if (!disk.exists(sinksFolder(dir))) return [];
   return disk
     .list(sinksFolder(dir))
     .filter((name) => name.endsWith('.checkpoint'))

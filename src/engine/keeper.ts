@@ -12,7 +12,7 @@ import { type Disk, realDisk } from './disk.ts';
 import { checkpointPath, lanesFolder } from './journal.ts';
 import { FULL_DISK, FULL_NONE, FULL_QUOTA, LaneControl } from './lane-control.ts';
 import { Ring } from './ring.ts';
-import { type LaneId, laneKey } from './segment.ts';
+import { type LaneId, laneKey, PAGE } from './segment.ts';
 import { type SegmentFile, SegmentStore } from './segment-store.ts';
 import { SinkBoard } from './sink-board.ts';
 
@@ -149,13 +149,17 @@ export class Keeper {
   /** A keeper that replaces a dead one finds files in use: what is published is synced again, spares stay as they are. */
   #resume(): void {
     for (const lane of this.#lanes) {
-      const current = lane.control.current();
+      const current = this.#current(lane);
       this.#store.resume(lane.id, lane.control.spare()?.serial);
       if (current.rotations === 0) continue;
       lane.fd = current.fd;
       lane.rotations = current.rotations;
       lane.nextBytes = this.#parts.segmentBytes;
       lane.spareBytes = lane.control.spareBytes();
+      lane.rescuing = lane.control.rescue() || lane.control.failed();
+      // Segments that the dead one had still to sync are open nowhere else: by their names.
+      for (const path of this.#store.unsynced(lane.id, lane.ring.synced(), current.base))
+        lane.retired.push(this.#disk.open(path, 'r+'));
     }
   }
 
@@ -183,13 +187,21 @@ export class Keeper {
 
   /** Whether anything is published and not synced; looked at once more before a deep sleep. */
   get busy(): boolean {
-    return this.#lanes.some((lane) => lane.ring.tail() > lane.ring.synced() || !lane.control.spareReady());
+    return this.#lanes.some(
+      ({ ring, control }) => !control.failed() && (ring.tail() > ring.synced() || !control.spareReady()),
+    );
+  }
+
+  #current(lane: KeptLane): ReturnType<LaneControl['current']> {
+    for (;;) {
+      const current = lane.control.current();
+      if (current.rotations === lane.control.rotations()) return current;
+    }
   }
 
   #observe(): void {
     for (const lane of this.#lanes) {
-      let current = lane.control.current();
-      while (current.rotations !== lane.control.rotations()) current = lane.control.current();
+      const current = this.#current(lane);
       if (current.rotations === lane.rotations) continue;
       if (lane.rescuing && !lane.control.rescue()) {
         // The lane has started over from `synced`: the files whose fdatasync failed are read by nobody any more.
@@ -206,10 +218,9 @@ export class Keeper {
 
   #syncAll(): void {
     for (const lane of this.#lanes) {
-      if (lane.rescuing) {
-        if (lane.control.rescue()) continue;
-        this.#observe();
-      }
+      // Only a rotation seen by #observe ends a rescue: until then an fdatasync of the old files would lie.
+      if (lane.rescuing) this.#observe();
+      if (lane.rescuing) continue;
       // Tail first, then the files that hold it.
       const tail = lane.ring.tail();
       if (tail <= lane.ring.synced()) continue;
@@ -238,25 +249,30 @@ export class Keeper {
   #syncFailed(lane: KeptLane, error: unknown): void {
     this.#figures.set('syncErrors', this.#figures.get('syncErrors') + 1);
     lane.syncFailures += 1;
-    this.#events.warn?.('fdatasync failed; the unsynced part of the lane is written anew', {
-      lane: laneKey(lane.id),
-      error: String(error),
-    });
+    lane.rescuing = true;
+    const fields = { lane: laneKey(lane.id), error: String(error) };
     if (lane.syncFailures > 1) {
+      // No third try: each would cost another segment. Intake is over, delivery goes on.
       lane.control.setFailed();
       this.#figures.set('failed', 1);
-      this.#events.warn?.('the journal cannot be synced; intake ends', {
-        lane: laneKey(lane.id),
-        error: String(error),
-      });
+      this.#events.warn?.('the journal cannot be synced; intake ends', fields);
+      return;
     }
-    lane.rescuing = true;
+    this.#events.warn?.('fdatasync failed; the unsynced part of the lane is written anew', fields);
     lane.control.setRescue(true);
   }
 
   /** Sees to the lane's spare. Returns ms until it wants to be called again. */
   #supply(lane: KeptLane, now: number): number {
-    if (lane.control.spareReady()) return Number.POSITIVE_INFINITY;
+    if (lane.control.spareReady() || lane.control.failed()) return Number.POSITIVE_INFINITY;
+    const refused = lane.control.takeRefused();
+    if (refused !== undefined) {
+      this.#disk.close(refused.fd);
+      this.#store.release(this.#store.sparePath(lane.id, refused.serial), refused.bytes);
+      // What is not synced fits the ring, so this one will do.
+      lane.nextBytes = Math.max(lane.nextBytes, lane.ring.capacity + PAGE);
+      lane.spareBytes = 0;
+    }
     if (now < lane.diskRetryAt) return lane.diskRetryAt - now;
     try {
       if (!this.#store.filling(lane.id)) {
@@ -290,7 +306,7 @@ export class Keeper {
   #offer(lane: KeptLane, spare: { fd: number; serial: number; bytes: number }): number {
     lane.control.setFull(FULL_NONE);
     lane.spareBytes = spare.bytes;
-    lane.nextBytes = Math.min(this.#parts.segmentBytes, Math.max(lane.nextBytes, FIRST_SEGMENT) * 2);
+    lane.nextBytes = Math.min(this.#parts.segmentBytes, 2 * spare.bytes);
     lane.control.offerSpare(spare);
     return Number.POSITIVE_INFINITY;
   }

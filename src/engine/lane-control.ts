@@ -2,8 +2,8 @@
  * Lane control: what the producer and the keeper of one lane tell each other, in shared memory beside the ring.
  *
  *   byte  field         written by         meaning
- *      0  spare         keeper, producer   i32: 0 none, 1 ready; the keeper fills the fields below, then stores 1;
- *                                          the producer reads them, then stores 0
+ *      0  spare         keeper, producer   i32: 0 none, 1 ready, 2 refused; the keeper fills the fields below, then stores 1;
+ *                                          the producer reads them, then stores 0, or 2 when it is too small for a rescue
  *      4  spareFd       keeper             i32, open file of the spare (files belong to the process, not to a thread)
  *      8  spareSerial   keeper             i32, number in its name
  *     16  spareBytes    keeper             f64, its size
@@ -66,8 +66,22 @@ export class LaneControl {
     return { fd: this.#words[1], serial: this.#words[2], bytes: this.#floats[2] };
   }
 
-  /** Producer: the spare is its segment from now on. */
+  /** Producer: the spare cannot hold what has to be rescued. */
+  refuseSpare(): void {
+    Atomics.store(this.#words, 0, 2);
+  }
+  /** Keeper: takes back a spare that was refused. */
+  takeRefused(): Spare | undefined {
+    if (Atomics.load(this.#words, 0) !== 2) return undefined;
+    const spare = { fd: this.#words[1], serial: this.#words[2], bytes: this.#floats[2] };
+    Atomics.store(this.#words, 0, 0);
+    return spare;
+  }
+
+  /** Producer: the spare is its segment from now on. A higher generation is what a rescue was asked for. */
   setCurrent(fd: number, base: number, end: number, generation: number): void {
+    // Before the rotation: a keeper that sees a rotation with the request gone knows that the lane has started over.
+    if (generation > this.#words[36]) this.setRescue(false);
     this.#words[33] = fd;
     this.#floats[17] = base;
     this.#floats[20] = end;

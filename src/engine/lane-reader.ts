@@ -57,13 +57,7 @@ export class LaneReader {
   /** End of what can be read now. May be late for a live lane. */
   end(): Mark {
     if (this.#end !== undefined) return this.#end;
-    const ring = this.ring as Ring;
-    for (;;) {
-      const record = ring.tailRecord();
-      const position = ring.tail();
-      // The producer stores records, then tail: with the same count before and after, the two belong together.
-      if (record === ring.tailRecord()) return { position, record };
-    }
+    return (this.ring as Ring).tailMark();
   }
 
   /** Whether everything there will ever be has been read; never true for a live lane. */
@@ -111,8 +105,13 @@ export class LaneReader {
       }
     }
     if (batch.count > 0 && room < COPY_BYTES_MAX) return 0;
-    const { buffer, view, bytes } = batch;
-    return (this.#segments as SegmentReader).read(this.mark, this.end(), buffer, view, bytes, bytesMax, recordsMax);
+    const segments = this.#segments as SegmentReader;
+    for (;;) {
+      const { buffer, view, bytes } = batch;
+      const took = segments.read(this.mark, this.end(), buffer, view, bytes, bytesMax, recordsMax);
+      if (typeof took === 'number' || !('needBytes' in took)) return took;
+      batch.reserve(took.needBytes);
+    }
   }
 
   /** Tells the ring's producer how far this sink is; `record`: number of the record at `position`. */

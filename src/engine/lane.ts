@@ -13,7 +13,7 @@
 import { join } from 'node:path';
 import { type Disk, realDisk } from './disk.ts';
 import { FRAME_BODY_MAX, FRAME_HEADER, laneSeed, sealFrame } from './frame.ts';
-import { FULL_NONE, LaneControl } from './lane-control.ts';
+import { FULL_NONE, LaneControl, type Spare } from './lane-control.ts';
 import { align8 } from './record.ts';
 import { Ring, RingProducer } from './ring.ts';
 import { type LaneId, laneFolder, PAGE, segmentName, spareName, writeSegmentHeader } from './segment.ts';
@@ -199,6 +199,8 @@ export class LaneWriter {
     }
     if (this.#frameRecords > 0) this.#closeFrame();
     else this.#dropEmptyFrame();
+    // Sealed once: a write that is repeated puts the same bytes where the first try may have put some of them.
+    this.#seal(this.#start, this.#end);
     return this.#write();
   }
 
@@ -225,7 +227,6 @@ export class LaneWriter {
   #write(): boolean {
     const from = this.#start;
     const end = this.#end;
-    this.#seal(from, end);
     if (!this.#producer.room(end - from)) throw new Error('lane: publish without room; refusal() was not asked');
     if (this.#journal !== undefined) {
       try {
@@ -299,8 +300,7 @@ export class LaneWriter {
 
   /** Takes the spare as the next segment. Header first, then the name: a segment that can be found has a valid header. */
   #rotate(base: number, baseRecord: number, generation: number): void {
-    const spare = this.control.spare();
-    if (spare === undefined) throw new Error('journal: no spare segment is ready');
+    const spare = this.#spare();
     const header = Buffer.alloc(PAGE);
     const created = this.#now();
     writeSegmentHeader(header, { ...this.id, generation, base, baseRecord, created }, this.#logId);
@@ -316,6 +316,12 @@ export class LaneWriter {
     this.control.setCurrent(spare.fd, base, base + spare.bytes - PAGE, generation);
   }
 
+  #spare(): Spare {
+    const spare = this.control.spare();
+    if (spare === undefined) throw new Error('journal: no spare segment is ready');
+    return spare;
+  }
+
   /** Call every few dozen ms: repeats a failed write, starts over after a failed sync. */
   tick(): void {
     if (this.#stuck !== undefined) this.retry();
@@ -324,26 +330,29 @@ export class LaneWriter {
 
   /**
    * L7: after a failed fdatasync nobody knows what is on disk. Writes [synced, tail) from the ring, which still has it (L2), into a
-   * new segment of a higher generation, which recovery prefers. Call from a timer; false: no spare yet, or this write failed too.
+   * new segment of a higher generation, which recovery prefers. The bytes come before the name: whoever finds the segment finds them in it,
+   * and a write that fails leaves everything as it was. Call from a timer; false: no spare yet, or this write failed too.
    */
   rescue(): boolean {
     if (this.#journal === undefined || !this.control.spareReady()) return false;
     const from = this.ring.synced();
     const bytes = this.#producer.tail - from;
-    if (PAGE + bytes > this.control.spareBytes()) return false;
+    if (PAGE + bytes > this.control.spareBytes()) {
+      this.control.refuseSpare();
+      return false;
+    }
     const copy = Buffer.alloc(Math.ceil(bytes / PAGE) * PAGE);
     this.ring.copyOut(from, bytes, copy, 0);
     const record = bytes > 0 ? copy.readDoubleLE(24) : this.#records;
     try {
+      if (bytes > 0) this.#disk.write(this.#spare().fd, copy, 0, copy.length, PAGE);
       this.#rotate(from, record, this.#generation + 1);
-      if (bytes > 0) this.#disk.write(this.#fd, copy, 0, copy.length, PAGE);
     } catch {
       return false;
     }
     this.#fileEnd = PAGE + bytes;
     // The draft keeps its place; its next write begins inside a page that the draft does not mirror.
     this.#runFrom = this.#start;
-    this.control.setRescue(false);
     return true;
   }
 

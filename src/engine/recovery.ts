@@ -60,14 +60,19 @@ function headerRecords(
 }
 
 function lastFrameEnd(reader: SegmentReader, from: Mark, stop: number): Mark | undefined {
-  const chunk = Buffer.from(new ArrayBuffer(4 * 2 ** 20));
-  const view = new DataView(chunk.buffer);
+  let chunk = Buffer.from(new ArrayBuffer(4 * 2 ** 20));
+  let view = new DataView(chunk.buffer);
   const open = { position: Math.min(stop, Number.MAX_SAFE_INTEGER), record: Number.NaN };
   let mark = from;
   let seen = false;
   for (;;) {
     const got = reader.read(mark, open, chunk, view, 0, chunk.length, Number.POSITIVE_INFINITY);
     if (typeof got !== 'number') {
+      if ('needBytes' in got) {
+        chunk = Buffer.from(new ArrayBuffer(got.needBytes));
+        view = new DataView(chunk.buffer);
+        continue;
+      }
       // Nothing valid behind this place: the lane ends here. Otherwise go on behind the damage.
       if (got.to.position >= open.position || Number.isNaN(got.to.record)) return seen ? mark : undefined;
       mark = got.to;

@@ -6,7 +6,7 @@
  *      0  magic    creator     layout version; attach refuses any other
  *      8  capacity creator     data bytes, a power of two
  *     16  readers  creator     how many of the reader lines are in use
- *    128  tail     producer    i64, end of the last published frame; then i64, records published
+ *    128  tail     producer    i64, end of the last published frame; i64 records published, stored before tail; the same, stored after
  *    256  floor    producer    i64, oldest byte still here
  *    384  synced   keeper      i64, synced to disk up to here; then i32, count of moves (waiters wait on it)
  *    512  readers  each reader i64 cursor, i64 pin (-1: none), i64 records passed; 16 lines of 128 bytes
@@ -26,6 +26,7 @@ import { FRAME_HEADER } from './frame.ts';
 const LINE = 128;
 const TAIL = LINE / 8;
 const TAIL_RECORD = TAIL + 1;
+const TAIL_RECORD_AFTER = TAIL + 2;
 const FLOOR = (2 * LINE) / 8;
 const SYNCED = (3 * LINE) / 8;
 const SYNC_COUNT_I32 = (3 * LINE + 8) / 4;
@@ -81,7 +82,16 @@ export class Ring {
     return Number(Atomics.load(this.longs, TAIL));
   }
   tailRecord(): number {
-    return Number(Atomics.load(this.longs, TAIL_RECORD));
+    return Number(Atomics.load(this.longs, TAIL_RECORD_AFTER));
+  }
+  /** Tail and the records before it, which belong together. */
+  tailMark(): { position: number; record: number } {
+    for (;;) {
+      const after = Atomics.load(this.longs, TAIL_RECORD_AFTER);
+      const tail = Atomics.load(this.longs, TAIL);
+      // Equal: the publish that stored `after` had stored this tail before, and the next one had not begun to.
+      if (after === Atomics.load(this.longs, TAIL_RECORD)) return { position: Number(tail), record: Number(after) };
+    }
   }
   floor(): number {
     return Number(Atomics.load(this.longs, FLOOR));
@@ -220,8 +230,10 @@ export class RingProducer {
       if (first < bytes) ring.data.set(buffer.subarray(at + first, at + bytes), 0);
     }
     this.#tail += bytes;
-    ring.longs[TAIL_RECORD] = BigInt(records);
+    const published = BigInt(records);
+    ring.longs[TAIL_RECORD] = published;
     Atomics.store(ring.longs, TAIL, BigInt(this.#tail));
+    Atomics.store(ring.longs, TAIL_RECORD_AFTER, published);
   }
 }
 

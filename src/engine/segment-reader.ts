@@ -2,7 +2,6 @@
  * Segment reader: frames of one lane from its files, each checked before it is believed. Damage costs the frames it touches:
  * the reader looks on for the next valid frame (L6) and names the stretch it had to leave out.
  */
-import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Loss } from './batch.ts';
 import type { Mark } from './checkpoint.ts';
@@ -14,6 +13,11 @@ const SCAN_BYTES = 1 << 20;
 
 /** A frame never claims more than this; a larger claim is damage. Bounds every read. */
 export const FRAME_BYTES_MAX = 64 * 2 ** 20;
+
+/** The next frame is larger than the whole buffer (MAX_EVENT_BYTES was larger once): come again with one that holds it. */
+export interface Need {
+  readonly needBytes: number;
+}
 
 export class SegmentReader {
   readonly folder: string;
@@ -37,7 +41,8 @@ export class SegmentReader {
 
   /**
    * Copies valid whole frames from `from` on, all below `end`, to `into` at `at`: as many as fit bytesMax and recordsMax, at least
-   * one. Returns the bytes copied, or the loss when what lies at `from` cannot be read, or 0 when `from` has reached `end`.
+   * one. Returns the bytes copied, or the loss when what lies at `from` cannot be read, or 0 when `from` has reached `end` or the next
+   * frame does not fit behind `at`.
    */
   read(
     from: Mark,
@@ -47,14 +52,16 @@ export class SegmentReader {
     at: number,
     bytesMax: number,
     recordsMax: number,
-  ): number | Loss {
+    listed = false,
+  ): number | Loss | Need {
     if (from.position >= end.position) return 0;
     const gone = this.#seek(from, end);
     if (gone !== undefined) return gone;
     const stop = Math.min(end.position, this.#segmentEnd());
     const base = this.#segments[this.#index].base;
     const room = Math.min(into.length - at, stop - from.position);
-    let got = this.#read(into, at, Math.min(bytesMax, room), PAGE + from.position - base);
+    let wanted = bytesMax;
+    let got = this.#read(into, at, Math.min(wanted, room), PAGE + from.position - base);
     let used = 0;
     let records = 0;
     for (;;) {
@@ -64,16 +71,22 @@ export class SegmentReader {
         const claimed = claimedBytes(view, at, at + got, from.position);
         // Too large for what is left of a batch that holds records already: it comes first in the next one.
         if (at > 0 && claimed > into.length - at) return 0;
-        if (claimed <= got || claimed > room) return this.#resync(from, end, stop);
-        got = this.#read(into, at, claimed, PAGE + from.position - base);
-        if (got < claimed) return this.#resync(from, end, stop);
-        bytesMax = 0;
-        continue;
+        if (claimed > into.length && claimed <= Math.min(FRAME_BYTES_MAX, stop - from.position))
+          return { needBytes: claimed };
+        if (claimed > got && claimed <= room) {
+          got = this.#read(into, at, claimed, PAGE + from.position - base);
+          wanted = 0;
+          if (got === claimed) continue;
+        }
+        if (listed) return this.#resync(from, end, stop);
+        // Not yet damage: the file may have been replaced (rescue) or taken away (ON_LAG=drop) since the folder was read.
+        this.close();
+        return this.read(from, end, into, view, at, bytesMax, recordsMax, true);
       }
       if (used > 0 && records + frame.records > recordsMax) return used;
       used += frame.bytes;
       records += frame.records;
-      if (records >= recordsMax || used >= got || bytesMax === 0) return used;
+      if (records >= recordsMax || used >= got || wanted === 0) return used;
     }
   }
 
@@ -111,7 +124,7 @@ export class SegmentReader {
   }
 
   #list(): void {
-    this.#segments = existsSync(this.folder) ? readableSegments(this.#disk.list(this.folder)) : [];
+    this.#segments = this.#disk.exists(this.folder) ? readableSegments(this.#disk.list(this.folder)) : [];
   }
 
   #baseRecord(index: number): number | undefined {

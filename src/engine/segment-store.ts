@@ -64,6 +64,21 @@ export class SegmentStore {
     }
   }
 
+  /**
+   * Segments of the lane that hold bytes between `synced` and the segment that begins at `current`, which is being written. A file that a
+   * higher generation has replaced is not among them.
+   */
+  unsynced(lane: LaneId, synced: number, current: number): string[] {
+    const segments = readableSegments(this.#disk.list(this.folder(lane)));
+    return segments
+      .filter(({ base }, i) => base < current && (segments[i + 1]?.base ?? current) > synced)
+      .map(({ name }) => join(this.folder(lane), name));
+  }
+
+  sparePath(lane: LaneId, serial: number): string {
+    return join(this.folder(lane), spareName(serial));
+  }
+
   folder(lane: LaneId): string {
     return join(this.#lanes, laneFolder(lane));
   }

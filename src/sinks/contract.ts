@@ -43,6 +43,12 @@ export class CursorMoved extends Error {
   }
 }
 
+/**
+ * Thrown by write() or settle() of a target that cannot know any more what of the records since the last checkpoint it still has (a
+ * failed fdatasync). The run ends; the sink's thread starts again from its checkpoint.
+ */
+export class TargetLost extends Error {}
+
 export interface SinkTarget {
   /** Batches that may be under way at once. */
   readonly inFlightMax: number;

@@ -5,7 +5,9 @@
 import type { Batch } from '../engine/batch.ts';
 import type { CheckpointState, Ledger, Mark } from '../engine/checkpoint.ts';
 import { type FinishedLane, type JournalPlace, LaneReader, type LiveLane } from '../engine/lane-reader.ts';
+import { Ring } from '../engine/ring.ts';
 import { type LaneId, laneKey } from '../engine/segment.ts';
+import type { SinkBoard } from '../engine/sink-board.ts';
 
 export const ZERO: Mark = { position: 0, record: 0 };
 
@@ -18,6 +20,8 @@ export class Stop {
   filling: Batch | undefined;
   /** When its first record was put in. */
   fillingSince = 0;
+  /** A batch was left undelivered: `delivered` must not move any more. */
+  broken = false;
 
   constructor(reader: LaneReader) {
     this.reader = reader;
@@ -43,15 +47,38 @@ export interface RouteParts {
   readonly log: string;
 }
 
+/**
+ * Where a sink stood whose thread has died, when there is no journal and so no checkpoint: the rings' cursors and the board tell. What
+ * was under way is delivered again.
+ */
+export function standingIn(
+  live: readonly LiveLane[],
+  reader: number,
+  log: string,
+  board: SinkBoard,
+): CheckpointState | undefined {
+  const lanes = live.map(({ id, ring }) => {
+    const found = new Ring(ring);
+    return [id.lane, found.cursor(reader), found.cursorRecord(reader)] as const;
+  });
+  const passed = lanes.reduce((sum, [, , record]) => sum + record, 0);
+  if (live.length === 0 || passed === 0) return undefined;
+  const dead = board.get(reader, 'dead');
+  const givenUp = board.get(reader, 'givenUp');
+  return { log, life: live[0].id.life, lanes, ledger: { passed, delivered: passed - dead - givenUp, dead, givenUp } };
+}
+
 export class Route {
   readonly #parts: RouteParts;
   readonly #liveLife: number;
+  readonly #startLife: number;
   #life = 0;
   stops: Stop[] = [];
   readonly ledger: { passed: number; delivered: number; dead: number; givenUp: number };
 
   constructor(parts: RouteParts, checkpoint: CheckpointState | undefined) {
     this.#parts = parts;
+    this.#startLife = checkpoint?.life ?? 0;
     this.#liveLife = parts.live[0]?.id.life ?? Number.POSITIVE_INFINITY;
     this.ledger = { passed: 0, delivered: 0, dead: 0, givenUp: 0, ...checkpoint?.ledger };
     const marks = new Map<string, Mark>();
@@ -150,7 +177,9 @@ export class Route {
   state(target: unknown): CheckpointState {
     const lanes = this.stops.map((stop) => [stop.id.lane, stop.delivered.position, stop.delivered.record] as const);
     const ledger: Ledger = { ...this.ledger };
-    return { log: this.#parts.log, life: this.#life, lanes, ledger, ...(target === undefined ? {} : { target }) };
+    // Without live lanes, and with nothing left: the life it has stood in stays.
+    const life = Number.isFinite(this.#life) ? this.#life : this.#startLife;
+    return { log: this.#parts.log, life, lanes, ledger, ...(target === undefined ? {} : { target }) };
   }
 
   close(): void {

@@ -4,7 +4,7 @@
  *   order       batches of one lane are delivered and passed in order; up to inFlightMax are under way
  *   retry       the same batch again, for ever, after 100 ms doubling to 30 s, with jitter; nothing else of that lane overtakes it
  *   split       a refused batch is halved until the refused record stands alone; that one goes to the dead-letter file
- *   checkpoint  after settle(), at most once per second; L4: never ahead of the target
+ *   checkpoint  after settle(), at most once per second, and once before the first delivery; L4: never ahead of the target
  *   drain       what is there is delivered, then settled and checkpointed; a sink that is away ends at once, the journal keeps its part
  */
 import { setImmediate as turn } from 'node:timers/promises';
@@ -15,7 +15,7 @@ import type { SinkBoard } from '../engine/sink-board.ts';
 import type { Logger } from '../kernel/log.ts';
 import { Transitions } from '../kernel/log.ts';
 import type { Batching, ErrorClass, SinkBatch, SinkKind, SinkTarget } from './contract.ts';
-import { CursorMoved } from './contract.ts';
+import { CursorMoved, TargetLost } from './contract.ts';
 import type { Route, Stop } from './route.ts';
 import type { Waiter } from './waiter.ts';
 
@@ -57,6 +57,7 @@ export interface RunnerParts {
   readonly patient?: boolean;
   /** ON_LAG=drop: undelivered bytes kept at most; 0: no limit. */
   readonly lagBytesMax?: number;
+  /** Ms that never go backwards: a wall clock set back must not stretch a wait. */
   readonly now?: () => number;
   readonly random?: () => number;
 }
@@ -73,6 +74,8 @@ interface Entry {
   done: Promise<void>;
   failed: boolean;
   delivered: boolean;
+  /** Nobody works on it any more. */
+  ended: boolean;
   dead: number;
 }
 
@@ -88,15 +91,18 @@ export class SinkRunner {
   #inFlight: Entry[] = [];
   readonly #free: Batch[] = [];
   #dirty = false;
-  #lastCheckpoint = 0;
-  #lastReport = 0;
+  #lastCheckpoint = Number.NEGATIVE_INFINITY;
+  #lastReport = Number.NEGATIVE_INFINITY;
   #reopens: number;
   #moved: CursorMoved | undefined;
+  /** Something is left undelivered: nothing behind it on its lane may be passed in this run. */
+  #over = false;
+  #lost: TargetLost | undefined;
   #oldestMs = 0;
 
   constructor(parts: RunnerParts) {
     this.#parts = parts;
-    this.#now = parts.now ?? Date.now;
+    this.#now = parts.now ?? (() => performance.now());
     this.#route = parts.route;
     this.#transitions = new Transitions(parts.log);
     this.#reopens = parts.board.reopens(parts.index);
@@ -111,8 +117,9 @@ export class SinkRunner {
   async run(): Promise<void> {
     const { board, index } = this.#parts;
     try {
-      if (await this.#open()) await this.#loop();
+      if ((await this.#open()) && (await this.#begin())) await this.#loop();
       await this.#finish();
+      if (this.#lost !== undefined) throw this.#lost;
     } finally {
       await this.#target?.close();
       this.#route.close();
@@ -139,12 +146,28 @@ export class SinkRunner {
     }
   }
 
+  /**
+   * The checkpoint knows the target before anything is delivered to it: a crash right after the first batch must find out where that
+   * batch began, also in a file that is new to this sink.
+   */
+  async #begin(): Promise<boolean> {
+    const { checkpoint } = this.#parts;
+    if (checkpoint === undefined || this.#target?.settle === undefined) return true;
+    for (let attempt = 0; ; attempt++) {
+      const error = await this.#saveCheckpoint();
+      if (error === undefined) return true;
+      if (this.#lost !== undefined) return false;
+      this.#down(error);
+      if (!(await this.#backOff(attempt, error))) return false;
+    }
+  }
+
   async #loop(): Promise<void> {
     const { batching, waiter } = this.#parts;
     for (;;) {
       await this.#chores();
       const phase = this.#phase();
-      if (phase === 'stop') return;
+      if (phase === 'stop' || this.#over) return;
       let progress = false;
       let wait = Number.POSITIVE_INFINITY;
       for (const stop of this.#route.stops) {
@@ -158,6 +181,7 @@ export class SinkRunner {
         if (full || left <= 0 || phase === 'drain') {
           progress = true;
           await this.#dispatch(stop, filling);
+          if (this.#over) return;
         } else wait = Math.min(wait, left);
       }
       if (progress) {
@@ -168,7 +192,9 @@ export class SinkRunner {
         await this.#rest(wait);
         continue;
       }
+      const before = this.#route.stops;
       if (this.#route.advance()) {
+        for (const { filling } of before) if (filling !== undefined) this.#free.push(filling);
         this.#dirty = true;
         continue;
       }
@@ -217,7 +243,7 @@ export class SinkRunner {
       await Promise.race(this.#inFlight.map((entry) => entry.done));
       if (this.#phase() === 'stop') return;
     }
-    if (this.#moved !== undefined) return;
+    if (this.#moved !== undefined || this.#over) return;
     stop.filling = undefined;
     const before = this.#inFlight.findLast((entry) => entry.stop === stop);
     const { promise, resolve, reject } = Promise.withResolvers<void>();
@@ -232,6 +258,7 @@ export class SinkRunner {
       done: Promise.resolve(),
       failed: false,
       delivered: false,
+      ended: false,
       dead: 0,
     };
     this.#inFlight.push(entry);
@@ -249,10 +276,14 @@ export class SinkRunner {
       this.#up();
     } catch (error) {
       if (error instanceof CursorMoved) this.#moved = error;
+      else if (error instanceof TargetLost) this.#lost = error;
       else if (!(error instanceof Ended)) throw error;
+      // CursorMoved: the lanes are read again from the target's cursors. Else the run is over.
+      if (this.#moved === undefined) this.#over = true;
     } finally {
       if (!entry.delivered) entry.triedFailed(new Ended('not delivered'));
-      this.#settleQueue(entry);
+      entry.ended = true;
+      this.#settleQueue(entry.stop);
     }
   }
 
@@ -267,7 +298,7 @@ export class SinkRunner {
         return;
       } catch (error) {
         entry.triedFailed(error);
-        if (error instanceof CursorMoved) throw error;
+        if (error instanceof CursorMoved || error instanceof TargetLost) throw error;
         if (entry.before !== undefined && !entry.before.delivered) {
           await entry.before.done;
           if (!entry.before.delivered) throw new Ended('the batch before was not delivered');
@@ -303,7 +334,7 @@ export class SinkRunner {
         parts.pop();
         attempt = 0;
       } catch (error) {
-        if (error instanceof CursorMoved) throw error;
+        if (error instanceof CursorMoved || error instanceof TargetLost) throw error;
         const kind = this.#parts.kind.classify(error);
         this.#parts.meters.failure(kind);
         if (kind !== 'split') {
@@ -326,7 +357,7 @@ export class SinkRunner {
       try {
         return await (this.#target as SinkTarget).write(empty, Promise.resolve());
       } catch (error) {
-        if (error instanceof CursorMoved) throw error;
+        if (error instanceof CursorMoved || error instanceof TargetLost) throw error;
         this.#parts.meters.failure('retry');
         this.#down(error);
         if (!(await this.#backOff(attempt, error))) throw new Ended('ended during back-off');
@@ -368,37 +399,34 @@ export class SinkRunner {
     };
   }
 
-  /** Moves the lane's cursor over every delivered batch at the head of its queue. */
-  #settleQueue(entry: Entry): void {
-    const { stop } = entry;
+  /** Takes what has ended off the head of the lane's queue, and moves the cursor over what of it is delivered. */
+  #settleQueue(stop: Stop): void {
     for (;;) {
-      const head = this.#inFlight.find((other) => other.stop === stop);
-      if (head === undefined) return;
-      if (!head.delivered) {
-        if (head !== entry) return;
-        // Given back unread: the lane is read again from where it is delivered.
-        this.#inFlight.splice(this.#inFlight.indexOf(head), 1);
-        this.#free.push(head.batch);
-        return;
-      }
-      const { batch } = head;
-      const { ledger } = this.#route;
-      ledger.passed += batch.to.record - batch.from.record;
-      ledger.delivered += batch.count - head.dead;
-      ledger.dead += head.dead;
-      ledger.givenUp += batch.lostRecords;
-      for (const loss of batch.losses)
-        this.#parts.log.error(
-          { lane: laneKey(batch.lane), from: loss.from, to: loss.to, reason: loss.reason },
-          'events are given up',
-        );
-      stop.delivered = batch.to;
-      stop.reader.advance(batch.to);
-      this.#oldestMs = 0;
-      this.#dirty = true;
-      this.#inFlight.splice(this.#inFlight.indexOf(head), 1);
-      this.#free.push(batch);
+      const at = this.#inFlight.findIndex((entry) => entry.stop === stop);
+      if (at < 0 || !this.#inFlight[at].ended) return;
+      const [head] = this.#inFlight.splice(at, 1);
+      // What stands behind an undelivered batch may be delivered, but is not passed: it is read again with it.
+      if (!head.delivered) stop.broken = true;
+      if (!stop.broken) this.#pass(head);
+      this.#free.push(head.batch);
     }
+  }
+
+  #pass({ stop, batch, dead }: Entry): void {
+    const { ledger } = this.#route;
+    ledger.passed += batch.to.record - batch.from.record;
+    ledger.delivered += batch.count - dead;
+    ledger.dead += dead;
+    ledger.givenUp += batch.lostRecords;
+    for (const loss of batch.losses)
+      this.#parts.log.error(
+        { lane: laneKey(batch.lane), from: loss.from, to: loss.to, reason: loss.reason },
+        'events are given up',
+      );
+    stop.delivered = batch.to;
+    stop.reader.advance(batch.to);
+    this.#oldestMs = 0;
+    this.#dirty = true;
   }
 
   async #chores(): Promise<void> {
@@ -438,11 +466,14 @@ export class SinkRunner {
     this.#dirty = true;
   }
 
-  async #saveCheckpoint(): Promise<void> {
+  /** Returns the error when it could not be written. */
+  async #saveCheckpoint(): Promise<unknown> {
     const { checkpoint, board, index, deadLetters } = this.#parts;
     const target = this.#target;
     try {
       if (target?.settle !== undefined) await this.#idle();
+      // What the target may have lost must not be checkpointed.
+      if (this.#lost !== undefined) return this.#lost;
       const state = this.#route.state(await target?.settle?.());
       if (checkpoint !== undefined) {
         checkpoint.write(state);
@@ -452,9 +483,15 @@ export class SinkRunner {
       for (const stop of this.#route.stops) deadLetters.passed(laneKey(stop.id), stop.delivered.position);
       this.#dirty = false;
       this.#transitions.up('checkpoint', 'the checkpoint is written again');
+      return undefined;
     } catch (error) {
+      if (error instanceof TargetLost) {
+        this.#lost = error;
+        this.#over = true;
+      }
       this.#transitions.down('checkpoint', 'the checkpoint cannot be written; retried', { error: String(error) });
       this.#parts.meters.failure('retry');
+      return error;
     }
   }
 

@@ -14,7 +14,7 @@ import type { SinkKind } from './contract.ts';
 import { DeadLetterFile } from './dead-letter.ts';
 import { sinkMetrics } from './metrics.ts';
 import { loadSink } from './registry.ts';
-import { Route } from './route.ts';
+import { Route, standingIn } from './route.ts';
 import { SinkRunner } from './runner.ts';
 import { Waiter } from './waiter.ts';
 
@@ -45,7 +45,7 @@ export async function runSink(data: SinkThreadData, kind: SinkKind<never>, log: 
     engine.journal === undefined ? undefined : { lanes: lanesFolder(engine.journal), logId: engine.logId };
   const route = new Route(
     { live: data.live ? liveLanes(engine) : [], finished: engine.finished, journal, reader: index, log: engine.log },
-    stored?.state,
+    stored?.state ?? (journal === undefined ? standingIn(liveLanes(engine), index, engine.log, board) : undefined),
   );
   const ended = () => board.phase(index) === 'stop';
   const abort = new AbortController();

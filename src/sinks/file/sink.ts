@@ -5,6 +5,7 @@
  *   safety    only a file whose device and inode are those of this log's checkpoint is ever cut
  *   rotation  the next file is made and checkpointed before it takes the name, so a crash at any step is undone or finished
  *   full disk a failed write is taken back and repeated; intake goes on until the journal's quota
+ *   sync      a failed fdatasync is not repeated: nobody knows what the kernel has kept. The file is cut back to its checkpoint and written anew
  */
 import {
   closeSync,
@@ -28,7 +29,7 @@ import { block } from '../../engine/wake.ts';
 import { at as field, jsonStart } from '../../events/record.ts';
 import { errors } from '../../kernel/errors.ts';
 import type { Logger } from '../../kernel/log.ts';
-import type { SinkBatch, SinkContext, SinkKind, SinkTarget } from '../contract.ts';
+import { type SinkBatch, type SinkContext, type SinkKind, type SinkTarget, TargetLost } from '../contract.ts';
 import { type FileConfig, fileConfig } from './config.ts';
 import { pruneRotated, rotatedFiles, rotatedName } from './rotated.ts';
 
@@ -86,6 +87,8 @@ class FileTarget implements SinkTarget {
   #fd = -1;
   #length = 0;
   #unsynced = 0;
+  /** Somebody has cut the file since the last settle() (copytruncate): the checkpoint should know soon. */
+  #shrunk = false;
   #lines = Buffer.alloc(0);
   /** The rotation that the last settle() has announced. */
   #next: (FileIdentity & { fd: number }) | undefined;
@@ -177,6 +180,10 @@ class FileTarget implements SinkTarget {
   }
 
   get settleDue(): boolean {
+    return this.#shrunk || this.#rotates;
+  }
+
+  get #rotates(): boolean {
     const { logRotateMb } = this.#config;
     return logRotateMb > 0 && this.#length >= logRotateMb;
   }
@@ -185,6 +192,13 @@ class FileTarget implements SinkTarget {
     if (batch.count === 0) return;
     if (this.#lines.length < batch.buffer.length) this.#lines = Buffer.allocUnsafeSlow(batch.buffer.length);
     const bytes = gatherLines(batch, this.#lines);
+    const found = fstatSync(this.#fd).size;
+    if (found < this.#length) {
+      // At the old length the write would leave a hole of zeros.
+      this.#log.warn({ path: this.#path, bytes: found, expected: this.#length }, 'the log file was cut; appending');
+      this.#length = found;
+      this.#shrunk = true;
+    }
     try {
       for (let done = 0; done < bytes; )
         done += writeSync(this.#fd, this.#lines, done, bytes - done, this.#length + done);
@@ -199,20 +213,30 @@ class FileTarget implements SinkTarget {
   }
 
   #sync(): void {
-    fdatasyncSync(this.#fd);
+    try {
+      fdatasyncSync(this.#fd);
+    } catch (error) {
+      throw new TargetLost(`the log file cannot be synced: ${(error as Error).message}`, { cause: error });
+    }
     this.#unsynced = 0;
   }
 
   async settle(): Promise<FileState> {
     if (this.#journal) this.#sync();
-    if (this.settleDue && this.#next === undefined) this.#prepareNext();
+    if (this.#rotates && this.#next === undefined) this.#prepareNext();
+    this.#shrunk = false;
     const { dev, ino } = identity(this.#fd);
     const next = this.#next === undefined ? {} : { next: { dev: this.#next.dev, ino: this.#next.ino } };
     return { path: this.#path, dev, ino, length: this.#length, ...next };
   }
 
   #prepareNext(): void {
-    const fd = openSync(nextName(this.#path), 'wx+', 0o644);
+    const path = nextName(this.#path);
+    const left = statSync(path, { throwIfNoEntry: false });
+    // Left over from a rotation that no checkpoint knows any more (the journal was removed); with content it is somebody's.
+    if (left?.size === 0) rmSync(path);
+    else if (left !== undefined) renameSync(path, rotatedName(this.#path, this.#now()));
+    const fd = openSync(path, 'wx+', 0o644);
     if (this.#journal) {
       fsyncSync(fd);
       syncFolderOf(this.#path);
@@ -224,9 +248,20 @@ class FileTarget implements SinkTarget {
   async settled(): Promise<void> {
     const next = this.#next;
     if (next === undefined) return;
-    const rotated = rotatedName(this.#path, this.#now());
-    renameSync(this.#path, rotated);
-    renameSync(nextName(this.#path), this.#path);
+    const named = statSync(this.#path, { throwIfNoEntry: false });
+    if (named !== undefined && !same(named, next)) {
+      if (!same(named, identity(this.#fd))) {
+        // The name belongs to another file (logrotate was first): that one is written to, as after a SIGHUP.
+        rmSync(nextName(this.#path), { force: true });
+        closeSync(next.fd);
+        this.#next = undefined;
+        this.#shrunk = true;
+        return this.reopen();
+      }
+      renameSync(this.#path, rotatedName(this.#path, this.#now()));
+    }
+    // Repeatable: a second rename that failed finds the name free.
+    if (named === undefined || !same(named, next)) renameSync(nextName(this.#path), this.#path);
     if (this.#journal) syncFolderOf(this.#path);
     closeSync(this.#fd);
     this.#fd = next.fd;
@@ -262,9 +297,11 @@ class FileTarget implements SinkTarget {
 
   /** The name may lead to another file now (logrotate has moved ours away). */
   async reopen(): Promise<void> {
+    const fd = openSync(this.#path, constants.O_RDWR | constants.O_CREAT, 0o644);
     closeSync(this.#fd);
-    this.#fd = openSync(this.#path, constants.O_RDWR | constants.O_CREAT, 0o644);
-    this.#length = fstatSync(this.#fd).size;
+    this.#fd = fd;
+    this.#length = fstatSync(fd).size;
+    this.#closeTornLine();
     this.#unsynced = 0;
   }
 
