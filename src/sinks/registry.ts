@@ -3,11 +3,13 @@ import type { ConfigSet } from '../kernel/config.ts';
 import type { SinkName } from './config.ts';
 import type { SinkKind } from './contract.ts';
 import { fileConfig } from './file/config.ts';
+import { kafkaConfig } from './kafka/config.ts';
 import { postgresConfig } from './postgres/config.ts';
 
 /** Options of every kind, for the command line and the reference. */
 export const sinkConfigs: Readonly<Record<string, ConfigSet>> = {
   log: fileConfig,
+  kafka: kafkaConfig,
   postgres: postgresConfig,
 };
 
@@ -15,6 +17,8 @@ export async function loadSink(name: SinkName): Promise<SinkKind<never>> {
   switch (name) {
     case 'log':
       return (await import('./file/sink.ts')).fileSink as SinkKind<never>;
+    case 'kafka':
+      return (await import('./kafka/sink.ts')).kafkaSink as SinkKind<never>;
     case 'postgres':
       return (await import('./postgres/sink.ts')).postgresSink as SinkKind<never>;
     default:

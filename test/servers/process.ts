@@ -8,11 +8,24 @@ import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { after } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 /** The part of a test context that servers need: node:test's `t` fits. */
 export interface TestScope {
   after(fn: () => unknown): void;
+}
+
+/**
+ * The scope of a whole test file, for servers that before() starts: call it at the top of the file. (A hook has no scope
+ * of its own: what is registered from within before() runs when that hook ends.)
+ */
+export function fileScope(): TestScope {
+  const undo: (() => unknown)[] = [];
+  after(async () => {
+    for (const fn of undo.reverse()) await fn();
+  });
+  return { after: (fn) => void undo.push(fn) };
 }
 
 const LOG_BYTES_MAX = 64 * 1024;

@@ -1,0 +1,45 @@
+/**
+ * Kafka sink: one batch of a lane becomes one record batch per partition, written from the slices and sent by an
+ * idempotent producer.
+ *   delivery   with KAFKA_ACKS=all each event once for as long as this process lives; after a crash of ours at least once:
+ *              what had no checkpoint goes again, under a new producer id (consumers tell it by the key, the event id)
+ *   progress   write() resolves when every in-sync replica has the batch; nothing else makes it durable
+ *   bad event  too large, or a time the broker refuses: the batch is halved until the event stands alone (dead letter)
+ *   outage     the journal keeps what is not delivered; the same bytes go again with the same sequence numbers
+ *   operator   wrong credentials or certificates, missing rights or topic: retried slowly, so a correction on the
+ *              broker's side heals it; readiness says which
+ */
+import type { SinkKind } from '../contract.ts';
+import { type KafkaConfig, kafkaConfig } from './config.ts';
+import { KafkaFailure } from './failure.ts';
+import { KafkaTarget } from './target.ts';
+
+const KiB = 1024;
+
+export const kafkaSink: SinkKind<KafkaConfig> = {
+  name: 'kafka',
+  config: kafkaConfig,
+  waits: 'event-loop',
+  // Below a broker's default message.max.bytes (1 MiB) even when nothing can be compressed.
+  batching: ({ kafkaLingerMs }) => ({ records: 5000, bytes: 768 * KiB, flushMs: kafkaLingerMs }),
+  open: async (config, { log }) => {
+    const cost = lossOf[config.kafkaAcks];
+    if (cost) log.warn({ acks: config.kafkaAcks }, cost);
+    const target = new KafkaTarget(config, log);
+    try {
+      await target.open();
+    } catch (error) {
+      await target.close();
+      throw error;
+    }
+    return target;
+  },
+  classify: (error) => (error instanceof KafkaFailure ? error.verdict : 'stop'),
+};
+
+/** What the start says when the producer is not idempotent. */
+const lossOf = {
+  all: undefined,
+  '1': 'KAFKA_ACKS=1: the loss of a leader loses events that were counted as delivered, and a retry may duplicate events.',
+  '0': 'KAFKA_ACKS=0: nobody confirms anything; whenever a connection ends, events that were counted as delivered are lost.',
+} as const;
