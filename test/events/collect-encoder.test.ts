@@ -1,0 +1,485 @@
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import fc from 'fast-check';
+import { CollectEncoder, type CollectOptions, type CollectResult } from '../../src/events/collect-encoder.ts';
+import { recordBytesMax } from '../../src/events/line-writer.ts';
+import type { Origin } from '../../src/events/origin.ts';
+import * as record from '../../src/events/record.ts';
+import type { EventLine } from '../../src/events/schema.ts';
+import { SidMaker, UuidMaker } from '../../src/kernel/ids.ts';
+import { referenceCollect } from './reference.ts';
+import { propertyOf, seed } from './seed.ts';
+import { TestDraft } from './test-draft.ts';
+
+const RECEIVED_MS = Date.parse('2026-11-21T08:00:00.123Z');
+const EVENT_ID = '0190d2a0-7b5c-7abc-8def-000000000001';
+const HEAD = `{"event_id":"${EVENT_ID}","ts":"2026-11-21T08:00:00.123Z","e":"pageview"`;
+
+const newEncoder = (options: Partial<CollectOptions> = {}): CollectEncoder =>
+  new CollectEncoder({
+    eventBytesMax: 65_536,
+    batchBytesMax: 1 << 20,
+    ids: new UuidMaker(),
+    sids: new SidMaker(),
+    ...options,
+  });
+
+const originOf = (more: Partial<Origin> = {}): Origin => ({
+  userAgent: '',
+  ip: '',
+  cookieSid: '',
+  mintSid: false,
+  anonymous: false,
+  geo: undefined,
+  device: undefined,
+  receivedMs: RECEIVED_MS,
+  source: 0,
+  ...more,
+});
+
+interface Encoded {
+  result: CollectResult;
+  lines: string[];
+  events: EventLine[];
+  draft: TestDraft;
+}
+
+function encode(body: string | Buffer, origin: Partial<Origin> = {}, encoder: CollectEncoder = newEncoder()): Encoded {
+  const draft = new TestDraft();
+  const result = { ...encoder.encode(draft, Buffer.from(body), originOf(origin)) };
+  draft.checkCanaries();
+  const { lines } = draft;
+  return { result, lines, events: lines.map((line) => JSON.parse(line) as EventLine), draft };
+}
+
+/** The one line of a body with one event whose id is EVENT_ID. */
+function lineOf(members: string, origin: Partial<Origin> = {}): string {
+  const { result, lines } = encode(`{"event_id":"${EVENT_ID}"${members === '' ? '' : ','}${members}}`, origin);
+  assert.equal(result.code, 'OK', result.reason);
+  assert.deepEqual(result.errors, []);
+  assert.equal(lines.length, 1);
+  return lines[0]!;
+}
+
+const passed: [what: string, members: string, rest: string][] = [
+  ['nothing but the id', '', '"utm":{},"geo":{},"props":{}'],
+  [
+    'members in the order of the model',
+    '"props":{"a":1},"utm":{"s":"x"},"ref":"r","url":"u","sid":"s","uid":"i"',
+    '"uid":"i","sid":"s","url":"u","ref":"r","utm":{"s":"x"},"geo":{},"props":{"a":1}',
+  ],
+  [
+    'big integers keep every digit',
+    '"props":{"n":[12345678901234567890,1.50,1E400,-0]}',
+    '"utm":{},"geo":{},"props":{"n":[12345678901234567890,1.50,1E400,-0]}',
+  ],
+  [
+    'escapes stay as they are',
+    '"uid":"\\u00e9\\/\\u0000\\ud83d\\ude00"',
+    '"uid":"\\u00e9\\/\\u0000\\ud83d\\ude00","utm":{},"geo":{},"props":{}',
+  ],
+  [
+    'lone surrogates become U+FFFD',
+    '"uid":"\\ud800x\\udc00","a\\ud800":"\\ud83d\\ud83d\\ude00"',
+    '"uid":"\\ufffdx\\ufffd","utm":{},"geo":{},"props":{"a\\ufffd":"\\ufffd\\ud83d\\ude00"}',
+  ],
+  [
+    'white space between tokens goes, in strings it stays',
+    '"a" :\n[ 1 ,\t"x  y" ] , "props" : { "b" : 1 }',
+    '"utm":{},"geo":{},"props":{"a":[1,"x  y"],"b":1}',
+  ],
+  [
+    'unknown keys move into props, before its own',
+    '"b":true,"props":{"a":1},"c":null',
+    '"utm":{},"geo":{},"props":{"b":true,"c":null,"a":1}',
+  ],
+  [
+    'an unknown key that props has itself is dropped',
+    '"a":1,"b":2,"props":{"c":3,"\\u0061":4}',
+    '"utm":{},"geo":{},"props":{"b":2,"c":3,"\\u0061":4}',
+  ],
+  ['all moved keys dropped', '"a":1,"props":{"a":4}', '"utm":{},"geo":{},"props":{"a":4}'],
+  [
+    'of an unknown key given twice the last one counts',
+    '"a":1,"b":2,"\\u0061":3',
+    '"utm":{},"geo":{},"props":{"b":2,"\\u0061":3}',
+  ],
+  [
+    'of a known key given twice the last one counts',
+    '"uid":"x","\\u0075id":"y","props":{"a":1},"props":{}',
+    '"uid":"y","utm":{},"geo":{},"props":{}',
+  ],
+  [
+    'a bad value that is overridden does not count',
+    '"uid":5,"uid":"y","ts":"x","ts":null',
+    '"uid":"y","utm":{},"geo":{},"props":{}',
+  ],
+  [
+    'null and empty strings are absent',
+    '"uid":null,"sid":"","e":null,"utm":null,"props":null,"ts":null',
+    '"utm":{},"geo":{},"props":{}',
+  ],
+  ['duplicate keys within props pass through', '"props":{"a":1,"a":2}', '"utm":{},"geo":{},"props":{"a":1,"a":2}'],
+  [
+    'ip and geo of the body are dropped',
+    '"ip":"8.8.8.8","geo":{"country":"XX"},"ip":[1]',
+    '"utm":{},"geo":{},"props":{}',
+  ],
+  [
+    "device of the body is the client's own word",
+    '"device":{"bot":false}',
+    '"utm":{},"geo":{},"props":{"device":{"bot":false}}',
+  ],
+  [
+    'names of Object.prototype are plain',
+    '"__proto__":1,"toString":{}',
+    '"utm":{},"geo":{},"props":{"__proto__":1,"toString":{}}',
+  ],
+  ['props that are empty but for a space', '"a":1,"props":{ }', '"utm":{},"geo":{},"props":{"a":1}'],
+  ['an unknown key is a string of JSON', '"a":"{\\"b\\":1}"', '"utm":{},"geo":{},"props":{"a":"{\\"b\\":1}"}'],
+];
+for (const [what, members, rest] of passed) {
+  test(`item: ${what}`, () => {
+    assert.equal(lineOf(members), `${HEAD},${rest}}`);
+  });
+}
+
+test('e of the item, and its default', () => {
+  assert.match(lineOf('"e":"click"'), /"e":"click","utm"/);
+  assert.match(lineOf('"e":""'), /"e":"pageview","utm"/);
+});
+
+test('ts with any offset is kept as the same instant in UTC', () => {
+  assert.match(lineOf('"ts":"2026-01-02T03:04:05.6789+05:30"'), /"ts":"2026-01-01T21:34:05.678Z"/);
+  assert.match(lineOf('"ts":"\\u0032026-01-02T03:04:05-00:00"'), /"ts":"2026-01-02T03:04:05.000Z"/);
+});
+
+test('event_id: any case, also with escapes, is stored in lower case; a missing one is made', () => {
+  const odd = EVENT_ID.toUpperCase().replace('A', '\\u0041');
+  assert.equal(encode(`{"event_id":"${odd}"}`).events[0]!.event_id, EVENT_ID);
+  const made = encode('[{},{"event_id":null}]').events.map((event) => event.event_id);
+  assert.match(made[0]!, /^[0-9a-f]{8}-[0-9a-f]{4}-7/);
+  assert.ok(made[0]! < made[1]!);
+});
+
+test('ua, sid and ip: the item beats the request, but for ip', () => {
+  const origin = { userAgent: 'head"er', ip: '1.2.3.4', cookieSid: 'cookie', mintSid: true };
+  const own = JSON.parse(lineOf('"ua":"body","sid":"own","ip":"8.8.8.8"', origin)) as EventLine;
+  assert.deepEqual([own.ua, own.sid, own.ip], ['body', 'own', '1.2.3.4']);
+  const none = JSON.parse(lineOf('', origin)) as EventLine;
+  assert.deepEqual([none.ua, none.sid, none.ip], ['head"er', 'cookie', '1.2.3.4']);
+});
+
+test('a sid is made once for the request, and only when an item needs it', () => {
+  const { result, events } = encode('[{"sid":"x"},{},{}]', { mintSid: true });
+  assert.match(result.mintedSid, /^s_[0-9a-f]{32}$/);
+  assert.deepEqual(
+    events.map((event) => event.sid),
+    ['x', result.mintedSid, result.mintedSid],
+  );
+  assert.equal(encode('[{"sid":"x"}]', { mintSid: true }).result.mintedSid, '');
+  assert.equal(encode('{}').events[0]!.sid, undefined);
+});
+
+test('geo and device are those of the request, device behind props', () => {
+  const line = lineOf('', { geo: Buffer.from('{"country":"DE"}'), device: Buffer.from('{"bot":true}') });
+  assert.equal(line, `${HEAD},"utm":{},"geo":{"country":"DE"},"props":{},"device":{"bot":true}}`);
+});
+
+test('an anonymous event has no uid, sid, ua and ip, its own or of the request', () => {
+  const origin = { anonymous: true, userAgent: 'UA', ip: '1.2.3.4', cookieSid: 'c', mintSid: true };
+  assert.equal(lineOf('"uid":"u","sid":"s","ua":"b","a":1', origin), `${HEAD},"utm":{},"geo":{},"props":{"a":1}}`);
+  assert.equal(encode('{}', { ...origin, cookieSid: '' }).result.mintedSid, '');
+});
+
+const invalid: [item: string, message: RegExp, eventId?: string][] = [
+  ['1', /^event must be an object: found=a number$/],
+  ['null', /^event must be an object: found=null$/],
+  ['"x"', /^event must be an object: found=a string$/],
+  ['[{}]', /^event must be an object: found=an array$/],
+  ['{"e":5}', /^e must be a string: found=a number$/],
+  ['{"uid":{}}', /^uid must be a string: found=an object$/],
+  ['{"sid":[]}', /^sid must be a string: found=an array$/],
+  ['{"url":true}', /^url must be a string: found=a boolean$/],
+  ['{"ref":false}', /^ref must be a string: found=a boolean$/],
+  ['{"ua":0}', /^ua must be a string: found=a number$/],
+  ['{"event_id":7}', /^event_id must be a string: found=a number$/],
+  ['{"event_id":""}', /^event_id must be a UUID: found=""$/, ''],
+  ['{"event_id":"x\\u0079"}', /^event_id must be a UUID: found="xy"$/, 'xy'],
+  [`{"event_id":"{${EVENT_ID}}"}`, /^event_id must be a UUID/, `{${EVENT_ID}}`],
+  [`{"event_id":"${'x'.repeat(65)}"}`, /^event_id must be a UUID: found="x{64}"$/],
+  ['{"ts":1764000000000}', /^ts must be a string: found=a number$/],
+  ['{"ts":""}', /^ts must be an RFC 3339 time: found=""$/],
+  [`{"ts":"yesterday","event_id":"${EVENT_ID}"}`, /^ts must be an RFC 3339 time: found="yesterday"$/, EVENT_ID],
+  ['{"utm":[]}', /^utm must be an object: found=an array$/],
+  ['{"utm":{"a":"x" , "b" : 1}}', /^utm must be an object of strings: found=a number in it$/],
+  ['{"utm":{"a":null}}', /^utm must be an object of strings: found=null in it$/],
+  ['{"props":"x"}', /^props must be an object: found=a string$/],
+  ['{"props":[1]}', /^props must be an object: found=an array$/],
+];
+for (const [item, message, eventId] of invalid) {
+  test(`rejected alone: ${item.slice(0, 60)}`, () => {
+    const { result, events } = encode(`[{"e":"before"},${item},{"e":"after"}]`);
+    assert.equal(result.code, 'OK');
+    assert.deepEqual([result.accepted, result.rejected], [2, 1]);
+    assert.deepEqual(
+      events.map((event) => event.e),
+      ['before', 'after'],
+    );
+    const [error] = result.errors;
+    assert.equal(error!.index, 1);
+    assert.equal(error!.code, 'INVALID_EVENT');
+    assert.match(error!.message, message);
+    assert.equal(error!.event_id, eventId);
+  });
+}
+
+test('a scalar or null is no body, an empty array is one without events', () => {
+  for (const [body, found] of [
+    ['null', 'null'],
+    ['5', 'a number'],
+    [' "x" ', 'a string'],
+    ['true', 'a boolean'],
+  ]) {
+    const { result, lines } = encode(body!);
+    assert.deepEqual([result.code, result.found, lines.length], ['INVALID_BODY', found, 0]);
+  }
+  const { result } = encode(' [ ] ');
+  assert.deepEqual([result.code, result.accepted, result.rejected], ['OK', 0, 0]);
+});
+
+test('a body that is not JSON is refused whole, with the byte where it breaks', () => {
+  const broken: [string | Buffer, number][] = [
+    ['', 0],
+    ['[{},', 4],
+    ['[{},]', 4],
+    ['{"e":"x"', 8],
+    ['{"e":"x",}', 9],
+    ['{e:1}', 1],
+    ['{} {}', 3],
+    ['5 5', 2],
+    ['[{}}', 3],
+    ['{"a":1\0}', 6],
+    ['{}\0', 2],
+    [Buffer.from([0x7b, 0x22, 0xff, 0x22, 0x7d]), 2],
+    [Buffer.from([0x22, 0xe2, 0x82]), 1],
+    [`{"a":${'['.repeat(64)}`, 68],
+  ];
+  for (const [body, offset] of broken) {
+    const { result } = encode(body);
+    assert.deepEqual([result.code, result.offset], ['INVALID_JSON', offset], body.toString());
+    assert.deepEqual(
+      [result.accepted, result.rejected, result.errors, result.recordBytes, result.mintedSid],
+      [0, 0, [], 0, ''],
+    );
+    assert.notEqual(result.reason, '');
+  }
+});
+
+test('nesting counts from the event, whether alone or in an array', () => {
+  const nested = (depth: number): string => `{"a":${'['.repeat(depth - 1)}${']'.repeat(depth - 1)}}`;
+  const encoder = (): CollectEncoder => newEncoder({ depthMax: 5 });
+  assert.equal(encode(nested(5), {}, encoder()).result.code, 'OK');
+  assert.equal(encode(`[${nested(5)}]`, {}, encoder()).result.code, 'OK');
+  assert.equal(encode(nested(6), {}, encoder()).result.code, 'INVALID_JSON');
+  assert.equal(encode(`[${nested(6)}]`, {}, encoder()).result.code, 'INVALID_JSON');
+});
+
+test('an event over the limit is rejected alone; one of exactly the limit is taken', () => {
+  const item = (bytes: number): string => `{"event_id":"${EVENT_ID}","a": "${'x'.repeat(bytes)}"}`;
+  const { lines } = encode(item(1000));
+  const limit = lines[0]!.length;
+  const { result, events, draft } = encode(
+    `[${item(1000)},${item(1001)},${item(90_000)}]`,
+    {},
+    newEncoder({ eventBytesMax: limit }),
+  );
+  assert.deepEqual([result.accepted, result.rejected, events.length], [1, 2, 1]);
+  assert.deepEqual(result.errors[0], {
+    index: 1,
+    event_id: EVENT_ID,
+    code: 'EVENT_TOO_LARGE',
+    message: `event exceeds the limit: bytes=${limit + 1}, limit=${limit}`,
+  });
+  assert.ok(draft.askedMax <= recordBytesMax(limit));
+});
+
+test('a batch over the limit ends as a whole, and early', () => {
+  const body = `[${'{},'.repeat(100_000)}{}]`;
+  const { result, draft } = encode(body, { userAgent: 'x'.repeat(10_000) }, newEncoder({ batchBytesMax: 100_000 }));
+  assert.equal(result.code, 'BATCH_TOO_LARGE');
+  assert.ok(draft.records.length < 12, `records=${draft.records.length}`);
+});
+
+test('errors are listed up to the limit and counted beyond it', () => {
+  const { result } = encode(`[${'1,'.repeat(499)}{}]`, {}, newEncoder({ errorsMax: 7 }));
+  assert.deepEqual([result.accepted, result.rejected, result.errors.length], [1, 499, 7]);
+});
+
+test('an encoder keeps nothing of the request before, and the answer before stays as it was', () => {
+  const encoder = newEncoder();
+  const first = encode('[{"event_id":"x"},{"uid":"u","a":1}]', { userAgent: 'UA', mintSid: true }, encoder);
+  const second = encode(`[5,{"event_id":"${EVENT_ID}"}]`, {}, encoder);
+  assert.equal(second.lines[0], `${HEAD},"utm":{},"geo":{},"props":{}}`);
+  assert.equal(second.result.errors[0]!.event_id, undefined, 'not that of an item before');
+  assert.equal(first.result.errors.length, 1);
+  assert.equal(first.result.errors[0]!.event_id, 'x');
+});
+
+test('thousands of unknown keys cost no more than their bytes', () => {
+  const cost = (count: number): number => {
+    const encoder = newEncoder({ eventBytesMax: 1 << 20 });
+    const keys = Array.from({ length: count }, (_, i) => `"\\u006b${i % (count / 2)}":1`);
+    const body = Buffer.from(`{${keys.join()},"props":{${keys.join()}}}`);
+    const draft = new TestDraft();
+    let best = Number.POSITIVE_INFINITY;
+    for (let round = 0; round < 12; round += 1) {
+      draft.clear();
+      const start = process.hrtime.bigint();
+      encoder.encode(draft, body, originOf());
+      best = Math.min(best, Number(process.hrtime.bigint() - start));
+    }
+    assert.equal(draft.records.length, 1);
+    return best;
+  };
+  cost(500);
+  const ratio = cost(8000) / cost(500);
+  assert.ok(ratio < 64, `16 times the keys cost ${ratio.toFixed(1)} times as much; quadratic would be 256`);
+});
+
+const text = fc.oneof(
+  fc.string({ unit: 'binary', maxLength: 12 }),
+  fc.constantFrom(
+    '',
+    'a"b\\c\n',
+    'é€😀',
+    EVENT_ID,
+    EVENT_ID.toUpperCase(),
+    '2026-02-28T23:59:59.9999+01:00',
+    'x\ud800',
+  ),
+);
+const key = fc.oneof(
+  {
+    weight: 5,
+    arbitrary: fc.constantFrom(
+      'e',
+      'uid',
+      'sid',
+      'url',
+      'ref',
+      'ua',
+      'ip',
+      'geo',
+      'utm',
+      'props',
+      'device',
+      'event_id',
+      'ts',
+    ),
+  },
+  { weight: 3, arbitrary: fc.constantFrom('a', 'b', '', '__proto__', 'k"ey', 'ümlaut', '0') },
+  { weight: 1, arbitrary: fc.string({ unit: 'grapheme', maxLength: 6 }) },
+);
+const json = fc.jsonValue({ maxDepth: 3, stringUnit: 'binary' });
+const goodMember = fc.oneof(
+  fc.tuple(fc.constantFrom('e', 'uid', 'sid', 'url', 'ref', 'ua'), fc.oneof(text, fc.constant(null))),
+  fc.tuple(fc.constant('event_id'), fc.constantFrom(EVENT_ID, EVENT_ID.toUpperCase(), null)),
+  fc.tuple(fc.constant('ts'), fc.constantFrom('2026-02-28T23:59:59.9999+01:00', '0001-01-01T00:00:00Z', null)),
+  fc.tuple(
+    fc.constant('utm'),
+    fc.oneof(fc.dictionary(fc.string({ maxLength: 4 }), text, { maxKeys: 3 }), fc.constant(null)),
+  ),
+  fc.tuple(fc.constant('props'), fc.oneof(fc.dictionary(key, json, { maxKeys: 4 }), fc.constant(null))),
+  fc.tuple(key, json),
+);
+const member = fc.oneof({ weight: 12, arbitrary: goodMember }, { weight: 1, arbitrary: fc.tuple(key, json) });
+/** A string as JSON, some of its characters escaped that need not be. */
+const spelled = (value: string, odd: number): string =>
+  odd % 3 !== 0
+    ? JSON.stringify(value)
+    : `"${[...Array(value.length).keys()].map((i) => `\\u${value.charCodeAt(i).toString(16).padStart(4, '0')}`).join('')}"`;
+const item = fc
+  .tuple(fc.array(fc.tuple(member, fc.nat(8)), { maxLength: 8 }), fc.constantFrom('', ' ', '\n\t'))
+  .map(([members, gap]) => {
+    const parts = members.map(([[name, value], odd]) => {
+      const spelledValue = typeof value === 'string' ? spelled(value, odd + 1) : JSON.stringify(value);
+      return `${spelled(name, odd)}${gap}:${gap}${spelledValue}`;
+    });
+    return `{${gap}${parts.join(`${gap},${gap}`)}${gap}}`;
+  });
+const body = fc.oneof(
+  { weight: 4, arbitrary: item },
+  {
+    weight: 4,
+    arbitrary: fc
+      .array(
+        fc.oneof({ weight: 9, arbitrary: item }, { weight: 1, arbitrary: json.map((value) => JSON.stringify(value)) }),
+        { maxLength: 5 },
+      )
+      .map((items) => `[${items.join(', ')}]`),
+  },
+  { weight: 1, arbitrary: fc.tuple(item, fc.nat(200)).map(([whole, cut]) => whole.slice(0, cut)) },
+);
+const origin: fc.Arbitrary<Partial<Origin>> = fc.record({
+  userAgent: fc.constantFrom('', 'Mozilla "5.0"', 'é\u0001'),
+  ip: fc.constantFrom('', '203.0.113.7'),
+  cookieSid: fc.constantFrom('', 's_0123456789abcdef0123456789abcdef'),
+  mintSid: fc.boolean(),
+  anonymous: fc.boolean(),
+  geo: fc.constantFrom(undefined, Buffer.from('{"city":"Köln"}')),
+  device: fc.constantFrom(undefined, Buffer.from('{"bot":true}')),
+});
+
+test(`any body becomes the events that the reference makes of it (seed ${seed})`, () => {
+  const encoder = newEncoder({ depthMax: 6 });
+  let accepted = 0;
+  let rejected = 0;
+  fc.assert(
+    fc.property(body, origin, (raw, from) => {
+      const { result, lines, events, draft } = encode(raw, from, encoder);
+      let made = 0;
+      const mades = Array.from({ length: 10 }, () => ({ eventId: '', sid: result.mintedSid }));
+      const expected = referenceCollect(raw, originOf(from), mades, 6);
+      if (expected === 'malformed') return assert.equal(result.code, 'INVALID_JSON', raw);
+      if (expected === 'no events') return assert.equal(result.code, 'INVALID_BODY');
+      assert.equal(result.code, 'OK', `${result.reason} at ${result.offset} of ${raw}`);
+      expected.forEach((one, index) => {
+        const error = result.errors.find((entry) => entry.index === index);
+        if (one !== null && typeof one === 'object' && 'bad' in one) {
+          assert.ok(
+            error?.message.startsWith(`${(one as { bad: string }).bad} must be`),
+            `${index} of ${raw}: ${error?.message}`,
+          );
+          rejected += 1;
+          return;
+        }
+        assert.equal(error, undefined, `${index} of ${raw}: ${error?.message}`);
+        const event = events[made]!;
+        const wanted = one as unknown as EventLine;
+        if (wanted.event_id === undefined) (wanted as { event_id: string }).event_id = event.event_id;
+        assert.deepEqual(event, wanted, raw);
+        const order = 'event_id ts e uid sid url ref ua ip utm geo props device'
+          .split(' ')
+          .filter((name) => name in event);
+        assert.deepEqual(Object.keys(event), order);
+        const bytes = draft.records[made]!;
+        assert.equal(record.tsMsAt(bytes, 0), Date.parse(event.ts));
+        assert.equal(record.eventIdAt(bytes, 0).toString('hex'), event.event_id.replaceAll('-', ''));
+        assert.equal(record.eventType(bytes, 0), event.e);
+        assert.equal(record.uidOf(bytes, 0), event.uid);
+        assert.equal(record.receivedMsAt(bytes, 0), RECEIVED_MS);
+        made += 1;
+        accepted += 1;
+      });
+      assert.deepEqual([result.accepted, result.rejected], [made, expected.length - made]);
+      assert.equal(lines.length, made);
+      assert.equal(
+        result.recordBytes,
+        draft.records.reduce((sum, bytes) => sum + Math.ceil(bytes.length / 8) * 8, 0),
+      );
+    }),
+    propertyOf(8000),
+  );
+  assert.ok(accepted > 500 && rejected > 500, `both kinds were met: accepted=${accepted}, rejected=${rejected}`);
+});

@@ -1,0 +1,194 @@
+/**
+ * Reference: the event model by the book, in plain objects and strings, slow and short enough to be checked by eye. It shares no code
+ * with src/events but the names of the types. The encoders must write byte for byte the line it writes.
+ */
+import type { Origin } from '../../src/events/origin.ts';
+import type { PixelInput } from '../../src/events/pixel-encoder.ts';
+
+const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
+const RFC3339 = /^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d+))?(Z|[+-]\d\d:\d\d)$/i;
+
+/** What the encoder made by itself, read from its output. */
+export interface Made {
+  eventId: string;
+  sid: string;
+}
+
+/** A name's value: a string, or all of them when it came more than once. */
+type Named = Map<string, string | string[]>;
+
+/** Pairs of an application/x-www-form-urlencoded text, after the URL standard. */
+export function formPairs(text: string): [string, string][] {
+  const decode = (piece: string): string => {
+    const raw = Buffer.from(piece.replaceAll('+', ' '));
+    const bytes: number[] = [];
+    for (let i = 0; i < raw.length; i += 1) {
+      const hex = raw.toString('latin1', i + 1, i + 3);
+      if (raw[i] === 0x25 && /^[0-9a-f]{2}$/i.test(hex)) {
+        bytes.push(Number.parseInt(hex, 16));
+        i += 2;
+      } else bytes.push(raw[i]!);
+    }
+    return new TextDecoder('utf-8', { ignoreBOM: true }).decode(Uint8Array.from(bytes));
+  };
+  return text
+    .split('&')
+    .filter((piece) => piece !== '')
+    .map((piece) => {
+      const equals = piece.indexOf('=');
+      return equals < 0 ? [decode(piece), ''] : [decode(piece.slice(0, equals)), decode(piece.slice(equals + 1))];
+    });
+}
+
+/** Ms of an RFC 3339 time, NaN when it is none. Leap seconds are the kernel's own test. */
+function instant(text: string): number {
+  const [, main, fraction = '', zone] = RFC3339.exec(text) ?? [];
+  if (main === undefined || main.slice(11, 13) === '24') return Number.NaN;
+  const day = Number(main.slice(8, 10));
+  const ms = Date.parse(`${main}.${fraction.slice(0, 3).padEnd(3, '0')}${zone}`.toUpperCase());
+  // Date.parse takes the 31st of February.
+  const inUtc = new Date(Date.parse(`${main}Z`.toUpperCase()));
+  return inUtc.getUTCDate() === day ? ms : Number.NaN;
+}
+
+const isoOf = (ms: number): string => new Date(ms).toISOString();
+
+const quoted = (text: string): string => JSON.stringify(text);
+
+function namedJson(named: Named): string {
+  return `{${[...named].map(([name, value]) => `${quoted(name)}:${JSON.stringify(value)}`).join(',')}}`;
+}
+
+/** One line: texts that are empty or undefined are left out. */
+function line(texts: [string, string | undefined][], objects: [string, string | undefined][]): string {
+  const parts = [
+    ...texts.filter(([, text]) => text).map(([key, text]) => `${quoted(key)}:${quoted(text!)}`),
+    ...objects.filter(([, json]) => json !== undefined).map(([key, json]) => `${quoted(key)}:${json}`),
+  ];
+  return `{${parts.join(',')}}`;
+}
+
+export function referencePixel(input: PixelInput, made: Made): string {
+  const known = new Map<string, string>();
+  const utm: Named = new Map();
+  const rest: Named = new Map();
+  const keep = (name: string, value: string): void => {
+    const before = rest.get(name);
+    if (before === undefined) rest.set(name, value);
+    else rest.set(name, typeof before === 'string' ? [before, value] : [...before, value]);
+  };
+  const isCampaign = (name: string): boolean => name.startsWith('utm_') && name !== 'utm_';
+  for (const [name, value] of formPairs(input.query)) {
+    if (['event_id', 'ts', 'e', 'uid', 'sid', 'url', 'ref'].includes(name)) {
+      if (value !== '' && !known.has(name)) known.set(name, value);
+    } else if (isCampaign(name)) {
+      if (value !== '' && !utm.has(name.slice(4))) utm.set(name.slice(4), value);
+    } else keep(name, value);
+  }
+  const id = known.get('event_id');
+  if (id !== undefined && !UUID.test(id)) keep('event_id', id);
+  const ts = known.get('ts');
+  const tsMs = ts === undefined ? Number.NaN : instant(ts);
+  if (ts !== undefined && Number.isNaN(tsMs)) keep('ts', ts);
+  const url = known.get('url') ?? input.referer.toWellFormed();
+  const urlQuery = /^[^?#]*\?([^#]*)/.exec(url)?.[1] ?? '';
+  for (const [name, value] of formPairs(urlQuery)) {
+    if (isCampaign(name) && value !== '' && !utm.has(name.slice(4))) utm.set(name.slice(4), value);
+  }
+  const personal = (text: string | undefined): string | undefined => (input.anonymous ? undefined : text);
+  return line(
+    [
+      ['event_id', id !== undefined && UUID.test(id) ? id.toLowerCase() : made.eventId],
+      ['ts', isoOf(Number.isNaN(tsMs) ? input.receivedMs : tsMs)],
+      ['e', known.get('e') ?? 'pageview'],
+      ['uid', personal(known.get('uid'))],
+      ['sid', personal(known.get('sid') ?? (input.cookieSid.toWellFormed() || (input.mintSid ? made.sid : undefined)))],
+      ['url', url],
+      ['ref', known.get('ref')],
+      ['ua', personal(input.userAgent.toWellFormed())],
+      ['ip', personal(input.ip.toWellFormed())],
+    ],
+    [
+      ['utm', namedJson(utm)],
+      ['geo', input.geo?.toString() ?? '{}'],
+      ['props', namedJson(rest)],
+      ['device', input.device?.toString()],
+    ],
+  );
+}
+
+type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
+
+/** The same value with U+FFFD for every lone surrogate, in names, too. */
+export function wellFormed(value: Json): Json {
+  if (typeof value === 'string') return value.toWellFormed();
+  if (Array.isArray(value)) return value.map(wellFormed);
+  if (value === null || typeof value !== 'object') return value;
+  return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key.toWellFormed(), wellFormed(inner)]));
+}
+
+/** How many containers lie within each other. */
+export function depthOf(value: Json): number {
+  if (value === null || typeof value !== 'object') return 0;
+  let deepest = 0;
+  for (const inner of Object.values(value)) deepest = Math.max(deepest, depthOf(inner));
+  return deepest + 1;
+}
+
+/** What becomes of a body: 'malformed', 'no events', or per item an event as a value, or the field that makes it bad. */
+export function referenceCollect(
+  body: string,
+  origin: Origin,
+  made: Made[],
+  depthMax: number,
+): 'malformed' | 'no events' | (Json | { bad: string })[] {
+  let parsed: Json;
+  try {
+    parsed = JSON.parse(body) as Json;
+  } catch {
+    return 'malformed';
+  }
+  const items = Array.isArray(parsed) ? parsed : [parsed];
+  if (items.some((item) => depthOf(item) > depthMax)) return 'malformed';
+  if (parsed === null || typeof parsed !== 'object') return depthMax > 0 ? 'no events' : 'malformed';
+  return items.map((item, index) => referenceItem(wellFormed(item), origin, made[index]!));
+}
+
+function referenceItem(item: Json, origin: Origin, made: Made): Json | { bad: string } {
+  if (item === null || typeof item !== 'object' || Array.isArray(item)) return { bad: 'event' };
+  const texts = ['event_id', 'ts', 'e', 'uid', 'sid', 'url', 'ref', 'ua'];
+  for (const key of texts) if (item[key] != null && typeof item[key] !== 'string') return { bad: key };
+  for (const key of ['utm', 'props']) {
+    if (item[key] != null && (typeof item[key] !== 'object' || Array.isArray(item[key]))) return { bad: key };
+  }
+  const text = (key: string): string | undefined => (item[key] as string | null | undefined) ?? undefined;
+  const id = text('event_id');
+  if (id === '') return { bad: 'event_id' };
+  const ts = text('ts');
+  if (ts !== undefined && Number.isNaN(instant(ts))) return { bad: 'ts' };
+  const utm = (item['utm'] ?? {}) as { [key: string]: Json };
+  if (Object.values(utm).some((value) => typeof value !== 'string')) return { bad: 'utm' };
+  if (id !== undefined && !UUID.test(id)) return { bad: 'event_id' };
+
+  const personal = (value: string | undefined): string | undefined => (origin.anonymous ? undefined : value);
+  const event: { [key: string]: Json } = {};
+  const put = (key: string, value: string | undefined): void => {
+    if (value) event[key] = value;
+  };
+  put('event_id', id?.toLowerCase() ?? made.eventId);
+  put('ts', isoOf(ts === undefined ? origin.receivedMs : instant(ts)));
+  put('e', text('e') || 'pageview');
+  put('uid', personal(text('uid')));
+  put('sid', personal(text('sid') || origin.cookieSid.toWellFormed() || (origin.mintSid ? made.sid : undefined)));
+  put('url', text('url'));
+  put('ref', text('ref'));
+  put('ua', personal(text('ua') || origin.userAgent.toWellFormed()));
+  put('ip', personal(origin.ip.toWellFormed()));
+  event['utm'] = utm;
+  event['geo'] = JSON.parse(origin.geo?.toString() ?? '{}');
+  const own = [...texts, 'ip', 'geo', 'utm', 'props'];
+  const moved = Object.entries(item).filter(([key]) => !own.includes(key));
+  event['props'] = Object.fromEntries([...moved, ...Object.entries((item['props'] ?? {}) as { [key: string]: Json })]);
+  if (origin.device !== undefined) event['device'] = JSON.parse(origin.device.toString());
+  return event;
+}
