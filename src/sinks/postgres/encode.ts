@@ -35,7 +35,7 @@ export class BatchEncoder {
   /** The batch as a binary COPY. Valid until done(). */
   rows(batch: Records): Buffer {
     const { buffer, offsets, count } = batch;
-    const careful = mayNeedTheRule(batch);
+    const suspects = new Suspects(batch);
     this.#take(copyHeader.length + copyTrailer.length + count * ROW_BYTES + jsonBytes(batch));
     const out = this.#buffer;
     const view = this.#view;
@@ -53,7 +53,7 @@ export class BatchEncoder {
       view.setUint32(at + 30, micros - Math.floor(micros / TWO_32) * TWO_32);
       view.setInt32(at + 34, length + 1);
       out[at + 38] = JSONB_VERSION;
-      at = this.#line(buffer, record, length, at + ROW_BYTES, careful);
+      at = this.#line(buffer, record, length, at + ROW_BYTES, suspects);
     }
     at += copyTrailer.copy(out, at);
     return out.subarray(0, at);
@@ -62,7 +62,7 @@ export class BatchEncoder {
   /** The batch as one jsonb array, the binary form of a parameter. Valid until done(). */
   array(batch: Records): Buffer {
     const { buffer, offsets, count } = batch;
-    const careful = mayNeedTheRule(batch);
+    const suspects = new Suspects(batch);
     this.#take(3 + count + jsonBytes(batch));
     const out = this.#buffer;
     out[0] = JSONB_VERSION;
@@ -70,7 +70,7 @@ export class BatchEncoder {
     for (let index = 0; index < count; index += 1) {
       const record = offsets[index]!;
       out[at] = index === 0 ? OPEN : COMMA;
-      at = this.#line(buffer, record, jsonLength(buffer, record), at + 1, careful);
+      at = this.#line(buffer, record, jsonLength(buffer, record), at + 1, suspects);
     }
     out[at] = CLOSE;
     return out.subarray(0, at + 1);
@@ -88,10 +88,10 @@ export class BatchEncoder {
     this.#allocate(0);
   }
 
-  #line(source: Buffer, record: number, length: number, at: number, careful: boolean): number {
+  #line(source: Buffer, record: number, length: number, at: number, suspects: Suspects): number {
     const from = jsonStart(record);
     source.copy(this.#buffer, at, from, from + length);
-    if (careful) makeStorable(this.#buffer, at, at + length);
+    if (suspects.within(from, from + length)) makeStorable(this.#buffer.subarray(at, at + length));
     return at + length;
   }
 
@@ -113,10 +113,23 @@ function jsonBytes({ buffer, offsets, count }: Records): number {
   return sum;
 }
 
-/** One look over all the bytes at once is nearly free; escapes by \u are rare. Bytes between the lines may raise false alarm. */
-function mayNeedTheRule({ buffer, offsets, count }: Records): boolean {
-  if (count === 0) return false;
-  const last = offsets[count - 1]!;
-  const end = jsonStart(last) + jsonLength(buffer, last);
-  return buffer.subarray(offsets[0]!, end).includes(suspect);
+/**
+ * Which lines hold an escape that the rule may be about. Such escapes are rare, and one search over the whole batch is nearly
+ * free; hits between the lines (ids are random bytes) are passed by.
+ */
+class Suspects {
+  readonly #bytes: Buffer;
+  #hit: number;
+
+  constructor({ buffer, offsets, count }: Records) {
+    const last = count === 0 ? -1 : offsets[count - 1]!;
+    this.#bytes = buffer.subarray(0, last < 0 ? 0 : jsonStart(last) + jsonLength(buffer, last));
+    this.#hit = count === 0 ? -1 : this.#bytes.indexOf(suspect, offsets[0]!);
+  }
+
+  /** Asked for one line after the other, in order. */
+  within(from: number, to: number): boolean {
+    if (this.#hit >= 0 && this.#hit < from) this.#hit = this.#bytes.indexOf(suspect, from);
+    return this.#hit >= 0 && this.#hit < to;
+  }
 }

@@ -15,16 +15,16 @@ const ESCAPE_LENGTH = 6;
 /** Every escape that could need the rule begins so. */
 export const suspect = Buffer.from('\\u');
 
-/** Replaces, in the JSON text [from, to) of a private buffer, what jsonb cannot hold. Returns how many escapes that were. */
-export function makeStorable(json: Buffer, from: number, to: number): number {
+/** Replaces in a JSON text, in place, what jsonb cannot hold. Returns how many escapes that were. */
+export function makeStorable(json: Buffer): number {
   let replaced = 0;
-  for (let at = json.indexOf(BACKSLASH, from); at >= 0 && at < to; at = json.indexOf(BACKSLASH, at)) {
+  for (let at = json.indexOf(BACKSLASH); at >= 0; at = json.indexOf(BACKSLASH, at)) {
     if (json[at + 1] !== LETTER_U) {
       at += 2; // the escaped character may be a backslash itself
       continue;
     }
     const unit = hexAt(json, at + 2);
-    if (isHigh(unit) && at + 2 * ESCAPE_LENGTH <= to && isLowEscape(json, at + ESCAPE_LENGTH)) {
+    if (isHigh(unit) && isLowEscape(json, at + ESCAPE_LENGTH)) {
       at += 2 * ESCAPE_LENGTH;
       continue;
     }

@@ -1,0 +1,249 @@
+/**
+ * How fast is the Postgres sink, beside psql's \copy, which sorts out no duplicates and keeps no cursor? Server and client share
+ * the machine; the server is durable (fsync, synchronous_commit). With a GIN index the time includes emptying its
+ * pending list, without which a short run looks twice as fast as a long one is.
+ *
+ * CPU figures are of the client's process and of all of the server's processes.
+ */
+import { execFileSync } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import pg from 'pg';
+import { at } from '../../src/events/record.ts';
+import { createLog } from '../../src/kernel/log.ts';
+import type { SinkBatch } from '../../src/sinks/contract.ts';
+import type { PostgresConfig } from '../../src/sinks/postgres/config.ts';
+import { PostgresTarget } from '../../src/sinks/postgres/sink.ts';
+import { ensureCommand } from '../../test/servers/apt.ts';
+import { startPostgres } from '../../test/servers/postgres.ts';
+import type { MicroResult } from '../rig/micro.ts';
+import { treeCpuUs } from '../rig/proc.ts';
+import { spread } from '../rig/stats.ts';
+
+const PORT = 21680;
+const BATCH = 5000;
+const rounds = Number(process.env['ROUNDS'] ?? 2);
+
+// The server needs cores of its own, also when the caller has pinned this process.
+execFileSync('taskset', [
+  '-apc',
+  `0-${Number(execFileSync('nproc', ['--all'], { encoding: 'utf8' })) - 1}`,
+  String(process.pid),
+]);
+
+interface Row {
+  readonly id: string;
+  readonly line: string;
+}
+
+let made = 0;
+/** A realistic pixel event of about 470 bytes; ids grow with time (version 7), as the collector makes them. */
+function row(): Row {
+  const random = randomBytes(16).toString('hex');
+  made += 1;
+  const ms = (Date.UTC(2026, 10, 21) + made).toString(16).padStart(12, '0');
+  const id = `${ms.slice(0, 8)}-${ms.slice(8)}-7${random.slice(0, 3)}-a${random.slice(3, 6)}-${random.slice(6, 18)}`;
+  const line = JSON.stringify({
+    event_id: id,
+    ts: '2026-11-21T08:00:00.123Z',
+    e: 'pageview',
+    uid: `u${made % 50_000}`,
+    sid: random,
+    url: `https://shop.example.com/products/${made % 5000}?variant=${made % 7}`,
+    ref: 'https://www.search.example/results',
+    ua: 'Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/130.0 Safari/537.36',
+    ip: `203.0.113.${made % 250}`,
+    utm: { source: 'newsletter', medium: 'email', campaign: `week-${made % 52}` },
+    geo: {},
+    props: { price: made % 1000, sku: `SKU-${made % 3000}` },
+  });
+  return { id, line };
+}
+
+function batchOf(rows: readonly Row[], position: number): SinkBatch {
+  const offsets = new Int32Array(rows.length);
+  let length = 0;
+  rows.forEach(({ line }, index) => {
+    offsets[index] = length;
+    length += (at.json + line.length + 8) & ~7;
+  });
+  const buffer = Buffer.alloc(length);
+  rows.forEach(({ id, line }, index) => {
+    const record = offsets[index]!;
+    buffer.writeUInt32LE(line.length, record + at.jsonLength);
+    buffer.write(id.replaceAll('-', ''), record + at.eventId, 'hex');
+    buffer.writeDoubleLE(Date.UTC(2026, 10, 21, 8), record + at.tsMs);
+    buffer.write(line, record + at.json);
+  });
+  const from = { position, record: position };
+  const to = { position: position + rows.length, record: position + rows.length };
+  return {
+    lane: { life: 1, lane: 0 },
+    count: rows.length,
+    buffer,
+    offsets,
+    positions: new Float64Array(rows.length),
+    from,
+    to,
+    commit: true,
+  };
+}
+
+const server = await startPostgres(undefined, {
+  port: PORT,
+  own: true,
+  settings: { shared_buffers: '512MB', autovacuum: 'off', max_wal_size: '4GB' },
+});
+await ensureCommand('psql', 'postgresql-client');
+const admin = new pg.Client({ connectionString: server.dsn });
+await admin.connect();
+
+interface Measured {
+  readonly seconds: number;
+  readonly clientUs: number;
+  readonly serverUs: number;
+}
+
+async function measure(rows: number, clientCpu: () => number, work: () => Promise<void>): Promise<Measured> {
+  const [client, serverCpu, begin] = [clientCpu(), treeCpuUs(server.pid), performance.now()];
+  await work();
+  return {
+    seconds: (performance.now() - begin) / 1000,
+    clientUs: (clientCpu() - client) / rows,
+    serverUs: (treeCpuUs(server.pid) - serverCpu) / rows,
+  };
+}
+
+/** Empties the pending list, so that the work of the rows is done within their time. */
+async function cleanGin(table: string): Promise<void> {
+  await admin.query(`SELECT gin_clean_pending_list(indexrelid) FROM pg_index JOIN pg_class c ON c.oid = indexrelid
+    WHERE indrelid = '${table}'::regclass AND relam = (SELECT oid FROM pg_am WHERE amname = 'gin')`);
+}
+
+function ownCpu(): number {
+  const { user, system } = process.cpuUsage();
+  return user + system;
+}
+
+let tables = 0;
+async function sink(rows: number, more: Partial<PostgresConfig>): Promise<Measured> {
+  tables += 1;
+  const pgTable = `bench_${tables}`;
+  const config: PostgresConfig = {
+    pgDsn: server.dsn,
+    pgTable,
+    pgBatchSize: BATCH,
+    pgBatchBytes: 8 << 20,
+    pgFlushMs: 100,
+    pgCopy: true,
+    pgConnections: 1,
+    pgCreateTable: true,
+    pgGin: 'off',
+    pgConnectTimeoutMs: 5000,
+    pgStatementTimeoutMs: 60_000,
+    ...more,
+  };
+  const log = createLog({ level: 'silent', destination: 2, name: 'bench' });
+  const target = new PostgresTarget(config, {
+    logId: pgTable,
+    journal: true,
+    state: undefined,
+    log,
+    signal: new AbortController().signal,
+    ended: () => false,
+  });
+  await target.cursors();
+  // One batch more, outside of the time: connections, plans and the compiler are warm.
+  const batches = Array.from({ length: rows / BATCH + 1 }, (_, index) =>
+    batchOf(Array.from({ length: BATCH }, row), index * BATCH),
+  );
+  await target.write(batches.shift()!, Promise.resolve());
+  const result = await measure(rows, ownCpu, async () => {
+    const flying: Promise<void>[] = [];
+    for (const batch of batches) {
+      if (flying.length === target.inFlightMax) await flying.shift();
+      flying.push(target.write(batch, flying.at(-1) ?? Promise.resolve()));
+    }
+    await Promise.all(flying);
+    await cleanGin(pgTable);
+  });
+  await target.close();
+  const { rows: counted } = await admin.query<{ count: string }>(`SELECT count(*) FROM ${pgTable}`);
+  if (Number(counted[0]!.count) !== rows + BATCH)
+    throw new Error(`rows must be ${rows + BATCH}: found=${counted[0]!.count}`);
+  await admin.query(`DROP TABLE ${pgTable}`);
+  return result;
+}
+
+const folder = mkdtempSync(join(tmpdir(), 'ringmain-bench-pg-'));
+async function psql(rows: number, gin: 'ops' | 'off'): Promise<Measured> {
+  tables += 1;
+  const table = `bench_${tables}`;
+  await admin.query(`CREATE TABLE ${table} (id bigserial PRIMARY KEY, event_id uuid UNIQUE NOT NULL, ts timestamptz NOT NULL DEFAULT now(), payload jsonb NOT NULL);
+    CREATE INDEX ON ${table} (ts)${gin === 'off' ? '' : `; CREATE INDEX ON ${table} USING gin (payload)`}`);
+  const file = join(folder, 'rows.tsv');
+  const lines = Array.from({ length: rows }, () => {
+    const { id, line } = row();
+    return `${id}\t2026-11-21T08:00:00.123Z\t${line.replaceAll('\\', '\\\\')}`;
+  });
+  writeFileSync(file, `${lines.join('\n')}\n`);
+  const childCpu = (): number => treeCpuUs(process.pid) - treeCpuUsOfThisAlone() - treeCpuUs(server.pid);
+  const result = await measure(rows, childCpu, async () => {
+    execFileSync('psql', [server.dsn, '-qc', `\\copy ${table} (event_id, ts, payload) FROM '${file}'`]);
+    await cleanGin(table);
+  });
+  await admin.query(`DROP TABLE ${table}`);
+  return result;
+}
+const treeCpuUsOfThisAlone = ownCpu;
+
+const cases: { name: string; limit?: true; rows: number; run: (rows: number) => Promise<Measured> }[] = [
+  { name: 'no GIN: psql \\copy', limit: true, rows: 100_000, run: (rows) => psql(rows, 'off') },
+  { name: 'no GIN: sink, 1 connection', rows: 100_000, run: (rows) => sink(rows, {}) },
+  { name: 'no GIN: sink, 2 connections', rows: 100_000, run: (rows) => sink(rows, { pgConnections: 2 }) },
+  { name: 'no GIN: sink, PG_COPY=false, 1 connection', rows: 100_000, run: (rows) => sink(rows, { pgCopy: false }) },
+  { name: 'GIN ops: psql \\copy', limit: true, rows: 60_000, run: (rows) => psql(rows, 'ops') },
+  { name: 'GIN ops: sink, 1 connection', rows: 60_000, run: (rows) => sink(rows, { pgGin: 'ops' }) },
+  {
+    name: 'GIN ops: sink, 2 connections',
+    rows: 100_000,
+    run: (rows) => sink(rows, { pgGin: 'ops', pgConnections: 2 }),
+  },
+  {
+    name: 'GIN path: sink, 2 connections',
+    rows: 100_000,
+    run: (rows) => sink(rows, { pgGin: 'path', pgConnections: 2 }),
+  },
+];
+const only = process.env['ONLY'];
+const measured = cases
+  .filter(({ name }) => only === undefined || name.includes(only))
+  .map((one) => ({ one, results: [] as Measured[] }));
+for (let round = 0; round < rounds; round += 1) {
+  for (const { one, results } of measured) results.push(await one.run(one.rows));
+}
+await admin.end();
+rmSync(folder, { recursive: true });
+await server.stop();
+
+const us = (values: number[]): string => spread(values).median.toFixed(1);
+const result: MicroResult = {
+  asks: 'What does a row cost on its way into Postgres (fsync on, client and server on the same cores)?',
+  unit: 'row',
+  rows: measured.map(({ one, results }) => ({
+    name: `${one.name} (CPU us: client ${us(results.map((r) => r.clientUs))}, server ${us(results.map((r) => r.serverUs))})`,
+    limit: one.limit === true,
+    ns: results.map(({ seconds }) => (seconds * 1e9) / one.rows),
+  })),
+};
+if (process.argv.includes('--json')) console.log(JSON.stringify(result));
+else {
+  console.log(`${result.asks} (Node ${process.versions.node}, rows/s, median (min..max) of ${rounds} rounds)`);
+  for (const { name, limit, ns } of result.rows) {
+    const { median, min, max } = spread(ns);
+    const rate = (value: number): string => Math.round(1e9 / value).toLocaleString('en');
+    console.log(`  ${limit ? '= ' : '  '}${name.padEnd(84)} ${rate(median).padStart(9)} (${rate(max)}..${rate(min)})`);
+  }
+}
