@@ -60,6 +60,7 @@ const FILE_BYTES_MAX = 64 * 1024 * 1024;
 const REASON_LENGTH_MAX = 1000;
 const READ_BYTES = 1024 * 1024;
 const NEWLINE = 10;
+const EVENT_MARK = ',"event":';
 
 /** The writer of one sink's letters. One per sink and directory; readers need no permission of it. */
 export class DeadLetterFile {
@@ -132,7 +133,7 @@ export class DeadLetterFile {
     // An event is JSON when it leaves the encoder; should one not be, its text is kept as a string: the line must parse.
     const body = isJson(event) ? event : Buffer.from(JSON.stringify(event.toString('utf8')));
     const text = JSON.stringify({ ...head, reason });
-    return Buffer.concat([Buffer.from(`${text.slice(0, -1)},"event":`), body, Buffer.from('}\n')]);
+    return Buffer.concat([Buffer.from(text.slice(0, -1) + EVENT_MARK), body, Buffer.from('}\n')]);
   }
 
   #write(bytes: Buffer): void {
@@ -204,9 +205,12 @@ export function deadLetterFiles(directory: string, sink?: string): string[] {
   return filesOf(directory, sink).map((name) => join(directory, name));
 }
 
-/** One line of a file: its letter, or undefined for a line that is none (a torn tail), and where the line ends. */
+/** One line of a file and where it stands; no letter for a line that is none (a torn tail). */
 export interface LetterLine {
   readonly letter: StoredLetter | undefined;
+  /** The event as the sink was given it, byte for byte: a number may have more digits than `letter.event` can hold. */
+  readonly line: Buffer;
+  readonly start: number;
   readonly end: number;
 }
 
@@ -227,7 +231,10 @@ export function* readLetters(path: string, start = 0): Generator<LetterLine> {
       const bytes = Buffer.concat([rest, chunk.subarray(0, count)]);
       let begin = 0;
       for (let end = bytes.indexOf(NEWLINE); end >= 0; end = bytes.indexOf(NEWLINE, begin)) {
-        yield { letter: parseLetter(bytes.toString('utf8', begin, end)), end: position + end + 1 };
+        const text = bytes.subarray(begin, end);
+        const letter = parseLetter(text.toString('utf8'));
+        const line = letter === undefined ? text : eventOf(text, letter);
+        yield { letter, line, start: position + begin, end: position + end + 1 };
         begin = end + 1;
       }
       position += begin;
@@ -247,6 +254,12 @@ function parseLetter(line: string): StoredLetter | undefined {
   } catch {
     return undefined;
   }
+}
+
+/** The bytes of the event. The mark is found in no member before it: inside a string its quotes would be escaped. */
+function eventOf(text: Buffer, letter: StoredLetter): Buffer {
+  if (typeof letter.event === 'string') return Buffer.from(letter.event);
+  return text.subarray(text.indexOf(EVENT_MARK) + EVENT_MARK.length, text.length - 1);
 }
 
 function isJson(bytes: Buffer): boolean {

@@ -110,7 +110,7 @@ export class PostgresTarget implements SinkTarget {
     });
     before.catch(() => {}); // it may fail long before anybody waits for it
     return this.#withSession(async (session) => {
-      this.#cursors.assertMine();
+      if (batch.commit) this.#cursors.assertMine();
       const { link, table } = await this.#ready(session);
       let fresh = await this.#load(session, link, table, batch);
       if (batch.commit) {

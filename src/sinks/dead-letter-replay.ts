@@ -1,0 +1,222 @@
+/**
+ * Replay: sends dead letters to their sink again, after whatever refused them was mended. It runs beside the collector: it
+ * touches no cursor, and it changes no dead-letter file, for the collector may be appending to it. What it has done
+ * stands beside each file:
+ *
+ *   <sink>-000001.ndjson.replayed   {"to": bytes of the file that are done, "again": [begins of lines that were refused again]}
+ *
+ * The mark is stored after the target has the events, so a replay that is killed sends some of them a second time: Postgres
+ * knows them by their id, other targets may hold them twice. Run one replay of a sink at a time.
+ */
+import { closeSync, fsyncSync, openSync, readFileSync, renameSync, statSync, writeSync } from 'node:fs';
+import { setTimeout as delay } from 'node:timers/promises';
+import { at } from '../events/record.ts';
+import type { ErrorClass, SinkBatch, SinkTarget } from './contract.ts';
+import { deadLetterFiles, type LetterLine, readLetters } from './dead-letter.ts';
+
+const RECORDS_MAX = 500;
+const BYTES_MAX = 4 * 1024 * 1024;
+/** A target that is away is tried so often; then the replay ends, and can be started again. */
+const ATTEMPTS = 5;
+const ATTEMPT_MS = 1000;
+const ZERO = { position: 0, record: 0 };
+const NO_LANE = { life: 0, lane: 0 };
+
+export interface Summary {
+  readonly path: string;
+  readonly letters: number;
+  /** Letters that no replay has delivered. */
+  readonly pending: number;
+  /** Lines that are no letters: torn tails. */
+  readonly unreadable: number;
+  readonly firstTime: string | undefined;
+  readonly lastTime: string | undefined;
+  /** Reason -> number of letters; the most frequent first. */
+  readonly reasons: readonly (readonly [string, number])[];
+}
+
+/** What lies in the dead-letter folder, file by file. */
+export function summarize(directory: string, sink?: string): Summary[] {
+  return deadLetterFiles(directory, sink).map((path) => {
+    const done = readMark(path);
+    const again = new Set(done.again);
+    const reasons = new Map<string, number>();
+    const times: string[] = [];
+    let [letters, pending, unreadable] = [0, 0, 0];
+    for (const { letter, start } of readLetters(path)) {
+      if (letter === undefined) {
+        unreadable += 1;
+        continue;
+      }
+      letters += 1;
+      times.splice(1, 1, letter.time);
+      reasons.set(letter.reason, (reasons.get(letter.reason) ?? 0) + 1);
+      if (start >= done.to || again.has(start)) pending += 1;
+    }
+    const sorted = [...reasons].sort((a, b) => b[1] - a[1]);
+    return { path, letters, pending, unreadable, firstTime: times[0], lastTime: times.at(-1), reasons: sorted };
+  });
+}
+
+export interface ReplayOptions {
+  readonly directory: string;
+  readonly sink: string;
+  readonly target: Pick<SinkTarget, 'write' | 'settle'>;
+  readonly classify: (error: unknown) => ErrorClass;
+  readonly attemptMs?: number;
+}
+
+export interface Replayed {
+  delivered: number;
+  refused: number;
+}
+
+/** Sends every pending letter of a sink. Throws when the target stays away; what was sent until then is marked. */
+export async function replay(options: ReplayOptions): Promise<Replayed> {
+  const total: Replayed = { delivered: 0, refused: 0 };
+  for (const path of deadLetterFiles(options.directory, options.sink)) {
+    const done = readMark(path);
+    const again: number[] = [];
+    let group: LetterLine[] = [];
+    let bytes = 0;
+    let to = done.to;
+    const flush = async () => {
+      const refused = await send(options, group);
+      total.delivered += group.length - refused.length;
+      total.refused += refused.length;
+      again.push(...refused);
+      // Lines before `to` that were not reached yet stay in the list.
+      const last = group.at(-1)?.start ?? -1;
+      writeMark(path, { to, again: [...again, ...done.again.filter((start) => start > last)] });
+      [group, bytes] = [[], 0];
+    };
+    for (const line of pendingOf(path, done)) {
+      to = Math.max(to, line.end);
+      if (line.letter === undefined) continue;
+      group.push(line);
+      bytes += line.line.length;
+      if (group.length >= RECORDS_MAX || bytes >= BYTES_MAX) await flush();
+    }
+    await flush();
+  }
+  return total;
+}
+
+function* pendingOf(path: string, done: Mark): Generator<LetterLine> {
+  for (const start of done.again) {
+    const [line] = readLetters(path, start);
+    if (line !== undefined) yield line;
+  }
+  yield* readLetters(path, done.to);
+}
+
+/** Delivers the lines; returns the begins of those that were refused. */
+async function send(options: ReplayOptions, lines: readonly LetterLine[]): Promise<number[]> {
+  const sound = lines.filter(isEvent);
+  const refused = lines.filter((line) => !isEvent(line)).map(({ start }) => start);
+  const parts: LetterLine[][] = sound.length > 0 ? [sound] : [];
+  for (let part = parts.pop(); part !== undefined; part = parts.pop()) {
+    const verdict = await attempt(options, batchOf(part));
+    if (verdict === 'delivered') continue;
+    if (part.length === 1) refused.push(part[0]!.start);
+    else parts.push(part.slice(part.length >> 1), part.slice(0, part.length >> 1));
+  }
+  if (sound.length > 0) await options.target.settle?.();
+  return refused.sort((a, b) => a - b);
+}
+
+async function attempt(options: ReplayOptions, batch: SinkBatch): Promise<'delivered' | 'refused'> {
+  for (let attempts = 1; ; attempts += 1) {
+    try {
+      await options.target.write(batch, Promise.resolve());
+      return 'delivered';
+    } catch (error) {
+      const verdict = options.classify(error);
+      if (verdict === 'split') return 'refused';
+      if (verdict === 'stop' || attempts === ATTEMPTS) throw error;
+      await delay(options.attemptMs ?? ATTEMPT_MS);
+    }
+  }
+}
+
+/** What an encoder has made: the text that is no JSON, or somebody's own line, is none. */
+function isEvent({ letter }: LetterLine): boolean {
+  const event = letter?.event as { event_id?: unknown; ts?: unknown; e?: unknown } | null | undefined;
+  if (typeof event !== 'object' || event === null) return false;
+  const { event_id: id, ts, e } = event;
+  return (
+    typeof id === 'string' &&
+    /^[0-9a-f-]{36}$/.test(id) &&
+    typeof e === 'string' &&
+    !Number.isNaN(Date.parse(String(ts)))
+  );
+}
+
+/** Records as they lay in the lane, made again from their lines. */
+function batchOf(lines: readonly LetterLine[]): SinkBatch {
+  const offsets = new Int32Array(lines.length);
+  let length = 0;
+  lines.forEach(({ line }, index) => {
+    offsets[index] = length;
+    length += (at.json + line.length + 1 + 7) & ~7;
+  });
+  const buffer = Buffer.alloc(length);
+  lines.forEach(({ line, letter }, index) => {
+    const event = letter!.event as { event_id: string; ts: string; uid?: string };
+    const record = offsets[index]!;
+    buffer.writeUInt32LE(at.json + line.length + 1, record);
+    buffer.writeUInt32LE(line.length, record + at.jsonLength);
+    buffer.write(event.event_id.replaceAll('-', ''), record + at.eventId, 'hex');
+    buffer.writeDoubleLE(Date.parse(event.ts), record + at.tsMs);
+    buffer.writeDoubleLE(Date.parse(letter!.time), record + at.receivedMs);
+    putText(buffer, record, line, 'e', at.eOffset, at.eLength);
+    if (typeof event.uid === 'string') putText(buffer, record, line, 'uid', at.uidOffset, at.uidLength);
+    line.copy(buffer, record + at.json);
+    buffer[record + at.json + line.length] = 10;
+  });
+  const positions = Float64Array.from(lines, ({ letter }) => letter!.position);
+  return { lane: NO_LANE, count: lines.length, buffer, offsets, positions, from: ZERO, to: ZERO, commit: false };
+}
+
+/** Keys stand in the order of the schema, and before "e" and "uid" only an id and a time: the first hit is the key. */
+function putText(buffer: Buffer, record: number, line: Buffer, key: string, offset: number, length: number): void {
+  const mark = `"${key}":"`;
+  const begin = line.indexOf(mark);
+  if (begin < 0) return;
+  let end = begin + mark.length;
+  while (line[end] !== 0x22) end += line[end] === 0x5c ? 2 : 1;
+  buffer.writeUInt32LE(begin + mark.length, record + offset);
+  buffer.writeUInt32LE(end - begin - mark.length, record + length);
+}
+
+interface Mark {
+  readonly to: number;
+  readonly again: readonly number[];
+}
+
+function markPath(path: string): string {
+  return `${path}.replayed`;
+}
+
+function readMark(path: string): Mark {
+  try {
+    const mark = JSON.parse(readFileSync(markPath(path), 'utf8')) as Mark;
+    // A mark beyond the end belongs to a file that was replaced.
+    if (mark.to <= statSync(path).size) return mark;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+  }
+  return { to: 0, again: [] };
+}
+
+function writeMark(path: string, mark: Mark): void {
+  const next = `${markPath(path)}.next`;
+  const fd = openSync(next, 'w', 0o600);
+  try {
+    writeSync(fd, JSON.stringify(mark));
+    fsyncSync(fd);
+  } finally {
+    closeSync(fd);
+  }
+  renameSync(next, markPath(path));
+}
