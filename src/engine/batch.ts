@@ -11,8 +11,11 @@ import type { LaneId } from './segment.ts';
 export interface Loss {
   readonly from: Mark;
   readonly to: Mark;
-  /** damaged: the bytes on disk are not valid; gone: the segment was deleted before this sink had passed it. */
-  readonly reason: 'damaged' | 'gone';
+  /**
+   * damaged: the bytes on disk are not valid; gone: the segment was deleted before this sink had passed it; dropped: the sink lags further
+   * than it may (ON_LAG=drop).
+   */
+  readonly reason: 'damaged' | 'gone' | 'dropped';
 }
 
 export class Batch {

@@ -1,18 +1,11 @@
 /** Thread of the keeper: steps, sleeps, and syncs a last time when the acceptors have ended. */
 import { parentPort, workerData } from 'node:worker_threads';
 import { createLog, type LogLevel } from '../kernel/log.ts';
-import { attachBoard, counter, defineMetrics, histogram } from '../kernel/metrics.ts';
+import { attachBoard } from '../kernel/metrics.ts';
 import { KEEPER } from './acknowledger.ts';
 import { Keeper, type KeeperParts } from './keeper.ts';
+import { keeperMetrics } from './keeper-metrics.ts';
 import { WakeWords } from './wake.ts';
-
-export const keeperMetrics = defineMetrics({
-  ringmain_journal_sync_seconds: histogram({
-    help: 'Time of one fdatasync of one lane.',
-    buckets: [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5],
-  }),
-  ringmain_journal_warnings_total: counter({ help: 'Syncs that failed and segments that the disk refused.' }),
-});
 
 export interface KeeperThreadData {
   readonly parts: KeeperParts;

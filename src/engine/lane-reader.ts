@@ -114,6 +114,26 @@ export class LaneReader {
     }
   }
 
+  /**
+   * Gives up the oldest unread frames so that at most `bytesMax` stay unread, or a little less: it goes on where a segment begins, or at
+   * the ring's floor. Adds the loss to the batch, which must be empty.
+   */
+  drop(batch: Batch, bytesMax: number): void {
+    const end = this.end();
+    const least = end.position - bytesMax;
+    if (least <= this.mark.position) return;
+    const to = this.#segments?.firstBase(least) ?? this.#floorMark(end);
+    if (to.position <= this.mark.position) return;
+    batch.losses.push({ from: this.mark, to, reason: 'dropped' });
+    batch.to = to;
+    this.mark = to;
+  }
+
+  #floorMark(end: Mark): Mark {
+    if (this.ring === undefined || this.#reader === undefined) return end;
+    return this.#reader.floorMark() ?? end;
+  }
+
   /** Tells the ring's producer how far this sink is; `record`: number of the record at `position`. */
   advance(mark: Mark): void {
     this.#reader?.advance(mark.position, mark.record);

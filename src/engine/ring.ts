@@ -292,6 +292,19 @@ export class RingReader {
     return end - position;
   }
 
+  /** The oldest frame still here; undefined: none, or it left while it was looked at. */
+  floorMark(): { position: number; record: number } | undefined {
+    const { ring } = this;
+    const position = ring.floor();
+    if (position >= ring.tail()) return undefined;
+    Atomics.store(ring.longs, this.#line + 1, BigInt(position));
+    const header = new Float64Array(1);
+    if (ring.floor() <= position) ring.copyOut(position + 24, 8, new Uint8Array(header.buffer), 0);
+    else header[0] = Number.NaN;
+    Atomics.store(ring.longs, this.#line + 1, -1n);
+    return Number.isNaN(header[0]) ? undefined : { position, record: header[0] };
+  }
+
   /** Everything before `position` (and `record`) is dealt with. */
   advance(position: number, record: number): void {
     const { longs } = this.ring;

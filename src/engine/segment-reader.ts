@@ -127,6 +127,16 @@ export class SegmentReader {
     this.#segments = this.#disk.exists(this.folder) ? readableSegments(this.#disk.list(this.folder)) : [];
   }
 
+  /** Where the first segment at or after `position` begins; undefined: there is none, or its header cannot be read. */
+  firstBase(position: number): Mark | undefined {
+    this.#list();
+    const index = this.#segments.findIndex((segment) => segment.base >= position);
+    this.close();
+    if (index < 0) return undefined;
+    const record = this.#baseRecord(index);
+    return record === undefined ? undefined : { position: this.#segments[index].base, record };
+  }
+
   #baseRecord(index: number): number | undefined {
     const page = Buffer.alloc(PAGE);
     const fd = this.#disk.open(join(this.folder, this.#segments[index].name), 'r');

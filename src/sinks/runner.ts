@@ -226,7 +226,11 @@ export class SinkRunner {
       stop.filling = batch;
     }
     const { filling } = stop;
-    if (filling.count === 0) stop.fillingSince = now;
+    if (filling.count === 0) {
+      stop.fillingSince = now;
+      const { lagBytesMax = 0 } = this.#parts;
+      if (lagBytesMax > 0 && filling.losses.length === 0) stop.reader.drop(filling, lagBytesMax);
+    }
     return stop.reader.fill(filling, this.#parts.batching.records);
   }
 

@@ -30,6 +30,8 @@ export interface SinkThreadData {
   readonly deadLetterDir: string;
   /** Bytes of the largest record; a batch holds at least two. */
   readonly recordBytesMax: number;
+  /** ON_LAG=drop: undelivered bytes of a lane kept at most; 0: no limit. */
+  readonly lagBytesMax: number;
   readonly metrics: SharedArrayBuffer;
   readonly slot: number;
   readonly log: { readonly level: LogLevel; readonly destination: 1 | 2 };
@@ -93,6 +95,7 @@ export async function runSink(data: SinkThreadData, kind: SinkKind<never>, log: 
     },
     line: (buffer, offset) => buffer.subarray(jsonStart(offset), jsonStart(offset) + jsonLength(buffer, offset)),
     patient: data.patient,
+    lagBytesMax: data.lagBytesMax,
   });
   try {
     await runner.run();

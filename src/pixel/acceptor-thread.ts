@@ -1,0 +1,179 @@
+/**
+ * Thread of one acceptor: its lane, its acknowledger, its routes, its listener. Never waits for anything but its own write into the page
+ * cache. The addon aborts the process when a thread ends with a socket open, so every way out closes the listener first.
+ */
+import { parentPort, workerData } from 'node:worker_threads';
+import { Acknowledger } from '../engine/acknowledger.ts';
+import type { EngineConfig } from '../engine/config.ts';
+import { type Disk, realDisk } from '../engine/disk.ts';
+import type { EngineParts } from '../engine/engine.ts';
+import { LaneWriter } from '../engine/lane.ts';
+import { WakeWords } from '../engine/wake.ts';
+import type { HttpConfig } from '../http/config.ts';
+import { parseEndpoint } from '../http/endpoint.ts';
+import { Listener } from '../http/listen.ts';
+import { createLog, type LogLevel } from '../kernel/log.ts';
+import { attachBoard, type HistogramCell } from '../kernel/metrics.ts';
+import type { PixelConfig } from './config.ts';
+import { DeviceLookup, GeoLookup } from './enrich.ts';
+import { FaultLog } from './handlers.ts';
+import { pixelMetrics } from './metrics.ts';
+import { observer, threadMetrics } from './observe.ts';
+import type { SaltSource } from './privacy.ts';
+import { ProcessBoard } from './process-board.ts';
+import { Routes } from './routes.ts';
+
+export interface AcceptorData {
+  readonly engine: EngineParts;
+  readonly acceptor: number;
+  readonly engineConfig: EngineConfig;
+  readonly http: HttpConfig;
+  readonly pixel: PixelConfig;
+  readonly board: SharedArrayBuffer;
+  readonly metrics: SharedArrayBuffer;
+  readonly slot: number;
+  readonly slotNames: readonly string[];
+  readonly log: { readonly level: LogLevel; readonly destination: 1 | 2 };
+  /** For IP_MODE=hash: main reads it once, so that all acceptors hash alike. */
+  readonly salts: SaltSource | undefined;
+}
+
+/** Main -> acceptor. drain: answers close their connections, no new ones; close: publish, answer, end; now: end at once. */
+export type AcceptorOrder = 'renew' | 'drain' | 'close' | 'now';
+/** Acceptor -> main. */
+export type AcceptorNews = { readonly listening: true } | { readonly failed: { readonly code: string; readonly message: string } };
+
+const TICK_MS = 25;
+/** The loop delay that is shown is the longest of this many ticks. */
+const DELAY_TICKS = 400;
+const WRITE_SAMPLE = 16;
+
+function timedDisk(cell: HistogramCell): Disk {
+  let count = 0;
+  return {
+    ...realDisk,
+    write(fd, buffer, offset, bytes, position) {
+      if (++count % WRITE_SAMPLE !== 0) {
+        realDisk.write(fd, buffer, offset, bytes, position);
+        return;
+      }
+      const begin = performance.now();
+      realDisk.write(fd, buffer, offset, bytes, position);
+      cell.observe((performance.now() - begin) / 1000, WRITE_SAMPLE);
+    },
+  };
+}
+
+async function main(data: AcceptorData): Promise<void> {
+  const { engine, acceptor, engineConfig, http, pixel } = data;
+  const log = createLog({ ...data.log, name: `acceptor-${acceptor}` });
+  const board = new ProcessBoard(data.board);
+  const meters = attachBoard(pixelMetrics, data.metrics, data.slot);
+  const thread = attachBoard(threadMetrics, data.metrics, data.slot);
+  const lane = new LaneWriter(engine.lanes[acceptor], timedDisk(thread.ringmain_journal_write_seconds.at()));
+  const acknowledger = new Acknowledger(lane, new WakeWords(engine.wake), engineConfig);
+  const cacheMeters = (cache: 'geo' | 'device') => ({
+    hits: meters.ringmain_cache_hits_total.at({ cache }),
+    misses: meters.ringmain_cache_misses_total.at({ cache }),
+  });
+  const geo =
+    pixel.geoipDb === undefined
+      ? undefined
+      : await GeoLookup.open(pixel.geoipDb, cacheMeters('geo'), (error) =>
+          log.warn({ error: String(error) }, 'the GeoIP database cannot be read again; the last good one stays'),
+        );
+  const routes = new Routes({
+    http,
+    pixel,
+    lane,
+    acknowledger,
+    meters,
+    ops: observer({ engine, metrics: data.metrics, slotNames: data.slotNames, board }),
+    faults: new FaultLog((error, more) => log.error({ error: String((error as Error)?.stack ?? error), more }, 'a handler failed')),
+    secure: http.tlsCert !== undefined,
+    salts: data.salts,
+    geo,
+    device: pixel.uaParse ? new DeviceLookup(cacheMeters('device')) : undefined,
+  });
+  const connectionsMax = Math.max(1, Math.floor(http.maxConnections / engine.lanes.length));
+  const shed = meters.ringmain_http_connections_shed_total.at();
+  const tls = http.tlsCert === undefined ? {} : { tls: { cert: http.tlsCert, key: http.tlsKey as string } };
+  const listeners: Listener[] = [];
+  const listen = (address: string, mount: (app: Parameters<Routes['mount']>[0]) => void, secure: boolean): void => {
+    const endpoint = parseEndpoint(address);
+    if (endpoint === undefined) throw new Error(`address must be host:port: found=${address}`);
+    listeners.push(new Listener({ endpoint, connectionsMax, routes: mount, onShed: () => shed.add(1), ...(secure ? tls : {}) }));
+  };
+
+  const connections = meters.ringmain_http_connections.at();
+  const delay = thread.ringmain_event_loop_delay_seconds.at();
+  const gathering = thread.ringmain_gathering.at();
+  const waiting = thread.ringmain_sync_waiting.at();
+  const pipeliners = thread.ringmain_defer_pipeliners_total.at();
+  let expected = performance.now() + TICK_MS;
+  let worst = 0;
+  let ticks = 0;
+  const timer = setInterval(() => {
+    acknowledger.tick();
+    const now = performance.now();
+    worst = Math.max(worst, now - expected);
+    expected = now + TICK_MS;
+    ticks += 1;
+    if (ticks % 4 === 0) {
+      delay.set(Math.max(0, worst) / 1000);
+      connections.set(listeners.reduce((sum, listener) => sum + listener.connections, 0));
+      gathering.set(acknowledger.gathering ? 1 : 0);
+      waiting.set(acknowledger.waiting);
+      pipeliners.add(acknowledger.pipeliners - pipeliners.value);
+    }
+    if (ticks % DELAY_TICKS === 0) worst = 0;
+  }, TICK_MS);
+
+  const end = (): void => {
+    board.setAcceptor(acceptor, false);
+    clearInterval(timer);
+    for (const listener of listeners) listener.close();
+    routes.close();
+    geo?.close();
+    parentPort?.close();
+  };
+  const close = (deadline: number): void => {
+    acknowledger.flush();
+    lane.tick();
+    const open = lane.stuck !== undefined || acknowledger.waiting > 0;
+    if (!open || performance.now() >= deadline) {
+      end();
+      // What still keeps the loop alive (a reloading database, a timer of the addon) must not hold up the end.
+      setTimeout(() => process.exit(0), 500).unref();
+      return;
+    }
+    setTimeout(() => close(deadline), 10);
+  };
+  parentPort?.on('message', (order: AcceptorOrder) => {
+    if (order === 'renew') for (const listener of listeners) listener.renew();
+    else if (order === 'drain') {
+      routes.wire.closing = true;
+      for (const listener of listeners) listener.stop();
+    } else if (order === 'close') close(performance.now() + engineConfig.ackTimeoutMs);
+    else end();
+  });
+  process.on('uncaughtException', (error) => {
+    log.fatal({ error: error.stack ?? String(error) }, 'the acceptor cannot go on');
+    parentPort?.postMessage({ failed: { code: 'THREAD_DIED', message: String(error) } } satisfies AcceptorNews);
+    end();
+  });
+
+  try {
+    listen(http.serverAddr, (app) => routes.mount(app), true);
+    if (http.adminAddr !== '') listen(http.adminAddr, (app) => routes.mountAdmin(app), false);
+  } catch (error) {
+    const { code = 'INTERNAL', message } = error as { code?: string; message: string };
+    parentPort?.postMessage({ failed: { code, message } } satisfies AcceptorNews);
+    end();
+    return;
+  }
+  board.setAcceptor(acceptor, true);
+  parentPort?.postMessage({ listening: true } satisfies AcceptorNews);
+}
+
+await main(workerData as AcceptorData);
