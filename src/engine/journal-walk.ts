@@ -14,8 +14,15 @@ export interface WalkRange {
  * The batches of a lane, losses included, in order. The batch is the same object each time: use it before asking for the next. A
  * `from` inside a frame begins with the frame that holds it; frames at or after `to` are left out.
  */
-export function* walkLane(dir: string, logId: Buffer, lane: FinishedLane, bytes: number, range: WalkRange = {}): Generator<Batch> {
-  const end = range.to === undefined ? lane.end : { position: Math.min(range.to, lane.end.position), record: lane.end.record };
+export function* walkLane(
+  dir: string,
+  logId: Buffer,
+  lane: FinishedLane,
+  bytes: number,
+  range: WalkRange = {},
+): Generator<Batch> {
+  const end =
+    range.to === undefined ? lane.end : { position: Math.min(range.to, lane.end.position), record: lane.end.record };
   const reader = new LaneReader({ ...lane, end }, 0, lane.begin, { lanes: lanesFolder(dir), logId });
   const batch = new Batch(bytes);
   try {

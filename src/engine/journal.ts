@@ -9,7 +9,7 @@
  * One process owns the folder. Reading it (ls, cat, verify) needs no lock.
  */
 import { randomBytes } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, statfsSync, writeFileSync } from 'node:fs';
+import { closeSync, existsSync, mkdirSync, openSync, readFileSync, statfsSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { errors, RingmainError } from '../kernel/errors.ts';
@@ -73,6 +73,8 @@ export function lockJournal(dir: string): JournalLock {
   const { DatabaseSync } = quietSqlite();
   const path = join(dir, 'lock');
   try {
+    // SQLite would create it readable by everyone.
+    closeSync(openSync(path, 'a', 0o600));
     const database = new DatabaseSync(path);
     try {
       database.exec(

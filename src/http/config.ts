@@ -80,22 +80,28 @@ export const httpConfig = defineConfig(
       doc: 'Take the address that a load balancer gives by PROXY protocol v2 for the address of the socket.',
     }),
     tlsCert: path({
-      aliases: ['SSL_CERT_FILE'],
       doc: 'PEM file with the certificate chain. With TLS_KEY it turns on TLS; a renewed file is taken on SIGHUP or within a minute, without a restart.',
       unset: 'no TLS',
     }),
-    tlsKey: path({ aliases: ['SSL_KEY_FILE'], doc: 'PEM file with the private key of TLS_CERT.', unset: 'no TLS' }),
+    tlsKey: path({ doc: 'PEM file with the private key of TLS_CERT.', unset: 'no TLS' }),
     enableHttps: bool({
       default: false,
-      doc: 'Says that TLS is wanted: the start is refused when TLS_CERT or TLS_KEY is missing.',
+      doc: 'Says that TLS is wanted: the start is refused without a certificate and its key. SSL_CERT_FILE and SSL_KEY_FILE count only with it.',
     }),
+    sslCertFile: path({
+      doc: 'Another name for TLS_CERT, read only with ENABLE_HTTPS=true: elsewhere the variable means the CA bundle of OpenSSL.',
+      unset: 'TLS_CERT counts',
+    }),
+    sslKeyFile: path({ doc: 'Another name for TLS_KEY, read only with ENABLE_HTTPS=true.', unset: 'TLS_KEY counts' }),
   },
   {
     check: (values) => {
       const problems: string[] = [];
-      const tls = [values.tlsCert, values.tlsKey].filter((file) => file !== undefined).length;
-      if (tls === 1) problems.push('TLS_CERT and TLS_KEY must be set together: found one of them');
-      if (values.enableHttps && tls === 0)
+      const cert = values.tlsCert ?? (values.enableHttps ? values.sslCertFile : undefined);
+      const key = values.tlsKey ?? (values.enableHttps ? values.sslKeyFile : undefined);
+      if ((cert === undefined) !== (key === undefined))
+        problems.push('TLS_CERT and TLS_KEY must be set together: found one of them');
+      if (values.enableHttps && cert === undefined && key === undefined)
         problems.push('ENABLE_HTTPS must come with TLS_CERT and TLS_KEY: found neither');
       if (values.corsOrigins.includes('*') && values.corsOrigins.length > 1) {
         problems.push(`CORS_ORIGINS must be * alone or a list without it: found=${values.corsOrigins.join(',')}`);
@@ -107,6 +113,14 @@ export const httpConfig = defineConfig(
       }
       return problems;
     },
+    sharedPrefixes: ['SSL_'],
   },
 );
 export type HttpConfig = ConfigOf<typeof httpConfig>;
+
+/** Certificate and key when TLS ends in this process. */
+export function tlsFiles(http: HttpConfig): { readonly cert: string; readonly key: string } | undefined {
+  const cert = http.tlsCert ?? (http.enableHttps ? http.sslCertFile : undefined);
+  const key = http.tlsKey ?? (http.enableHttps ? http.sslKeyFile : undefined);
+  return cert === undefined || key === undefined ? undefined : { cert, key };
+}

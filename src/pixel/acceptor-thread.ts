@@ -9,7 +9,7 @@ import { type Disk, realDisk } from '../engine/disk.ts';
 import type { EngineParts } from '../engine/engine.ts';
 import { LaneWriter } from '../engine/lane.ts';
 import { WakeWords } from '../engine/wake.ts';
-import type { HttpConfig } from '../http/config.ts';
+import { type HttpConfig, tlsFiles } from '../http/config.ts';
 import { parseEndpoint } from '../http/endpoint.ts';
 import { Listener } from '../http/listen.ts';
 import { createLog, type LogLevel } from '../kernel/log.ts';
@@ -41,7 +41,9 @@ export interface AcceptorData {
 /** Main -> acceptor. drain: answers close their connections, no new ones; close: publish, answer, end; now: end at once. */
 export type AcceptorOrder = 'renew' | 'drain' | 'close' | 'now';
 /** Acceptor -> main. */
-export type AcceptorNews = { readonly listening: true } | { readonly failed: { readonly code: string; readonly message: string } };
+export type AcceptorNews =
+  | { readonly listening: true }
+  | { readonly failed: { readonly code: string; readonly message: string } };
 
 const TICK_MS = 25;
 /** The loop delay that is shown is the longest of this many ticks. */
@@ -82,6 +84,7 @@ async function main(data: AcceptorData): Promise<void> {
       : await GeoLookup.open(pixel.geoipDb, cacheMeters('geo'), (error) =>
           log.warn({ error: String(error) }, 'the GeoIP database cannot be read again; the last good one stays'),
         );
+  const tls = tlsFiles(http);
   const routes = new Routes({
     http,
     pixel,
@@ -89,20 +92,29 @@ async function main(data: AcceptorData): Promise<void> {
     acknowledger,
     meters,
     ops: observer({ engine, metrics: data.metrics, slotNames: data.slotNames, board }),
-    faults: new FaultLog((error, more) => log.error({ error: String((error as Error)?.stack ?? error), more }, 'a handler failed')),
-    secure: http.tlsCert !== undefined,
+    faults: new FaultLog((error, more) =>
+      log.error({ error: String((error as Error)?.stack ?? error), more }, 'a handler failed'),
+    ),
+    secure: tls !== undefined,
     salts: data.salts,
     geo,
     device: pixel.uaParse ? new DeviceLookup(cacheMeters('device')) : undefined,
   });
   const connectionsMax = Math.max(1, Math.floor(http.maxConnections / engine.lanes.length));
   const shed = meters.ringmain_http_connections_shed_total.at();
-  const tls = http.tlsCert === undefined ? {} : { tls: { cert: http.tlsCert, key: http.tlsKey as string } };
   const listeners: Listener[] = [];
   const listen = (address: string, mount: (app: Parameters<Routes['mount']>[0]) => void, secure: boolean): void => {
     const endpoint = parseEndpoint(address);
     if (endpoint === undefined) throw new Error(`address must be host:port: found=${address}`);
-    listeners.push(new Listener({ endpoint, connectionsMax, routes: mount, onShed: () => shed.add(1), ...(secure ? tls : {}) }));
+    listeners.push(
+      new Listener({
+        endpoint,
+        connectionsMax,
+        routes: mount,
+        onShed: () => shed.add(1),
+        ...(secure && tls !== undefined ? { tls } : {}),
+      }),
+    );
   };
 
   const connections = meters.ringmain_http_connections.at();

@@ -3,7 +3,7 @@ import { request } from 'node:http';
 import { request as secureRequest } from 'node:https';
 import { resolve } from 'node:path';
 import { engineConfig } from '../engine/config.ts';
-import { httpConfig } from '../http/config.ts';
+import { httpConfig, tlsFiles } from '../http/config.ts';
 import { type Endpoint, parseEndpoint } from '../http/endpoint.ts';
 import { type ConfigSet, helpText, loadConfig, printConfig, setEnvironment } from '../kernel/config.ts';
 import { errors, exitCodes } from '../kernel/errors.ts';
@@ -14,7 +14,14 @@ import { pixelConfig } from './config.ts';
 import { HEAD_BYTES_MAX, PixelService, type PixelValues } from './service.ts';
 
 /** All options of the collector, in the order of the reference. */
-export const pixelSets = [httpConfig, pixelConfig, engineConfig, sinksConfig, ...Object.values(sinkConfigs), kernelConfig] as const;
+export const pixelSets = [
+  httpConfig,
+  pixelConfig,
+  engineConfig,
+  sinksConfig,
+  ...Object.values(sinkConfigs),
+  kernelConfig,
+] as const;
 
 const switches = ['check-config', 'print-config', 'help'] as const;
 
@@ -90,9 +97,11 @@ const promises = {
 /** What somebody reads who has just typed `npm start`. */
 export function welcome(values: PixelValues): string {
   const { http, engine, pixel, sinks } = values;
-  const at = localUrl(http.tlsCert !== undefined, parseEndpoint(http.serverAddr) as Endpoint);
+  const at = localUrl(tlsFiles(http) !== undefined, parseEndpoint(http.serverAddr) as Endpoint);
   const logPath = (values.sinkValues.log as { logPath: string }).logPath;
-  const where = sinks.outputs.map((name) => (name === 'log' ? (logPath === 'stdout' ? 'standard output' : resolve(logPath)) : name)).join(', ');
+  const where = sinks.outputs
+    .map((name) => (name === 'log' ? (logPath === 'stdout' ? 'standard output' : resolve(logPath)) : name))
+    .join(', ');
   const level = pixel.ackPixel ?? pixel.ack;
   const lines = [
     `Ringmain listens on ${at}`,
@@ -116,7 +125,7 @@ const HEALTH_MS = 3000;
 export async function healthcheck(argv: readonly string[]): Promise<number> {
   const { http } = readPixelConfig(argv).values;
   const admin = http.adminAddr !== '';
-  const tls = !admin && http.tlsCert !== undefined;
+  const tls = !admin && tlsFiles(http) !== undefined;
   const { port, host } = parseEndpoint(admin ? http.adminAddr : http.serverAddr) as Endpoint;
   const hostname = host === '' || host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '::1' : host;
   const options = { hostname, port, path: '/healthz', timeout: HEALTH_MS, rejectUnauthorized: false };

@@ -5,7 +5,15 @@ import { keeperMetrics } from '../engine/keeper-metrics.ts';
 import { FULL_DISK, FULL_QUOTA, LaneControl } from '../engine/lane-control.ts';
 import { Ring } from '../engine/ring.ts';
 import { SinkBoard } from '../engine/sink-board.ts';
-import { type Collector, counter, defineMetrics, gauge, histogram, metricsText, processMetrics } from '../kernel/metrics.ts';
+import {
+  type Collector,
+  counter,
+  defineMetrics,
+  gauge,
+  histogram,
+  metricsText,
+  processMetrics,
+} from '../kernel/metrics.ts';
 import { readVersion } from '../kernel/version.ts';
 import { journalCollector, sinkCollector, sinkMetrics } from '../sinks/metrics.ts';
 import { pixelMetrics } from './metrics.ts';
@@ -54,7 +62,12 @@ export function observer(parts: ObserverParts): OpsSource {
   };
 }
 
-function readiness(engine: EngineParts, board: ProcessBoard, controls: readonly LaneControl[], sinks: SinkBoard): Readiness {
+function readiness(
+  engine: EngineParts,
+  board: ProcessBoard,
+  controls: readonly LaneControl[],
+  sinks: SinkBoard,
+): Readiness {
   const intake: Missing[] = [];
   const stage = board.stage();
   if (stage !== 'serving') intake.push({ part: 'process', reason: stage });
@@ -86,10 +99,26 @@ function laneProblem(control: LaneControl): string | undefined {
 /** Per lane, from the rings. */
 function laneCollector(engine: EngineParts): Collector {
   const rings = engine.lanes.map((lane) => new Ring(lane.ring));
-  const each = (value: (ring: Ring) => number) => rings.map((ring, k) => ({ labels: { lane: String(k) }, value: value(ring) }));
+  const each = (value: (ring: Ring) => number) =>
+    rings.map((ring, k) => ({ labels: { lane: String(k) }, value: value(ring) }));
   return () => [
-    { name: 'ringmain_lane_events_total', help: 'Events published in this life.', type: 'counter', values: each((ring) => ring.tailRecord()) },
-    { name: 'ringmain_lane_bytes_total', help: 'Bytes published in this life.', type: 'counter', values: each((ring) => ring.tail()) },
-    { name: 'ringmain_lane_unsynced_bytes', help: 'Bytes published and not synced yet.', type: 'gauge', values: each((ring) => (engine.journal === undefined ? 0 : ring.tail() - ring.synced())) },
+    {
+      name: 'ringmain_lane_events_total',
+      help: 'Events published in this life.',
+      type: 'counter',
+      values: each((ring) => ring.tailRecord()),
+    },
+    {
+      name: 'ringmain_lane_bytes_total',
+      help: 'Bytes published in this life.',
+      type: 'counter',
+      values: each((ring) => ring.tail()),
+    },
+    {
+      name: 'ringmain_lane_unsynced_bytes',
+      help: 'Bytes published and not synced yet.',
+      type: 'gauge',
+      values: each((ring) => (engine.journal === undefined ? 0 : ring.tail() - ring.synced())),
+    },
   ];
 }

@@ -13,7 +13,7 @@ import { Ring } from '../engine/ring.ts';
 import { SinkBoard } from '../engine/sink-board.ts';
 import { Supervisor } from '../engine/supervisor.ts';
 import { WakeWords } from '../engine/wake.ts';
-import type { HttpConfig } from '../http/config.ts';
+import { type HttpConfig, tlsFiles } from '../http/config.ts';
 import { parseEndpoint, probeEndpoint } from '../http/endpoint.ts';
 import { errors, exitCodes } from '../kernel/errors.ts';
 import { createLog, type Logger, type LogLevel } from '../kernel/log.ts';
@@ -45,7 +45,8 @@ const STOP_GRACE_MS = 2000;
 /** Files beside connections: segments, sinks, the runtime. */
 const OTHER_FILES = 256;
 
-const thread = (path: string): URL => new URL(`${path}${import.meta.filename.endsWith('.ts') ? '.ts' : '.js'}`, import.meta.url);
+const thread = (path: string): URL =>
+  new URL(`${path}${import.meta.filename.endsWith('.ts') ? '.ts' : '.js'}`, import.meta.url);
 
 export class PixelService {
   readonly #values: PixelValues;
@@ -63,7 +64,8 @@ export class PixelService {
 
   constructor(values: PixelValues) {
     this.#values = values;
-    const stdout = values.sinks.outputs.includes('log') && (values.sinkValues.log as { logPath: string }).logPath === 'stdout';
+    const stdout =
+      values.sinks.outputs.includes('log') && (values.sinkValues.log as { logPath: string }).logPath === 'stdout';
     this.#logOptions = { level: values.kernel.logLevel, destination: stdout ? 2 : 1 };
     this.#log = createLog({ ...this.#logOptions, name: 'main' });
     this.#acceptors = values.engine.acceptors ?? defaultAcceptors();
@@ -97,7 +99,11 @@ export class PixelService {
     const boardMemory = ProcessBoard.create(this.#acceptors);
     this.#board = new ProcessBoard(boardMemory);
     this.#supervisor = new Supervisor(this.#log, (name, reason) => void this.#die(name, reason));
-    const slotNames = ['keeper', ...parts.sinks.map((name) => `sink-${name}`), ...parts.lanes.map((_, k) => `acceptor-${k}`)];
+    const slotNames = [
+      'keeper',
+      ...parts.sinks.map((name) => `sink-${name}`),
+      ...parts.lanes.map((_, k) => `acceptor-${k}`),
+    ];
     const metrics = createBoard(allMetrics, slotNames.length);
     if (parts.keeper !== undefined) this.#spawnKeeper(metrics);
     parts.sinks.forEach((name, i) => {
@@ -181,7 +187,10 @@ export class PixelService {
         onMessage: (news) => {
           const { failed } = news as { failed?: { code: string; message: string } } & Partial<AcceptorNews>;
           if (failed === undefined) resolve();
-          else reject(Object.assign(new Error(failed.message), failed.code === 'INTERNAL' ? {} : { exit: exitCodes.config }));
+          else
+            reject(
+              Object.assign(new Error(failed.message), failed.code === 'INTERNAL' ? {} : { exit: exitCodes.config }),
+            );
         },
       });
     });
@@ -204,7 +213,8 @@ export class PixelService {
     const controls = this.#engine.parts.lanes.map((lane) => new LaneControl(lane.control));
     const deadline = performance.now() + READY_MS_MAX;
     while (!controls.every((control) => control.spareReady() || control.rotations() > 0 || control.full() !== 0)) {
-      if (performance.now() > deadline) throw errors.THREAD_DIED({ thread: 'keeper', reason: 'no segment is ready after 30 s' });
+      if (performance.now() > deadline)
+        throw errors.THREAD_DIED({ thread: 'keeper', reason: 'no segment is ready after 30 s' });
       await new Promise((resolve) => setTimeout(resolve, 2));
     }
   }
@@ -214,7 +224,10 @@ export class PixelService {
     // Node has raised the soft limit to the hard one; more is the operator's to give.
     const limit = Number(/^Max open files\s+(\d+)/m.exec(openFilesLimits())?.[1] ?? Number.POSITIVE_INFINITY);
     if (limit < maxConnections + OTHER_FILES)
-      this.#log.warn({ limit, wanted: maxConnections + OTHER_FILES }, 'the limit of open files is below MAX_CONNECTIONS; connections beyond it will fail');
+      this.#log.warn(
+        { limit, wanted: maxConnections + OTHER_FILES },
+        'the limit of open files is below MAX_CONNECTIONS; connections beyond it will fail',
+      );
   }
 
   #sayAbsent(): void {
@@ -235,7 +248,7 @@ export class PixelService {
       this.#sinks.askReopen(i);
       wake.wake(1 + i);
     });
-    if (this.#values.http.tlsCert !== undefined) this.#order('renew');
+    if (tlsFiles(this.#values.http) !== undefined) this.#order('renew');
   }
 
   #order(order: AcceptorOrder): void {
@@ -308,7 +321,10 @@ export class PixelService {
   async #abandon(code: number): Promise<void> {
     this.#supervisor.stop();
     this.#order('now');
-    await this.#supervisor.join(Array.from({ length: this.#acceptors }, (_, k) => `acceptor-${k}`), 500);
+    await this.#supervisor.join(
+      Array.from({ length: this.#acceptors }, (_, k) => `acceptor-${k}`),
+      500,
+    );
     this.#exit(code);
   }
 
@@ -327,7 +343,8 @@ export class PixelService {
   }
 }
 
-const pause = (ms: number): Promise<void> => (ms > 0 ? new Promise((resolve) => setTimeout(resolve, ms)) : Promise.resolve());
+const pause = (ms: number): Promise<void> =>
+  ms > 0 ? new Promise((resolve) => setTimeout(resolve, ms)) : Promise.resolve();
 
 function openFilesLimits(): string {
   try {

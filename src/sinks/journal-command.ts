@@ -13,7 +13,7 @@
  * ls, verify, cat and replay only read and work beside a running collector; forget and drain need it stopped.
  */
 import { existsSync, rmSync } from 'node:fs';
-import { Batch } from '../engine/batch.ts';
+import type { Batch } from '../engine/batch.ts';
 import { engineConfig } from '../engine/config.ts';
 import { realDisk } from '../engine/disk.ts';
 import { markOf, openEngine, readCheckpoint } from '../engine/engine.ts';
@@ -122,7 +122,9 @@ function list({ dir, logId, log }: Tool): number {
   }
   for (const name of listSinks(dir)) {
     const state = readCheckpoint(dir, name);
-    const owed = lanes.map((lane) => Math.max(0, lane.end.record - Math.max(lane.begin.record, markOf(state, lane).record)));
+    const owed = lanes.map((lane) =>
+      Math.max(0, lane.end.record - Math.max(lane.begin.record, markOf(state, lane).record)),
+    );
     print(`sink ${name}  life ${state?.life ?? 0}  owes ${owed.reduce((a, b) => a + b, 0)} events`);
     for (const [lane, position, record] of state?.lanes ?? [])
       print(`  cursor ${state?.life}-${lane}  position ${position}  record ${record}`);
@@ -163,7 +165,8 @@ function time(flags: Flags, name: 'since' | 'until'): number | undefined {
   const text = flags[name];
   if (text === undefined) return undefined;
   const ms = Date.parse(text);
-  if (Number.isNaN(ms)) throw errors.USAGE({ reason: `--${name} must be a time like 2026-11-21T08:00:00Z: found=${text}` });
+  if (Number.isNaN(ms))
+    throw errors.USAGE({ reason: `--${name} must be a time like 2026-11-21T08:00:00Z: found=${text}` });
   return ms;
 }
 
@@ -185,7 +188,8 @@ function* selected(tool: Tool): Generator<{ batch: Batch; indices: readonly numb
       for (let i = 0; i < batch.count; i++) {
         const position = batch.positions[i];
         const ms = receivedMsAt(batch.buffer, batch.offsets[i]);
-        if (position >= (from ?? 0) && position < (to ?? Number.POSITIVE_INFINITY) && ms >= since && ms < until) indices.push(i);
+        if (position >= (from ?? 0) && position < (to ?? Number.POSITIVE_INFINITY) && ms >= since && ms < until)
+          indices.push(i);
       }
       if (indices.length > 0) yield { batch, indices, lane };
     }
@@ -209,22 +213,31 @@ async function cat(tool: Tool): Promise<number> {
 async function replay(tool: Tool): Promise<number> {
   const { flags } = tool;
   const name = sinkNames.find((sink) => sink === flags.sink);
-  if (name === undefined) throw errors.USAGE({ reason: `--sink must be one of ${sinkNames.join(', ')}: found=${flags.sink}` });
+  if (name === undefined)
+    throw errors.USAGE({ reason: `--sink must be one of ${sinkNames.join(', ')}: found=${flags.sink}` });
   const kind = await loadSink(name);
   let config = tool.values[kind.config.room];
   if (name === 'log') {
     if (flags.file === undefined || existsSync(flags.file))
       throw errors.USAGE({ reason: `--file must name a new file for the events: found=${flags.file}` });
-    config = { ...(config as object), logPath: flags.file, logRotateMb: 0 };
+    config = { ...(config as object), logPath: flags.file, logRotateBytes: 0 };
   }
   const log = createLog({ level: 'warn', destination: 2, name: 'journal' });
   const abort = new AbortController();
-  const target = await kind.open(config as never, { logId: tool.log, journal: false, state: undefined, log, signal: abort.signal, ended: () => false });
+  const target = await kind.open(config as never, {
+    logId: tool.log,
+    journal: false,
+    state: undefined,
+    log,
+    signal: abort.signal,
+    ended: () => false,
+  });
   let sent = 0;
   try {
     for (const { batch, indices } of selected(tool)) {
       const { records } = kind.batching(config as never);
-      for (let at = 0; at < indices.length; at += records) sent += await send(target, batch, indices.slice(at, at + records));
+      for (let at = 0; at < indices.length; at += records)
+        sent += await send(target, batch, indices.slice(at, at + records));
     }
     await target.settle?.();
   } finally {

@@ -18,7 +18,8 @@ export const fileConfig = defineConfig('file', {
     max: 60_000,
     doc: 'Longest time an event waits for others before it is written to the file.',
   }),
-  logRotateMb: bytes({
+  logRotateBytes: bytes({
+    env: 'LOG_ROTATE_MB',
     default: 0,
     min: 0,
     max: 1024 * GiB,

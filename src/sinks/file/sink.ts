@@ -184,8 +184,8 @@ class FileTarget implements SinkTarget {
   }
 
   get #rotates(): boolean {
-    const { logRotateMb } = this.#config;
-    return logRotateMb > 0 && this.#length >= logRotateMb;
+    const { logRotateBytes } = this.#config;
+    return logRotateBytes > 0 && this.#length >= logRotateBytes;
   }
 
   async write(batch: SinkBatch): Promise<void> {
