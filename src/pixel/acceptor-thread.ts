@@ -139,6 +139,8 @@ async function main(data: AcceptorData): Promise<void> {
       pipeliners.add(acknowledger.pipeliners - pipeliners.value);
     }
     if (ticks % DELAY_TICKS === 0) worst = 0;
+    if (routes.wire.closing && listeners.every((listener) => listener.connections === 0))
+      parentPort?.postMessage({ idle: true } satisfies AcceptorNews);
   }, TICK_MS);
 
   const end = (): void => {

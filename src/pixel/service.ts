@@ -58,6 +58,8 @@ export class PixelService {
   #board!: ProcessBoard;
   #sinks!: SinkBoard;
   #draining = false;
+  /** Acceptors whose last connection has gone. */
+  readonly #idle = new Set<number>();
   #exit!: (code: number) => void;
   /** Settles with the exit code when the process has to end. */
   readonly ended: Promise<number>;
@@ -189,7 +191,10 @@ export class PixelService {
           if (failed === undefined) resolve();
           else
             reject(
-              Object.assign(new Error(failed.message), failed.code === 'INTERNAL' ? {} : { exit: exitCodes.config }),
+              Object.assign(
+                new Error(told.failed.message),
+                told.failed.code === 'INTERNAL' ? {} : { exit: exitCodes.config },
+              ),
             );
         },
       });
@@ -271,7 +276,8 @@ export class PixelService {
     const left = () => Math.max(0, deadline - performance.now());
     this.#supervisor.stop();
     this.#order('drain');
-    await pause(Math.min(IDLE_GRACE_MS, drainTimeoutMs / 4));
+    const grace = performance.now() + Math.min(IDLE_GRACE_MS, drainTimeoutMs / 4);
+    while (this.#idle.size < this.#acceptors && performance.now() < grace) await pause(10);
     this.#order('close');
     const acceptors = Array.from({ length: this.#acceptors }, (_, k) => `acceptor-${k}`);
     const stuck = await this.#supervisor.join(acceptors, left());
