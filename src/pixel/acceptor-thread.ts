@@ -43,6 +43,8 @@ export type AcceptorOrder = 'renew' | 'drain' | 'close' | 'now';
 /** Acceptor -> main. */
 export type AcceptorNews =
   | { readonly listening: true }
+  /** Draining, and the last connection has gone. */
+  | { readonly idle: true }
   | { readonly failed: { readonly code: string; readonly message: string } };
 
 const TICK_MS = 25;

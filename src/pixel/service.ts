@@ -187,8 +187,9 @@ export class PixelService {
         data,
         onDeath: 'fatal',
         onMessage: (news) => {
-          const { failed } = news as { failed?: { code: string; message: string } } & Partial<AcceptorNews>;
-          if (failed === undefined) resolve();
+          const told = news as AcceptorNews;
+          if ('idle' in told) this.#idle.add(k);
+          else if ('listening' in told) resolve();
           else
             reject(
               Object.assign(
