@@ -30,6 +30,8 @@ async function main(argv: readonly string[]): Promise<number> {
       return (await import('./pixel/command.ts')).runPixel(rest);
     case 'journal':
       return (await import('./sinks/journal-command.ts')).runJournal(rest);
+    case 'deadletter':
+      return (await import('./sinks/dead-letter-command.ts')).runDeadLetter(rest);
     case '--healthcheck':
       return (await import('./pixel/command.ts')).healthcheck(rest);
     case '--version': {
