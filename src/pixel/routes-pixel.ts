@@ -6,6 +6,7 @@
  * framing (400) and a foreign origin (403) get a problem instead. Conditional and range headers are not looked at: each request is a view.
  */
 import type { HttpRequest, HttpResponse } from 'uWebSockets.js';
+import type { Refusal } from '../engine/lane.ts';
 import type { PixelEncoder, PixelInput } from '../events/pixel-encoder.ts';
 import { answerProblem, endBare, shown, statusLine, type Wire } from '../http/answer.ts';
 import type { Cors, OriginVerdict } from '../http/cors.ts';
@@ -23,6 +24,28 @@ import type { Visitor } from './visitor.ts';
 
 /** A transparent pixel: 43 bytes, GIF89a, with its trailer byte. */
 export const GIF = Buffer.from('R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAICRAEAOw==', 'base64');
+
+/** A kind of answer: each has the GIF. */
+interface Reply {
+  readonly status: number;
+  readonly line: string;
+  /** Says by Ringmain-Ack what was promised. */
+  readonly stored: boolean;
+  /** Says by Retry-After when to come again. */
+  readonly retry: boolean;
+}
+const reply = (status: number, stored: boolean, retry: boolean): Reply => ({
+  status,
+  line: statusLine(status),
+  stored,
+  retry,
+});
+const STORED = reply(200, true, false);
+const IGNORED = reply(200, false, false);
+const TOO_LARGE = reply(413, false, false);
+const NO_ROOM = reply(429, false, true);
+/** Not to be stored here before an operator comes, or nobody knows. */
+const UNAVAILABLE = reply(503, false, true);
 
 /** What a browser must not keep: each view is a request. */
 const NO_STORE = 'no-store, no-cache, must-revalidate, max-age=0';
@@ -87,7 +110,7 @@ export class PixelRoute {
     const track = visitor.track(req);
     if (track === 'drop') {
       meters.ignored.add(1);
-      this.answer(res, 200, head, verdict, origin, '');
+      this.answer(res, IGNORED, head, verdict, origin, '');
       return;
     }
 
@@ -109,7 +132,7 @@ export class PixelRoute {
 
     const full = lane.refusal(0);
     if (full !== undefined) {
-      this.answer(res, meters.refuse(full), head, verdict, origin, '');
+      this.#refuse(res, full, head, verdict, origin);
       return;
     }
     let mark = lane.mark();
@@ -124,13 +147,13 @@ export class PixelRoute {
     }
     if (code !== 'OK') {
       meters.rejected.event_too_large.add(1);
-      this.answer(res, 413, head, verdict, origin, '');
+      this.answer(res, TOO_LARGE, head, verdict, origin, '');
       return;
     }
     const refusal = lane.refusal(0);
     if (refusal !== undefined) {
       lane.rewind(mark);
-      this.answer(res, meters.refuse(refusal), head, verdict, origin, '');
+      this.#refuse(res, refusal, head, verdict, origin);
       return;
     }
     const minted = encoder.result.mintedSid;
@@ -160,7 +183,7 @@ export class PixelRoute {
     const { acknowledger, level, meters } = this.#parts;
     const when = acknowledger.settle(level);
     if (when === 'now') {
-      this.answer(res, 200, head, verdict, origin, cookie);
+      this.answer(res, STORED, head, verdict, origin, cookie);
       meters.stored(1, startedMs);
     } else if (when === 'later') {
       const slot = this.#slots.pop() ?? new PixelSlot(this);
@@ -169,28 +192,22 @@ export class PixelRoute {
       acknowledger.hold(level, slot);
     } else {
       meters.unknown(1);
-      this.answer(res, 503, head, verdict, origin, '');
+      this.answer(res, UNAVAILABLE, head, verdict, origin, '');
     }
   }
 
   /** Ends the response with the GIF. Corked: in the handler, or by the caller. */
-  answer(
-    res: HttpResponse,
-    status: number,
-    head: boolean,
-    verdict: OriginVerdict,
-    origin: string,
-    cookie: string,
-  ): void {
+  answer(res: HttpResponse, kind: Reply, head: boolean, verdict: OriginVerdict, origin: string, cookie: string): void {
     const { wire, cors, meters, level, retryAfterS } = this.#parts;
-    meters.answered(status);
-    if (status !== 200) res.writeStatus(statusLine(status));
+    meters.answered(kind.status);
+    // 200 OK is what the addon writes by itself.
+    if (kind.status !== 200) res.writeStatus(kind.line);
     res.writeHeader('Content-Type', 'image/gif');
     res.writeHeader('Cache-Control', NO_STORE);
     res.writeHeader('Pragma', 'no-cache');
     res.writeHeader('Expires', '0');
-    if (status === 200) res.writeHeader('Ringmain-Ack', level);
-    else if (status !== 413) res.writeHeader('Retry-After', String(retryAfterS));
+    if (kind.stored) res.writeHeader('Ringmain-Ack', level);
+    else if (kind.retry) res.writeHeader('Retry-After', String(retryAfterS));
     cors.write(res, verdict, origin);
     if (cookie !== '') res.writeHeader('Set-Cookie', cookie);
     if (head) endBare(res, GIF.length, wire.closing);
@@ -210,6 +227,11 @@ export class PixelRoute {
 
   dropped(slot: PixelSlot): void {
     this.#parts.acknowledger.dropped(slot);
+  }
+
+  #refuse(res: HttpResponse, refusal: Refusal, head: boolean, verdict: OriginVerdict, origin: string): void {
+    const kind = this.#parts.meters.refuse(refusal) === 429 ? NO_ROOM : UNAVAILABLE;
+    this.answer(res, kind, head, verdict, origin, '');
   }
 
   #forbid(res: HttpResponse, origin: string, head: boolean): void {
@@ -241,8 +263,8 @@ class PixelSlot implements Answerable {
       this.res = undefined;
       route.dropped(this);
     };
-    this.answering = () => this.#answer(200, this.#cookie);
-    this.failing = () => this.#answer(503, '');
+    this.answering = () => this.#answer(STORED, this.#cookie);
+    this.failing = () => this.#answer(UNAVAILABLE, '');
   }
 
   take(
@@ -265,7 +287,7 @@ class PixelSlot implements Answerable {
     this.#route.settled(this, outcome);
   }
 
-  #answer(status: number, cookie: string): void {
-    this.#route.answer(this.res!, status, this.#head, this.#verdict, this.#origin, cookie);
+  #answer(kind: Reply, cookie: string): void {
+    this.#route.answer(this.res!, kind, this.#head, this.#verdict, this.#origin, cookie);
   }
 }

@@ -226,6 +226,7 @@ export function pixelCases(cases: Cases): void {
       assert.equal(answer.status, 200);
       assert.equal(answer.headers['content-type'], 'image/gif');
       assert.equal(answer.headers['set-cookie'], undefined);
+      assert.equal(answer.headers['ringmain-ack'], undefined, 'nothing was stored, so nothing is promised');
       await client.none();
     });
     cases.add(
