@@ -3,6 +3,7 @@ import type { ConfigSet } from '../kernel/config.ts';
 import type { SinkName } from './config.ts';
 import type { SinkKind } from './contract.ts';
 import { fileConfig } from './file/config.ts';
+import { httpSinkConfig } from './http/config.ts';
 import { kafkaConfig } from './kafka/config.ts';
 import { postgresConfig } from './postgres/config.ts';
 
@@ -11,6 +12,7 @@ export const sinkConfigs: Readonly<Record<string, ConfigSet>> = {
   log: fileConfig,
   kafka: kafkaConfig,
   postgres: postgresConfig,
+  http: httpSinkConfig,
 };
 
 export async function loadSink(name: SinkName): Promise<SinkKind<never>> {
@@ -21,7 +23,7 @@ export async function loadSink(name: SinkName): Promise<SinkKind<never>> {
       return (await import('./kafka/sink.ts')).kafkaSink as SinkKind<never>;
     case 'postgres':
       return (await import('./postgres/sink.ts')).postgresSink as SinkKind<never>;
-    default:
-      throw new Error(`no such sink: ${name}`);
+    case 'http':
+      return (await import('./http/sink.ts')).httpSink as SinkKind<never>;
   }
 }

@@ -1,91 +1,14 @@
-/**
- * What the tests of the Postgres sink share: records as they lie in a lane, a target on a real server, and a plain loop that
- * delivers a lane the way the runner does (in flight, chained, following moved cursors, halving refused batches).
- */
-import { createHash, randomUUID } from 'node:crypto';
+/** What the tests of the Postgres sink share: a target on a real server, and questions to that server. */
+import { randomUUID } from 'node:crypto';
 import type { TestContext } from 'node:test';
 import pg from 'pg';
-import type { Mark } from '../../../src/engine/checkpoint.ts';
-import { type LaneId, laneKey } from '../../../src/engine/segment.ts';
-import { at } from '../../../src/events/record.ts';
 import { createLog } from '../../../src/kernel/log.ts';
-import { CursorMoved, type SinkBatch } from '../../../src/sinks/contract.ts';
+import type { CursorMoved, ErrorClass } from '../../../src/sinks/contract.ts';
 import type { PostgresConfig } from '../../../src/sinks/postgres/config.ts';
 import { PostgresTarget, postgresSink } from '../../../src/sinks/postgres/sink.ts';
+import type { TestEvent } from '../lane.ts';
 
-export const LANE: LaneId = { life: 1, lane: 0 };
-
-export interface TestEvent {
-  readonly id: string;
-  readonly ts: number;
-  readonly line: string;
-}
-
-/** An id that is the same for the same number, so that a test can say which one is missing. */
-export function idOf(number: number): string {
-  const hex = createHash('md5').update(`event ${number}`).digest('hex');
-  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-7${hex.slice(13, 16)}-8${hex.slice(17, 20)}-${hex.slice(20)}`;
-}
-
-export function event(number: number, more: { id?: string; props?: string; ts?: number } = {}): TestEvent {
-  const id = more.id ?? idOf(number);
-  const ts = more.ts ?? Date.UTC(2026, 10, 21) + number;
-  const line = `{"event_id":"${id}","ts":"${new Date(ts).toISOString()}","e":"view","utm":{},"geo":{},"props":${more.props ?? `{"n":${number}}`}}`;
-  return { id, ts, line };
-}
-
-export function events(count: number, first = 0): TestEvent[] {
-  return Array.from({ length: count }, (_, index) => event(first + index));
-}
-
-/** A lane: each event is one record; positions count the bytes of the records, record numbers the events. */
-export class TestLane {
-  readonly id: LaneId;
-  readonly events: TestEvent[];
-  readonly #buffer: Buffer;
-  readonly #offsets: Int32Array;
-
-  constructor(list: TestEvent[], id: LaneId = LANE) {
-    this.id = id;
-    this.events = list;
-    this.#offsets = new Int32Array(list.length + 1);
-    const lines = list.map(({ line }) => Buffer.from(line));
-    lines.forEach((line, index) => {
-      this.#offsets[index + 1] = this.#offsets[index]! + ((at.json + line.length + 1 + 7) & ~7);
-    });
-    this.#buffer = Buffer.alloc(this.#offsets[list.length]!);
-    lines.forEach((line, index) => {
-      const record = this.#offsets[index]!;
-      this.#buffer.writeUInt32LE(at.json + line.length + 1, record);
-      this.#buffer.writeUInt32LE(line.length, record + at.jsonLength);
-      this.#buffer.write(list[index]!.id.replaceAll('-', ''), record + at.eventId, 'hex');
-      this.#buffer.writeDoubleLE(list[index]!.ts, record + at.tsMs);
-      line.copy(this.#buffer, record + at.json);
-    });
-  }
-
-  mark(record: number): Mark {
-    return { position: this.#offsets[record]!, record };
-  }
-
-  /** The batch of the events [from, to). It has a copy of its own, that the caller may spoil afterwards. */
-  batch(from: number, to: number, commit = true): SinkBatch {
-    const begin = this.#offsets[from]!;
-    const offsets = this.#offsets.slice(from, to).map((offset) => offset - begin);
-    const buffer = Buffer.from(this.#buffer.subarray(begin, this.#offsets[to]!));
-    const positions = Float64Array.from(this.#offsets.slice(from, to));
-    return {
-      lane: this.id,
-      count: to - from,
-      buffer,
-      offsets,
-      positions,
-      from: this.mark(from),
-      to: this.mark(to),
-      commit,
-    };
-  }
-}
+export { deliver, event, events, TestLane } from '../lane.ts';
 
 export function config(dsn: string, more: Partial<PostgresConfig> = {}): PostgresConfig {
   return {
@@ -106,6 +29,7 @@ export function config(dsn: string, more: Partial<PostgresConfig> = {}): Postgre
 
 export interface TestTarget extends PostgresTarget {
   readonly moves: CursorMoved[];
+  readonly classify: (error: unknown) => ErrorClass;
 }
 
 /** A target, closed with the test. Targets with the same `logId` fight for the same cursors. */
@@ -124,109 +48,7 @@ export function open(t: TestContext, settings: PostgresConfig, logId: string = r
     moved,
   });
   t.after(() => target.close());
-  return Object.assign(target, { moves });
-}
-
-export interface Delivery {
-  /** Numbers of the events that were refused for good, one by one. */
-  readonly refused: number[];
-  /** Verdicts met on the way. */
-  readonly verdicts: string[];
-}
-
-export interface DeliverOptions {
-  readonly batch?: number;
-  readonly from?: number;
-  /** Where to end instead of the lane's end. */
-  readonly to?: number;
-  /** Give up when this much time has passed. */
-  readonly withinMs?: number;
-  /** Called before each batch is handed over. */
-  readonly before?: (from: number) => void | Promise<void>;
-}
-
-/** Delivers the lane to its end: `inFlightMax` batches at a time, the whole chain again after a failure. */
-export async function deliver(target: PostgresTarget, lane: TestLane, options: DeliverOptions = {}): Promise<Delivery> {
-  const { batch: size = 100, withinMs = 20_000 } = options;
-  const refused: number[] = [];
-  const verdicts: string[] = [];
-  const endMs = Date.now() + withinMs;
-  if (options.from === undefined) await claim(target, verdicts, endMs);
-  const end = options.to ?? lane.events.length;
-  for (let done = options.from ?? 0; done < end; ) {
-    if (Date.now() > endMs)
-      throw new Error(`not delivered in ${withinMs} ms: at ${done} of ${end}, ${verdicts.slice(-3).join(' | ')}`);
-    let previous = Promise.resolve();
-    const writes: { from: number; to: number; write: Promise<void> }[] = [];
-    for (let from = done; from < end && writes.length < target.inFlightMax; from += size) {
-      const to = Math.min(from + size, end);
-      await options.before?.(from);
-      const batch = lane.batch(from, to);
-      const write = target.write(batch, previous);
-      write.then(
-        () => batch.buffer.fill(0x23), // as the runner uses it again
-        () => {},
-      );
-      previous = write;
-      writes.push({ from, to, write });
-    }
-    await Promise.allSettled(writes.map(({ write }) => write));
-    for (const { from, to, write } of writes) {
-      try {
-        await write;
-        done = to;
-      } catch (error) {
-        const mark = error instanceof CursorMoved ? error.cursors.get(laneKey(lane.id)) : undefined;
-        if (mark !== undefined) done = mark.record;
-        const verdict = postgresSink.classify(error);
-        verdicts.push(`${verdict}: ${(error as Error).message}`);
-        if (verdict === 'stop') throw error;
-        if (verdict === 'split') {
-          await bisect(target, lane, from, to, refused);
-          await target.write({ ...lane.batch(from, from), to: lane.mark(to) }, Promise.resolve());
-          done = to;
-        } else if (mark === undefined) await new Promise((resolve) => setTimeout(resolve, 30));
-        break;
-      }
-    }
-  }
-  return { refused, verdicts };
-}
-
-/** As the runner at its start: nothing is written before the cursors are known. */
-async function claim(target: PostgresTarget, verdicts: string[], endMs: number): Promise<void> {
-  for (;;) {
-    try {
-      await target.cursors();
-      return;
-    } catch (error) {
-      const verdict = postgresSink.classify(error);
-      verdicts.push(`${verdict}: ${(error as Error).message}`);
-      if (verdict === 'stop' || Date.now() > endMs) throw error;
-      await new Promise((resolve) => setTimeout(resolve, 30));
-    }
-  }
-}
-
-async function bisect(
-  target: PostgresTarget,
-  lane: TestLane,
-  from: number,
-  to: number,
-  refused: number[],
-): Promise<void> {
-  try {
-    await target.write(lane.batch(from, to, false), Promise.resolve());
-  } catch (error) {
-    if (postgresSink.classify(error) !== 'split') throw error;
-    if (to - from === 1) {
-      refused.push(from);
-      return;
-    }
-    const middle = (from + to) >> 1;
-    await bisect(target, lane, from, middle, refused);
-    await bisect(target, lane, middle, to, refused);
-  }
+  return Object.assign(target, { moves, classify: (error: unknown) => postgresSink.classify(error) });
 }
 
 /** Runs SQL as the owner of the server. */

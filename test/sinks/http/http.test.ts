@@ -1,0 +1,258 @@
+import assert from 'node:assert/strict';
+import { createHmac } from 'node:crypto';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import test, { type TestContext } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { createLog } from '../../../src/kernel/log.ts';
+import type { HttpSinkConfig } from '../../../src/sinks/http/config.ts';
+import { HttpRefusal, httpSink, Paused, signature } from '../../../src/sinks/http/sink.ts';
+import { faultProxy } from '../../servers/fault-proxy.ts';
+import { deliver, event, events, type Subject, TestLane } from '../lane.ts';
+
+interface Received {
+  readonly lines: string[];
+  readonly body: Buffer;
+  readonly headers: IncomingMessage['headers'];
+}
+
+/** A real server: `answer` decides what a request gets; what got a 2xx is kept. */
+async function receiver(t: TestContext, answer: (request: Received, response: ServerResponse) => void | Promise<void>) {
+  const kept: Received[] = [];
+  const server = createServer(async (request, response) => {
+    const parts: Buffer[] = [];
+    try {
+      for await (const part of request as AsyncIterable<Buffer>) parts.push(part);
+    } catch {
+      return; // a cut connection
+    }
+    const body = Buffer.concat(parts);
+    const lines = body.toString().split('\n');
+    assert.equal(lines.pop(), '', 'every line ends with a newline');
+    const received = { lines, body, headers: request.headers };
+    await answer(received, response);
+    if (response.statusCode >= 200 && response.statusCode < 300) kept.push(received);
+    if (!response.writableEnded) response.end();
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  t.after(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  const { port } = server.address() as AddressInfo;
+  return { kept, port, lines: () => kept.flatMap(({ lines }) => lines) };
+}
+
+const end = new AbortController();
+
+async function open(t: TestContext, port: number, more: Partial<HttpSinkConfig> = {}): Promise<Subject> {
+  const config: HttpSinkConfig = {
+    httpSinkUrl: `http://127.0.0.1:${port}/in?x=1`,
+    httpSinkSecret: undefined,
+    httpSinkAuthorization: undefined,
+    httpSinkTlsCa: undefined,
+    httpSinkBatchSize: 500,
+    httpSinkBatchBytes: 1 << 20,
+    httpSinkFlushMs: 10,
+    httpSinkConnections: 1,
+    httpSinkTimeoutMs: 2000,
+    httpSinkRetryAfterMaxMs: 60_000,
+    ...more,
+  };
+  const log = createLog({ level: 'silent', destination: 2, name: 'test' });
+  const context = { logId: 'log-a', journal: true, state: undefined, log, signal: end.signal, ended: () => false };
+  const target = await httpSink.open(config, context);
+  t.after(() => target.close());
+  return Object.assign(target, { classify: (error: unknown) => httpSink.classify(error) });
+}
+
+test('events arrive as signed NDJSON, in order, with a key that names the records', async (t) => {
+  const { kept, lines, port } = await receiver(t, () => {});
+  const target = await open(t, port, { httpSinkSecret: 'k', httpSinkAuthorization: 'Bearer b' });
+  const lane = new TestLane([...events(100), event(100, { props: '{"a":"ü\\n"}' })]);
+  await deliver(target, lane, { batch: 40 });
+  assert.deepEqual(
+    lines(),
+    lane.events.map(({ line }) => line),
+  );
+  for (const { body, headers } of kept) {
+    const [, seconds, mac] = /^t=(\d+),v1=([0-9a-f]{64})$/.exec(String(headers['ringmain-signature']))!;
+    assert.equal(mac, createHmac('sha256', 'k').update(`${seconds}.`).update(body).digest('hex'));
+    assert.ok(Math.abs(Date.now() / 1000 - Number(seconds)) < 5);
+    assert.equal(headers['authorization'], 'Bearer b');
+    assert.equal(headers['content-type'], 'application/x-ndjson');
+  }
+  const keys = kept.map(({ headers }) => headers['idempotency-key']);
+  assert.equal(keys[1], `log-a:1-0:${lane.mark(40).position}-${lane.mark(79).position}`);
+  assert.equal(new Set(keys).size, 3);
+});
+
+test('the signature is the one of the README', () => {
+  assert.equal(
+    signature('secret', 1_700_000_000, Buffer.from('{"a":1}\n')),
+    `t=1700000000,v1=${createHmac('sha256', 'secret').update('1700000000.{"a":1}\n').digest('hex')}`,
+  );
+});
+
+test('an answer of 4xx halves the batch until the refused event stands alone', async (t) => {
+  const bad = new Set([17, 18, 63].map((n) => event(n).line));
+  const { lines, port } = await receiver(t, ({ lines: found }, response) => {
+    response.statusCode = found.some((line) => bad.has(line)) ? 422 : 204;
+  });
+  const target = await open(t, port);
+  const { refused } = await deliver(target, new TestLane(events(100)), { batch: 100 });
+  assert.deepEqual(refused, [17, 18, 63]);
+  assert.deepEqual(
+    lines(),
+    events(100)
+      .map(({ line }) => line)
+      .filter((line) => !bad.has(line)),
+  );
+});
+
+test('each status has its verdict', () => {
+  const verdicts: Record<string, number[]> = {
+    retry: [408, 425, 429, 500, 502, 503, 504],
+    split: [400, 404, 409, 410, 413, 415, 422],
+    stop: [301, 302, 307, 401, 403, 407],
+  };
+  for (const [verdict, statuses] of Object.entries(verdicts)) {
+    for (const status of statuses)
+      assert.equal(httpSink.classify(new HttpRefusal(status, '')), verdict, String(status));
+  }
+  assert.equal(httpSink.classify(new Error('ECONNRESET')), 'retry');
+});
+
+test('Retry-After is obeyed, in seconds and as a date, and up to the limit', async (t) => {
+  let requests = 0;
+  let retryAfter: string | undefined;
+  const { kept, port } = await receiver(t, (_, response) => {
+    requests += 1;
+    if (retryAfter === undefined) return;
+    response.statusCode = 429;
+    response.setHeader('retry-after', retryAfter);
+  });
+  const lane = new TestLane(events(10));
+  const write = (target: Subject) => target.write(lane.batch(0, 10), Promise.resolve());
+  for (const [text, limit] of [
+    ['1', 60_000],
+    ['100000', 300],
+    [new Date(Date.now() + 100_000_000).toUTCString(), 300],
+  ] as const) {
+    const target = await open(t, port, { httpSinkRetryAfterMaxMs: limit });
+    retryAfter = text;
+    const before = requests;
+    const begin = performance.now();
+    await assert.rejects(write(target), HttpRefusal);
+    retryAfter = undefined;
+    await assert.rejects(write(target), (error) => error instanceof Paused && httpSink.classify(error) === 'retry');
+    assert.equal(requests, before + 1, 'nothing is sent in the pause');
+    const { verdicts } = await deliver(target, lane, { from: 0 });
+    assert.ok(verdicts.length > 0);
+    const waited = performance.now() - begin;
+    assert.ok(waited >= Math.min(limit, 1000) - 5 && waited < 3000, `waited=${waited}`);
+  }
+  for (const nonsense of ['soon', '-5', '']) {
+    const target = await open(t, port);
+    retryAfter = nonsense;
+    await assert.rejects(write(target), HttpRefusal);
+    retryAfter = undefined;
+    await write(target);
+  }
+  assert.equal(kept.length, 6);
+});
+
+test('whatever the network does, every event arrives, and twice only where the answer was lost', async (t) => {
+  const { kept, lines, port } = await receiver(t, () => {});
+  const proxy = await faultProxy(t, { target: { port } });
+  await proxy.refuse();
+  const target = await open(t, proxy.port, { httpSinkTimeoutMs: 300 });
+  const lane = new TestLane(events(600));
+  const first = deliver(target, lane, { batch: 100, to: 100 });
+  await sleep(100);
+  await proxy.heal();
+  assert.ok((await first).verdicts.length > 0);
+
+  void proxy.cutAfter('toTarget', 5000);
+  await deliver(target, lane, { batch: 100, from: 100, to: 200 });
+  assert.equal(proxy.cuts, 1);
+
+  void proxy.cutAfter('toClient', 20);
+  await deliver(target, lane, { batch: 100, from: 200, to: 300 });
+  assert.equal(proxy.cuts, 2);
+
+  for (const [from, fault] of [
+    [300, () => proxy.silence()],
+    [400, () => proxy.freeze()],
+  ] as const) {
+    fault();
+    const begin = performance.now();
+    await assert.rejects(target.write(lane.batch(from, from + 100), Promise.resolve()), /no answer within 300 ms/);
+    assert.ok(performance.now() - begin < 2000);
+    proxy.cutNow();
+    await proxy.heal();
+    await deliver(target, lane, { batch: 100, from, to: from + 100 });
+  }
+  await deliver(target, lane, { batch: 100, from: 500 });
+
+  const counts = new Map<string, number>();
+  for (const line of lines()) counts.set(line, (counts.get(line) ?? 0) + 1);
+  assert.deepEqual([...counts.keys()].sort(), lane.events.map(({ line }) => line).sort());
+  const twice = lane.events.flatMap(({ line }, n) => (counts.get(line)! > 1 ? [n] : []));
+  assert.ok(
+    twice.every((n) => n >= 200 && n < 500),
+    `only where an answer was lost: ${twice}`,
+  );
+  const keys = kept.map(({ headers }) => headers['idempotency-key']);
+  assert.equal(new Set(keys).size, 6, 'a repeated request has the key of the first');
+});
+
+test('a large or endless answer is not read to its end', async (t) => {
+  const { port } = await receiver(t, async (_, response) => {
+    response.statusCode = 400;
+    for (let n = 0; n < 10_000 && !response.destroyed; n += 1) {
+      response.write(`no ${'x'.repeat(1000)}`);
+      if (n % 100 === 0) await sleep(1);
+    }
+  });
+  const target = await open(t, port);
+  const error = await target.write(new TestLane(events(1)).batch(0, 1), Promise.resolve()).then(
+    () => undefined,
+    (reason: unknown) => reason,
+  );
+  assert.ok(error instanceof HttpRefusal);
+  assert.ok(
+    error.message.startsWith('the receiver must answer 2xx: status=400, answer=no xxx') && error.message.length < 400,
+  );
+});
+
+test('an answer that comes slowly is given up at the deadline', async (t) => {
+  const { port } = await receiver(t, async (_, response) => {
+    for (let n = 0; n < 50 && !response.destroyed; n += 1) {
+      response.write('.');
+      await sleep(20);
+    }
+  });
+  const target = await open(t, port, { httpSinkTimeoutMs: 150 });
+  const begin = performance.now();
+  await assert.rejects(target.write(new TestLane(events(1)).batch(0, 1), Promise.resolve()));
+  assert.ok(performance.now() - begin < 900);
+});
+
+test('requests run side by side over as many connections as allowed, and are used again', async (t) => {
+  let open_ = 0;
+  let most = 0;
+  const ports = new Set<number | undefined>();
+  const { lines, port } = await receiver(t, async (_, response) => {
+    ports.add(response.socket?.remotePort);
+    open_ += 1;
+    most = Math.max(most, open_);
+    await sleep(20);
+    open_ -= 1;
+  });
+  const target = await open(t, port, { httpSinkConnections: 4 });
+  await deliver(target, new TestLane(events(1000)), { batch: 50 });
+  assert.equal(most, 4);
+  assert.ok(ports.size <= 4, `connections=${ports.size}`);
+  assert.equal(new Set(lines()).size, 1000);
+});
