@@ -53,10 +53,10 @@ export class IngestMeters {
     else this.#serverError.add(1);
   }
 
-  /** `events` events are stored and answered; `startedMs` by performance.now(). */
-  stored(events: number, startedMs: number): void {
+  /** `events` events are stored and answered. `startedMs` by performance.now(), 0: not measured; it stands for `weight` requests. */
+  stored(events: number, startedMs: number, weight = 1): void {
     this.#accepted.add(events);
-    this.#latency.observe((performance.now() - startedMs) / 1000);
+    if (startedMs > 0) this.#latency.observe((performance.now() - startedMs) / 1000, weight);
   }
 
   /** Counts a refusal; returns the status it is answered with. */

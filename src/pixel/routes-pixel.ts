@@ -49,6 +49,8 @@ const UNAVAILABLE = reply(503, false, true);
 
 /** What a browser must not keep: each view is a request. */
 const NO_STORE = 'no-store, no-cache, must-revalidate, max-age=0';
+/** The value of Content-Type and the constant headers behind it; the addon writes values as they are. */
+const HEAD = `image/gif\r\nCache-Control: ${NO_STORE}\r\nPragma: no-cache\r\nExpires: 0`;
 
 export interface PixelRouteParts {
   readonly lane: IntakeLane;
@@ -69,6 +71,10 @@ export interface PixelRouteParts {
 export class PixelRoute {
   readonly #parts: PixelRouteParts;
   readonly #slots: PixelSlot[] = [];
+  readonly #storedHead: string;
+  /** Time of the last request whose latency was measured: one per ms is enough, it stands for those since the last. */
+  #measuredMs = 0;
+  #unmeasured = 0;
   readonly #input: PixelInput = {
     query: '',
     referer: '',
@@ -86,11 +92,11 @@ export class PixelRoute {
   constructor(parts: PixelRouteParts) {
     this.#parts = parts;
     this.#input.source = parts.source;
+    this.#storedHead = `${HEAD}\r\nRingmain-Ack: ${parts.level}`;
   }
 
   handle(res: HttpResponse, req: HttpRequest, head: boolean): void {
     const { visitor, cors, meters, lane, acknowledger, encoder, now } = this.#parts;
-    const startedMs = performance.now();
     if (hasFraming(req)) {
       // A body on a GET means nothing and is skipped; only its framing must be beyond doubt.
       const framing = framingOf(req);
@@ -117,6 +123,7 @@ export class PixelRoute {
     const input = this.#input;
     const anonymous = track === 'anonymize';
     const receivedMs = now();
+    const startedMs = receivedMs === this.#measuredMs ? 0 : performance.now();
     visitor.read(res, req, anonymous, receivedMs);
     // The addon gives undefined, not '', for a target without a question mark.
     input.query = req.getQuery() ?? '';
@@ -158,6 +165,7 @@ export class PixelRoute {
     }
     const minted = encoder.result.mintedSid;
     const cookie = minted === '' ? '' : visitor.cookieLine(minted, visitor.overTls(req));
+    this.#measuredMs = receivedMs;
     this.#settle(res, head, verdict, origin, cookie, startedMs);
   }
 
@@ -184,7 +192,7 @@ export class PixelRoute {
     const when = acknowledger.settle(level);
     if (when === 'now') {
       this.answer(res, STORED, head, verdict, origin, cookie);
-      meters.stored(1, startedMs);
+      this.#stored(startedMs);
     } else if (when === 'later') {
       const slot = this.#slots.pop() ?? new PixelSlot(this);
       slot.take(res, head, verdict, origin, cookie, startedMs);
@@ -196,18 +204,21 @@ export class PixelRoute {
     }
   }
 
+  #stored(startedMs: number): void {
+    this.#unmeasured += 1;
+    this.#parts.meters.stored(1, startedMs, this.#unmeasured);
+    if (startedMs > 0) this.#unmeasured = 0;
+  }
+
   /** Ends the response with the GIF. Corked: in the handler, or by the caller. */
   answer(res: HttpResponse, kind: Reply, head: boolean, verdict: OriginVerdict, origin: string, cookie: string): void {
-    const { wire, cors, meters, level, retryAfterS } = this.#parts;
+    const { wire, cors, meters, retryAfterS } = this.#parts;
     meters.answered(kind.status);
     // 200 OK is what the addon writes by itself.
     if (kind.status !== 200) res.writeStatus(kind.line);
-    res.writeHeader('Content-Type', 'image/gif');
-    res.writeHeader('Cache-Control', NO_STORE);
-    res.writeHeader('Pragma', 'no-cache');
-    res.writeHeader('Expires', '0');
-    if (kind.stored) res.writeHeader('Ringmain-Ack', level);
-    else if (kind.retry) res.writeHeader('Retry-After', String(retryAfterS));
+    // One call for the block: each crossing to the addon converts two strings, 0.1 us apiece.
+    res.writeHeader('Content-Type', kind.stored ? this.#storedHead : HEAD);
+    if (kind.retry) res.writeHeader('Retry-After', String(retryAfterS));
     cors.write(res, verdict, origin);
     if (cookie !== '') res.writeHeader('Set-Cookie', cookie);
     if (head) endBare(res, GIF.length, wire.closing);
@@ -219,7 +230,7 @@ export class PixelRoute {
     const { meters } = this.#parts;
     if (outcome === 'unknown') meters.unknown(1);
     else if (slot.res === undefined) meters.gone(1);
-    else meters.stored(1, slot.startedMs);
+    else this.#stored(slot.startedMs);
     if (slot.res !== undefined) slot.res.cork(outcome === 'stored' ? slot.answering : slot.failing);
     slot.res = undefined;
     this.#slots.push(slot);
