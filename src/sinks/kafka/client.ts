@@ -7,6 +7,7 @@
  * What fails, fails with a KafkaFailure; nothing is retried in here: the runner's back-off decides.
  */
 import { readFileSync } from 'node:fs';
+import { isIP } from 'node:net';
 import type { ConnectionOptions as TlsOptions } from 'node:tls';
 import {
   apiVersionsV3,
@@ -71,7 +72,7 @@ export class KafkaClient {
       requestTimeout: config.kafkaRequestTimeoutMs,
       // Our own limit on batches in flight is the smaller one; this one only must never hold a request back unseen.
       maxInflights: 64,
-      ...(tls && { tls, tlsServerName: true }),
+      ...(tls && { tls }),
       ...(mechanism && {
         sasl: { mechanism: saslNames[mechanism], username: username ?? '', password: password ?? '' },
       }),
@@ -246,7 +247,9 @@ export class KafkaClient {
     const key = `${address.host}:${address.port}`;
     const existing = this.#links.get(key);
     if (existing) return existing.ready;
-    const connection = new Connection(CLIENT_ID, this.#options);
+    // TLS names hosts, not addresses (RFC 6066); an address is checked against the certificate all the same.
+    const tlsServerName = isIP(address.host) === 0 && address.host;
+    const connection = new Connection(CLIENT_ID, { ...this.#options, tlsServerName });
     const forget = () => {
       if (this.#links.get(key) === link) this.#links.delete(key);
     };

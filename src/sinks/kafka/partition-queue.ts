@@ -34,6 +34,16 @@ export interface Part {
 export type Answer = 'delivered' | 'failed' | 'refused';
 
 const NOT_NUMBERED = -1;
+/** Error codes that a broker gives before it appends; with any other the batch may be in the log. */
+const refusedBeforeAppend: ReadonlySet<number> = new Set([
+  kafkaCode.unknownTopicOrPartition,
+  kafkaCode.leaderNotAvailable,
+  kafkaCode.notLeaderOrFollower,
+  kafkaCode.notEnoughReplicas,
+  kafkaCode.outOfOrderSequence,
+  kafkaCode.invalidProducerEpoch,
+  kafkaCode.unknownProducerId,
+]);
 
 export class PartitionQueue {
   readonly #idempotent: boolean;
@@ -112,6 +122,7 @@ export class PartitionQueue {
       this.#renumber = true;
       return 'refused';
     }
+    if (!refusedBeforeAppend.has(code)) part.unknown = true;
     const lost =
       code === kafkaCode.unknownProducerId ||
       code === kafkaCode.invalidProducerEpoch ||

@@ -3,6 +3,8 @@
  * idempotent producer.
  *   delivery   with KAFKA_ACKS=all each event once for as long as this process lives; after a crash of ours at least once:
  *              what had no checkpoint goes again, under a new producer id (consumers tell it by the key, the event id)
+ *              Limit: a broker that restarts while a batch of unknown outcome is on the way forgets producers whose newest
+ *              record is older than a day (producer.id.expiration.ms): such a backlog may then have that batch twice
  *   progress   write() resolves when every in-sync replica has the batch; nothing else makes it durable
  *   bad event  too large, or a time the broker refuses: the batch is halved until the event stands alone (dead letter)
  *   outage     the journal keeps what is not delivered; the same bytes go again with the same sequence numbers

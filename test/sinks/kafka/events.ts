@@ -24,11 +24,14 @@ export interface TestEvent {
   readonly line: string;
 }
 
+/**
+ * Events are of the last hour: a broker that restarts forgets producers whose newest record time is older than a day
+ * (producer.id.expiration.ms compares record times), and with them whether it has a batch already.
+ */
+const EPOCH = Date.now() - 3_600_000;
+
 /** Event number `n`: its id and content follow from the number alone. */
-export function event(
-  n: number,
-  { type = `type_${n % 7}`, tsMs = 1_763_700_000_000 + n, extra = {} as object } = {},
-): TestEvent {
+export function event(n: number, { type = `type_${n % 7}`, tsMs = EPOCH + n, extra = {} as object } = {}): TestEvent {
   const hex = n.toString(16).padStart(12, '0');
   const id = `0193${hex.slice(0, 4)}-${hex.slice(4, 8)}-7abc-8def-${hex}`;
   const ts = new Date(tsMs).toISOString();
