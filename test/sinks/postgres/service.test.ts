@@ -1,0 +1,281 @@
+/** The Postgres sink in the real collector: through HTTP, lanes, journal and runner into a real server. */
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { chmodSync, cpSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import test from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { summarize } from '../../../src/sinks/dead-letter-replay.ts';
+import { faultProxy } from '../../servers/fault-proxy.ts';
+import { startPostgres } from '../../servers/postgres.ts';
+import { Collector, until } from '../collector.ts';
+import { sql } from './fixture.ts';
+
+const PORT = 21520;
+const HTTP = 21530;
+
+function numbered(from: number, count: number, props: object = {}): object[] {
+  return Array.from({ length: count }, (_, at) => ({ e: 'view', props: { n: from + at, ...props } }));
+}
+
+/** Numbers in the table, and whether each stands there once. */
+async function stored(dsn: string, table = 'events_json'): Promise<{ numbers: Set<number>; rows: number }> {
+  const rows = await sql<{ n: number }>(dsn, `SELECT (payload->'props'->>'n')::int AS n FROM ${table}`).catch(() => []);
+  return { numbers: new Set(rows.map(({ n }) => n)), rows: rows.length };
+}
+
+test('Postgres in the collector', async (t) => {
+  const server = await startPostgres(t, { port: PORT, own: true });
+  const { dsn } = server;
+  const proxy = await faultProxy(t, { target: { port: PORT } });
+
+  // Goal: each acknowledged event is in the table exactly once, whatever dies, and nothing that was not sent.
+  // Method: SIGKILL of the collector and of the server at random moments under load; ids and counts at the end.
+  await t.test('acknowledged events survive SIGKILL of collector and server, each once', async (t) => {
+    const rounds = process.env['LONG'] === undefined ? 4 : 60;
+    const collector = new Collector(t, {
+      port: HTTP,
+      env: {
+        OUTPUTS: 'postgres',
+        PG_DSN: dsn,
+        PG_TABLE: 'oracle',
+        PG_GIN: 'off',
+        PG_BATCH_SIZE: '200',
+        PG_FLUSH_MS: '20',
+      },
+    });
+    const acked = new Set<number>();
+    let sent = 0;
+    for (let round = 0; round < rounds; round += 1) {
+      await collector.start();
+      const end = Date.now() + 300 + Math.random() * 500;
+      let killed: Promise<void> | undefined;
+      while (Date.now() < end) {
+        const from = sent;
+        sent += 40;
+        if (await collector.send(numbered(from, 40))) for (let n = from; n < from + 40; n += 1) acked.add(n);
+        await sleep(4);
+        if (round % 2 === 1 && killed === undefined && Math.random() < 0.05) {
+          killed = server.kill9().then(() =>
+            until('the server runs again', () =>
+              server.restart().then(
+                () => true,
+                () => false,
+              ),
+            ),
+          );
+        }
+      }
+      await collector.kill();
+      await killed;
+    }
+    await collector.start();
+    await until(
+      'everything is delivered',
+      async () => (await collector.metric('queue_depth')) === 0 && (await collector.metric('ringmain_sink_up')) === 1,
+    );
+    assert.equal(await collector.metric('ringmain_sink_ledger_mismatch'), 0);
+    const { numbers, rows } = await stored(dsn, 'oracle');
+    t.diagnostic(`sent=${sent}, acknowledged=${acked.size}, rows=${rows}`);
+    assert.ok(acked.size > 200);
+    assert.equal(rows, numbers.size, 'a number stands twice');
+    assert.deepEqual(
+      [...acked].filter((n) => !numbers.has(n)),
+      [],
+      'acknowledged and missing',
+    );
+    assert.deepEqual(
+      [...numbers].filter((n) => n >= sent),
+      [],
+      'invented',
+    );
+    assert.equal(await collector.kill('SIGTERM'), 0);
+  });
+
+  await t.test('an outage does not slow intake, turns readyz red and drains by itself', async (t) => {
+    const env = {
+      OUTPUTS: 'log,postgres',
+      PG_DSN: dsn.replace(/@[^/]+/, `@${proxy.address}`),
+      PG_TABLE: 'outage',
+      PG_GIN: 'off',
+      PG_FLUSH_MS: '20',
+    };
+    const collector = new Collector(t, { port: HTTP, env });
+    await collector.start();
+    await until('the sink is up', async () => (await collector.ready()).status === 200);
+    const rates: number[] = [];
+    let sent = 0;
+    const during = async (ms: number) => {
+      const begin = performance.now();
+      const before = sent;
+      while (performance.now() - begin < ms) {
+        assert.ok(await collector.send(numbered(sent, 100)));
+        sent += 100;
+        await sleep(4);
+      }
+      rates.push((sent - before) / ((performance.now() - begin) / 1000));
+    };
+    await during(600);
+    await proxy.refuse();
+    await during(600);
+    const red = await collector.ready();
+    assert.equal(red.status, 503);
+    assert.match(red.text, /postgres/);
+    assert.equal((await collector.ready('?sinks=ignore')).status, 200);
+    await until('the log sink has everything', async () => (await collector.metric('queue_depth', 'log')) === 0);
+    assert.ok((await collector.metric('queue_depth')) > 0);
+    await proxy.heal();
+    await during(600);
+    await until('everything is delivered', async () => (await collector.metric('queue_depth')) === 0);
+    assert.equal((await collector.ready()).status, 200);
+    t.diagnostic(`events/s before, during, after: ${rates.map(Math.round).join(', ')}`);
+    assert.ok(rates[1]! > rates[0]! / 2, 'intake must not wait for the sink');
+    const { numbers, rows } = await stored(dsn, 'outage');
+    assert.deepEqual([rows, numbers.size], [sent, sent]);
+  });
+
+  await t.test('what Postgres refuses is a dead letter; the rest arrives; replay finds it', async (t) => {
+    const env = { OUTPUTS: 'postgres', PG_DSN: dsn, PG_TABLE: 'dead', PG_FLUSH_MS: '20' };
+    const collector = new Collector(t, { port: HTTP, env });
+    await sql(
+      dsn,
+      "CREATE TABLE dead (id bigserial, event_id uuid UNIQUE, ts timestamptz, payload jsonb, CONSTRAINT small CHECK ((payload->'props'->>'n')::int <> ALL ('{5,6,70}')))",
+    );
+    await collector.start();
+    assert.ok(await collector.send(numbered(0, 100)));
+    await until('everything is passed', async () => (await collector.metric('ringmain_sink_dead_letters_total')) === 3);
+    assert.equal(await collector.metric('ringmain_sink_delivered_total'), 97);
+    const [summary] = summarize(join(collector.folder, 'data', 'dead-letters'), 'postgres');
+    assert.equal(summary!.pending, 3);
+    assert.match(summary!.reasons[0]![0], /violates check constraint "small"/);
+    const main = join(import.meta.dirname, '..', '..', '..', 'dist', 'main.js');
+    const command = (...words: string[]) =>
+      execFileSync(process.execPath, [main, 'deadletter', ...words], {
+        cwd: collector.folder,
+        env: { ...env, PATH: process.env['PATH'] },
+        encoding: 'utf8',
+      });
+    assert.match(command('ls'), /3 letters, 3 pending/);
+    await sql(dsn, 'ALTER TABLE dead DROP CONSTRAINT small');
+    assert.equal(command('replay', 'postgres'), '3 delivered, 0 refused again\n');
+    assert.match(command('ls', 'postgres'), /3 letters, 0 pending/);
+    assert.ok(await collector.send(numbered(100, 10)), 'the replay has not fenced the collector');
+    await until('everything is delivered', async () => (await stored(dsn, 'dead')).rows === 110);
+    assert.equal(await collector.metric('ringmain_sink_up'), 1);
+  });
+
+  await t.test('a failover with lost commits is followed back by the runner', async (t) => {
+    const second = await faultProxy(t, { target: { port: PORT } });
+    await second.refuse();
+    const hosts = dsn.replace(/@[^/]+/, `@${proxy.address},${second.address}`);
+    const collector = new Collector(t, {
+      port: HTTP,
+      env: { OUTPUTS: 'postgres', PG_DSN: hosts, PG_TABLE: 'failover', PG_FLUSH_MS: '20' },
+    });
+    await collector.start();
+    await collector.send(numbered(0, 500));
+    await until('the first part is stored', async () => (await stored(dsn, 'failover')).rows === 500);
+    await server.stop();
+    const older = `${server.dataFolder}-older`;
+    cpSync(server.dataFolder, older, { recursive: true, preserveTimestamps: true });
+    chmodSync(older, 0o700);
+    if (process.getuid?.() === 0) execFileSync('chown', ['-R', '65534:65534', older]);
+    await server.restart();
+    await collector.send(numbered(500, 500));
+    await until('the second part is stored', async () => (await stored(dsn, 'failover')).rows === 1000);
+    await proxy.refuse();
+    await server.stop();
+    rmSync(server.dataFolder, { recursive: true });
+    renameSync(older, server.dataFolder);
+    await server.restart();
+    assert.equal((await stored(dsn, 'failover')).rows, 500);
+    await second.heal();
+    // Nothing is sent: the idle sink finds out by itself.
+    await until('what the failover lost is stored again', async () => (await stored(dsn, 'failover')).rows === 1000);
+    await collector.send(numbered(1000, 100));
+    await until('new events arrive', async () => (await stored(dsn, 'failover')).numbers.size === 1100);
+    assert.equal(await collector.metric('ringmain_sink_ledger_mismatch'), 0);
+    assert.equal(await collector.metric('ringmain_sink_given_up_total'), 0);
+    assert.equal((await stored(dsn, 'failover')).rows, 1100);
+    await proxy.heal();
+  });
+
+  await t.test(
+    'a restored backup that is older than the journal is alarmed, and what is gone is counted',
+    async (t) => {
+      const env = {
+        OUTPUTS: 'postgres',
+        PG_DSN: dsn,
+        PG_TABLE: 'restored',
+        PG_GIN: 'off',
+        PG_FLUSH_MS: '20',
+        JOURNAL_RETAIN_MS: '0',
+        SEGMENT_BYTES: '1MiB',
+        RING_BYTES: '2MiB',
+        MAX_BODY_BYTES: '128KiB',
+      };
+      const collector = new Collector(t, { port: HTTP, env });
+      await collector.start();
+      for (let from = 0; from < 4000; from += 20)
+        assert.ok(await collector.send(numbered(from, 20, { text: 'x'.repeat(2000) })));
+      await until('everything is stored', async () => (await stored(dsn, 'restored')).rows === 4000);
+      const lanes = join(collector.folder, 'data', 'journal', 'lanes');
+      await until('old segments are gone', () => bytesOf(lanes) < 6_000_000);
+      await collector.kill('SIGTERM');
+      await sql(
+        dsn,
+        'TRUNCATE restored; UPDATE ringmain_cursors SET position = 0, record = 0 WHERE log_id = (SELECT log_id FROM ringmain_cursors ORDER BY updated_at DESC LIMIT 1)',
+      );
+      await collector.start();
+      await until(
+        'everything there is has been delivered',
+        async () =>
+          (await collector.metric('queue_depth')) === 0 && (await collector.metric('ringmain_sink_given_up_total')) > 0,
+      );
+      const { rows } = await stored(dsn, 'restored');
+      const given = await collector.metric('ringmain_sink_given_up_total');
+      t.diagnostic(`rows=${rows}, given up=${given}`);
+      assert.equal(rows + given, 4000, 'delivered and given up are all there were');
+      assert.equal(await collector.metric('ringmain_sink_ledger_mismatch'), 0);
+      assert.match(collector.log, /given up/);
+    },
+  );
+
+  await t.test(
+    'a second collector on a copied journal fences the first; what the first took in waits in its journal',
+    async (t) => {
+      const env = { OUTPUTS: 'postgres', PG_DSN: dsn, PG_TABLE: 'copied', PG_FLUSH_MS: '20' };
+      const first = new Collector(t, { port: HTTP, env });
+      await first.start();
+      await first.send(numbered(0, 100));
+      await until('the first part is stored', async () => (await stored(dsn, 'copied')).rows === 100);
+      const second = new Collector(t, { port: HTTP + 1, env });
+      cpSync(first.folder, second.folder, { recursive: true });
+      await second.start();
+      await until('the second one is up', async () => (await second.metric('ringmain_sink_up')) === 1);
+      assert.ok(await first.send(numbered(100, 100)), 'intake goes on');
+      await until('the first one is fenced', async () =>
+        (await first.ready()).text.includes('another process has claimed'),
+      );
+      assert.equal((await first.ready()).status, 503);
+      assert.ok(await second.send(numbered(200, 100)));
+      await until('the second one delivers', async () => (await stored(dsn, 'copied')).numbers.has(299));
+      await sleep(200);
+      const { numbers, rows } = await stored(dsn, 'copied');
+      assert.deepEqual([rows, numbers.size, numbers.has(100)], [200, 200, false]);
+      assert.equal(await first.metric('queue_depth'), 100);
+    },
+  );
+});
+
+function bytesOf(folder: string): number {
+  return readdirSync(folder, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .reduce((sum, entry) => {
+      try {
+        return sum + statSync(join(entry.parentPath, entry.name)).size;
+      } catch {
+        return sum; // recycled meanwhile
+      }
+    }, 0);
+}
