@@ -4,6 +4,7 @@
  */
 import type { Batch } from '../engine/batch.ts';
 import type { CheckpointState, Ledger, Mark } from '../engine/checkpoint.ts';
+import type { Disk } from '../engine/disk.ts';
 import { type FinishedLane, type JournalPlace, LaneReader, type LiveLane } from '../engine/lane-reader.ts';
 import { Ring } from '../engine/ring.ts';
 import { type LaneId, laneKey } from '../engine/segment.ts';
@@ -45,6 +46,7 @@ export interface RouteParts {
   /** Which reader of the rings this sink is. */
   readonly reader: number;
   readonly log: string;
+  readonly disk?: Disk;
 }
 
 /**
@@ -106,7 +108,13 @@ export class Route {
   #stop(lane: LiveLane | FinishedLane, mark: Mark): Stop {
     // A sink may be ahead of a log that lost its unsynced end in a power cut: then the lane is done, nothing is skipped.
     const ahead = 'end' in lane && mark.position > lane.end.position;
-    const reader = new LaneReader(lane, this.#parts.reader, ahead ? lane.end : mark, this.#parts.journal);
+    const reader = new LaneReader(
+      lane,
+      this.#parts.reader,
+      ahead ? lane.end : mark,
+      this.#parts.journal,
+      this.#parts.disk,
+    );
     if (!('end' in lane)) reader.advance(mark);
     return new Stop(reader);
   }
