@@ -177,6 +177,7 @@ export class CrashDisk implements Disk {
   read(fd: number, buffer: Uint8Array, offset: number, bytes: number, position: number): number {
     const { file, path } = this.#opened(fd);
     this.#check('read', path, bytes, position);
+    if (position >= file.bytes.length) return 0;
     return file.bytes.copy(buffer, offset, position, Math.min(file.bytes.length, position + bytes));
   }
 
