@@ -26,7 +26,7 @@ async function withBacklog(
   gigabytes: number,
 ): Promise<{ readyMs: number; drainSeconds: number; events: number; rssMiB: number; bytes: number }> {
   const place = bench.place();
-  const quota = { JOURNAL_MAX_BYTES: `${gigabytes + 4}GiB` };
+  const quota = { JOURNAL_MAX_BYTES: `${Math.ceil(gigabytes) + 4}GiB` };
   const stalled: RingmainOptions = { env: { LOG_PATH: '/dev/full', ...quota }, sinksIgnored: true };
   const load = wrk(bench.collects(20), { connections: 64, seconds: 1, path: '/collect' });
   let bytes = 0;

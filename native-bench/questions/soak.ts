@@ -70,7 +70,7 @@ export const soak: Question = {
           const part = <T extends { seconds: number }>(all: readonly T[]): T[] =>
             all.filter((s) => s.seconds >= from * seconds && s.seconds < to * seconds);
           const [s, p] = [part(samples), part(pauses).map(({ ms }) => ms)];
-          const t = timeline.filter((slice) => slice.ms >= from * seconds * 1000 && slice.ms < to * seconds * 1000);
+          const t = timeline.filter(({ ms }) => ms > from * seconds * 1000 && ms <= to * seconds * 1000);
           return [
             `${Math.round(from * seconds)}..${Math.round(to * seconds)} s`,
             count(median(s.map((x) => x.rssMiB))),

@@ -9,6 +9,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Bench } from './bench.ts';
 import { buildGo } from './install.ts';
 import { type Audit, audit, LedgerClient, type Told } from './ledger.ts';
+import { runPinned } from './load.ts';
 import type { Place } from './peers.ts';
 import { type Ack, type Ringmain, startRingmain } from './ringmain.ts';
 import { metric } from './scrape.ts';
@@ -31,7 +32,7 @@ async function untilDelivered(server: Ringmain, waitMsMax = 30_000): Promise<voi
 }
 
 /** Starts the server again, lets it deliver what it owes, proves that it still works, and looks into the file. */
-async function recover(bench: Bench, place: Place, ack: Ack, told: Told, before?: number): Promise<Audit> {
+async function recover(bench: Bench, place: Place, ack: Ack, told: Told): Promise<Audit> {
   return bench.with([() => startRingmain(bench.tree, place, { ack })], async ([server]) => {
     await untilDelivered(server!);
     const fresh = new LedgerClient(place.port, 1);
@@ -40,7 +41,7 @@ async function recover(bench: Bench, place: Place, ack: Ack, told: Told, before?
     for (const id of freshTold.sent) told.sent.add(id);
     await sleep(100);
     await untilDelivered(server!);
-    return audit(told, server!.logs, before);
+    return audit(told, server!.logs);
   });
 }
 
@@ -76,21 +77,17 @@ export async function powerCut(bench: Bench, ack: Ack): Promise<Trial> {
   const inner: Place = { dir: mounted, port: place.port };
   mount();
   try {
-    const { told, at } = await bench.with(
-      [() => startRingmain(bench.tree, inner, { ack, env: { JOURNAL_MAX_BYTES: '600MiB' } })],
-      async ([server]) => {
-        const client = new LedgerClient(inner.port);
-        await sleep(anyMoment());
-        const moment = performance.now();
-        run(cut, mounted);
-        await server!.kill();
-        return { told: await client.end(), at: moment };
-      },
-    );
+    const env = { JOURNAL_MAX_BYTES: '600MiB' };
+    const told = await bench.with([() => startRingmain(bench.tree, inner, { ack, env })], async ([server]) => {
+      const client = new LedgerClient(inner.port);
+      await sleep(anyMoment());
+      // The client goes on meanwhile: what it is told until the last moment counts.
+      await runPinned(cut, [mounted, String(server!.pid)]);
+      return client.end();
+    });
     run('umount', mounted);
     mount();
-    const stored = [...told.stored.values()].filter((time) => time < at).length;
-    return { stored, ...(await recover(bench, inner, ack, told, at)), remark: '' };
+    return { stored: told.stored.size, ...(await recover(bench, inner, ack, told)), remark: '' };
   } finally {
     run('umount', mounted);
   }
@@ -127,7 +124,7 @@ export async function logDiskFull(bench: Bench, ack: Ack): Promise<Trial> {
     const log = join(small, 'events.ndjson');
     const env = { LOG_PATH: log, JOURNAL_MAX_BYTES: '32MiB', SEGMENT_BYTES: '8MiB', RING_BYTES: '4MiB' };
     return await bench.with([() => startRingmain(bench.tree, place, { ack, env })], async ([server]) => {
-      const client = new LedgerClient(place.port);
+      const client = new LedgerClient(place.port, 16, 2000);
       for (const deadline = Date.now() + 15_000; client.told.refused < 100 && Date.now() < deadline; ) await sleep(20);
       const { refused } = client.told;
       const full = client.stored;

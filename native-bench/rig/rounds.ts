@@ -5,6 +5,7 @@
  */
 
 import type { Load, Reply } from './load.ts';
+import { warmFreeMemory } from './memory.ts';
 import { between, machineTime, ownCpuUs, treeCpuUs, treeRssMiB } from './proc.ts';
 import { type Spread, spread } from './stats.ts';
 import { freeze, LineCounter, type Subject, thaw, untilWritten } from './subject.ts';
@@ -44,6 +45,8 @@ export function invalidReason(
 }
 
 const counter = new LineCounter();
+/** More than any subject writes in a round of single events. */
+const warmBytes = 400 * 2 ** 20;
 
 /** Runs one load against one subject and counts the cost of everything until its files are written. */
 export async function measure(
@@ -51,6 +54,7 @@ export async function measure(
   load: Load,
   { eventsPerRequest = 1 }: { eventsPerRequest?: number | undefined } = {},
 ): Promise<Round> {
+  warmFreeMemory(eventsPerRequest > 1 ? 3 * warmBytes : warmBytes);
   thaw(subject);
   const linesBefore = counter.count(subject.logs);
   const cpuBefore = treeCpuUs(subject.pid);

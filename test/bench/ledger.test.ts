@@ -40,5 +40,4 @@ test('the audit finds exactly what is lost, doubled and invented', async (t) => 
   const lines = readFileSync(file, 'utf8').trimEnd().split('\n');
   writeFileSync(file, `${[...lines.slice(3), lines[5], '{"event_id":"stranger"}', '{"event_'].join('\n')}\n`);
   assert.deepEqual(await audit(told, [file]), { lost: 3, doubled: 1, invented: 2 });
-  assert.equal((await audit(told, [file], 0)).lost, 0, 'answers given after the moment of the fault do not count');
 });

@@ -1,11 +1,12 @@
-// Models a power cut for one ext4 file system: EXT4_IOC_SHUTDOWN with NOLOGFLUSH, as xfstests does it. From that moment
-// nothing more reaches the device, every later write fails, and what was only in the page cache is gone once it is
-// mounted again. Usage, as root: cut-power <mount point>
+// Models a power cut for one process and one ext4 file system: SIGKILL, and at once EXT4_IOC_SHUTDOWN with NOLOGFLUSH, as
+// xfstests does it. From that moment nothing more reaches the device, and what was only in the page cache is gone once it
+// is mounted again. Usage, as root: cut-power <mount point> <pid>
 package main
 
 import (
 	"fmt"
 	"os"
+	"strconv"
 	"syscall"
 	"unsafe"
 )
@@ -17,6 +18,10 @@ const (
 
 func main() {
 	folder, err := os.Open(os.Args[1])
+	pid, _ := strconv.Atoi(os.Args[2])
+	if err == nil {
+		err = syscall.Kill(pid, syscall.SIGKILL)
+	}
 	if err == nil {
 		flags := noLogFlush
 		if _, _, code := syscall.Syscall(syscall.SYS_IOCTL, folder.Fd(), shutdown, uintptr(unsafe.Pointer(&flags))); code != 0 {
