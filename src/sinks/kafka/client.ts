@@ -132,11 +132,13 @@ export class KafkaClient {
       link = await this.#link(address);
       const version = highest(link, PRODUCE, produceVersions);
       const acks = acksOf[this.#config.kafkaAcks];
+      // The broker's own limit for its replicas comes first: an answer that says so tells more than none.
+      const replicasMs = Math.ceil(this.#config.kafkaRequestTimeoutMs * 0.75);
       return await new Promise((resolve, reject) => {
         link.connection.send(
           PRODUCE,
           version,
-          () => encodeProduce(this.#config.kafkaTopic, acks, this.#config.kafkaRequestTimeoutMs, parts),
+          () => encodeProduce(this.#config.kafkaTopic, acks, replicasMs, parts),
           parseProduce,
           true,
           true,

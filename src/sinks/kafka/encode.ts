@@ -54,6 +54,12 @@ const codecs: Readonly<Record<Codec, Compression>> = {
   },
 };
 
+/**
+ * A part is closed before its records take more than this, uncompressed: then it is below a broker's default
+ * message.max.bytes (1 MiB) whatever it holds. A record that is larger gets a part of its own.
+ */
+const PART_BYTES_MAX = 900 * 1024;
+
 /** One record batch for one partition. */
 export interface EncodedPart {
   readonly partition: number;
@@ -66,6 +72,8 @@ class PartWriter {
   bytes = Buffer.allocUnsafeSlow(16 * 1024);
   end = HEADER;
   count = 0;
+  /** Index that the part in the making will have. */
+  index = 0;
   baseMs = 0;
   maxMs = 0;
 
@@ -152,36 +160,44 @@ export class BatchEncoder {
   }
 
   /**
-   * One part per partition that gets records. `skip(i)` leaves record i out; `partitionOf[i]` is set for the others.
+   * Parts in the order of their first records, at least one per partition that gets any. `skip(i)` leaves record i out;
+   * `partOf[i]` becomes the index of the part that holds it.
    */
   encode(
     buffer: Buffer,
     offsets: Int32Array,
     count: number,
     partitions: number,
-    partitionOf: Int32Array,
+    partOf: Int32Array,
     skip?: (index: number) => boolean,
   ): EncodedPart[] {
+    const parts: EncodedPart[] = [];
     const used: number[] = [];
+    let begun = 0;
+    const finish = (partition: number): void => {
+      const writer = this.#writers[partition]!;
+      parts[writer.index] = writer.finish(partition, this.#compression);
+      writer.reset();
+    };
     for (let i = 0; i < count; i++) {
       if (skip?.(i)) continue;
       const record = offsets[i]!;
       const partition = partitions === 1 ? 0 : (murmur2(buffer, record + KEY, KEY_LENGTH) & 0x7fffffff) % partitions;
-      partitionOf[i] = partition;
       let writer = this.#writers[partition];
       if (writer === undefined) {
         writer = new PartWriter();
         this.#writers[partition] = writer;
       }
-      if (writer.count === 0) used.push(partition);
+      if (writer.count > 0 && writer.end + jsonLength(buffer, record) > PART_BYTES_MAX) finish(partition);
+      if (writer.count === 0) {
+        writer.index = begun++;
+        used.push(partition);
+      }
       writer.add(buffer, record);
+      partOf[i] = writer.index;
     }
-    return used.map((partition) => {
-      const writer = this.#writers[partition]!;
-      const part = writer.finish(partition, this.#compression);
-      writer.reset();
-      return part;
-    });
+    for (const partition of used) if (this.#writers[partition]!.count > 0) finish(partition);
+    return parts;
   }
 }
 

@@ -28,12 +28,12 @@ const DELIVERIES_MAX = 64;
 
 /** One batch on its way, over all attempts. */
 interface Delivery {
+  readonly parts: readonly Part[];
   /** Parts without an answer that ends them. */
   readonly open: Set<Part>;
-  /** Partitions whose part was refused. */
-  readonly refused: Set<number>;
-  /** Partition of each record; -1: left out, delivered before the batch was halved. */
-  readonly partitionOf: Int32Array;
+  readonly refused: Set<Part>;
+  /** Index of each record's part; -1: left out, delivered before the batch was halved. */
+  readonly partOf: Int32Array;
   refusal: KafkaFailure | undefined;
   attempt: Attempt | undefined;
 }
@@ -160,26 +160,19 @@ export class KafkaTarget implements SinkTarget {
     const split = this.#splits.find(
       (one) => one.lane === lane && one.from <= batch.from.position && batch.to.position <= one.to,
     );
-    const partitionOf = new Int32Array(batch.count).fill(-1);
+    const partOf = new Int32Array(batch.count).fill(-1);
     const skip = split && ((index: number) => split.delivered.has(positions[index]!));
-    const encoded = this.#encoder.encode(
-      batch.buffer,
-      batch.offsets,
-      batch.count,
-      topic.leaders.length,
-      partitionOf,
-      skip,
-    );
+    const encoded = this.#encoder.encode(batch.buffer, batch.offsets, batch.count, topic.leaders.length, partOf, skip);
+    const parts = encoded.map(freshPart);
     const delivery: Delivery = {
-      open: new Set(),
+      parts,
+      open: new Set(parts),
       refused: new Set(),
-      partitionOf,
+      partOf,
       refusal: undefined,
       attempt: undefined,
     };
-    for (const one of encoded) {
-      const part = freshPart(one);
-      delivery.open.add(part);
+    for (const part of parts) {
       this.#owners.set(part, delivery);
       this.#queues[part.partition]!.add(part);
     }
@@ -267,7 +260,7 @@ export class KafkaTarget implements SinkTarget {
     if (!delivery) return true;
     delivery.open.delete(part);
     if (answer === 'refused') {
-      delivery.refused.add(part.partition);
+      delivery.refused.add(part);
       delivery.refusal = failure;
     }
     delivery.attempt?.awaited.delete(part);
@@ -305,8 +298,6 @@ export class KafkaTarget implements SinkTarget {
   /** Notes which records of a batch are delivered, before the batch comes again in another shape. */
   #remember(batch: SinkBatch, delivery: Delivery): void {
     const lane = laneKey(batch.lane);
-    const missing = new Set(delivery.refused);
-    for (const part of delivery.open) missing.add(part.partition);
     let split = this.#splits.find(
       (one) => one.lane === lane && one.from <= batch.from.position && batch.to.position <= one.to,
     );
@@ -315,8 +306,8 @@ export class KafkaTarget implements SinkTarget {
       this.#splits = [...this.#splits.slice(1 - SPLITS_MAX), split];
     }
     for (let i = 0; i < batch.count; i++) {
-      const partition = delivery.partitionOf[i]!;
-      if (partition >= 0 && !missing.has(partition)) split.delivered.add(batch.positions[i]!);
+      const part = delivery.parts[delivery.partOf[i]!];
+      if (part && !delivery.open.has(part) && !delivery.refused.has(part)) split.delivered.add(batch.positions[i]!);
     }
   }
 

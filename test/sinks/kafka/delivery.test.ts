@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import test, { before } from 'node:test';
 import { type KafkaCluster, startKafka } from '../../servers/kafka.ts';
 import { fileScope } from '../../servers/process.ts';
-import { assertEachOnce, batchOf, consumeAll, event, events, kcatAll, openPatiently } from './events.ts';
+import { assertEachOnce, consumeAll, deliver, event, events, kcatAll, openPatiently } from './events.ts';
 
 const file = fileScope();
 let kafka: KafkaCluster;
@@ -27,7 +27,7 @@ for (const compression of ['none', 'gzip', 'snappy', 'lz4', 'zstd']) {
       event(5001, { type: 'überschuß ☃', tsMs: 1_500_000_000_000 }),
       event(5002, { extra: { text: 'x'.repeat(100_000) } }),
     ];
-    await sink.write(batchOf(sent), Promise.resolve());
+    await deliver(sink, sent);
     const arrived = await consumeAll(kafka.brokers, topic);
     assertEachOnce(arrived, sent);
     assert.equal(new Set(arrived.map(({ partition }) => partition)).size, 3, 'keys spread over the partitions');

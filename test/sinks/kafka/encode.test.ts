@@ -7,9 +7,9 @@ import { batchOf, event, events, type TestEvent } from './events.ts';
 
 function encode(list: readonly TestEvent[], partitions: number, skip?: (index: number) => boolean) {
   const { buffer, offsets, count } = batchOf(list);
-  const partitionOf = new Int32Array(count).fill(-1);
-  const parts = new BatchEncoder('none').encode(buffer, offsets, count, partitions, partitionOf, skip);
-  return { parts, partitionOf };
+  const partOf = new Int32Array(count).fill(-1);
+  const parts = new BatchEncoder('none').encode(buffer, offsets, count, partitions, partOf, skip);
+  return { parts, partOf };
 }
 
 test('hashes keys as the Java client does', () => {
@@ -27,7 +27,7 @@ test('hashes keys as the Java client does', () => {
 
 test('puts each record into the partition of its key, in order', () => {
   const sent = events(0, 500);
-  const { parts, partitionOf } = encode(sent, 7);
+  const { parts, partOf } = encode(sent, 7);
   const seen: string[] = [];
   for (const part of parts) {
     const { records } = readRecordsBatch(Reader.from(part.bytes));
@@ -39,7 +39,7 @@ test('puts each record into the partition of its key, in order', () => {
   }
   assert.deepEqual(seen.sort(), sent.map(({ id }) => id).sort());
   for (const [i, { id }] of sent.entries())
-    assert.equal(partitionOf[i], (theirMurmur2(Buffer.from(id)) & 0x7fffffff) % 7);
+    assert.equal(parts[partOf[i]!]!.partition, (theirMurmur2(Buffer.from(id)) & 0x7fffffff) % 7);
 });
 
 test('writes times of any distance, names with escapes, long lines, and the fields of the producer', () => {
@@ -78,13 +78,26 @@ test('writes times of any distance, names with escapes, long lines, and the fiel
 });
 
 test('leaves out the records that are delivered already', () => {
-  const { parts, partitionOf } = encode(events(0, 10), 1, (index) => index % 3 === 0);
+  const { parts, partOf } = encode(events(0, 10), 1, (index) => index % 3 === 0);
   assert.equal(parts[0]!.count, 6);
-  assert.deepEqual([...partitionOf], [-1, 0, 0, -1, 0, 0, -1, 0, 0, -1]);
+  assert.deepEqual([...partOf], [-1, 0, 0, -1, 0, 0, -1, 0, 0, -1]);
   assert.deepEqual(encode(events(0, 3), 4, () => true).parts, []);
 });
 
 test('gives a time before 1970 the record time 0, for a broker refuses it otherwise', () => {
   const [part] = encode([event(0, { tsMs: -5 })], 1).parts;
   assert.equal(readRecordsBatch(Reader.from(part!.bytes)).firstTimestamp, 0n);
+});
+
+test('closes a part before it is larger than a broker takes by default, and gives a larger record its own', () => {
+  const big = (n: number, bytes: number) => event(n, { extra: { text: 'z'.repeat(bytes) } });
+  const sent = [big(0, 400_000), big(1, 400_000), big(2, 400_000), event(3), big(4, 1_500_000), event(5)];
+  const { parts, partOf } = encode(sent, 1);
+  assert.deepEqual([...partOf], [0, 0, 1, 1, 2, 3]);
+  const keys = parts.flatMap((part) => readRecordsBatch(Reader.from(part.bytes)).records.map(({ key }) => String(key)));
+  assert.deepEqual(
+    keys,
+    sent.map(({ id }) => id),
+  );
+  for (const i of [0, 1, 3]) assert.ok(parts[i]!.bytes.length < 1_000_000);
 });
