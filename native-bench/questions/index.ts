@@ -12,6 +12,7 @@ import { latency } from './latency.ts';
 import { matrix } from './matrix.ts';
 import { micro } from './micro.ts';
 import { pixel } from './pixel.ts';
+import { platform } from './platform.ts';
 import { profile } from './profile.ts';
 import { rate } from './rate.ts';
 import { readers } from './readers.ts';
@@ -26,6 +27,7 @@ export const questions: readonly Question[] = [
   rate,
   generators,
   profile,
+  platform,
   latency,
   disturbances,
   collect,

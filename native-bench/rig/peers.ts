@@ -72,9 +72,9 @@ export async function startNginx(place: Place): Promise<Subject> {
   return { ...peer, flush: () => peer.child.kill('SIGUSR1') };
 }
 
-export function startUws(place: Place): Promise<Subject> {
+export function startUws(place: Place, options: Record<string, string> = {}): Promise<Subject> {
   const program = join(here, 'peers', 'uws.ts');
-  const env = { PORT: String(place.port), TLS_CERT: place.tls?.cert, TLS_KEY: place.tls?.key };
+  const env = { PORT: String(place.port), TLS_CERT: place.tls?.cert, TLS_KEY: place.tls?.key, ...options };
   return startPeer('uws', place, { command: process.execPath, args: [program], env }, []);
 }
 
