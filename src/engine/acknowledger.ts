@@ -56,7 +56,12 @@ export class Acknowledger {
   /** How often a pipelining client has switched this acceptor to in-handler answers. */
   pipeliners = 0;
 
-  constructor(lane: LaneWriter, wake: WakeWords, options: AcknowledgerOptions, now: () => number = Date.now) {
+  constructor(
+    lane: LaneWriter,
+    wake: WakeWords,
+    options: AcknowledgerOptions,
+    now: () => number = () => performance.now(),
+  ) {
     this.#lane = lane;
     this.#wake = wake;
     this.#options = options;

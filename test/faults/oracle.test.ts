@@ -1,0 +1,86 @@
+/**
+ * Goal: an acknowledged event survives SIGKILL at any moment, and is in the file exactly once.
+ * Method: the real server as a process with small rings, segments and rotated files; many connections, some pipelined; SIGKILL at a
+ * random moment, a start with another number of acceptors, and so on. After each round a fresh event must get through, and everything
+ * promised so far must be in the files, each once, byte for byte, and nothing that was never sent.
+ */
+import assert from 'node:assert/strict';
+import { statSync } from 'node:fs';
+import { join } from 'node:path';
+import test from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { pick, randomOf } from '../engine/crash-disk.ts';
+import { Collector, temporary, until } from '../sinks/collector.ts';
+import { Client, linesOf, Oracle, sendOne } from './load.ts';
+
+const LONG = process.env.LONG === '1';
+const SEED = Number(process.env.SEED ?? pick(Math.random, 2 ** 31));
+const PORT = 21_810;
+const CLIENTS = 12;
+
+const small = {
+  COOKIES: 'off',
+  LOG_PATH: 'events.ndjson',
+  RING_BYTES: '256k',
+  SEGMENT_BYTES: '1MiB',
+  JOURNAL_MAX_BYTES: '64MiB',
+  MAX_BODY_BYTES: '32k',
+  MAX_EVENT_BYTES: '16k',
+  LOG_LEVEL: 'warn',
+  LOG_BACKUPS: '0',
+};
+
+async function arrives(oracle: Oracle, port: number, path: string): Promise<void> {
+  let fresh = -1;
+  await until('a fresh event is acknowledged', async () => {
+    fresh = await sendOne(oracle, port);
+    return fresh >= 0;
+  });
+  await until(
+    `event ${fresh} is in the file`,
+    () => linesOf(path).some((line) => line.includes(`"uid":"u${fresh}"`)),
+    60_000,
+  );
+}
+
+for (const [ack, rounds] of [
+  ['journal', LONG ? 500 : 14],
+  ['sync', LONG ? 100 : 6],
+] as const)
+  test(`every event acknowledged with ACK=${ack} is in the file exactly once after ${rounds} SIGKILLs`, {
+    timeout: 3_600_000,
+  }, async (t) => {
+    console.log(`seed ${SEED}`);
+    const random = randomOf(SEED);
+    const folder = temporary(t);
+    const path = join(folder, 'events.ndjson');
+    const oracle = new Oracle();
+    for (let round = 0; round < rounds; round++) {
+      const collector = new Collector(t, {
+        port: PORT,
+        folder,
+        env: {
+          ...small,
+          ACK: ack,
+          ACCEPTORS: String(1 + pick(random, 3)),
+          LOG_ROTATE_MB: pick(random, 2) ? '200k' : '0',
+          DEFER_RATE: pick(random, 2) ? '100' : '20000',
+        },
+      });
+      await collector.start();
+      await arrives(oracle, PORT, path);
+      oracle.verify(linesOf(path));
+      const clients = Array.from({ length: CLIENTS }, (_, i) => new Client(oracle, PORT, i % 4 === 0 ? 4 : 1));
+      await sleep(50 + pick(random, 500));
+      await collector.kill('SIGKILL');
+      for (const client of clients) client.cut();
+    }
+    const collector = new Collector(t, { port: PORT, folder, env: { ...small, ACK: ack } });
+    await collector.start();
+    await arrives(oracle, PORT, path);
+    oracle.verify(linesOf(path));
+    assert.ok(oracle.owed.size > 50 * rounds, `too little happened: owed=${oracle.owed.size}`);
+    assert.equal(await collector.kill('SIGTERM'), 0);
+    oracle.verify(linesOf(path));
+    assert.ok(statSync(path).isFile());
+  });
