@@ -48,7 +48,7 @@ export interface RunnerParts {
   readonly deadLetters: DeadLetterSink;
   readonly board: SinkBoard;
   readonly index: number;
-  readonly waiter: Waiter;
+  readonly waiter: Pick<Waiter, 'busy' | 'rest' | 'pause'>;
   readonly log: Logger;
   readonly meters: RunnerMeters;
   /** Offset and length of a record's event line, for dead letters. */
@@ -244,7 +244,8 @@ export class SinkRunner {
 
   async #dispatch(stop: Stop, batch: Batch): Promise<void> {
     while (this.#inFlight.length >= (this.#target as SinkTarget).inFlightMax) {
-      await Promise.race(this.#inFlight.map((entry) => entry.done));
+      // Only those that somebody works on: one that has ended behind an unfinished one would make this a loop without a turn.
+      await Promise.race(this.#inFlight.filter(({ ended }) => !ended).map(({ done }) => done));
       if (this.#phase() === 'stop') return;
     }
     if (this.#moved !== undefined || this.#over) return;
