@@ -1,0 +1,39 @@
+/** The contract against the real process: each case as in test/pixel, with the NDJSON file for the truth. */
+import assert from 'node:assert/strict';
+import test, { after } from 'node:test';
+import { collectCases } from '../pixel/cases-collect.ts';
+import { pixelCases } from '../pixel/cases-pixel.ts';
+import { wireCases } from '../pixel/cases-wire.ts';
+import { Cases, Client, type Options } from '../pixel/contract.ts';
+import { PixelProcess } from './http-process.ts';
+
+let current: { key: string; server: PixelProcess } | undefined;
+
+/** One process at a time: the cases are sorted by their options. */
+async function serverFor(options: Options): Promise<PixelProcess> {
+  const key = JSON.stringify(options);
+  if (current?.key === key) return current.server;
+  await end();
+  current = { key, server: await PixelProcess.start(21230, options) };
+  return current.server;
+}
+
+async function end(): Promise<void> {
+  const last = current?.server;
+  current = undefined;
+  if (last === undefined) return;
+  assert.ok(last.running, `the collector must live to the end:\n${last.output}`);
+  assert.equal(await last.stop(), 0, last.output);
+}
+after(end);
+
+const cases = new Cases();
+pixelCases(cases);
+collectCases(cases);
+wireCases(cases);
+cases.all.sort((a, b) => JSON.stringify(a.options).localeCompare(JSON.stringify(b.options)));
+for (const { name, options, run } of cases.all) {
+  test(name, async () => {
+    await run(new Client(await serverFor(options)));
+  });
+}
