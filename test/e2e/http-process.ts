@@ -1,7 +1,7 @@
 /**
  * The collector as a process, for tests of its HTTP side: started on a free port with a folder of its own, and read by its NDJSON file.
  */
-import { spawn, type ChildProcess } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, openSync, readFileSync, readSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -102,7 +102,8 @@ export class PixelProcess {
   async metric(name: string): Promise<number> {
     const text = (await request(this.port, '/metrics')).text();
     let sum = 0;
-    for (const line of text.split('\n')) if (line.startsWith(name)) sum += Number(line.slice(line.lastIndexOf(' ') + 1));
+    for (const line of text.split('\n'))
+      if (line.startsWith(name)) sum += Number(line.slice(line.lastIndexOf(' ') + 1));
     return sum;
   }
 
