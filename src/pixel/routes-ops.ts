@@ -55,13 +55,14 @@ export function opsRoutes(
     const body = `${JSON.stringify({ status: ready ? 'ready' : 'not ready', missing: judged, sinks })}\n`;
     answer(res, ready ? 200 : 503, JSON_TYPE, body, req.getMethod() === 'head', wire);
   });
+  const scrape = new Scrape(source);
   both('/metrics', (res, req) => {
     const head = req.getMethod() === 'head';
     let gone = false;
     res.onAborted(() => {
       gone = true;
     });
-    source.metrics().then(
+    scrape.text().then(
       (text) => {
         if (!gone) res.cork(() => answer(res, 200, 'text/plain; version=0.0.4; charset=utf-8', text, head, wire));
       },
@@ -71,6 +72,30 @@ export function opsRoutes(
       },
     );
   });
+}
+
+/** A text serves all who ask within this many times what it cost: a flood of scrapes takes a tenth of a core, not all of it. */
+const SHARE = 10;
+
+class Scrape {
+  readonly #source: OpsSource;
+  #text: Promise<string> | undefined;
+
+  constructor(source: OpsSource) {
+    this.#source = source;
+  }
+
+  text(): Promise<string> {
+    if (this.#text !== undefined) return this.#text;
+    const started = performance.now();
+    const text = this.#source.metrics();
+    this.#text = text;
+    const forget = () => {
+      this.#text = undefined;
+    };
+    text.then(() => void setTimeout(forget, SHARE * (performance.now() - started)).unref(), forget);
+    return text;
+  }
 }
 
 /** Crawlers that meet a pixel are to leave it alone. */
