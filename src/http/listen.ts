@@ -14,6 +14,7 @@ import {
   type TemplatedApp,
   type us_listen_socket,
   us_listen_socket_close,
+  us_socket_local_port,
 } from 'uWebSockets.js';
 import { errors } from '../kernel/errors.ts';
 import { type Endpoint, formatEndpoint } from './endpoint.ts';
@@ -58,6 +59,12 @@ export class Listener {
     let open = this.#current.open;
     for (const generation of this.#old) open += generation.open;
     return open;
+  }
+
+  /** The port that the system has chosen when the endpoint's is 0; -1: not listening any more. */
+  get port(): number {
+    const { socket } = this.#current;
+    return socket === undefined ? -1 : us_socket_local_port(socket);
   }
 
   /** Whether answers go over TLS that ends here. */

@@ -26,5 +26,6 @@ export {
   type Metric,
   type MetricSet,
 } from './metrics/declare.ts';
+export { loopMetrics, watchLoop } from './metrics/loop.ts';
 export { processMetrics } from './metrics/process.ts';
 export { type Collected, type Collector, metricsContentType, metricsText, type TextOptions } from './metrics/text.ts';

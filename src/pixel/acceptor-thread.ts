@@ -12,15 +12,17 @@ import { WakeWords } from '../engine/wake.ts';
 import { type HttpConfig, tlsFiles } from '../http/config.ts';
 import { parseEndpoint } from '../http/endpoint.ts';
 import { Listener } from '../http/listen.ts';
+import { type ErrorCode, RingmainError } from '../kernel/errors.ts';
 import { createLog, type LogLevel } from '../kernel/log.ts';
-import { attachBoard, type HistogramCell } from '../kernel/metrics.ts';
+import { attachBoard, type HistogramCell, watchLoop } from '../kernel/metrics.ts';
 import type { PixelConfig } from './config.ts';
 import { DeviceLookup, GeoLookup } from './enrich.ts';
 import { FaultLog } from './handlers.ts';
-import { pixelMetrics } from './metrics.ts';
+import { type PixelMeters, pixelMetrics } from './metrics.ts';
 import { observer, threadMetrics } from './observe.ts';
 import type { SaltSource } from './privacy.ts';
 import { ProcessBoard } from './process-board.ts';
+import { rehearse } from './rehearsal.ts';
 import { Routes } from './routes.ts';
 
 export interface AcceptorData {
@@ -45,11 +47,23 @@ export type AcceptorNews =
   | { readonly listening: true }
   /** Draining, and the last connection has gone. */
   | { readonly idle: true }
-  | { readonly failed: { readonly code: string; readonly message: string } };
+  | { readonly failed: Failure };
+
+/** An error on its way to main; without a code it is a defect. */
+interface Failure {
+  readonly code: ErrorCode | undefined;
+  readonly fields: Readonly<Record<string, unknown>>;
+  readonly message: string;
+}
+
+const failure = (error: unknown): AcceptorNews =>
+  error instanceof RingmainError
+    ? { failed: { code: error.code, fields: error.fields, message: error.message } }
+    : { failed: { code: undefined, fields: {}, message: String((error as Error)?.stack ?? error) } };
 
 const TICK_MS = 25;
-/** The loop delay that is shown is the longest of this many ticks. */
-const DELAY_TICKS = 400;
+/** Longest time of the rehearsal: a start must stay below half a second. */
+const REHEARSAL_MS = 80;
 const WRITE_SAMPLE = 16;
 
 function timedDisk(cell: HistogramCell): Disk {
@@ -87,21 +101,27 @@ async function main(data: AcceptorData): Promise<void> {
           log.warn({ error: String(error) }, 'the GeoIP database cannot be read again; the last good one stays'),
         );
   const tls = tlsFiles(http);
-  const routes = new Routes({
-    http,
-    pixel,
-    lane,
-    acknowledger,
-    meters,
-    ops: observer({ engine, metrics: data.metrics, slotNames: data.slotNames, board }),
-    faults: new FaultLog((error, more) =>
-      log.error({ error: String((error as Error)?.stack ?? error), more }, 'a handler failed'),
-    ),
-    secure: tls !== undefined,
-    salts: data.salts,
-    geo,
-    device: pixel.uaParse ? new DeviceLookup(cacheMeters('device')) : undefined,
-  });
+  const ops = observer({ engine, metrics: data.metrics, slotNames: data.slotNames, board });
+  const faults = new FaultLog((error, more) =>
+    log.error({ error: String((error as Error)?.stack ?? error), more }, 'a handler failed'),
+  );
+  const device = pixel.uaParse ? new DeviceLookup(cacheMeters('device')) : undefined;
+  const build = (lane: LaneWriter, acknowledger: Acknowledger, meters: PixelMeters): Routes =>
+    new Routes({
+      http,
+      pixel,
+      lane,
+      acknowledger,
+      meters,
+      ops,
+      faults,
+      secure: tls !== undefined,
+      salts: data.salts,
+      geo,
+      device,
+    });
+  await rehearse(build, engineConfig, REHEARSAL_MS);
+  const routes = build(lane, acknowledger, meters);
   const connectionsMax = Math.max(1, Math.floor(http.maxConnections / engine.lanes.length));
   const shed = meters.ringmain_http_connections_shed_total.at();
   const listeners: Listener[] = [];
@@ -119,28 +139,21 @@ async function main(data: AcceptorData): Promise<void> {
     );
   };
 
+  watchLoop(data.metrics, data.slot);
   const connections = meters.ringmain_http_connections.at();
-  const delay = thread.ringmain_event_loop_delay_seconds.at();
   const gathering = thread.ringmain_gathering.at();
   const waiting = thread.ringmain_sync_waiting.at();
   const pipeliners = thread.ringmain_defer_pipeliners_total.at();
-  let expected = performance.now() + TICK_MS;
-  let worst = 0;
   let ticks = 0;
   const timer = setInterval(() => {
     acknowledger.tick();
-    const now = performance.now();
-    worst = Math.max(worst, now - expected);
-    expected = now + TICK_MS;
     ticks += 1;
     if (ticks % 4 === 0) {
-      delay.set(Math.max(0, worst) / 1000);
       connections.set(listeners.reduce((sum, listener) => sum + listener.connections, 0));
       gathering.set(acknowledger.gathering ? 1 : 0);
       waiting.set(acknowledger.waiting);
       pipeliners.add(acknowledger.pipeliners - pipeliners.value);
     }
-    if (ticks % DELAY_TICKS === 0) worst = 0;
     if (routes.wire.closing && listeners.every((listener) => listener.connections === 0))
       parentPort?.postMessage({ idle: true } satisfies AcceptorNews);
   }, TICK_MS);
@@ -175,7 +188,7 @@ async function main(data: AcceptorData): Promise<void> {
   });
   process.on('uncaughtException', (error) => {
     log.fatal({ error: error.stack ?? String(error) }, 'the acceptor cannot go on');
-    parentPort?.postMessage({ failed: { code: 'THREAD_DIED', message: String(error) } } satisfies AcceptorNews);
+    parentPort?.postMessage(failure(error));
     end();
   });
 
@@ -183,8 +196,7 @@ async function main(data: AcceptorData): Promise<void> {
     listen(http.serverAddr, (app) => routes.mount(app), true);
     if (http.adminAddr !== '') listen(http.adminAddr, (app) => routes.mountAdmin(app), false);
   } catch (error) {
-    const { code = 'INTERNAL', message } = error as { code?: string; message: string };
-    parentPort?.postMessage({ failed: { code, message } } satisfies AcceptorNews);
+    parentPort?.postMessage(failure(error));
     end();
     return;
   }

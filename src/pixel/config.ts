@@ -93,6 +93,15 @@ export const pixelConfig = defineConfig(
         // A default that cannot hold is as much of a lie as an option.
         problems.push(`${name} must be memory when JOURNAL_DIR=off: found=${level}`);
       }
+      const { ringBytes = Number.POSITIVE_INFINITY } = (all['engine'] ?? {}) as { ringBytes?: number };
+      const { maxBodyBytes = 0 } = (all['http'] ?? {}) as { maxBodyBytes?: number };
+      // One publish may take a quarter of the ring: a body must fit it, and so must the largest event beside others.
+      const least = Math.max(4 * maxBodyBytes, 8 * values.maxEventBytes);
+      if (ringBytes < least) {
+        problems.push(
+          `RING_BYTES must be at least 4 x MAX_BODY_BYTES and 8 x MAX_EVENT_BYTES: found=${ringBytes}, needed=${least}`,
+        );
+      }
       if (values.ipHashSecret !== undefined && values.ipMode !== 'hash') {
         problems.push(`IP_HASH_SECRET must come with IP_MODE=hash: found=${values.ipMode}`);
       }

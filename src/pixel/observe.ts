@@ -11,6 +11,7 @@ import {
   defineMetrics,
   gauge,
   histogram,
+  loopMetrics,
   metricsText,
   processMetrics,
 } from '../kernel/metrics.ts';
@@ -21,10 +22,6 @@ import type { ProcessBoard } from './process-board.ts';
 import type { Missing, OpsSource, Readiness } from './routes-ops.ts';
 
 export const threadMetrics = defineMetrics({
-  ringmain_event_loop_delay_seconds: gauge({
-    help: 'Longest delay of the event loop of a thread within the last ten seconds.',
-    threads: 'each',
-  }),
   ringmain_journal_write_seconds: histogram({
     help: 'Time of one write of an acceptor to its segment, every 16th measured.',
     buckets: [0.000_002, 0.000_005, 0.000_01, 0.000_025, 0.000_05, 0.0001, 0.001, 0.01, 0.1, 1],
@@ -37,7 +34,7 @@ export const threadMetrics = defineMetrics({
 });
 
 /** Every set on the board of the pixel service. */
-export const allMetrics = [pixelMetrics, sinkMetrics, keeperMetrics, threadMetrics] as const;
+export const allMetrics = [pixelMetrics, sinkMetrics, keeperMetrics, threadMetrics, loopMetrics] as const;
 
 export interface ObserverParts {
   readonly engine: EngineParts;

@@ -15,7 +15,7 @@ import { Supervisor } from '../engine/supervisor.ts';
 import { WakeWords } from '../engine/wake.ts';
 import { type HttpConfig, tlsFiles } from '../http/config.ts';
 import { parseEndpoint, probeEndpoint } from '../http/endpoint.ts';
-import { errors, exitCodes } from '../kernel/errors.ts';
+import { errors, exitCodes, RingmainError } from '../kernel/errors.ts';
 import { createLog, type Logger, type LogLevel } from '../kernel/log.ts';
 import { createBoard } from '../kernel/metrics.ts';
 import type { SinkName, SinksConfig } from '../sinks/config.ts';
@@ -192,10 +192,9 @@ export class PixelService {
           else if ('listening' in told) resolve();
           else
             reject(
-              Object.assign(
-                new Error(told.failed.message),
-                told.failed.code === 'INTERNAL' ? {} : { exit: exitCodes.config },
-              ),
+              told.failed.code === undefined
+                ? new Error(told.failed.message)
+                : new RingmainError(told.failed.code, told.failed.fields),
             );
         },
       });

@@ -30,7 +30,7 @@ import { jsonLength, jsonStart, receivedMsAt } from '../events/record.ts';
 import { type ConfigSet, loadConfig } from '../kernel/config.ts';
 import { errors, exitCodes } from '../kernel/errors.ts';
 import { createLog, kernelConfig, type LogLevel } from '../kernel/log.ts';
-import { createBoard } from '../kernel/metrics.ts';
+import { createBoard, loopMetrics } from '../kernel/metrics.ts';
 import { type SinkName, type SinksConfig, sinkNames, sinksConfig } from './config.ts';
 import type { SinkBatch, SinkTarget } from './contract.ts';
 import { sinkMetrics } from './metrics.ts';
@@ -289,7 +289,7 @@ async function drain({ flags, values }: Tool): Promise<number> {
     start: sinks.sinkStart,
   });
   const { parts } = engine;
-  const metrics = createBoard([sinkMetrics], parts.sinks.length);
+  const metrics = createBoard([sinkMetrics, loopMetrics], parts.sinks.length);
   const supervisor = new Supervisor(log, () => undefined);
   const names = parts.sinks.map((name, index) => {
     const data: SinkThreadData = {

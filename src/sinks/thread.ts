@@ -8,7 +8,7 @@ import { SinkBoard } from '../engine/sink-board.ts';
 import { WakeWords } from '../engine/wake.ts';
 import { jsonLength, jsonStart } from '../events/record.ts';
 import { createLog, type Logger, type LogLevel } from '../kernel/log.ts';
-import { attachBoard } from '../kernel/metrics.ts';
+import { attachBoard, watchLoop } from '../kernel/metrics.ts';
 import type { SinkName } from './config.ts';
 import type { SinkKind } from './contract.ts';
 import { DeadLetterFile } from './dead-letter.ts';
@@ -55,6 +55,7 @@ export async function runSink(data: SinkThreadData, kind: SinkKind<never>, log: 
     if (ended()) abort.abort();
   }, 100);
   const batching = kind.batching(data.config as never);
+  if (kind.waits === 'event-loop') watchLoop(data.metrics, data.slot);
   const meters = attachBoard(sinkMetrics, data.metrics, data.slot);
   const failures = {
     retry: meters.sink_failures_total.at({ sink: name, class: 'retry' }),
