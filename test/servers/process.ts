@@ -75,11 +75,11 @@ export class ServerProcess {
       throw new Error(`server could not be started: command=${command}`);
     }
     this.pid = this.#child.pid;
-    const keep = (chunk: Buffer) => {
-      this.#log = (this.#log + chunk.toString()).slice(-LOG_BYTES_MAX);
+    const keep = (text: string) => {
+      this.#log = (this.#log + text).slice(-LOG_BYTES_MAX);
     };
-    this.#child.stdout?.on('data', keep);
-    this.#child.stderr?.on('data', keep);
+    this.#child.stdout?.setEncoding('utf8').on('data', keep);
+    this.#child.stderr?.setEncoding('utf8').on('data', keep);
     const guard = 'read -r word; [ "$word" = ended ] || { kill -9 "$1"; sleep 1; rm -rf "$2"; }';
     this.#guard = spawn('sh', ['-c', guard, 'guard', String(this.pid), folder], {
       stdio: ['pipe', 'ignore', 'ignore'],
@@ -140,8 +140,9 @@ export async function runProgram(
   const child = spawn(command, args, { ...options, stdio: ['ignore', 'pipe', 'pipe'] });
   const forget = onExit(() => child.kill('SIGKILL'));
   let output = '';
-  child.stdout?.on('data', (chunk: Buffer) => (output += chunk.toString()));
-  child.stderr?.on('data', (chunk: Buffer) => (output += chunk.toString()));
+  // Decoded as a stream: a character may be split between two chunks.
+  child.stdout?.setEncoding('utf8').on('data', (text: string) => (output += text));
+  child.stderr?.setEncoding('utf8').on('data', (text: string) => (output += text));
   const code = await new Promise<number | string>((resolve, reject) => {
     child.once('error', reject);
     child.once('close', (status, signal) => resolve(status ?? signal ?? 'unknown'));
