@@ -1,0 +1,189 @@
+/** The Kafka sink in the real collector: through HTTP, lanes, journal and runner into a real broker. */
+import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import test from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { faultProxy } from '../../servers/fault-proxy.ts';
+import { startKafka } from '../../servers/kafka.ts';
+import { Collector, until } from '../collector.ts';
+import { type Arrived, consumeAll, kcatAll } from './events.ts';
+
+const PORT = 21350;
+const PROXY = 21359;
+const HTTP = 21360;
+
+function numbered(from: number, count: number, props: object = {}): object[] {
+  return Array.from({ length: count }, (_, at) => ({ e: 'view', props: { n: from + at, ...props } }));
+}
+
+/** How often each number is in the topic; the key must be the event id of the value. */
+function tally(arrived: readonly Arrived[]): Map<number, number> {
+  const times = new Map<number, number>();
+  for (const { key, value, headers } of arrived) {
+    const line = JSON.parse(value) as { event_id: string; props: { n: number } };
+    assert.equal(key, line.event_id);
+    assert.deepEqual(headers, { event_type: 'view', schema: 'v1' });
+    times.set(line.props.n, (times.get(line.props.n) ?? 0) + 1);
+  }
+  return times;
+}
+
+test('Kafka in the collector', async (t) => {
+  const proxy = await faultProxy(t, { target: { port: PORT }, port: PROXY });
+  const kafka = await startKafka(t, {
+    port: PORT,
+    own: true,
+    advertisedPort: PROXY,
+    properties: { 'message.max.bytes': 20_000 },
+  });
+  const env = (topic: string) => ({
+    OUTPUTS: 'kafka',
+    KAFKA_BROKERS: kafka.brokers.join(),
+    KAFKA_TOPIC: topic,
+    KAFKA_PARTITIONS: '3',
+    KAFKA_CONNECT_TIMEOUT_MS: '1000',
+    KAFKA_REQUEST_TIMEOUT_MS: '2000',
+  });
+  const drained = (collector: Collector) =>
+    until(
+      `everything is delivered\n${collector.log.slice(-2000)}`,
+      async () => (await collector.metric('queue_depth', 'kafka')) === 0,
+      45_000,
+    );
+
+  // Goal: without a crash of ours each event is in the topic exactly once, whatever the broker and the network do.
+  await t.test('kill -9 of the broker and cut connections under load: exactly once', async (t) => {
+    const collector = new Collector(t, { port: HTTP, env: env('once') });
+    await collector.start();
+    let sent = 0;
+    const load = async (ms: number) => {
+      for (const end = Date.now() + ms; Date.now() < end; await sleep(3)) {
+        assert.ok(await collector.send(numbered(sent, 50)), 'an outage of the sink must not be felt at intake');
+        sent += 50;
+      }
+    };
+    await until('the sink is up', async () => (await collector.ready()).status === 200);
+    await load(300);
+    void proxy.cutAfter('toTarget', 5000);
+    await load(300);
+    void proxy.cutAfter('toClient', 10);
+    await load(300);
+    const back = kafka.kill9().then(() => kafka.start());
+    await load(500);
+    await back;
+    await load(300);
+    await drained(collector);
+    assert.equal(await collector.metric('ringmain_sink_ledger_mismatch', 'kafka'), 0);
+    assert.equal(await collector.kill('SIGTERM'), 0);
+    const times = tally(await consumeAll(kafka.internal, 'once'));
+    t.diagnostic(`sent=${sent}, distinct=${times.size}, cuts=${proxy.cuts}`);
+    assert.equal(times.size, sent);
+    assert.deepEqual(
+      [...times].filter(([, n]) => n !== 1),
+      [],
+      'numbers that are there more than once',
+    );
+    assert.equal(tally(await kcatAll(kafka.internal[0]!, 'once')).size, sent);
+  });
+
+  // Goal: after a crash of ours at least once; what was not acknowledged may be there, what was not sent may not.
+  await t.test('SIGKILL of collector and broker: every acknowledged event is there, none invented', async (t) => {
+    const rounds = process.env['LONG'] === undefined ? 4 : 40;
+    const collector = new Collector(t, { port: HTTP, env: env('crash') });
+    const acked = new Set<number>();
+    let sent = 0;
+    for (let round = 0; round < rounds; round++) {
+      await collector.start();
+      let back: Promise<void> | undefined;
+      for (const end = Date.now() + 400 + Math.random() * 400; Date.now() < end; await sleep(3)) {
+        const from = sent;
+        sent += 40;
+        if (await collector.send(numbered(from, 40))) for (let n = from; n < sent; n++) acked.add(n);
+        if (round === 1) back ??= kafka.kill9().then(() => kafka.start());
+      }
+      await collector.kill();
+      await back;
+    }
+    await collector.start();
+    await drained(collector);
+    assert.equal(await collector.kill('SIGTERM'), 0);
+    const times = tally(await consumeAll(kafka.internal, 'crash'));
+    const twice = [...times.values()].reduce((sum, n) => sum + n - 1, 0);
+    t.diagnostic(`sent=${sent}, acknowledged=${acked.size}, distinct=${times.size}, repeated after a crash=${twice}`);
+    assert.ok(acked.size > 500);
+    assert.deepEqual(
+      [...acked].filter((n) => !times.has(n)),
+      [],
+      'acknowledged and missing',
+    );
+    assert.deepEqual(
+      [...times.keys()].filter((n) => n >= sent),
+      [],
+      'invented',
+    );
+  });
+
+  await t.test('an outage does not slow intake, turns readyz red with the reason, and drains by itself', async (t) => {
+    const collector = new Collector(t, { port: HTTP, env: { ...env('outage'), OUTPUTS: 'log,kafka' } });
+    await collector.start();
+    await until('the sink is up', async () => (await collector.ready()).status === 200);
+    const rates: number[] = [];
+    let sent = 0;
+    const during = async (ms: number) => {
+      const [begin, before] = [performance.now(), sent];
+      for (; performance.now() - begin < ms; await sleep(3)) {
+        assert.ok(await collector.send(numbered(sent, 100)));
+        sent += 100;
+      }
+      rates.push((sent - before) / ((performance.now() - begin) / 1000));
+    };
+    await during(600);
+    proxy.silence();
+    await during(3500);
+    const red = await collector.ready();
+    assert.equal(red.status, 503);
+    assert.match(red.text, /kafka/);
+    assert.equal((await collector.ready('?sinks=ignore')).status, 200);
+    await until('the log sink has everything', async () => (await collector.metric('queue_depth', 'log')) === 0);
+    await proxy.heal();
+    await during(600);
+    await drained(collector);
+    await until('readyz is green', async () => (await collector.ready()).status === 200);
+    t.diagnostic(`events/s before, during, after: ${rates.map(Math.round).join(', ')}`);
+    assert.ok(rates[1]! > rates[0]! / 2, 'intake must not wait for the sink');
+    const times = tally(await consumeAll(kafka.internal, 'outage'));
+    assert.deepEqual([times.size, [...times.values()].every((n) => n === 1)], [sent, true]);
+  });
+
+  await t.test(
+    'an event that the broker refuses is a dead letter, and everything around it arrives once',
+    async (t) => {
+      const collector = new Collector(t, { port: HTTP, env: env('dead') });
+      await collector.start();
+      await until('the sink is up', async () => (await collector.ready()).status === 200);
+      const large = { text: randomBytes(30_000).toString('base64') };
+      assert.ok(
+        await collector.send([
+          ...numbered(0, 30),
+          ...numbered(30, 1, large),
+          ...numbered(31, 60),
+          ...numbered(91, 1, large),
+          ...numbered(92, 8),
+        ]),
+      );
+      assert.ok(await collector.send(numbered(100, 100)));
+      await drained(collector);
+      assert.equal(await collector.kill('SIGTERM'), 0);
+      const times = tally(await consumeAll(kafka.internal, 'dead'));
+      assert.deepEqual([times.size, [...times.values()].every((n) => n === 1)], [198, true]);
+      const letters = readdirSync(collector.folder, { recursive: true, encoding: 'utf8' })
+        .filter((name) => /kafka-\d+\.ndjson$/.test(name))
+        .flatMap((name) => readFileSync(join(collector.folder, name), 'utf8').trim().split('\n'))
+        .map((line) => JSON.parse(line) as { reason: string; event: { props: { n: number } } });
+      assert.deepEqual(letters.map(({ event }) => event.props.n).sort(), [30, 91]);
+      assert.match(letters[0]!.reason, /MESSAGE_TOO_LARGE/);
+    },
+  );
+});
