@@ -7,13 +7,14 @@ import { join } from 'node:path';
 import { type Board, boards, type Panel } from './boards.ts';
 
 const WIDTH = 24;
+const sourceTypes = { prometheus: 'prometheus', postgres: 'grafana-postgresql-datasource' } as const;
 
 /** Name of a dashboard's file. */
 export const fileOf = (board: Board): string => join(import.meta.dirname, 'dashboards', `${board.uid}.json`);
 
 /** The whole JSON of a dashboard, as it stands in its file. */
 export function render(board: Board): string {
-  const source = { type: board.source, uid: `ringmain-${board.source}` };
+  const source = { type: sourceTypes[board.source], uid: `ringmain-${board.source}` };
   let x = 0;
   let y = 0;
   let rowHeight = 0;

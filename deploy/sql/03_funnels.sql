@@ -8,9 +8,10 @@ CREATE TABLE IF NOT EXISTS ringmain_funnel_steps (
 );
 INSERT INTO ringmain_funnel_steps VALUES ('purchase', ARRAY['pageview', 'add_to_cart', 'purchase'], '1 day') ON CONFLICT DO NOTHING;
 
--- Any funnel over any time, computed when asked; an index scan on ts.
+-- Any funnel over any time, computed when asked; an index scan on ts. BEGIN ATOMIC binds the names now: a refresh runs with an empty search_path.
 CREATE OR REPLACE FUNCTION ringmain_funnel(steps text[], since timestamptz, before timestamptz, span interval)
-RETURNS TABLE (step int, event text, sessions bigint) LANGUAGE sql STABLE AS $$
+RETURNS TABLE (step int, event text, sessions bigint) LANGUAGE sql STABLE
+BEGIN ATOMIC
   WITH depth AS (
     SELECT ringmain_steps_taken(payload->>'e', ts, ringmain_funnel.steps, ringmain_funnel.span ORDER BY ts, event_id) AS taken
     FROM events_json
@@ -18,8 +19,8 @@ RETURNS TABLE (step int, event text, sessions bigint) LANGUAGE sql STABLE AS $$
     GROUP BY payload->>'sid'
   )
   SELECT i, ringmain_funnel.steps[i], (SELECT count(*) FROM depth WHERE taken >= i)
-  FROM generate_subscripts(ringmain_funnel.steps, 1) AS i ORDER BY i
-$$;
+  FROM generate_subscripts(ringmain_funnel.steps, 1) AS i ORDER BY i;
+END;
 
 -- The defined ones over the last 30 days.
 CREATE MATERIALIZED VIEW ringmain_funnels AS

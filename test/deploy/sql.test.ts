@@ -38,8 +38,10 @@ before(async () => {
   server = await startLocalPostgres(scope, 21910);
   owner = new pg.Client({ connectionString: server.as('ringmain') });
   analyst = new pg.Client({ connectionString: server.as('analyst') });
-  await owner.connect();
-  await analyst.connect();
+  for (const client of [owner, analyst]) {
+    await client.connect();
+    scope.after(() => client.end());
+  }
   await owner.query(
     `INSERT INTO events_json (event_id, ts, payload)
      SELECT (row->>'event_id')::uuid, (row->>'ts')::timestamptz, row FROM jsonb_array_elements($1::jsonb) AS row`,
@@ -48,8 +50,6 @@ before(async () => {
   await owner.query('SELECT ringmain_refresh()');
 });
 test.after(async () => {
-  await owner.end();
-  await analyst.end();
   for (const undo of scope.undo.reverse()) await undo();
 });
 
@@ -66,14 +66,26 @@ test('init.sql makes the tables that Ringmain itself would make', async () => {
 });
 
 test('daily views, events and uniques are what counting the events by hand gives', async () => {
-  const views = await rows('SELECT day::text, sum(views)::int AS n FROM ringmain_daily_views GROUP BY day ORDER BY day');
+  const views = await rows(
+    'SELECT day::text, sum(views)::int AS n FROM ringmain_daily_views GROUP BY day ORDER BY day',
+  );
   const pageviews = events.filter((event) => event.e === 'pageview');
-  assert.deepEqual(views, countBy(pageviews, ({ ts }) => ts.slice(0, 10)));
+  assert.deepEqual(
+    views,
+    countBy(pageviews, ({ ts }) => ts.slice(0, 10)),
+  );
 
-  const types = await rows('SELECT event AS day, sum(events)::int AS n FROM ringmain_daily_events GROUP BY event ORDER BY event COLLATE "C"');
-  assert.deepEqual(types, countBy(events, ({ e }) => e));
+  const types = await rows(
+    'SELECT event AS day, sum(events)::int AS n FROM ringmain_daily_events GROUP BY event ORDER BY event COLLATE "C"',
+  );
+  assert.deepEqual(
+    types,
+    countBy(events, ({ e }) => e),
+  );
 
-  const uniques = await rows(`SELECT day::text, visitors::int, users::int FROM ringmain_daily_uniques WHERE host = '*' ORDER BY day`);
+  const uniques = await rows(
+    `SELECT day::text, visitors::int, users::int FROM ringmain_daily_uniques WHERE host = '*' ORDER BY day`,
+  );
   const byDay = Map.groupBy(events, ({ ts }) => ts.slice(0, 10));
   const expected = [...byDay].sort().map(([day, list]) => ({
     day,
@@ -102,7 +114,14 @@ test('top paths count views and visitors by host and path, whatever the URL is s
 
 test('a path, host and country of many kilobytes do not end the refresh', async () => {
   const long = Array.from({ length: 8000 }, (_, i) => String.fromCharCode(0x4e00 + ((i * 7919) % 20_000))).join('');
-  const payload = { e: 'pageview', sid: 'long', url: `https://${long}/${long}?x`, utm: { source: long }, geo: { country: long }, props: {} };
+  const payload = {
+    e: 'pageview',
+    sid: 'long',
+    url: `https://${long}/${long}?x`,
+    utm: { source: long },
+    geo: { country: long },
+    props: {},
+  };
   await owner.query('INSERT INTO events_json (event_id, payload) VALUES (gen_random_uuid(), $1)', [payload]);
   await owner.query('SELECT ringmain_refresh()');
   await owner.query(`DELETE FROM events_json WHERE payload->>'sid' = 'long'`);
@@ -115,12 +134,10 @@ test('a funnel counts the deepest ordered chain within its span, as trying every
     [steps, 20 * 60_000],
     [['pageview', 'pageview', 'purchase'], 3 * 3_600_000],
   ] as const) {
-    const found = await rows('SELECT event AS day, sessions::int AS n FROM ringmain_funnel($1, $2, $3, $4::interval) ORDER BY step', [
-      chain,
-      '2026-01-01',
-      '2027-01-01',
-      `${spanMs} milliseconds`,
-    ]);
+    const found = await rows(
+      'SELECT event AS day, sessions::int AS n FROM ringmain_funnel($1, $2, $3, $4::interval) ORDER BY step',
+      [chain, '2026-01-01', '2027-01-01', `${spanMs} milliseconds`],
+    );
     assert.deepEqual(found, funnelByHand(chain, spanMs), `seed=${SEED} span=${spanMs}`);
   }
 });

@@ -1,0 +1,211 @@
+/**
+ * Rules, alerts, runbook and dashboards: promtool runs the unit tests, the runbook and the alerts name each other, and a real Prometheus
+ * that scrapes a real collector answers every query of every dashboard and every expression of every rule.
+ */
+import assert from 'node:assert/strict';
+import { cpSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import test from 'node:test';
+import { parse } from 'yaml';
+import { boards } from '../../deploy/grafana/boards.ts';
+import { fileOf, render } from '../../deploy/grafana/render.ts';
+import { ensureCommand } from '../servers/apt.ts';
+import { runProgram, ServerProcess, type TestScope, temporaryFolder } from '../servers/process.ts';
+import { eventually, startCollector } from './collector.ts';
+import { deployFolder } from './local-postgres.ts';
+
+const folder = join(deployFolder, 'prometheus');
+
+interface Rule {
+  readonly alert?: string;
+  readonly record?: string;
+  readonly expr: string;
+  readonly annotations?: Readonly<Record<string, string>>;
+  readonly labels?: Readonly<Record<string, string>>;
+}
+const rulesOf = (file: string): Rule[] =>
+  (parse(readFileSync(join(folder, file), 'utf8')) as { groups: { rules: Rule[] }[] }).groups.flatMap(
+    ({ rules }) => rules,
+  );
+const alerts = rulesOf('alerts.yml');
+const runbook = readFileSync(join(deployFolder, 'RUNBOOK.md'), 'utf8');
+
+test('promtool finds the rules valid and their unit tests green', async () => {
+  await ensureCommand('promtool', 'prometheus');
+  await runProgram('promtool', ['check', 'rules', 'rules.yml', 'alerts.yml'], { cwd: folder });
+  await runProgram('promtool', ['test', 'rules', 'tests.yml'], { cwd: folder });
+});
+
+test('each alert has a case in which it fires and one in which it is silent', () => {
+  const cases = (
+    parse(readFileSync(join(folder, 'tests.yml'), 'utf8')) as {
+      tests: { alert_rule_test?: { alertname: string; exp_alerts?: unknown[] }[] }[];
+    }
+  ).tests.flatMap(({ alert_rule_test: list }) => list ?? []);
+  for (const { alert } of alerts) {
+    const own = cases.filter(({ alertname }) => alertname === alert);
+    assert.ok(
+      own.some((one) => (one.exp_alerts?.length ?? 0) > 0),
+      `${alert} never fires in tests.yml`,
+    );
+    assert.ok(
+      own.some((one) => one.exp_alerts === undefined),
+      `${alert} is never silent in tests.yml`,
+    );
+  }
+});
+
+test('the runbook has one whole entry per alert, and no other', () => {
+  const entries = new Map(
+    runbook
+      .split(/^## /m)
+      .slice(1)
+      .map((entry) => [entry.slice(0, entry.indexOf('\n')), entry]),
+  );
+  assert.deepEqual([...entries.keys()].sort(), alerts.map(({ alert }) => alert!).sort());
+  for (const [name, entry] of entries) {
+    for (const part of ['Means', 'Look at', 'Do', 'Do not']) {
+      assert.match(entry, new RegExp(`^\\*\\*${part}\\*\\* \\S`, 'm'), `${name} does not say: ${part}`);
+    }
+  }
+  for (const { alert, annotations, labels } of alerts) {
+    assert.equal(annotations?.['runbook_url'], `RUNBOOK.md#${alert!.toLowerCase()}`);
+    assert.match(labels?.['severity'] ?? '', /^(page|ticket)$/);
+  }
+});
+
+test('the dashboards on disk are those of boards.ts, of known sources, without overlapping panels', () => {
+  const sources = parse(readFileSync(join(deployFolder, 'grafana/provisioning/datasources/ringmain.yml'), 'utf8')) as {
+    datasources: { uid: string; type: string }[];
+  };
+  const known = new Map(sources.datasources.map(({ uid, type }) => [uid, type]));
+  for (const board of boards) {
+    const text = readFileSync(fileOf(board), 'utf8');
+    assert.equal(text, render(board), `stale: run node deploy/grafana/render.ts (${board.uid})`);
+    const { panels } = JSON.parse(text) as {
+      panels: { datasource: { uid: string; type: string }; gridPos: { x: number; y: number; w: number; h: number } }[];
+    };
+    const taken = new Set<string>();
+    for (const { datasource, gridPos } of panels) {
+      assert.equal(known.get(datasource.uid), datasource.type);
+      for (let x = gridPos.x; x < gridPos.x + gridPos.w; x += 1) {
+        for (let y = gridPos.y; y < gridPos.y + gridPos.h; y += 1) {
+          assert.ok(x < 24 && !taken.has(`${x},${y}`), `panels overlap at ${x},${y} of ${board.uid}`);
+          taken.add(`${x},${y}`);
+        }
+      }
+    }
+  }
+});
+
+test('a Prometheus that scrapes a live collector answers every query of dashboards and rules', async (t) => {
+  const collector = await startCollector(t, { port: 21921 });
+  const prometheus = await startPrometheus(t, 21920, '127.0.0.1:21921');
+  const names = new Set(
+    (await (await fetch(`${collector.url}/metrics`)).text())
+      .split('\n')
+      .flatMap((line) => /^([a-z_]+)[{ ]/.exec(line)?.[1] ?? []),
+  );
+  for (const { record } of rulesOf('rules.yml')) names.add(record!);
+
+  // Traffic goes on while the queries run: a rate needs two different samples.
+  let sending = true;
+  const traffic = (async () => {
+    for (let n = 0; sending; n += 1) {
+      await (await fetch(`${collector.url}/px.gif?e=pageview&n=${n}`)).arrayBuffer();
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+  })();
+  try {
+    await checkQueries(prometheus, names);
+  } finally {
+    sending = false;
+    await traffic;
+  }
+});
+
+async function checkQueries(prometheus: string, names: ReadonlySet<string>): Promise<void> {
+  await eventually(
+    'two scrapes and a round of the rules',
+    async () => (await query(prometheus, 'ringmain:journal_seconds_left')) > 0,
+  );
+
+  for (const board of boards.filter(({ source }) => source === 'prometheus')) {
+    for (const panel of board.panels) {
+      for (const { text } of panel.queries) {
+        const expression = text.replaceAll('$instance', '.*').replaceAll('$__rate_interval', '10s');
+        assertKnown(expression, names, panel.title);
+        assert.ok(
+          (await query(prometheus, expression)) > 0,
+          `the panel is empty: ${board.uid}, ${panel.title}: ${expression}`,
+        );
+      }
+    }
+  }
+  for (const { alert, record, expr } of [...alerts, ...rulesOf('rules.yml')]) {
+    assertKnown(expr, names, alert ?? record!);
+    await query(prometheus, expr);
+  }
+  const firing = (await ask(prometheus, '/api/v1/alerts')) as { data: { alerts: { labels: { alertname: string } }[] } };
+  assert.deepEqual(firing.data.alerts, [], 'an alert is pending on a healthy collector');
+}
+
+/** Every metric that an expression names exists; without this a misspelled one in an `or` or an alert would never be seen. */
+function assertKnown(expression: string, names: ReadonlySet<string>, where: string): void {
+  const bare = expression.replaceAll(/\{[^}]*\}|\[[^\]]*\]|"[^"]*"|\b(by|on|and on|without)\s*\([^)]*\)/g, ' ');
+  const words = bare.match(/[a-z_][a-z0-9_:]*(?!\s*\()\b/gi) ?? [];
+  for (const word of words.filter(
+    (w) =>
+      !/^(and|or|bool|sum|max|min|count|abs|vector|rate|increase|changes|absent|clamp_min|histogram_quantile)$/.test(w),
+  )) {
+    assert.ok(names.has(word) || word === 'up', `${where} names a metric that /metrics does not have: ${word}`);
+  }
+}
+
+/** Number of series that the answer has. */
+async function query(prometheus: string, expression: string): Promise<number> {
+  const answer = (await ask(prometheus, `/api/v1/query?query=${encodeURIComponent(expression)}`)) as {
+    status: string;
+    error?: string;
+    data: { result: unknown[] };
+  };
+  assert.equal(answer.status, 'success', `${answer.error}: ${expression}`);
+  return answer.data.result.length;
+}
+
+async function ask(prometheus: string, path: string): Promise<unknown> {
+  return (await fetch(prometheus + path)).json();
+}
+
+/** The configuration of the local stack, with another target and a second instead of fifteen. */
+async function startPrometheus(t: TestScope, port: number, target: string): Promise<string> {
+  await ensureCommand('prometheus', 'prometheus');
+  const { folder: home, remove } = temporaryFolder('ringmain-prometheus-');
+  for (const file of ['rules.yml', 'alerts.yml']) {
+    writeFileSync(join(home, file), readFileSync(join(folder, file), 'utf8').replace('interval: 15s', 'interval: 1s'));
+  }
+  cpSync(join(deployFolder, 'local', 'prometheus.yml'), join(home, 'prometheus.yml'));
+  const config = readFileSync(join(home, 'prometheus.yml'), 'utf8');
+  writeFileSync(join(home, 'prometheus.yml'), config.replaceAll('15s', '1s').replace('ringmain:19890', target));
+  const flags = [
+    '--config.file=prometheus.yml',
+    `--web.listen-address=127.0.0.1:${port}`,
+    '--storage.tsdb.path=data',
+    '--log.level=warn',
+  ];
+  const server = new ServerProcess('prometheus', flags, { cwd: home }, home);
+  t.after(async () => {
+    await server.end('SIGTERM');
+    remove();
+  });
+  const url = `http://127.0.0.1:${port}`;
+  await server.until(
+    () =>
+      fetch(`${url}/-/ready`).then(
+        (r) => r.ok,
+        () => false,
+      ),
+    30_000,
+  );
+  return url;
+}
