@@ -22,4 +22,5 @@ CREATE INDEX ON events_json USING gin (payload);
 \ir sql/01_functions.sql
 \ir sql/02_views.sql
 \ir sql/03_funnels.sql
+\ir sql/04_processor.sql
 RESET ROLE;

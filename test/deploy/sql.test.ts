@@ -2,13 +2,16 @@
  * The analysts' SQL on a real Postgres, set up by the local stack's own init.sql, against the same figures computed here.
  */
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import test, { before } from 'node:test';
 import pg from 'pg';
+import { parse } from 'yaml';
 import { boards } from '../../deploy/grafana/boards.ts';
 import { eventsSql } from '../../src/sinks/postgres/table.ts';
 import { parseTableName } from '../../src/store/names.ts';
 import type { TestScope } from '../servers/process.ts';
-import { type LocalPostgres, startLocalPostgres } from './local-postgres.ts';
+import { deployFolder, type LocalPostgres, startLocalPostgres } from './local-postgres.ts';
 
 const SEED = Number(process.env['SEED'] ?? 7);
 const DAY = 86_400_000;
@@ -156,6 +159,24 @@ test('an analyst reads tables and views and writes none', async () => {
   for (const statement of ['DELETE FROM events_json', 'SELECT ringmain_refresh()', 'CREATE TABLE x (a int)']) {
     await assert.rejects(analyst.query(statement), { code: '42501' }, statement);
   }
+});
+
+test('the statement of the processors stores an event once, and keeps what jsonb refuses with its reason', async () => {
+  const connect = parse(readFileSync(join(deployFolder, 'local', 'connect.yml'), 'utf8')) as {
+    output: { sql_raw: { query: string } };
+  };
+  const id = '01930000-ffff-7000-8000-000000000000';
+  const good = JSON.stringify({ event_id: id, ts: '2026-11-21T08:00:00.123Z', e: 'once' });
+  const bad = `{"event_id":"${id}","ts":"2026-11-21T08:00:00.123Z","e":"a\\u0000b"}`;
+  for (const line of [good, good, bad, '{"event_id":"x"}']) await owner.query(connect.output.sql_raw.query, [line]);
+  assert.deepEqual(await rows(`SELECT payload FROM events_json WHERE event_id = $1`, [id]), [
+    { payload: JSON.parse(good) },
+  ]);
+  const refused = await rows('SELECT line, reason FROM ringmain_refused ORDER BY at');
+  assert.deepEqual(
+    refused.map(({ line }) => line),
+    [bad, '{"event_id":"x"}'],
+  );
 });
 
 test('every query of the SQL dashboard finds something, as the role that Grafana uses', async () => {
