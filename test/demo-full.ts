@@ -3,11 +3,12 @@
  * events in file, topic and table. Everything lies in a temporary folder and ends with it. PG_DSN and KAFKA_BROKERS, when set, are used
  * instead of servers of our own.
  */
-import { spawn } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { Kafka, logLevel } from 'kafkajs';
+import { promisify } from 'node:util';
 import pg from 'pg';
+import { ensureCommand } from './servers/apt.ts';
 import { startKafka } from './servers/kafka.ts';
 import { startPostgres } from './servers/postgres.ts';
 import { temporaryFolder } from './servers/process.ts';
@@ -88,19 +89,14 @@ async function showAll(): Promise<void> {
   });
   await client.end();
 
-  const keys = new Set<string>();
-  const consumer = new Kafka({ brokers: kafka.brokers, logLevel: logLevel.NOTHING }).consumer({
-    groupId: `demo-${process.pid}`,
+  // kcat: a client of another make than ours, that reads every compression.
+  await ensureCommand('kcat', 'kcat');
+  const keys = await until('the events in the topic', async () => {
+    const args = ['-C', '-e', '-q', '-b', kafka.brokers.join(','), '-t', TOPIC, '-o', 'beginning', '-f', '%k\\n'];
+    const { stdout } = await promisify(execFile)('kcat', args, { timeout: READY_MS });
+    const found = new Set(stdout.split('\n'));
+    return ids.every((id) => found.has(id)) ? found : undefined;
   });
-  await consumer.connect();
-  await consumer.subscribe({ topic: TOPIC, fromBeginning: true });
-  await consumer.run({
-    eachMessage: async ({ message }) => {
-      keys.add(String(message.key));
-    },
-  });
-  await until('the events in the topic', async () => (ids.every((id) => keys.has(id)) ? true : undefined));
-  await consumer.disconnect();
 
   say('\nevent_id                              file   topic  table');
   for (const id of ids) say(`${id}  yes    ${keys.has(id) ? 'yes' : 'NO '}    ${rows.has(id) ? 'yes' : 'NO'}`);
