@@ -16,6 +16,7 @@ import type { Logger } from '../kernel/log.ts';
 import { Transitions } from '../kernel/log.ts';
 import type { Batching, ErrorClass, SinkBatch, SinkKind, SinkTarget } from './contract.ts';
 import { CursorMoved, TargetLost } from './contract.ts';
+import { Pace } from './pace.ts';
 import type { Route, Stop } from './route.ts';
 import type { Waiter } from './waiter.ts';
 
@@ -99,6 +100,7 @@ export class SinkRunner {
   #over = false;
   #lost: TargetLost | undefined;
   #oldestMs = 0;
+  readonly #pace = new Pace();
 
   constructor(parts: RunnerParts) {
     this.#parts = parts;
@@ -554,7 +556,16 @@ export class SinkRunner {
       const heads = this.#route.stops.map((stop) => this.#oldest(stop)).filter((ms) => ms > 0);
       this.#oldestMs = heads.length > 0 ? Math.min(...heads) : 0;
     }
+    this.#tellPace(lag.records);
     board.set(index, 'oldestMs', last && lag.records === 0 ? 0 : this.#oldestMs);
+  }
+
+  #tellPace(lagEvents: number): void {
+    const { board, index, kind } = this.#parts;
+    const found = this.#pace.observe(this.#now(), board.state(index) === 'up', lagEvents, this.#route.ledger.passed);
+    if (found === 'keeps up') this.#transitions.up('pace', `${kind.name} keeps up with the intake`);
+    else if (found !== undefined)
+      this.#transitions.down('pace', `intake has exceeded what ${kind.name} takes for a minute`, { ...found });
   }
 
   #oldest(stop: Stop): number {

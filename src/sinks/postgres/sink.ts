@@ -15,6 +15,7 @@
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Mark } from '../../engine/checkpoint.ts';
+import { laneKey } from '../../engine/segment.ts';
 import { RingmainError } from '../../kernel/errors.ts';
 import { copyIn } from '../../store/copy.ts';
 import { type Dsn, parseDsn } from '../../store/dsn.ts';
@@ -33,6 +34,7 @@ import {
 import { type PostgresConfig, postgresConfig } from './config.ts';
 import { Cursors } from './cursor.ts';
 import { BatchEncoder, type Records } from './encode.ts';
+import { StartOrder, type Turn } from './start-order.ts';
 import { type EventTable, prepareTables, SetupError, STAGE } from './table.ts';
 
 const NAME = 'postgres';
@@ -61,12 +63,12 @@ export class PostgresTarget implements SinkTarget {
   readonly #context: SinkContext;
   readonly #dsn: Dsn;
   readonly #cursors: Cursors;
+  readonly #order = new StartOrder();
   readonly #free: Session[] = [];
   /** Writes that found no session free, because the look for a lost server holds one. */
   readonly #waiting: ((session: Session) => void)[] = [];
   readonly #sessions: readonly Session[];
   readonly #begin: string;
-  #up = false;
   #closed = false;
   #watch: AbortController | undefined;
   /** Rows that were there already: a client's retry, or a repeated batch. */
@@ -91,10 +93,6 @@ export class PostgresTarget implements SinkTarget {
     this.#begin = `BEGIN; SET LOCAL statement_timeout = ${timeout}; SET LOCAL idle_in_transaction_session_timeout = ${2 * timeout}`;
   }
 
-  state(): 'up' | 'down' {
-    return this.#up ? 'up' : 'down';
-  }
-
   /** Claims the cursors of this log for this process and returns them; a lane without one has nothing stored. */
   cursors(): Promise<ReadonlyMap<string, Mark>> {
     return this.#withSession(async (session) => {
@@ -109,15 +107,16 @@ export class PostgresTarget implements SinkTarget {
       throw new PreviousFailed('the batch before was not stored', { cause });
     });
     before.catch(() => {}); // it may fail long before anybody waits for it
-    return this.#withSession(async (session) => {
+    const turn = this.#order.turn(laneKey(batch.lane));
+    const stored = this.#withSession(async (session) => {
       if (batch.commit) this.#cursors.assertMine();
       const { link, table } = await this.#ready(session);
-      let fresh = await this.#load(session, link, table, batch);
+      let fresh = await this.#load(session, link, table, batch, turn);
       if (batch.commit) {
         if (await this.#mustGiveWay(link, before)) {
           await link.query('ROLLBACK');
           await before;
-          fresh = await this.#load(session, link, table, batch);
+          fresh = await this.#load(session, link, table, batch, turn);
         }
         if (!(await this.#cursors.move(link, table.cursors, batch))) {
           await link.query('ROLLBACK');
@@ -131,16 +130,19 @@ export class PostgresTarget implements SinkTarget {
       if (batch.commit) this.#cursors.committed(batch);
       this.duplicates += batch.count - fresh;
     });
+    return stored.finally(turn.done);
   }
 
   async close(): Promise<void> {
     this.#closed = true;
     this.#watch?.abort();
     await Promise.all(this.#sessions.map((session) => session.link?.close()));
+    if (this.duplicates > 0)
+      this.#context.log.info({ duplicates: this.duplicates }, 'events that Postgres had already');
   }
 
   /** Opens a transaction with the batch's rows in it; returns how many were new. */
-  async #load(session: Session, link: PostgresLink, table: EventTable, batch: Records): Promise<number> {
+  async #load(session: Session, link: PostgresLink, table: EventTable, batch: Records, turn: Turn): Promise<number> {
     const { encoder } = session;
     if (batch.count === 0) {
       await link.query(this.#begin);
@@ -155,7 +157,9 @@ export class PostgresTarget implements SinkTarget {
       );
       return rowCount ?? 0;
     }
+    await turn.come;
     await link.query(this.#begin);
+    turn.done();
     const { rowCount } = await link.query(
       `INSERT INTO ${table.events} (event_id, ts, payload)
        SELECT (e->>'event_id')::uuid, (e->>'ts')::timestamptz, e FROM jsonb_array_elements($1::jsonb) AS e ${conflict}`,
@@ -187,11 +191,9 @@ export class PostgresTarget implements SinkTarget {
   }
 
   async #withSession<T>(use: (session: Session) => Promise<T>): Promise<T> {
-    const session = this.#free.shift() ?? (await new Promise<Session>((resolve) => this.#waiting.push(resolve)));
+    const session = this.#take() ?? (await new Promise<Session>((resolve) => this.#waiting.push(resolve)));
     try {
-      const result = await use(session);
-      this.#up = true;
-      return result;
+      return await use(session);
     } catch (error) {
       await this.#recover(session, error);
       throw error;
@@ -202,14 +204,17 @@ export class PostgresTarget implements SinkTarget {
     }
   }
 
+  /** One that is connected, if there is one: a server that allows fewer connections than we want serves the head of the line. */
+  #take(): Session | undefined {
+    const at = this.#free.findIndex(({ link }) => link !== undefined && link.broken === undefined);
+    return this.#free.splice(Math.max(at, 0), 1)[0];
+  }
+
   /** After a failure: an open session without a transaction, or none. */
   async #recover(session: Session, error: unknown): Promise<void> {
     session.encoder.abandon();
     const { link } = session;
-    if (link === undefined) {
-      this.#up = false;
-      return;
-    }
+    if (link === undefined) return;
     const fault = error instanceof SetupError ? 'setup' : faultOf(error);
     const innocent = error instanceof PreviousFailed || error instanceof CursorMoved;
     // Only after these is the session surely as good as before; all others begin again with a look at the tables.
@@ -224,7 +229,6 @@ export class PostgresTarget implements SinkTarget {
     }
     session.link = undefined;
     session.table = undefined;
-    this.#up = false;
     await link.close();
   }
 
@@ -252,7 +256,6 @@ export class PostgresTarget implements SinkTarget {
   }
 
   #lost(error: Error): void {
-    this.#up = false;
     // Somebody is writing: that write fails, and the runner's next one connects.
     if (
       this.#closed ||
