@@ -27,6 +27,8 @@ export class Collector {
   #child: ChildProcess | undefined;
   #exited: Promise<number | null> = Promise.resolve(null);
   log = '';
+  /** What the last batch that was not acknowledged met. */
+  refused = '';
 
   constructor(t: TestScope, options: CollectorOptions) {
     this.#options = options;
@@ -79,11 +81,22 @@ export class Collector {
         headers: { 'content-type': 'application/json' },
         body: JSON.stringify(events),
       });
-      await answer.arrayBuffer();
+      const text = await answer.text();
+      if (!answer.ok) this.refused = `${answer.status} ${text}`;
       return answer.ok;
-    } catch {
+    } catch (error) {
+      this.refused = String((error as Error).cause ?? error);
       return false;
     }
+  }
+
+  /** Sends one batch until it is acknowledged, as a good client does: 429 says that nothing was stored. */
+  async deliver(events: readonly object[]): Promise<void> {
+    await until(`the batch is taken`, async () => {
+      if (await this.send(events)) return true;
+      if (!this.refused.startsWith('429')) throw new Error(`the batch must be taken or refused: ${this.refused}`);
+      return false;
+    });
   }
 
   /** The value of a metric of one sink. */

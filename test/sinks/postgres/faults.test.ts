@@ -398,6 +398,7 @@ test('Postgres says no', async (t) => {
     const list = events(100);
     const insert = 'INSERT INTO deadlock (event_id, payload) VALUES ($1, $2)';
     const other = await session(t, dsn);
+    await other.query("SET deadlock_timeout = '1min'"); // so that the server looks for the circle from our side
     await other.query('BEGIN');
     await other.query(insert, [list[50]!.id, list[50]!.line]);
     const delivered = deliver(target, new TestLane(list));
