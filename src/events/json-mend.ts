@@ -54,7 +54,7 @@ export function copyMended(
       within = byte !== QUOTE;
       p += 1;
     } else {
-      const bytes = source[p + 1] === LETTER_U ? unitBytes(source, p, to) : 2;
+      const bytes = source[p + 1] === LETTER_U ? unitBytes(source, p) : 2;
       if (bytes === 0) {
         REPLACEMENT.copy(target, end);
         end += ESCAPED_UNIT;
@@ -69,16 +69,16 @@ export function copyMended(
   return end;
 }
 
-/** Bytes of the escaped character at p: one \uXXXX, or two that are a pair; 0 for a lone surrogate. */
-function unitBytes(source: Buffer, p: number, to: number): number {
+/**
+ * Bytes of the escaped character at p: one \uXXXX, or two that are a pair; 0 for a lone surrogate. Looking past the end of the text is
+ * harmless: a quote stands there.
+ */
+function unitBytes(source: Buffer, p: number): number {
   const unit = escapedUnit(source, p);
   if (!isHalf(unit)) return ESCAPED_UNIT;
   const next = p + ESCAPED_UNIT;
   const paired =
-    next + ESCAPED_UNIT <= to &&
-    source[next] === BACKSLASH &&
-    source[next + 1] === LETTER_U &&
-    arePair(unit, escapedUnit(source, next));
+    source[next] === BACKSLASH && source[next + 1] === LETTER_U && arePair(unit, escapedUnit(source, next));
   return paired ? 2 * ESCAPED_UNIT : 0;
 }
 
@@ -104,7 +104,7 @@ export function decodeString(source: Buffer, from: number, to: number, target: B
       target[end++] = unescaped[source[p + 1]!]!;
       p += 2;
     } else {
-      const bytes = unitBytes(source, p, to);
+      const bytes = unitBytes(source, p);
       const unit = escapedUnit(source, p);
       if (bytes === 0) end = putUtf8(0xfffd, target, end);
       else if (bytes === ESCAPED_UNIT) end = putUtf8(unit, target, end);
