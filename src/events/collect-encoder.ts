@@ -245,7 +245,8 @@ export class CollectEncoder {
       this.#invalid(index, item.invalidId(), item.eventId());
       return;
     }
-    writer.instant(Number.isNaN(tsMs) ? receivedMs : tsMs);
+    if (Number.isNaN(tsMs)) writer.instant(receivedMs);
+    else writer.givenInstant(tsMs, text, view, slots.from[F.ts]!, slots.to[F.ts]!);
     writer.texts(text, view, slots);
     for (let i = 0; i < objects.length; i += 1) {
       const field = objects[i]!;

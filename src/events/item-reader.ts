@@ -30,6 +30,11 @@ const LETTER_T = 0x74;
 const OPEN = 0x7b;
 const CLOSE = 0x7d;
 
+const EVENT_ID = F.event_id;
+const TS = F.ts;
+const UTM = F.utm;
+const PROPS = F.props;
+
 const fields: readonly Field[] = eventFields;
 const knownKeys = keysWhere((field) => field.collect !== 'no');
 const known = new KeyTable(knownKeys);
@@ -67,6 +72,8 @@ export class ItemReader {
   movedCount = 0;
   /** By field: whether it was given as a string, be it empty. */
   readonly #given = new Uint8Array(firstObject);
+  /** How many values within utm, itself counted, are no strings. */
+  #utmOthers = 0;
   #moved = new Int32Array(64 * MEMBER);
   readonly #names = new NameIndex();
   readonly #scanner: JsonScanner;
@@ -136,28 +143,30 @@ export class ItemReader {
       if (byte === LETTER_N) to[field] = from[field]!;
       else if (byte !== OPEN) return { field: fields[field]!.key, must: 'an object', found: kindOf(byte) };
     }
-    if (given[F.event_id] === 1 && from[F.event_id] === to[F.event_id]) return this.invalidId();
+    if (given[EVENT_ID] === 1 && from[EVENT_ID] === to[EVENT_ID]) return this.invalidId();
     this.tsMs = Number.NaN;
-    if (given[F.ts] === 1) {
-      this.tsMs = parseTimestamp(text, from[F.ts]!, to[F.ts]!);
-      if (Number.isNaN(this.tsMs)) return this.#invalid(F.ts, 'an RFC 3339 time');
+    if (given[TS] === 1) {
+      this.tsMs = parseTimestamp(text, from[TS]!, to[TS]!);
+      if (Number.isNaN(this.tsMs)) return this.#invalid(TS, 'an RFC 3339 time');
     }
-    const odd = from[F.utm] === to[F.utm] ? -1 : this.#oddValue(from[F.utm]!);
-    if (odd >= 0) return { field: 'utm', must: 'an object of strings', found: `${kindOf(text[odd]!)} in it` };
+    if (from[UTM] !== to[UTM] && this.#utmOthers !== 1) {
+      const found = `${kindOf(text[this.#oddValue(from[UTM]!)]!)} in it`;
+      return { field: 'utm', must: 'an object of strings', found };
+    }
     if (this.movedCount > 0) this.#settleMoved();
     return undefined;
   }
 
   /** What to say of an item whose event_id turned out to be no UUID. */
   invalidId(): Invalid {
-    return this.#invalid(F.event_id, 'a UUID');
+    return this.#invalid(EVENT_ID, 'a UUID');
   }
 
   /** The item's event_id as it came, for the answer; undefined when it has none or a monster. */
   eventId(): string | undefined {
-    const from = this.slots.from[F.event_id]!;
-    const length = this.slots.to[F.event_id]! - from;
-    return this.#given[F.event_id] === 0 || length > SHOWN_BYTES
+    const from = this.slots.from[EVENT_ID]!;
+    const length = this.slots.to[EVENT_ID]! - from;
+    return this.#given[EVENT_ID] === 0 || length > SHOWN_BYTES
       ? undefined
       : this.#text.toString('utf8', from, from + length);
   }
@@ -199,7 +208,7 @@ export class ItemReader {
     if (p !== nameTo + 2) how = MEND;
     scanner.how = PLAIN;
     const valueFrom = p;
-    p = scanner.value(p);
+    p = text[p] === QUOTE ? scanner.string(p + 1) : scanner.value(p);
     if (p < 0) return -1;
 
     let keyFrom = nameFrom;
@@ -217,6 +226,7 @@ export class ItemReader {
       this.slots.from[field] = valueFrom;
       this.slots.to[field] = p;
       this.slots.how[field] = scanner.how;
+      if (field === UTM) this.#utmOthers = scanner.others;
     }
     return p;
   }
@@ -245,19 +255,19 @@ export class ItemReader {
     this.#arenaAt = end;
   }
 
-  /** Offset of the first value of the object at p that is no string, -1 when all are. The object has been scanned. */
+  /** Offset of the first value of the object at p that is no string; there is one. The object has been scanned. */
   #oddValue(start: number): number {
     const text = this.#text;
     const scanner = this.#scanner;
-    let p = scanner.skip(start + 1);
-    while (text[p] !== CLOSE) {
-      p = scanner.skip(scanner.string(p + 1));
+    let p = start;
+    do {
+      // Over a brace or comma, a name and its colon.
+      p = scanner.skip(scanner.string(scanner.skip(p + 1) + 1));
       p = scanner.skip(p + 1);
       if (text[p] !== QUOTE) return p;
       p = scanner.skip(scanner.string(p + 1));
-      if (text[p] === COMMA) p = scanner.skip(p + 1);
-    }
-    return -1;
+    } while (text[p] === COMMA);
+    return p;
   }
 
   /** Drops moved members whose name props has itself or a later one has; keeps the order of the others. */
@@ -284,8 +294,8 @@ export class ItemReader {
 
   /** Puts the names within props into the index. */
   #nameProps(): void {
-    const from = this.slots.from[F.props]!;
-    if (from === this.slots.to[F.props]) return;
+    const from = this.slots.from[PROPS]!;
+    if (from === this.slots.to[PROPS]) return;
     const text = this.#text;
     const scanner = this.#scanner;
     let p = scanner.skip(from + 1);

@@ -54,6 +54,8 @@ export class JsonScanner {
   how = 0;
   /** Backslashes seen since the caller set it to 0: tells whether a name must be decoded before it is compared. */
   escapes = 0;
+  /** How many of the values of the last value(), itself counted, are no strings. */
+  others = 0;
   readonly #depthMax: number;
   /** Whether each open container is an object, outermost first. */
   readonly #isObject: Uint8Array;
@@ -109,6 +111,7 @@ export class JsonScanner {
   value(start: number): number {
     const text = this.#text;
     const isObject = this.#isObject;
+    let others = 0;
     let depth = 0;
     let p = start;
     for (;;) {
@@ -116,6 +119,7 @@ export class JsonScanner {
       const byte = text[p]!;
       if (byte === QUOTE) p = this.string(p + 1);
       else if (byte === OPEN || byte === OPEN_ARRAY) {
+        others += 1;
         if (depth === this.#depthMax) return this.fail(p, `expected at most ${this.#depthMax} nested values`);
         isObject[depth++] = byte === OPEN ? 1 : 0;
         p = this.#pass(p + 1);
@@ -127,11 +131,17 @@ export class JsonScanner {
         if (byte === OPEN_ARRAY && text[p] !== CLOSE_ARRAY) continue;
         p += 1;
         depth -= 1;
-      } else p = this.#scalar(p);
+      } else {
+        others += 1;
+        p = this.#scalar(p);
+      }
       if (p < 0) return -1;
       // A value has ended before p.
       for (;;) {
-        if (depth === 0) return p;
+        if (depth === 0) {
+          this.others = others;
+          return p;
+        }
         p = this.#pass(p);
         const next = text[p]!;
         const inObject = isObject[depth - 1] === 1;
