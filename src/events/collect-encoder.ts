@@ -209,13 +209,16 @@ export class CollectEncoder {
     const first = this.#text[p]!;
     if (first !== OPEN) {
       const end = this.#scanner.value(p);
-      if (end >= 0) this.#invalid(index, { field: 'event', must: 'an object', found: kindOf(first) }, undefined);
+      if (end >= 0) {
+        this.#item.forget();
+        this.#invalid(index, { field: 'event', must: 'an object', found: kindOf(first) });
+      }
       return end;
     }
     const end = item.scan(p);
     if (end < 0) return -1;
     const invalid = item.settle();
-    if (invalid !== undefined) this.#invalid(index, invalid, item.eventId());
+    if (invalid !== undefined) this.#invalid(index, invalid);
     else {
       this.#write(draft, origin, index, end - p);
       if (result.recordBytes > this.#batchBytesMax) {
@@ -242,7 +245,7 @@ export class CollectEncoder {
     const idTo = slots.to[F.event_id]!;
     if (idFrom === idTo) writer.newId(receivedMs);
     else if (!writer.givenId(text, idFrom, idTo)) {
-      this.#invalid(index, item.invalidId(), item.eventId());
+      this.#invalid(index, item.invalidId());
       return;
     }
     if (Number.isNaN(tsMs)) writer.instant(receivedMs);
@@ -260,8 +263,7 @@ export class CollectEncoder {
     }
     const bytes = writer.close(draft);
     if (bytes === 0) {
-      const fields = { bytes: writer.jsonBytes, limit: this.#eventBytesMax };
-      this.#reject(index, 'EVENT_TOO_LARGE', problemOf('EVENT_TOO_LARGE', fields).detail, item.eventId());
+      this.#tooLarge(index, writer.jsonBytes);
     } else {
       result.accepted += 1;
       result.recordBytes += bytes;
@@ -317,13 +319,23 @@ export class CollectEncoder {
     writer.byte(CLOSE);
   }
 
-  #invalid(index: number, invalid: Invalid, eventId: string | undefined): void {
-    this.#reject(index, 'INVALID_EVENT', problemOf('INVALID_EVENT', { ...invalid }).detail, eventId);
+  #invalid(index: number, invalid: Invalid): void {
+    this.result.rejected += 1;
+    if (this.#errors.length < this.#errorsMax) {
+      this.#list(index, 'INVALID_EVENT', problemOf('INVALID_EVENT', { ...invalid }).detail);
+    }
   }
 
-  #reject(index: number, code: ErrorCode, message: string, eventId: string | undefined): void {
+  #tooLarge(index: number, bytes: number): void {
     this.result.rejected += 1;
-    if (this.#errors.length === this.#errorsMax) return;
+    if (this.#errors.length < this.#errorsMax) {
+      const fields = { bytes, limit: this.#eventBytesMax };
+      this.#list(index, 'EVENT_TOO_LARGE', problemOf('EVENT_TOO_LARGE', fields).detail);
+    }
+  }
+
+  #list(index: number, code: ErrorCode, message: string): void {
+    const eventId = this.#item.eventId();
     this.#errors.push(eventId === undefined ? { index, code, message } : { index, event_id: eventId, code, message });
   }
 

@@ -98,13 +98,7 @@ export class ItemReader {
   scan(start: number): number {
     const text = this.#text;
     const scanner = this.#scanner;
-    const { from, to } = this.slots;
-    for (let field = 0; field < fieldCount; field += 1) {
-      from[field] = 0;
-      to[field] = 0;
-    }
-    this.movedCount = 0;
-    this.#arenaAt = this.#arena;
+    this.forget();
     let p = scanner.skip(start + 1);
     if (text[p] === CLOSE) return p + 1;
     for (;;) {
@@ -119,13 +113,24 @@ export class ItemReader {
     }
   }
 
+  /** Forgets the item before. */
+  forget(): void {
+    const { from, to } = this.slots;
+    for (let field = 0; field < fieldCount; field += 1) {
+      from[field] = 0;
+      to[field] = 0;
+    }
+    this.#given.fill(0);
+    this.movedCount = 0;
+    this.#arenaAt = this.#arena;
+  }
+
   /** Judges what scan() found and settles which members move; undefined: it is an event, as far as its id is one. */
   settle(): Invalid | undefined {
     const text = this.#text;
     const { from, to } = this.slots;
     const given = this.#given;
     for (let field = 0; field < firstObject; field += 1) {
-      given[field] = 0;
       if (from[field] === to[field]) continue;
       const byte = text[from[field]!]!;
       if (byte === LETTER_N) to[field] = from[field]!;

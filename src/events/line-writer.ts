@@ -91,11 +91,6 @@ export class LineWriter {
     this.view = viewOf(this.#own);
   }
 
-  /** Upper bound of what open() asks the draft for when given `bound`. */
-  asked(bound: number): number {
-    return Math.min(bound, this.#inPlaceMax);
-  }
-
   /** Begins a record of at most `bound` bytes, SLACK and padding included. */
   open(draft: Draft, bound: number, source: number, receivedMs: number): void {
     this.#inPlace = bound <= this.#inPlaceMax;

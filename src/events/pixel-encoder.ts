@@ -74,11 +74,6 @@ export class PixelEncoder {
     this.#reserve(SCRATCH_AT_START);
   }
 
-  /** The most bytes that encode() will ask the draft for. */
-  bytesMax(input: PixelInput): number {
-    return this.#writer.asked(bound(input));
-  }
-
   /** Commits the event to the draft, or nothing when its line is over the limit. */
   encode(draft: Draft, input: PixelInput): PixelResult {
     const { result } = this;
