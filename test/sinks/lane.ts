@@ -61,6 +61,7 @@ export class TestLane {
       this.#buffer.write(list[index]!.id.replaceAll('-', ''), record + at.eventId, 'hex');
       this.#buffer.writeDoubleLE(list[index]!.ts, record + at.tsMs);
       line.copy(this.#buffer, record + at.json);
+      this.#buffer[record + at.json + line.length] = 10;
     });
   }
 

@@ -2,7 +2,7 @@
  * File sink (`log`): NDJSON to one growing file, or to standard output.
  *   delivery  exactly once across kill -9: the checkpoint holds the file's device, inode and length; a start cuts the file back to that
  *             length and delivers again from there. Standard output: at least once
- *   safety    only a file whose device and inode are those of this log's checkpoint is ever cut
+ *   safety    only a file with device, inode and last bytes of this log's checkpoint is ever cut; the inode alone is soon another file's
  *   rotation  the next file is made and checkpointed before it takes the name, so a crash at any step is undone or finished
  *   full disk a failed write is taken back and repeated; intake goes on until the journal's quota
  *   sync      a failed fdatasync is not repeated: nobody knows what the kernel has kept. The file is cut back to its checkpoint and written anew
@@ -24,6 +24,7 @@ import {
   writeSync,
 } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
+import { crc32 } from 'node:zlib';
 import { Piscina } from 'piscina';
 import { block } from '../../engine/wake.ts';
 import { at as field, jsonStart } from '../../events/record.ts';
@@ -36,6 +37,7 @@ import { pruneRotated, rotatedFiles, rotatedName } from './rotated.ts';
 /** Dirty bytes of the file are synced in pieces of this size: a large flush would hold up the journal's fdatasync. */
 const SYNC_BYTES = 8 * 2 ** 20;
 const STDOUT_NAP_MS = 5;
+const TAIL_BYTES = 4096;
 
 interface FileIdentity {
   readonly dev: number;
@@ -45,6 +47,8 @@ interface FileIdentity {
 interface FileState extends FileIdentity {
   readonly path: string;
   readonly length: number;
+  /** CRC-32 of the last bytes before `length`, see tailSum(). */
+  readonly tail: number;
   /** The rotation that follows this checkpoint: the file that will take the name. */
   readonly next?: FileIdentity;
 }
@@ -55,6 +59,24 @@ const identity = (fd: number): FileIdentity => {
   return { dev, ino };
 };
 const same = (a: FileIdentity, b: FileIdentity | undefined): boolean => a.dev === b?.dev && a.ino === b.ino;
+
+/** CRC-32 of the last bytes of [0, length), of 4 KiB at most. */
+function tailSum(fd: number, length: number): number {
+  const bytes = Math.min(length, TAIL_BYTES);
+  const tail = Buffer.alloc(bytes);
+  for (let done = 0; done < bytes; ) {
+    const n = readSync(fd, tail, done, bytes - done, length - bytes + done);
+    if (n === 0) break;
+    done += n;
+  }
+  return crc32(tail);
+}
+
+/** Whether the open file is the one of the checkpoint. One that somebody has made shorter cannot be told by its bytes; it is not cut either. */
+function isOurs(fd: number, state: FileState): boolean {
+  const found = fstatSync(fd);
+  return same(found, state) && (found.size < state.length || tailSum(fd, state.length) === state.tail);
+}
 
 function syncFolderOf(path: string): void {
   const fd = openSync(dirname(path), 'r');
@@ -116,7 +138,7 @@ class FileTarget implements SinkTarget {
     }
     this.#length = found.size;
     if (state === undefined) this.#closeTornLine();
-    else if (same(found, state)) this.#cut(this.#fd, state, found.size);
+    else if (isOurs(this.#fd, state)) this.#cut(this.#fd, state, found.size);
     else if (same(found, state.next)) {
       // The rotation was done; what the new file holds came after the checkpoint.
       ftruncateSync(this.#fd, 0);
@@ -152,14 +174,15 @@ class FileTarget implements SinkTarget {
       const path = join(folder, name);
       const found = statSync(path, { throwIfNoEntry: false });
       if (found === undefined || !found.isFile() || !same(found, state)) continue;
-      if (found.size > state.length) {
-        const fd = openSync(path, 'r+');
-        try {
+      const fd = openSync(path, 'r+');
+      try {
+        if (!isOurs(fd, state)) continue;
+        if (found.size > state.length) {
           ftruncateSync(fd, state.length);
           fsyncSync(fd);
-        } finally {
-          closeSync(fd);
         }
+      } finally {
+        closeSync(fd);
       }
       return;
     }
@@ -227,7 +250,8 @@ class FileTarget implements SinkTarget {
     this.#shrunk = false;
     const { dev, ino } = identity(this.#fd);
     const next = this.#next === undefined ? {} : { next: { dev: this.#next.dev, ino: this.#next.ino } };
-    return { path: this.#path, dev, ino, length: this.#length, ...next };
+    const tail = tailSum(this.#fd, this.#length);
+    return { path: this.#path, dev, ino, length: this.#length, tail, ...next };
   }
 
   #prepareNext(): void {
