@@ -87,7 +87,7 @@ interface KeptLane {
   syncFailures: number;
   nextBytes: number;
   spareBytes: number;
-  diskRetryAt: number;
+  retryAt: number;
 }
 
 export interface KeeperEvents {
@@ -132,7 +132,7 @@ export class Keeper {
         syncFailures: 0,
         nextBytes: Math.min(FIRST_SEGMENT, parts.segmentBytes),
         spareBytes: 0,
-        diskRetryAt: 0,
+        retryAt: 0,
       };
     });
     this.#checkpoints = parts.sinks.map((sink) => ({
@@ -273,7 +273,7 @@ export class Keeper {
       lane.nextBytes = Math.max(lane.nextBytes, lane.ring.capacity + PAGE);
       lane.spareBytes = 0;
     }
-    if (now < lane.diskRetryAt) return lane.diskRetryAt - now;
+    if (now < lane.retryAt) return lane.retryAt - now;
     try {
       if (!this.#store.filling(lane.id)) {
         // Not before the last rotation is known: the keeper must never miss one.
@@ -283,6 +283,8 @@ export class Keeper {
         if (recycled !== undefined) return this.#offer(lane, recycled);
         if (this.#usedBytes + bytes > this.#parts.quotaBytes && !this.#free(bytes, now)) {
           lane.control.setFull(FULL_QUOTA);
+          // Looking for room reads folders and checkpoints: not at every round.
+          lane.retryAt = now + HOUSEKEEPING_MS;
           return HOUSEKEEPING_MS;
         }
         const freed = this.#store.recycle(lane.id, bytes);
@@ -298,7 +300,7 @@ export class Keeper {
       if (lane.control.full() !== FULL_DISK)
         this.#events.warn?.('the disk refuses a segment; retried', { lane: laneKey(lane.id), error: String(error) });
       lane.control.setFull(FULL_DISK);
-      lane.diskRetryAt = now + DISK_RETRY_MS;
+      lane.retryAt = now + DISK_RETRY_MS;
       return DISK_RETRY_MS;
     }
   }
