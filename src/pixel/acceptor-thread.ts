@@ -11,9 +11,10 @@ import { LaneWriter } from '../engine/lane.ts';
 import { WakeWords } from '../engine/wake.ts';
 import { type HttpConfig, tlsFiles } from '../http/config.ts';
 import { parseEndpoint } from '../http/endpoint.ts';
-import { Listener } from '../http/listen.ts';
+import { Listener, type TlsFiles } from '../http/listen.ts';
+import { Renewal } from '../http/renewal.ts';
 import { type ErrorCode, RingmainError } from '../kernel/errors.ts';
-import { createLog, type LogLevel } from '../kernel/log.ts';
+import { createLog, type Logger, type LogLevel } from '../kernel/log.ts';
 import { attachBoard, type HistogramCell, watchLoop } from '../kernel/metrics.ts';
 import type { PixelConfig } from './config.ts';
 import { DeviceLookup, GeoLookup } from './enrich.ts';
@@ -82,6 +83,14 @@ function timedDisk(cell: HistogramCell): Disk {
   };
 }
 
+function watch(listener: Listener, tls: TlsFiles, log: Logger): Renewal {
+  return new Renewal(listener, tls, {
+    renewed: () => log.info({ cert: tls.cert }, 'new connections get the renewed certificate'),
+    problem: (error) =>
+      log.error({ error: String(error) }, 'the certificate cannot be renewed; the last one stays in use'),
+  });
+}
+
 async function main(data: AcceptorData): Promise<void> {
   const { engine, acceptor, engineConfig, http, pixel } = data;
   const log = createLog({ ...data.log, name: `acceptor-${acceptor}` });
@@ -125,6 +134,7 @@ async function main(data: AcceptorData): Promise<void> {
   const connectionsMax = Math.max(1, Math.floor(http.maxConnections / engine.lanes.length));
   const shed = meters.ringmain_http_connections_shed_total.at();
   const listeners: Listener[] = [];
+  let renewal: Renewal | undefined;
   const listen = (address: string, mount: (app: Parameters<Routes['mount']>[0]) => void, secure: boolean): void => {
     const endpoint = parseEndpoint(address);
     if (endpoint === undefined) throw new Error(`address must be host:port: found=${address}`);
@@ -161,6 +171,7 @@ async function main(data: AcceptorData): Promise<void> {
   const end = (): void => {
     board.setAcceptor(acceptor, false);
     clearInterval(timer);
+    renewal?.close();
     for (const listener of listeners) listener.close();
     routes.close();
     geo?.close();
@@ -179,7 +190,7 @@ async function main(data: AcceptorData): Promise<void> {
     setTimeout(() => close(deadline), 10);
   };
   parentPort?.on('message', (order: AcceptorOrder) => {
-    if (order === 'renew') for (const listener of listeners) listener.renew();
+    if (order === 'renew') renewal?.renew();
     else if (order === 'drain') {
       routes.wire.closing = true;
       for (const listener of listeners) listener.stop();
@@ -194,6 +205,7 @@ async function main(data: AcceptorData): Promise<void> {
 
   try {
     listen(http.serverAddr, (app) => routes.mount(app), true);
+    if (tls !== undefined) renewal = watch(listeners[0]!, tls, log);
     if (http.adminAddr !== '') listen(http.adminAddr, (app) => routes.mountAdmin(app), false);
   } catch (error) {
     parentPort?.postMessage(failure(error));
@@ -204,4 +216,8 @@ async function main(data: AcceptorData): Promise<void> {
   parentPort?.postMessage({ listening: true } satisfies AcceptorNews);
 }
 
-await main(workerData as AcceptorData);
+try {
+  await main(workerData as AcceptorData);
+} catch (error) {
+  parentPort?.postMessage(failure(error));
+}

@@ -9,6 +9,7 @@ import { readFile, stat } from 'node:fs/promises';
 import { isbot } from 'isbot';
 import { type CityResponse, Reader } from 'maxmind';
 import { UAParser } from 'ua-parser-js';
+import { errors } from '../kernel/errors.ts';
 
 /** What a cache counts. */
 export interface CacheMeters {
@@ -71,7 +72,7 @@ export class GeoLookup {
     this.#onProblem = onProblem;
   }
 
-  /** Rejects when the file is no database. `onProblem` hears of a later one; the last good database stays in use. */
+  /** Rejects with CONFIG when the file is no database. `onProblem` hears of a later one; the last good database stays in use. */
   static async open(
     file: string,
     meters: CacheMeters,
@@ -79,7 +80,11 @@ export class GeoLookup {
     checkEveryMs = 10_000,
   ): Promise<GeoLookup> {
     const lookup = new GeoLookup(file, meters, onProblem);
-    await lookup.#load();
+    try {
+      await lookup.#load();
+    } catch (cause) {
+      throw errors.CONFIG({ problems: [`GEOIP_DB must be a MaxMind database: found=${file}`] }, cause);
+    }
     lookup.#timer = setInterval(() => void lookup.#reload(), checkEveryMs);
     lookup.#timer.unref();
     return lookup;

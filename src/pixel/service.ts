@@ -15,6 +15,7 @@ import { Supervisor } from '../engine/supervisor.ts';
 import { WakeWords } from '../engine/wake.ts';
 import { type HttpConfig, tlsFiles } from '../http/config.ts';
 import { parseEndpoint, probeEndpoint } from '../http/endpoint.ts';
+import { checkCertificates } from '../http/renewal.ts';
 import { errors, exitCodes, RingmainError } from '../kernel/errors.ts';
 import { createLog, type Logger, type LogLevel } from '../kernel/log.ts';
 import { createBoard } from '../kernel/metrics.ts';
@@ -87,6 +88,8 @@ export class PixelService {
       const endpoint = parseEndpoint(address);
       if (endpoint !== undefined) await probeEndpoint(endpoint);
     }
+    const tls = tlsFiles(http);
+    if (tls !== undefined) checkCertificates(tls);
     this.#checkFiles();
     this.#engine = openEngine({
       config: engine,

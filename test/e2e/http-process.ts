@@ -33,9 +33,10 @@ export class PixelProcess {
   #fd = -1;
   #rest = Buffer.alloc(0);
 
-  private constructor(port: number, options: Options) {
+  private constructor(port: number, options: Options, folderOf: string | undefined) {
     this.port = port;
-    const { folder, remove } = temporaryFolder('ringmain-http-');
+    const { folder, remove } =
+      folderOf === undefined ? temporaryFolder('ringmain-http-') : { folder: folderOf, remove: () => {} };
     this.folder = folder;
     this.#remove = remove;
     const env = { PATH: process.env['PATH'] ?? '', SERVER_ADDR: `:${port}`, ...defaults, ...options };
@@ -56,14 +57,15 @@ export class PixelProcess {
     });
   }
 
-  /** Resolves when the collector is ready. `from`: where to look for a free port. */
-  static async start(from: number, options: Options = {}): Promise<PixelProcess> {
+  /** Resolves when the collector is ready. `from`: where to look for a free port. `folder`: one to go on in; it is not removed. */
+  static async start(from: number, options: Options = {}, folder?: string): Promise<PixelProcess> {
     const port = await freePort(from);
-    const started = new PixelProcess(port, options);
+    const started = new PixelProcess(port, options, folder);
     const until = performance.now() + 20_000;
     for (;;) {
       if (!started.#running) throw new Error(`the collector ended at its start:\n${started.#output}`);
-      if (options['TLS_CERT'] !== undefined) {
+      if (options['TLS_CERT'] !== undefined || options['ADMIN_ADDR'] !== undefined) {
+        // Its /readyz is not where the client here would ask.
         if (started.#output.includes('"msg":"ready"')) return started;
       } else if ((await request(port, '/readyz').catch(() => undefined))?.status === 200) return started;
       if (performance.now() > until) throw new Error(`the collector is not ready in time:\n${started.#output}`);

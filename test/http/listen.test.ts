@@ -9,6 +9,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { connect, type TLSSocket } from 'node:tls';
 import { parseEndpoint, probeEndpoint } from '../../src/http/endpoint.ts';
 import { Listener } from '../../src/http/listen.ts';
+import { Renewal } from '../../src/http/renewal.ts';
 import { freePort, RawConnection, request } from './raw.ts';
 import { startServer } from './server.ts';
 
@@ -156,6 +157,61 @@ test('renewed certificates are served without a restart; open connections go on;
   writeFileSync(file('cert.pem'), 'garbage');
   assert.throws(() => listener.renew(), { code: 'CONFIG' });
   assert.equal(await nameOf(), 'one');
+});
+
+test('renewed files are noticed when they have stood still; a bad pair is reported once', async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'ringmain-tls-'));
+  t.after(() => rmSync(folder, { recursive: true }));
+  const [key, cert] = [join(folder, 'key.pem'), join(folder, 'cert.pem')];
+  const make = (name: string) => {
+    execFileSync(
+      'openssl',
+      [
+        'req',
+        '-x509',
+        '-newkey',
+        'rsa:2048',
+        '-nodes',
+        '-days',
+        '2',
+        '-subj',
+        `/CN=${name}`,
+        '-keyout',
+        key,
+        '-out',
+        cert,
+      ],
+      { stdio: 'ignore' },
+    );
+  };
+  make('one');
+  const { listener } = startServer(t, port, { tls: { cert, key } });
+  let renewed = 0;
+  const problems: unknown[] = [];
+  const renewal = new Renewal(
+    listener,
+    { cert, key },
+    {
+      renewed: () => {
+        renewed += 1;
+      },
+      problem: (error) => void problems.push(error),
+    },
+    30,
+  );
+  t.after(() => renewal.close());
+  await sleep(150);
+  assert.deepEqual([renewed, problems.length], [0, 0], 'files that did not change are not read again');
+  make('two');
+  while (renewed === 0) await sleep(10);
+  writeFileSync(cert, 'garbage');
+  while (problems.length === 0) await sleep(10);
+  await sleep(150);
+  assert.deepEqual([renewed, problems.length], [1, 1]);
+  renewal.renew();
+  assert.equal(problems.length, 2, 'asked for, it is read and reported again');
+  make('three');
+  while (renewed === 1) await sleep(10);
 });
 
 async function plainHandshake(to: number): Promise<void> {

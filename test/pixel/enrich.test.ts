@@ -65,10 +65,13 @@ test('a GEOIP_DB that is none refuses to open', async (t) => {
   const meters = { hits: { add: () => {} }, misses: { add: () => {} } };
   await assert.rejects(
     GeoLookup.open(file, meters, () => {}),
-    { code: 'ENOENT' },
+    { code: 'CONFIG', exit: 78 },
   );
   writeFileSync(file, 'no database');
-  await assert.rejects(GeoLookup.open(file, meters, () => {}));
+  await assert.rejects(
+    GeoLookup.open(file, meters, () => {}),
+    { code: 'CONFIG', message: /bad\.mmdb/ },
+  );
 });
 
 test('a cache stays within its bound and keeps what is in use', () => {
