@@ -19,6 +19,7 @@ import { Bench } from './rig/bench.ts';
 import { installTools } from './rig/install.ts';
 import { surroundings } from './rig/machine.ts';
 import { type Answer, goalRow, markdownTable, render, writeAnswer } from './rig/report.ts';
+import { disturbed } from './rig/rounds.ts';
 import { loadCore } from './rig/subject.ts';
 
 const { values } = parseArgs({
@@ -41,7 +42,7 @@ const bench = new Bench({
   tree,
   dir: mkdtempSync(join(process.env['BENCH_DIR'] ?? tmpdir(), 'ringmain-bench-')),
   portBase: Number(process.env['BENCH_PORT'] ?? 21700),
-  rounds: short ? 1 : 8,
+  rounds: short ? 1 : 6,
   seconds: short ? 1 : 2,
   short,
   long: process.env['LONG'] === '1',
@@ -51,7 +52,8 @@ let failed = 0;
 for (const question of questions.filter(({ name }) => names?.includes(name) ?? true)) {
   console.error(`\n## ${question.name}: ${question.asks}`);
   const command = `npm run bench -- --only ${question.name}${short ? ' --short' : ''}`;
-  const { text } = await surroundings(tree, command);
+  const { text: before } = await surroundings(tree, command);
+  Object.assign(disturbed, { repeated: 0, kept: 0 });
   let answer: Answer;
   try {
     answer = await question.answer(bench);
@@ -60,6 +62,7 @@ for (const question of questions.filter(({ name }) => names?.includes(name) ?? t
     console.error(`${question.name} could not be answered:`, error);
     continue;
   }
+  const text = `${before}${disturbance()}`;
   console.log(`\n${render(question.asks, answer, text)}`);
   if (answer.goals?.length) {
     console.log(
@@ -70,3 +73,10 @@ for (const question of questions.filter(({ name }) => names?.includes(name) ?? t
 }
 bench.dispose();
 process.exit(failed === 0 ? 0 : 1);
+
+/** What else happened on the machine meanwhile. */
+function disturbance(): string {
+  const { repeated, kept } = disturbed;
+  const said = repeated > 0 ? `; ${repeated} rounds repeated because something else worked meanwhile` : '';
+  return kept > 0 ? `${said}; **${kept} rounds kept though something else worked: do not trust this table**` : said;
+}

@@ -38,7 +38,11 @@ async function publish(readers: number, rate: number, seconds: number): Promise<
     const start = performance.now();
     let published = 0;
     for (let now = start; now - start < ms; now = performance.now()) {
-      for (const due = Math.floor(((now - start) / 1000) * rate); published + 16 <= due; published += 16)
+      for (
+        const due = Math.floor(((now - start) / 1000) * rate);
+        published + 16 <= due && lane.hasRoom(16);
+        published += 16
+      )
         lane.publish(16);
       await turn();
     }

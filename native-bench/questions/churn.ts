@@ -1,6 +1,7 @@
 /** What does a connection per request cost, and what does TLS? */
 import type { Question } from '../rig/bench.ts';
-import { wrk } from '../rig/load.ts';
+import { buildGo } from '../rig/install.ts';
+import { tlsChurn, wrk } from '../rig/load.ts';
 import { startNginx } from '../rig/peers.ts';
 import { startRingmain } from '../rig/ringmain.ts';
 import { contest } from '../rig/rounds.ts';
@@ -9,7 +10,7 @@ import { ratioOf, rawOf, roundsTable, withSpread } from '../rig/table.ts';
 
 export const churn: Question = {
   name: 'churn',
-  asks: 'A connection per request (fixed-rate generator, 5,000/s), TLS 1.3 kept alive, TLS with a handshake per request (wrk); ACK=journal, 64 connections.',
+  asks: 'A connection per request (fixed-rate generator, 5,000/s), TLS 1.3 kept alive (wrk), a full TLS handshake per request (load/tls-churn, 16 at a time); ACK=journal, 64 connections.',
   async answer(bench) {
     const tls = bench.certificate();
     const starts: (() => Promise<Subject>)[] = [
@@ -23,7 +24,11 @@ export const churn: Question = {
       const closing = bench.pixels({ forwarded: true, close: true });
       const anew = bench.openLoop(closing, { ...options, rate: 5000, churn: true });
       const keep = wrk(bench.pixels(), options);
-      const handshake = wrk(closing, options);
+      const handshake = tlsChurn(closing, {
+        ...options,
+        connections: 16,
+        binary: buildGo('load/tls-churn', bench.binaries),
+      });
       const results = await contest(
         [
           { name: 'nginx, connection per request', subject: nginx!, load: anew },

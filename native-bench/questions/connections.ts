@@ -16,7 +16,7 @@ export const connections: Question = {
       [() => startNginx(bench.place()), () => startRingmain(bench.tree, bench.place())],
       async (subjects) => {
         const measured: { connections: number; results: Results }[] = [];
-        for (const connections of bench.short ? [1, 256] : [1, 4, 16, 64, 256, 1000]) {
+        for (const connections of bench.short ? [1, 256] : [1, 8, 64, 256, 1000]) {
           const load = wrk(bench.pixels(), { connections, seconds: bench.seconds });
           const entries = subjects.map((subject) => ({ name: subject.name, subject, load }));
           measured.push({ connections, results: await contest(entries, bench.rounds) });

@@ -13,7 +13,7 @@ const variants: readonly (RingmainOptions & { name: string })[] = [
   { name: 'log file rotated about every second', env: { LOG_ROTATE_MB: '16MiB', LOG_BACKUPS: '0' } },
   { name: 'segments of 8 MiB: a new one twice a second', env: { SEGMENT_BYTES: '8MiB' } },
   { name: 'sync every 1 ms', env: { SYNC_INTERVAL_MS: '1' } },
-  { name: 'sync every second', env: { SYNC_INTERVAL_MS: '1000' } },
+  { name: 'sync every 100 ms', env: { SYNC_INTERVAL_MS: '100' } },
   { name: 'young generation of 1 MiB: many small GCs', nodeFlags: ['--max-semi-space-size=1'] },
   { name: 'journal off (no disk on the way of an answer)', ack: 'memory', env: { JOURNAL_DIR: 'off' } },
 ];
@@ -26,7 +26,7 @@ export const disturbances: Question = {
     return bench.with(
       variants.map((variant) => () => startRingmain(bench.tree, bench.place(), variant)),
       async (subjects) => {
-        const seconds = bench.short ? 1 : 5;
+        const seconds = bench.short ? 1 : 3;
         const load = bench.openLoop(bench.pixels(), { connections: 64, rate, seconds, timelineMs: 100 });
         const counter = new LineCounter();
         const replies = subjects.map((): OpenReply[] => []);

@@ -33,11 +33,11 @@ export const latency: Question = {
           subject,
           load: bench.openLoop(bench.pixels(), {
             connections: 64,
-            seconds: bench.short ? 1 : 4,
+            seconds: bench.short ? 1 : 3,
             rate: Math.round(top(subject.name) * share),
           }),
         }));
-        measured.push({ share, results: await contest(entries, bench.short ? 1 : 6) });
+        measured.push({ share, results: await contest(entries, bench.short ? 1 : 5) });
       }
       const rows = subjects.flatMap(({ name }) =>
         measured.map(({ share, results }) => {

@@ -74,7 +74,7 @@ export const matrix: Question = {
       ];
       for (const fault of faults) {
         const trials: Trial[] = [];
-        const times = bench.short ? 1 : fault === 'kill' || fault === 'power' ? 10 : 2;
+        const times = bench.short ? 1 : fault === 'kill' || fault === 'power' ? 8 : 1;
         for (let i = 0; i < times; i++) {
           trials.push(await experiments[fault](bench, ack));
           console.error(`  ${ack}, ${titles[fault]}: ${JSON.stringify(trials.at(-1))}`);

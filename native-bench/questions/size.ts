@@ -14,7 +14,7 @@ import { count, ratioOf, rawOf, us, withSpread } from '../rig/table.ts';
 const kinds: readonly PixelOptions[] = [
   { bare: true },
   { forwarded: true },
-  ...[500, 1500, 3500, 7500].map((padding) => ({ forwarded: true, padding })),
+  ...[1500, 3500, 7500].map((padding) => ({ forwarded: true, padding })),
 ];
 
 export const size: Question = {

@@ -32,6 +32,8 @@ export function preallocated(name: string, bytes: number): number {
 export interface BenchLane {
   readonly writer: LaneWriter;
   readonly ring: SharedArrayBuffer;
+  /** Whether so many records may be published: without a journal the ring keeps what a reader has not passed. */
+  hasRoom(count: number): boolean;
   /** Publishes `count` records as one draft. */
   publish(count: number): void;
 }
@@ -51,6 +53,7 @@ export function benchLane(journal: boolean, readers = 0): BenchLane {
   return {
     writer,
     ring,
+    hasRoom: (count) => writer.refusal(count * record.length) === undefined,
     publish(count) {
       if (journal && !writer.control.spareReady()) {
         writer.control.offerSpare({ fd: files[serial % 2]!, serial, bytes: segmentBytes });

@@ -121,6 +121,28 @@ export function openLoop(requestFile: string, options: OpenLoopOptions): Load<Op
   };
 }
 
+/** A TLS connection per request (load/tls-churn); all requests are waited for. */
+export function tlsChurn(
+  requestFile: string,
+  { binary, connections, seconds }: { binary: string; connections: number; seconds: number },
+): Load {
+  return {
+    name: 'tls-churn',
+    inFlightMax: 0,
+    async run(url) {
+      const address = ['-addr', new URL(url).host, '-requests', requestFile];
+      const out = await runPinned(binary, [
+        ...address,
+        '-seconds',
+        String(seconds),
+        '-connections',
+        String(connections),
+      ]);
+      return JSON.parse(out) as Reply;
+    },
+  };
+}
+
 /** autocannon in a process of its own, on the load's core; its percentiles have a resolution of 1 ms. */
 export function autocannon(
   requests: readonly HttpRequest[],

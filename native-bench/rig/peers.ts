@@ -55,7 +55,7 @@ http {
   keepalive_requests 1000000000; tcp_nodelay on; large_client_header_buffers 4 32k;
   server {
     listen 127.0.0.1:${port} ${tls ? 'ssl' : ''} backlog=4096;
-    ${tls ? `ssl_certificate ${tls.cert}; ssl_certificate_key ${tls.key};` : ''}
+    ${tls ? `ssl_certificate ${tls.cert}; ssl_certificate_key ${tls.key}; ssl_protocols TLSv1.3;` : ''}
     location = /px.gif { empty_gif; add_header Cache-Control "no-store, no-cache, must-revalidate, max-age=0"; }
   }
 }`;

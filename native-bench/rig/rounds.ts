@@ -24,6 +24,8 @@ export interface Round {
   readonly rssMiB: number;
   readonly lines: number | undefined;
   readonly steal: number;
+  /** Cores that neither the subject nor the load used; the kernel's own writing of the files is in it. */
+  readonly foreignCores: number;
   /** Why this round counts for nothing. */
   readonly invalid: string | undefined;
 }
@@ -58,6 +60,7 @@ export async function measure(
   thaw(subject);
   const linesBefore = counter.count(subject.logs);
   const cpuBefore = treeCpuUs(subject.pid);
+  const start = performance.now();
   const machineBefore = machineTime();
   const ownBefore = ownCpuUs();
   const reply = await load.run(subject.url);
@@ -66,6 +69,7 @@ export async function measure(
   const cpuUs = treeCpuUs(subject.pid) - cpuBefore;
   const machineAfter = machineTime();
   const machineUs = machineAfter.busyUs - machineBefore.busyUs - (ownCpuUs() - ownBefore);
+  const foreignCores = (machineUs - cpuUs) / ((performance.now() - start) * 1000);
   const rssMiB = treeRssMiB(subject.pid);
   freeze(subject);
   const lines = subject.logs.length > 0 ? counter.count(subject.logs) - linesBefore : undefined;
@@ -83,6 +87,7 @@ export async function measure(
     rssMiB,
     lines,
     steal: between(machineBefore, machineAfter).steal,
+    foreignCores,
     invalid: invalidReason(reply, lines, { eventsPerRequest, inFlightMax: load.inFlightMax }),
   };
 }
@@ -118,17 +123,36 @@ export async function contest(entries: readonly Entry[], rounds: number): Promis
 
 export type Results = ReadonlyMap<string, readonly Round[]>;
 
+/** More than this is somebody else's work, not the kernel writing our files. */
+const foreignCoresMax = 0.5;
+/** Rounds that were thrown away because somebody else worked, and rounds that were kept in spite of it. */
+export const disturbed = { repeated: 0, kept: 0 };
+
+/**
+ * Measures all contestants in turn, `rounds` times. A round in which something else worked on the machine is repeated as a
+ * whole, for all of them, so that nobody's bad luck is picked out; at most as many times as there are rounds.
+ */
 export async function interleave(contestants: readonly Contestant[], rounds: number): Promise<Results> {
   const results = new Map<string, Round[]>(contestants.map(({ name }) => [name, []]));
-  for (let round = 0; round < rounds; round++) {
+  let repeatsLeft = rounds > 1 ? rounds : 0;
+  for (let round = 0; round < rounds; ) {
+    const measured: [string, Round][] = [];
     for (const { name, once } of contestants) {
-      const measured = await once();
-      results.get(name)!.push(measured);
-      const note = measured.invalid ? `  VOID: ${measured.invalid}` : '';
-      console.error(
-        `  ${round + 1}/${rounds} ${name}: ${measured.cpuUsPerEvent.toFixed(2)} us, ${Math.round(measured.eventsPerSecond)}/s${note}`,
-      );
+      const one = await once();
+      measured.push([name, one]);
+      const note = one.invalid ? `  VOID: ${one.invalid}` : '';
+      const cost = `${one.cpuUsPerEvent.toFixed(2)} us, ${Math.round(one.eventsPerSecond)}/s`;
+      console.error(`  ${round + 1}/${rounds} ${name}: ${cost}, others ${one.foreignCores.toFixed(2)} cores${note}`);
     }
+    const isDisturbed = measured.some(([, one]) => one.foreignCores > foreignCoresMax);
+    if (isDisturbed && repeatsLeft > 0) {
+      repeatsLeft -= 1;
+      disturbed.repeated += 1;
+      continue;
+    }
+    if (isDisturbed) disturbed.kept += 1;
+    for (const [name, one] of measured) results.get(name)!.push(one);
+    round += 1;
   }
   return results;
 }

@@ -8,10 +8,11 @@ export const us = (value: number): string => (value >= 100 ? Math.round(value).t
 export const count = (value: number): string => Math.round(value).toLocaleString('en');
 export const percent = (share: number): string => `${(share * 100).toFixed(1)} %`;
 export const withSpread = (s: Spread, text: (value: number) => string = us): string =>
-  `${text(s.median)} (${text(s.min)}..${text(s.max)})`;
+  Number.isNaN(s.median) ? 'void' : `${text(s.median)} (${text(s.min)}..${text(s.max)})`;
 
 /** The ratio of two rows, round by round. */
 export function ratioOf(ours: readonly Round[], theirs: readonly Round[], figure: Figure = 'cpuUsPerEvent'): Spread {
+  if (voidReason(ours) !== undefined || voidReason(theirs) !== undefined) return spread([]);
   return spread(pairedRatios(column(ours, figure), column(theirs, figure)));
 }
 

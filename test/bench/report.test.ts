@@ -21,6 +21,7 @@ const round = (cpuUsPerEvent: number, invalid?: string): Round => ({
   rssMiB: 50,
   lines: 1000,
   steal: 0,
+  foreignCores: 0,
   invalid,
 });
 

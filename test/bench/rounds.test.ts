@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'node:test';
 import { collectRequests, pixelRequests, rawRequest } from '../../native-bench/rig/request.ts';
-import { interleave, invalidReason, type Round } from '../../native-bench/rig/rounds.ts';
+import { disturbed, interleave, invalidReason, type Round } from '../../native-bench/rig/rounds.ts';
 import { LineCounter } from '../../native-bench/rig/subject.ts';
 
 test('a round is void when lines and answers differ, or when anything failed', () => {
@@ -41,7 +41,7 @@ test('lines are counted as a file grows and after it was replaced', (t) => {
 
 test('rounds are interleaved: A B A B, not A A B B', async () => {
   const order: string[] = [];
-  const round = { cpuUsPerEvent: 1, eventsPerSecond: 1 } as Round;
+  const round = { cpuUsPerEvent: 1, eventsPerSecond: 1, foreignCores: 0 } as Round;
   const contestants = ['A', 'B'].map((name) => ({
     name,
     once: async () => {
@@ -70,4 +70,31 @@ test('a batch of 20 is about 8.7 KB and its length is announced', () => {
   assert.equal(JSON.parse(body!).length, 20);
   assert.equal(Number(headers['Content-Length']), Buffer.byteLength(body!));
   assert.ok(Math.abs(body!.length - 8700) < 300, `bytes=${body!.length}`);
+});
+
+test('a round in which somebody else worked is repeated for all contestants, and kept with a word in the end', async () => {
+  const makeOnce = (name: string, noisyUntil: number) => {
+    let calls = 0;
+    const once = async (): Promise<Round> => {
+      calls += 1;
+      return {
+        cpuUsPerEvent: calls,
+        eventsPerSecond: 1,
+        foreignCores: name === 'B' && calls <= noisyUntil ? 1.2 : 0.1,
+      } as Round;
+    };
+    return { name, once };
+  };
+  Object.assign(disturbed, { repeated: 0, kept: 0 });
+  const results = await interleave([makeOnce('A', 0), makeOnce('B', 2)], 3);
+  assert.deepEqual(disturbed, { repeated: 2, kept: 0 });
+  assert.deepEqual(
+    results.get('A')!.map((one) => one.cpuUsPerEvent),
+    [3, 4, 5],
+    'the quiet A of a noisy round goes too',
+  );
+
+  Object.assign(disturbed, { repeated: 0, kept: 0 });
+  await interleave([makeOnce('A', 0), makeOnce('B', 1000)], 3);
+  assert.deepEqual(disturbed, { repeated: 3, kept: 3 }, 'it ends, and says so');
 });

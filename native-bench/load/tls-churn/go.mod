@@ -1,0 +1,3 @@
+module ringmain/bench/tlschurn
+
+go 1.19
