@@ -481,17 +481,24 @@ export class SinkRunner {
       if (target?.settle !== undefined) await this.#idle();
       // What the target may have lost must not be checkpointed.
       if (this.#lost !== undefined) return this.#lost;
-      const state = this.#route.state(await target?.settle?.());
+      const settled = await target?.settle?.();
+      const state = this.#route.state(settled);
+      const durable = this.#route.stops.map(({ id, delivered }) => ({
+        key: laneKey(id),
+        position: delivered.position,
+      }));
+      // Now, not at the end: a batch that is delivered while this one waits makes it dirty again.
+      this.#dirty = false;
       if (checkpoint !== undefined) {
         checkpoint.write(state);
         board.setCheckpoint(index, checkpoint.sequence);
       }
       await target?.settled?.();
-      for (const stop of this.#route.stops) deadLetters.passed(laneKey(stop.id), stop.delivered.position);
-      this.#dirty = false;
+      for (const { key, position } of durable) deadLetters.passed(key, position);
       this.#transitions.up('checkpoint', 'the checkpoint is written again');
       return undefined;
     } catch (error) {
+      this.#dirty = true;
       if (error instanceof TargetLost) {
         this.#lost = error;
         this.#over = true;
