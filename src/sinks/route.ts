@@ -153,9 +153,11 @@ export class Route {
     this.ledger.delivered += moved;
   }
 
-  /** Records of the present life's lanes before the marks. */
+  /** Records before the marks: those of the present life's lanes, and all of the earlier lives that are on disk. */
   passedMarks(): number {
-    return this.stops.reduce((sum, stop) => sum + stop.delivered.record, 0);
+    const earlier = this.#parts.finished.filter(({ id }) => id.life < this.#life);
+    const records = earlier.reduce((sum, { end }) => sum + end.record, 0);
+    return this.stops.reduce((sum, stop) => sum + stop.delivered.record, records);
   }
 
   /** Records and bytes not delivered yet, later lives included; `oldestMs` is the runner's. */

@@ -165,41 +165,58 @@ test('Postgres in the collector', async (t) => {
     assert.equal(await collector.metric('ringmain_sink_up'), 1);
   });
 
-  await t.test('a failover with lost commits is followed back by the runner', async (t) => {
-    const second = await faultProxy(t, { target: { port: PORT } });
-    await second.refuse();
-    const hosts = dsn.replace(/@[^/]+/, `@${proxy.address},${second.address}`);
-    const collector = new Collector(t, {
-      port: HTTP + 4,
-      env: { OUTPUTS: 'postgres', PG_DSN: hosts, PG_TABLE: 'failover', PG_FLUSH_MS: '20' },
-    });
-    await collector.start();
-    await collector.deliver(numbered(0, 500));
-    await until('the first part is stored', async () => (await stored(dsn, 'failover')).rows === 500);
-    await server.stop();
-    const older = `${server.dataFolder}-older`;
-    cpSync(server.dataFolder, older, { recursive: true, preserveTimestamps: true });
-    chmodSync(older, 0o700);
-    if (process.getuid?.() === 0) execFileSync('chown', ['-R', '65534:65534', older]);
-    await server.restart();
-    await collector.deliver(numbered(500, 500));
-    await until('the second part is stored', async () => (await stored(dsn, 'failover')).rows === 1000);
-    await proxy.refuse();
-    await server.stop();
-    rmSync(server.dataFolder, { recursive: true });
-    renameSync(older, server.dataFolder);
-    await server.restart();
-    assert.equal((await stored(dsn, 'failover')).rows, 500);
-    await second.heal();
-    // Nothing is sent: the idle sink finds out by itself.
-    await until('what the failover lost is stored again', async () => (await stored(dsn, 'failover')).rows === 1000);
-    await collector.deliver(numbered(1000, 100));
-    await until('new events arrive', async () => (await stored(dsn, 'failover')).numbers.size === 1100);
-    assert.equal(await collector.metric('ringmain_sink_ledger_mismatch'), 0);
-    assert.equal(await collector.metric('ringmain_sink_given_up_total'), 0);
-    assert.equal((await stored(dsn, 'failover')).rows, 1100);
-    await proxy.heal();
-  });
+  for (const restarted of [false, true]) {
+    await t.test(
+      `a failover with lost commits is followed back${restarted ? ' into an earlier life' : ''}`,
+      async (t) => {
+        const pgTable = restarted ? 'failover_lives' : 'failover';
+        const second = await faultProxy(t, { target: { port: PORT } });
+        await second.refuse();
+        const hosts = dsn.replace(/@[^/]+/, `@${proxy.address},${second.address}`);
+        const collector = new Collector(t, {
+          port: HTTP + 4,
+          env: { OUTPUTS: 'postgres', PG_DSN: hosts, PG_TABLE: pgTable, PG_FLUSH_MS: '20' },
+        });
+        await collector.start();
+        await collector.deliver(numbered(0, 500));
+        await until('the first part is stored', async () => (await stored(dsn, pgTable)).rows === 500);
+        await server.stop();
+        const older = `${server.dataFolder}-older`;
+        cpSync(server.dataFolder, older, { recursive: true, preserveTimestamps: true });
+        chmodSync(older, 0o700);
+        if (process.getuid?.() === 0) execFileSync('chown', ['-R', '65534:65534', older]);
+        await server.restart();
+        await collector.deliver(numbered(500, 200));
+        if (restarted) {
+          assert.equal(await collector.kill('SIGTERM'), 0);
+          await collector.start();
+        }
+        await collector.deliver(numbered(700, 300));
+        await until('the second part is stored', async () => (await stored(dsn, pgTable)).rows === 1000);
+        await proxy.refuse();
+        await server.stop();
+        rmSync(server.dataFolder, { recursive: true });
+        renameSync(older, server.dataFolder);
+        await server.restart();
+        assert.equal((await stored(dsn, pgTable)).rows, 500);
+        await second.heal();
+        // Nothing is sent: the idle sink finds out by itself.
+        await until('what the failover lost is stored again', async () => (await stored(dsn, pgTable)).rows === 1000);
+        await collector.deliver(numbered(1000, 100));
+        await until('new events arrive', async () => (await stored(dsn, pgTable)).numbers.size === 1100);
+        assert.equal(await collector.metric('ringmain_sink_ledger_mismatch'), 0);
+        await until(
+          'the ledger has counted each event once',
+          async () => (await collector.metric('ringmain_sink_delivered_total')) === 1100,
+          3000,
+        );
+        assert.equal(await collector.metric('ringmain_sink_accepted_total'), 1100);
+        assert.equal(await collector.metric('ringmain_sink_given_up_total'), 0);
+        assert.equal((await stored(dsn, pgTable)).rows, 1100);
+        await proxy.heal();
+      },
+    );
+  }
 
   await t.test(
     'a restored backup that is older than the journal is alarmed, and what is gone is counted',
