@@ -1,0 +1,65 @@
+/** The HTTP sink in the real collector: what its few lines leave to the runner. */
+import assert from 'node:assert/strict';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
+import test from 'node:test';
+import { summarize } from '../../../src/sinks/dead-letter-replay.ts';
+import { faultProxy } from '../../servers/fault-proxy.ts';
+import { Collector, until } from '../collector.ts';
+
+const HTTP = 21620;
+
+test('the collector posts every event, through an outage, and keeps what is refused', async (t) => {
+  const got: number[] = [];
+  const server = createServer(async (request, response) => {
+    let text = '';
+    for await (const part of request.setEncoding('utf8')) text += part;
+    const numbers = text
+      .trim()
+      .split('\n')
+      .map((line) => (JSON.parse(line) as { props: { n: number } }).props.n);
+    response.statusCode = numbers.includes(13) ? 422 : 200;
+    if (response.statusCode === 200) got.push(...numbers);
+    response.end('the number 13');
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  t.after(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  const proxy = await faultProxy(t, { target: { port: (server.address() as AddressInfo).port } });
+  const env = {
+    OUTPUTS: 'http',
+    HTTP_SINK_URL: `http://${proxy.address}/in`,
+    HTTP_SINK_SECRET: 's',
+    HTTP_SINK_FLUSH_MS: '10',
+  };
+  const collector = new Collector(t, { port: HTTP, env });
+  await collector.start();
+  const numbered = (from: number, count: number) =>
+    Array.from({ length: count }, (_, at) => ({ e: 'view', props: { n: from + at } }));
+  await collector.deliver(numbered(0, 100));
+  await until('the first part has arrived', () => got.length === 99);
+  await proxy.refuse();
+  await collector.deliver(numbered(100, 100));
+  await until('readyz names the sink', async () => (await collector.ready()).status === 503);
+  assert.match((await collector.ready()).text, /"http"/);
+  await proxy.heal();
+  await until('the rest has arrived', () => got.length === 199);
+  assert.deepEqual(
+    got.toSorted((a, b) => a - b),
+    numbered(0, 200)
+      .map(({ props }) => props.n)
+      .filter((n) => n !== 13),
+  );
+  await until(
+    'the ledger agrees',
+    async () => (await collector.metric('ringmain_sink_delivered_total', 'http')) === 199,
+  );
+  assert.equal(await collector.metric('ringmain_sink_dead_letters_total', 'http'), 1);
+  const [summary] = summarize(join(collector.folder, 'data', 'dead-letters'), 'http');
+  assert.equal(summary!.pending, 1);
+  assert.match(summary!.reasons[0]![0], /status=422, answer=the number 13/);
+  assert.equal(await collector.kill('SIGTERM'), 0);
+});
