@@ -58,6 +58,11 @@ export function trustProblem(text: string): string | undefined {
   }
 }
 
+/** Whether a TRUST_PROXY text, which is a valid one, means that no header is believed. */
+export function trustsNobody(text: string): boolean {
+  return parseTrust(text).kind === 'socket';
+}
+
 /** Compiles the policy into one function. */
 export function addressReader(policy: AddressPolicy): AddressReader {
   const trust = parseTrust(policy.trustProxy);

@@ -14,7 +14,7 @@ import {
   path,
   text,
 } from '../kernel/config.ts';
-import { trustProblem } from './client-address.ts';
+import { trustProblem, trustsNobody } from './client-address.ts';
 import { originProblem } from './cors.ts';
 import { endpointProblem } from './endpoint.ts';
 
@@ -44,7 +44,7 @@ export const httpConfig = defineConfig(
     bodyMemoryBytes: bytes({
       default: 64 * MiB,
       min: 1 * MiB,
-      doc: 'Memory of one acceptor for bodies that arrive in pieces. When it is used up, further ones are answered 503 with Retry-After.',
+      doc: 'Memory of one acceptor for bodies that arrive in pieces. When it is used up, further ones are answered 429 with Retry-After.',
     }),
     bodyTimeoutMs: duration({
       default: 7500,
@@ -106,9 +106,9 @@ export const httpConfig = defineConfig(
       if (values.corsOrigins.includes('*') && values.corsOrigins.length > 1) {
         problems.push(`CORS_ORIGINS must be * alone or a list without it: found=${values.corsOrigins.join(',')}`);
       }
-      if (values.trustProxy === 'false' && values.clientIpHeader !== 'x-forwarded-for') {
+      if (trustsNobody(values.trustProxy) && values.clientIpHeader !== 'x-forwarded-for') {
         problems.push(
-          `CLIENT_IP_HEADER must come with TRUST_PROXY: found=${values.clientIpHeader} with TRUST_PROXY=false`,
+          `CLIENT_IP_HEADER must come with TRUST_PROXY: found=${values.clientIpHeader} with TRUST_PROXY=${values.trustProxy}`,
         );
       }
       return problems;

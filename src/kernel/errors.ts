@@ -148,12 +148,6 @@ const rows = {
     'There is no room for events now',
     (f: Reason) => `nothing was stored, send it again later: reason=${f.reason}`,
   ),
-  HEADERS_TOO_LARGE: answer(
-    431,
-    false,
-    'The request head is too large',
-    (f: Limit) => `request line and headers exceed the limit: bytes=${f.bytes}, limit=${f.limit}`,
-  ),
 
   // What we could not do.
   INTERNAL: answer(500, false, 'Something went wrong on our side', () => 'the request was not completed'),
@@ -163,8 +157,6 @@ const rows = {
     'It is unknown whether the events were stored',
     (f: Reason) => `the outcome is unknown, sending again may store twice: reason=${f.reason}`,
   ),
-  DRAINING: answer(503, true, 'The server is shutting down', () => 'nothing was stored, send it to another server'),
-  NOT_READY: answer(503, true, 'The server is not ready', (f: Reason) => `not ready: ${f.reason}`),
 
   // What ends a start: one clear line each.
   CONFIG: inside(

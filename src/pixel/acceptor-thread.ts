@@ -151,6 +151,7 @@ async function main(data: AcceptorData): Promise<void> {
 
   watchLoop(data.metrics, data.slot);
   const connections = meters.ringmain_http_connections.at();
+  const bodyBytes = meters.ringmain_http_body_bytes.at();
   const gathering = thread.ringmain_gathering.at();
   const waiting = thread.ringmain_sync_waiting.at();
   const pipeliners = thread.ringmain_defer_pipeliners_total.at();
@@ -159,6 +160,7 @@ async function main(data: AcceptorData): Promise<void> {
     acknowledger.tick();
     ticks += 1;
     if (ticks % 4 === 0) {
+      bodyBytes.set(routes.bodies.heldBytes);
       connections.set(listeners.reduce((sum, listener) => sum + listener.connections, 0));
       gathering.set(acknowledger.gathering ? 1 : 0);
       waiting.set(acknowledger.waiting);

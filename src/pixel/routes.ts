@@ -11,7 +11,7 @@ import { CollectEncoder } from '../events/collect-encoder.ts';
 import { PixelEncoder } from '../events/pixel-encoder.ts';
 import { answerProblem, shown, type Wire } from '../http/answer.ts';
 import { BodyReader } from '../http/body.ts';
-import { addressReader } from '../http/client-address.ts';
+import { addressReader, trustsNobody } from '../http/client-address.ts';
 import type { HttpConfig } from '../http/config.ts';
 import { Cors } from '../http/cors.ts';
 import { answerUnread } from '../http/guards.ts';
@@ -84,7 +84,7 @@ export class Routes {
     const visitor = new Visitor({
       ...pixel,
       secure,
-      trustProto: http.trustProxy !== 'false',
+      trustProto: !trustsNobody(http.trustProxy),
       address: addressReader(http),
       filter: ipFilter(pixel.ipMode, salts),
       geo,

@@ -67,11 +67,8 @@ test('the table has the codes of the HTTP contract under their statuses, and tem
     BATCH_TOO_LARGE: 413,
     UNSUPPORTED_MEDIA_TYPE: 415,
     BACKPRESSURE: 429,
-    HEADERS_TOO_LARGE: 431,
     INTERNAL: 500,
     WRITE_UNKNOWN: 503,
-    DRAINING: 503,
-    NOT_READY: 503,
   };
   for (const [code, status] of Object.entries(statuses))
     assert.equal(errorTable[code as ErrorCode].status, status, code);

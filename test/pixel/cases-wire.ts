@@ -229,6 +229,26 @@ export function wireCases(cases: Cases): void {
   });
 
   cases.add(
+    'a chunk extension is counted into the size by the addon: 408, nothing is recorded',
+    async (client) => {
+      const answer = await exchange(
+        client.port,
+        collectBytes('Transfer-Encoding: chunked', '9;a=b\r\n{"e":"x"}\r\n0\r\n\r\n'),
+      );
+      assertProblem(answer, 408, 'BODY_TIMEOUT');
+      await client.none();
+    },
+    { BODY_TIMEOUT_MS: '300' },
+  );
+
+  cases.add('UTF-8 in a header is kept, but for what the addon cuts off at its ends', async (client) => {
+    // The two bytes of an é, each as a character, for headers go out byte by byte.
+    const e = '\u00c3\u00a9';
+    assert.equal((await client.pixel('', [`User-Agent: caf${e} ${e}t${e}.`]))['ua'], 'café été.');
+    assert.equal((await client.pixel('', [`User-Agent: ${e}caf${e}`]))['ua'], 'caf');
+  });
+
+  cases.add(
     'a body that does not come in time is answered 408 and closed, others are not held up',
     async (client) => {
       await withConnection(client, async (connection) => {
