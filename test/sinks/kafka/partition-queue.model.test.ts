@@ -111,6 +111,7 @@ function run(seed: number, forgetful: boolean): { duplicates: number; counted: n
   );
   const once = [...new Set(broker.log)];
   assert.deepEqual(once, wanted, 'each batch is in the log, in order, and no refused one');
+  if (!forgetful) assert.equal(producers, 1n, 'a new identity was taken without need');
   return { duplicates: broker.log.length - once.length, counted: queue.duplicatesMax };
 }
 
