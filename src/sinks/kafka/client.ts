@@ -6,9 +6,7 @@
  * connectTimeoutMs, a Produce request after requestTimeoutMs; a connection on which something timed out is destroyed.
  * What fails, fails with a KafkaFailure; nothing is retried in here: the runner's back-off decides.
  */
-import { readFileSync } from 'node:fs';
 import { isIP } from 'node:net';
-import type { ConnectionOptions as TlsOptions } from 'node:tls';
 import {
   apiVersionsV3,
   Connection,
@@ -21,6 +19,7 @@ import {
   metadataV12,
 } from '@platformatic/kafka';
 import type { KafkaConfig } from './config.ts';
+import { type Address, connectionOptions, parseAddress } from './connection-options.ts';
 import type { ProducerIdentity } from './encode.ts';
 import { failureOf, failureOfCode, KafkaFailure, kafkaCode } from './failure.ts';
 import { encodeProduce, type PartitionResult, PRODUCE, parseProduce, produceVersions } from './produce.ts';
@@ -31,11 +30,6 @@ const METADATA = 3;
 const INIT_PRODUCER_ID = 22;
 /** A closing connection gets this long to flush; a frozen broker must not hold a drain up. */
 const CLOSE_MS_MAX = 1000;
-
-interface Address {
-  readonly host: string;
-  readonly port: number;
-}
 
 /** What is known of the topic: partition i is led by node leaders[i], -1 when nobody leads it now. */
 export interface Topic {
@@ -65,18 +59,7 @@ export class KafkaClient {
     this.#config = config;
     this.#now = now;
     this.#bootstrap = config.kafkaBrokers.map(parseAddress);
-    const tls = tlsOptions(config);
-    const { kafkaSaslMechanism: mechanism, kafkaSaslUser: username, kafkaSaslPassword: password } = config;
-    this.#options = {
-      connectTimeout: config.kafkaConnectTimeoutMs,
-      requestTimeout: config.kafkaRequestTimeoutMs,
-      // Our own limit on batches in flight is the smaller one; this one only must never hold a request back unseen.
-      maxInflights: 64,
-      ...(tls && { tls }),
-      ...(mechanism && {
-        sasl: { mechanism: saslNames[mechanism], username: username ?? '', password: password ?? '' },
-      }),
-    };
+    this.#options = connectionOptions(config);
   }
 
   /** True while at least one connection is usable. */
@@ -314,38 +297,6 @@ export class KafkaClient {
 }
 
 const acksOf = { all: -1, '1': 1, '0': 0 } as const;
-const saslNames = { plain: 'PLAIN', 'scram-sha-256': 'SCRAM-SHA-256', 'scram-sha-512': 'SCRAM-SHA-512' } as const;
-
-/** host:port; the port is 9092 when left out, an IPv6 address stands in brackets. */
-function parseAddress(text: string): Address {
-  const match = /^(?:\[([^\]]+)\]|([^:]+))(?::(\d+))?$/.exec(text);
-  return { host: match?.[1] ?? match?.[2] ?? text, port: Number(match?.[3] ?? 9092) };
-}
-
-function tlsOptions(config: KafkaConfig): TlsOptions | undefined {
-  const { kafkaTls, kafkaTlsCa, kafkaTlsCert, kafkaTlsKey, kafkaTlsSkipVerify } = config;
-  if (!kafkaTls && !kafkaTlsCa && !kafkaTlsCert && !kafkaTlsSkipVerify) return undefined;
-  const read = (option: string, path: string | undefined) => {
-    if (!path) return undefined;
-    try {
-      return readFileSync(path);
-    } catch (error) {
-      throw new KafkaFailure(
-        'stop',
-        'TLS',
-        `${option} must be a readable PEM file: ${(error as Error).message}`,
-        error,
-      );
-    }
-  };
-  const ca = read('KAFKA_TLS_CA', kafkaTlsCa);
-  const cert = read('KAFKA_TLS_CERT', kafkaTlsCert);
-  const key = read('KAFKA_TLS_KEY', kafkaTlsKey);
-  if ((cert === undefined) !== (key === undefined)) {
-    throw new KafkaFailure('stop', 'TLS', 'KAFKA_TLS_CERT and KAFKA_TLS_KEY must be set together');
-  }
-  return { ...(ca && { ca }), ...(cert && { cert, key }), rejectUnauthorized: !kafkaTlsSkipVerify };
-}
 
 /** The newest of our calls that the broker speaks. */
 function pick<T>({ versions }: Pick<Link, 'versions'>, api: number, calls: readonly (readonly [number, T])[]): T {

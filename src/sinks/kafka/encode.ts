@@ -171,6 +171,8 @@ export class BatchEncoder {
     partOf: Int32Array,
     skip?: (index: number) => boolean,
   ): EncodedPart[] {
+    // What a batch has left that threw in the middle must not get into this one.
+    for (const writer of this.#writers) writer?.reset();
     const parts: EncodedPart[] = [];
     const used: number[] = [];
     let begun = 0;

@@ -88,7 +88,7 @@ export function failureOf(error: unknown, where: string): KafkaFailure {
       `${where}: TLS failed: ${text(tls['code'])}: ${text(tls['message'])}`,
       error,
     );
-  const socket = found((code) => /^E[A-Z]+$/.test(code));
+  const socket = found((code) => /^E(?!RR_)[A-Z_]+$/.test(code));
   if (socket)
     return new KafkaFailure('retry', text(socket['code']) ?? 'NETWORK', `${where}: ${text(socket['message'])}`, error);
   const words = chain

@@ -13,6 +13,7 @@
  */
 import type { SinkKind } from '../contract.ts';
 import { type KafkaConfig, kafkaConfig } from './config.ts';
+import { usesTls } from './connection-options.ts';
 import { KafkaFailure } from './failure.ts';
 import { KafkaTarget } from './target.ts';
 
@@ -25,8 +26,6 @@ export const kafkaSink: SinkKind<KafkaConfig> = {
   // Below a broker's default message.max.bytes (1 MiB) even when nothing can be compressed.
   batching: ({ kafkaLingerMs }) => ({ records: 5000, bytes: 768 * KiB, flushMs: kafkaLingerMs }),
   open: async (config, { log }) => {
-    const cost = lossOf[config.kafkaAcks];
-    if (cost) log.warn({ acks: config.kafkaAcks }, cost);
     const target = new KafkaTarget(config, log);
     try {
       await target.open();
@@ -34,14 +33,30 @@ export const kafkaSink: SinkKind<KafkaConfig> = {
       await target.close();
       throw error;
     }
+    // Here and not earlier: open() is tried again and again while the cluster is away.
+    for (const warning of warningsOf(config)) log.warn(warning);
     return target;
   },
   classify: (error) => (error instanceof KafkaFailure ? error.verdict : 'stop'),
 };
 
-/** What the start says when the producer is not idempotent. */
-const lossOf = {
-  all: undefined,
-  '1': 'KAFKA_ACKS=1: the loss of a leader loses events that were counted as delivered, and a retry may duplicate events.',
-  '0': 'KAFKA_ACKS=0: nobody confirms anything; whenever a connection ends, events that were counted as delivered are lost.',
-} as const;
+/** What the start says about options that give something up. */
+function warningsOf(config: KafkaConfig): string[] {
+  const { kafkaAcks, kafkaTlsSkipVerify, kafkaSaslMechanism } = config;
+  const warnings: string[] = [];
+  if (kafkaAcks === '1') {
+    warnings.push(
+      'KAFKA_ACKS=1: a leader that is lost takes events with it that were counted as delivered; a retry may duplicate.',
+    );
+  }
+  if (kafkaAcks === '0') {
+    warnings.push(
+      'KAFKA_ACKS=0: nobody confirms anything; whenever a connection ends, events that were counted as delivered are lost.',
+    );
+  }
+  if (kafkaTlsSkipVerify) warnings.push('KAFKA_TLS_SKIP_VERIFY: anybody on the way can read and change events.');
+  if (kafkaSaslMechanism === 'plain' && !usesTls(config)) {
+    warnings.push('KAFKA_SASL_MECHANISM=plain without TLS: anybody on the way can read the password.');
+  }
+  return warnings;
+}

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { Reader, readRecordsBatch, murmur2 as theirMurmur2 } from '@platformatic/kafka';
+import { at } from '../../../src/events/record.ts';
 import { BatchEncoder, murmur2, stamp } from '../../../src/sinks/kafka/encode.ts';
 import { batchOf, event, events, type TestEvent } from './events.ts';
 
@@ -100,4 +101,14 @@ test('closes a part before it is larger than a broker takes by default, and give
     sent.map(({ id }) => id),
   );
   for (const i of [0, 1, 3]) assert.ok(parts[i]!.bytes.length < 1_000_000);
+});
+
+test('a batch that cannot be encoded leaves nothing behind for the next one', () => {
+  const encoder = new BatchEncoder('none');
+  const broken = batchOf(events(0, 5));
+  broken.buffer.writeUInt32LE(0xffff_ffff, broken.offsets[4]! + at.jsonLength);
+  assert.throws(() => encoder.encode(broken.buffer, broken.offsets, 5, 1, new Int32Array(5)));
+  const sound = batchOf(events(10, 2));
+  const [part] = encoder.encode(sound.buffer, sound.offsets, 2, 1, new Int32Array(2));
+  assert.equal(part!.count, 2);
 });
