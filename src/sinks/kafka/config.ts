@@ -43,7 +43,7 @@ export const kafkaConfig = defineConfig('kafka', {
   kafkaSaslPassword: secret({ doc: 'Password of the login.', unset: 'no login' }),
   kafkaTls: bool({
     default: false,
-    doc: "Speak TLS, with the system's certificate authorities. Setting one of the KAFKA_TLS_ files below switches it on, too.",
+    doc: "Speak TLS, with the system's certificate authorities. Any of the KAFKA_TLS_ options below switches it on, too.",
   }),
   kafkaTlsCa: path({
     doc: 'PEM file of the certificate authorities that the brokers are checked against.',

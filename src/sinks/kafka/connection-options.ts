@@ -36,9 +36,10 @@ export function connectionOptions(config: KafkaConfig): ConnectionOptions {
   };
 }
 
-/** Whether the options ask for TLS: by name, or by one of its files. */
-export function usesTls({ kafkaTls, kafkaTlsCa, kafkaTlsCert, kafkaTlsSkipVerify }: KafkaConfig): boolean {
-  return kafkaTls || kafkaTlsSkipVerify || kafkaTlsCa !== undefined || kafkaTlsCert !== undefined;
+/** Whether the options ask for TLS: by its name, or by an option that means nothing without it. */
+export function usesTls(config: KafkaConfig): boolean {
+  const { kafkaTls, kafkaTlsCa, kafkaTlsCert, kafkaTlsKey, kafkaTlsSkipVerify } = config;
+  return kafkaTls || kafkaTlsSkipVerify || [kafkaTlsCa, kafkaTlsCert, kafkaTlsKey].some((file) => file !== undefined);
 }
 
 /** host:port; the port is 9092 when left out, an IPv6 address stands in brackets. */
