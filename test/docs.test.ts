@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import test from 'node:test';
 import { renewed } from './docs.ts';
 
@@ -8,3 +8,15 @@ for (const [file, text] of Object.entries(renewed())) {
     assert.equal(readFileSync(file, 'utf8'), text);
   });
 }
+
+test('every file that README.md names is there', () => {
+  const readme = readFileSync('README.md', 'utf8');
+  const named = [...readme.matchAll(/\b(src\/[\w./-]+|deploy\/[\w./-]*|PERFORMANCE\.md)/g)].map((match) =>
+    match[1]!.replace(/\.$/, ''),
+  );
+  assert.ok(named.length > 8);
+  assert.deepEqual(
+    named.filter((path) => !existsSync(path)),
+    [],
+  );
+});
