@@ -24,7 +24,7 @@ import { JsonScanner } from './json-scanner.ts';
 import { copyEscaped, ESCAPE_GROWTH, SLACK, viewOf } from './json-text.ts';
 import { emptyLineBytes, F, firstObject, firstText, objects, PLAIN, personal } from './line-plan.ts';
 import { LineWriter, recordBytes } from './line-writer.ts';
-import type { EncoderOptions, Origin } from './origin.ts';
+import { asItIs, type EncoderOptions, type Origin } from './origin.ts';
 import { defaultEvent } from './schema.ts';
 
 export interface CollectOptions extends EncoderOptions {
@@ -91,6 +91,7 @@ export class CollectEncoder {
   };
   readonly #writer: LineWriter;
   readonly #sids: SidMaker;
+  readonly #headerText: (text: string) => string;
   readonly #eventBytesMax: number;
   readonly #batchBytesMax: number;
   readonly #errorsMax: number;
@@ -111,6 +112,7 @@ export class CollectEncoder {
     const { eventBytesMax, batchBytesMax, depthMax = DEPTH_MAX, errorsMax = ERRORS_MAX, ids, sids } = options;
     this.#writer = new LineWriter(eventBytesMax, ids);
     this.#sids = sids;
+    this.#headerText = options.headerText ?? asItIs;
     this.#eventBytesMax = eventBytesMax;
     this.#batchBytesMax = batchBytesMax;
     this.#errorsMax = errorsMax;
@@ -173,7 +175,8 @@ export class CollectEncoder {
   }
 
   #putOwn(field: number, text: string, at: number, spare: number): number {
-    const end = spare + this.#text.write(text, spare, 'utf8');
+    let end = spare + this.#text.write(text, spare, 'utf8');
+    if (end - spare !== text.length) end = spare + this.#text.write(this.#headerText(text), spare, 'utf8');
     this.#ownFrom[field] = at;
     this.#ownTo[field] = copyEscaped(this.#text, this.#view, spare, end, this.#text, this.#view, at);
     return this.#ownTo[field]!;

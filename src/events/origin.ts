@@ -30,4 +30,12 @@ export interface EncoderOptions {
   /** Where ids come from: one maker per thread, shared by its encoders. */
   readonly ids: UuidMaker;
   readonly sids: SidMaker;
+  /**
+   * How to read a header's text that holds more than ASCII. Some servers hand a header over as one character per byte: then this
+   * makes of them the text that was sent. Left out: the text is the text. Never called for ASCII, so it costs nothing there.
+   */
+  readonly headerText?: (text: string) => string;
 }
+
+/** A header's text that is a text already. */
+export const asItIs = (text: string): string => text;

@@ -20,7 +20,7 @@ import type { Draft } from './draft.ts';
 import { copyEscaped, copyPlain, ESCAPE_GROWTH, SLACK, viewOf } from './json-text.ts';
 import { ESCAPE, emptyLineBytes, F, objects, PLAIN, personal } from './line-plan.ts';
 import { LineWriter, recordBytes } from './line-writer.ts';
-import type { EncoderOptions, Origin } from './origin.ts';
+import { asItIs, type EncoderOptions, type Origin } from './origin.ts';
 import { type NamedValues, QUERY_END, QueryReader } from './query-reader.ts';
 import { defaultEvent } from './schema.ts';
 
@@ -64,11 +64,13 @@ export class PixelEncoder {
   readonly result: PixelResult = { code: 'OK', jsonBytes: 0, recordBytes: 0, mintedSid: '' };
   readonly #writer: LineWriter;
   readonly #sids: SidMaker;
+  readonly #headerText: (text: string) => string;
   readonly #query = new QueryReader();
   #scratch: Buffer = Buffer.allocUnsafeSlow(0);
   #view: DataView = viewOf(this.#scratch);
 
-  constructor({ eventBytesMax, ids, sids }: EncoderOptions) {
+  constructor({ eventBytesMax, ids, sids, headerText = asItIs }: EncoderOptions) {
+    this.#headerText = headerText;
     this.#writer = new LineWriter(eventBytesMax, ids);
     this.#sids = sids;
     this.#reserve(SCRATCH_AT_START);
@@ -166,7 +168,9 @@ export class PixelEncoder {
   /** Puts a header's text into the scratch and its slot. */
   #text(field: number, text: string, at: number): number {
     if (text === '') return at;
-    const end = at + this.#scratch.write(text, at, 'utf8');
+    let end = at + this.#scratch.write(text, at, 'utf8');
+    // More bytes than units: it is not ASCII.
+    if (end - at !== text.length) end = at + this.#scratch.write(this.#headerText(text), at, 'utf8');
     this.#slot(field, at, end, ESCAPE);
     return end;
   }

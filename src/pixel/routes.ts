@@ -15,6 +15,7 @@ import { addressReader, trustsNobody } from '../http/client-address.ts';
 import type { HttpConfig } from '../http/config.ts';
 import { Cors } from '../http/cors.ts';
 import { answerUnread } from '../http/guards.ts';
+import { headerText } from '../http/header-text.ts';
 import { SidMaker, UuidMaker } from '../kernel/ids.ts';
 import type { CounterCell } from '../kernel/metrics.ts';
 import type { PixelConfig } from './config.ts';
@@ -90,7 +91,7 @@ export class Routes {
       geo,
       device,
     });
-    const ids = { ids: new UuidMaker(), sids: new SidMaker(), eventBytesMax: pixel.maxEventBytes };
+    const ids = { ids: new UuidMaker(), sids: new SidMaker(), eventBytesMax: pixel.maxEventBytes, headerText };
     const shared = { lane, acknowledger, visitor, wire: this.wire, retryAfterS: RETRY_AFTER_S, source, now };
     this.#pixel = new PixelRoute({
       ...shared,

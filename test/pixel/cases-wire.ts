@@ -246,6 +246,13 @@ export function wireCases(cases: Cases): void {
     const e = '\u00c3\u00a9';
     assert.equal((await client.pixel('', [`User-Agent: caf${e} ${e}t${e}.`]))['ua'], 'café été.');
     assert.equal((await client.pixel('', [`User-Agent: ${e}caf${e}`]))['ua'], 'caf');
+    assert.equal(
+      (await client.pixel('', [`Referer: https://a.example/${e}?utm_source=${e}.`]))['url'],
+      'https://a.example/é?utm_source=é.',
+    );
+    assert.equal((await client.pixel('', ['User-Agent: caf\u00e9 latin1']))['ua'], 'caf\ufffd latin1');
+    await client.post({ e: 'x' }, { headers: [`User-Agent: caf${e}.`] });
+    assert.equal((await client.one())['ua'], 'café.');
   });
 
   cases.add(
