@@ -84,6 +84,11 @@ export interface SinkContext {
    * failover): the runner does what it does when write() throws it. Left out by callers that do not follow lanes.
    */
   readonly moved?: (moved: CursorMoved) => void;
+  /**
+   * For a target that sees its connection go (the reason) and come back (undefined) while nothing is being written: readiness
+   * must not wait for the next event to tell.
+   */
+  readonly connection?: (lost: Error | undefined) => void;
   /** Aborted when the sink has to end now. Fires between two turns of the event loop; a blocking loop asks `ended`. */
   readonly signal: AbortSignal;
   /** Whether the sink has to end now. */

@@ -115,6 +115,12 @@ export class SinkRunner {
     this.#moved ??= moved;
   }
 
+  /** The target's connection was lost, or found again, without a write. */
+  connection(lost: Error | undefined): void {
+    if (lost === undefined) this.#up();
+    else this.#down(lost);
+  }
+
   /** Runs until the phase says drain or stop and what has to be delivered is. Throws only for defects. */
   async run(): Promise<void> {
     const { board, index } = this.#parts;

@@ -74,6 +74,7 @@ export async function runSink(data: SinkThreadData, kind: SinkKind<never>, log: 
         state,
         log,
         moved: (moved) => runner.moved(moved),
+        connection: (lost) => runner.connection(lost),
         signal: abort.signal,
         ended,
       }),

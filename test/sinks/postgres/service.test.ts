@@ -129,6 +129,11 @@ test('Postgres in the collector', async (t) => {
     await during(600);
     await until('everything is delivered', async () => (await collector.metric('queue_depth')) === 0);
     assert.equal((await collector.ready()).status, 200);
+    // Without traffic it is told as well: nobody should learn of it from the first event of the morning.
+    await proxy.refuse();
+    await until('readyz is red while idle', async () => (await collector.ready()).status === 503);
+    await proxy.heal();
+    await until('readyz is green again', async () => (await collector.ready()).status === 200);
     t.diagnostic(`events/s before, during, after: ${rates.map(Math.round).join(', ')}`);
     assert.ok(rates[1]! > rates[0]! / 4, 'intake must not wait for the sink');
     const { numbers, rows } = await stored(dsn, 'outage');
