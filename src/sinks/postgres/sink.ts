@@ -19,7 +19,7 @@ import { laneKey } from '../../engine/segment.ts';
 import { RingmainError } from '../../kernel/errors.ts';
 import { copyIn } from '../../store/copy.ts';
 import { type Dsn, parseDsn } from '../../store/dsn.ts';
-import { describeFault, faultOf } from '../../store/fault.ts';
+import { faultOf } from '../../store/fault.ts';
 import { parseTableName } from '../../store/names.ts';
 import { connect, type PostgresLink } from '../../store/postgres.ts';
 import {
@@ -264,10 +264,7 @@ export class PostgresTarget implements SinkTarget {
       this.#free.length < this.#sessions.length
     )
       return;
-    this.#context.log.info(
-      { reason: describeFault(error) },
-      'Postgres session lost while idle; looking for the server',
-    );
+    this.#context.connection?.(error);
     const watch = new AbortController();
     this.#watch = watch;
     void this.#lookAgain(watch.signal).finally(() => {
@@ -284,9 +281,11 @@ export class PostgresTarget implements SinkTarget {
       }
       try {
         await this.#withSession(async (session) => void (await this.#ready(session)));
+        this.#context.connection?.(undefined);
         return;
       } catch (error) {
         if (error instanceof CursorMoved) {
+          this.#context.connection?.(undefined);
           this.#context.moved?.(error);
           return;
         }
