@@ -59,6 +59,8 @@ export function collectorEnv(home: string, port: number, env: Readonly<Record<st
     SEGMENT_BYTES: '4MiB',
     RING_BYTES: '4MiB',
     MAX_CONNECTIONS: '1000',
+    // The drain waits a part of this for idle keep-alive connections, which fetch leaves behind.
+    DRAIN_TIMEOUT_MS: '2000',
     ...env,
   };
 }

@@ -7,7 +7,7 @@
  */
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
-import test from 'node:test';
+import { describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Client } from './clients.ts';
 import { collectorFolder, eventsIn, eventually, startCollector } from './collector.ts';
@@ -19,93 +19,89 @@ const HAPROXY = { port: 21930, collectors: [21931, 21932] } as const;
 const NGINX = { port: 21935, collectors: [21936, 21937] } as const;
 const ROLLING = { port: 21940, collectors: [21941, 21942] } as const;
 
-test('no request fails and each event has its address over sparse keep-alive traffic behind HAProxy (PROXY v2) and nginx', async (t) => {
-  const folders = { haproxy: [] as string[], nginx: [] as string[] };
-  for (const port of HAPROXY.collectors)
-    folders.haproxy.push((await startCollector(t, { port, env: { PROXY_PROTOCOL: 'true' } })).folder);
-  for (const port of NGINX.collectors)
-    folders.nginx.push((await startCollector(t, { port, env: { TRUST_PROXY: '1' } })).folder);
-  await startHaproxy(t, HAPROXY);
-  await startNginx(t, NGINX);
+// At the same time: both spend it waiting.
+describe('behind a proxy', { concurrency: 2 }, () => {
+  test('no request fails and each event has its address over sparse keep-alive traffic behind HAProxy (PROXY v2) and nginx', async (t) => {
+    const folders = { haproxy: [] as string[], nginx: [] as string[] };
+    for (const port of HAPROXY.collectors)
+      folders.haproxy.push((await startCollector(t, { port, env: { PROXY_PROTOCOL: 'true' } })).folder);
+    for (const port of NGINX.collectors)
+      folders.nginx.push((await startCollector(t, { port, env: { TRUST_PROXY: '1' } })).folder);
+    await startHaproxy(t, HAPROXY);
+    await startNginx(t, NGINX);
 
-  const until = performance.now() + SPARSE_MS;
-  await Promise.all(
-    (
-      [
-        ['haproxy', HAPROXY.port],
-        ['nginx', NGINX.port],
-      ] as const
-    ).map(async ([name, port]) => {
-      const clients = Array.from({ length: CLIENTS }, (_, i) => ({ client: new Client(port, `127.0.7.${i + 1}`), i }));
-      await Promise.all(clients.map(({ client, i }) => sparse(client, i, until)));
-      const failures = clients.flatMap(({ client }) => client.failures);
-      assert.deepEqual(
-        failures,
-        [],
-        `${name}: ${failures.length} of ${clients.reduce((sum, c) => sum + c.client.sent, 0)} failed`,
-      );
-      const sent = clients.flatMap(({ client, i }) => client.accepted.map((id) => `${id} 127.0.7.${i + 1}`)).sort();
-      const stored = () =>
-        folders[name]
-          .flatMap(eventsIn)
-          .map(({ event_id: id, ip }) => `${id} ${ip}`)
-          .sort();
-      await eventually(`${name}: all events in the files`, () => stored().length >= sent.length);
-      assert.deepEqual(stored(), sent, `${name}: what is stored is not what was accepted, with its address`);
-      assert.ok(sent.length > CLIENTS * 2);
-    }),
-  );
-});
+    const until = performance.now() + SPARSE_MS;
+    await Promise.all(
+      (
+        [
+          ['haproxy', HAPROXY.port],
+          ['nginx', NGINX.port],
+        ] as const
+      ).map(async ([name, port]) => {
+        const clients = Array.from({ length: CLIENTS }, (_, i) => ({
+          client: new Client(port, `127.0.7.${i + 1}`),
+          i,
+        }));
+        await Promise.all(clients.map(({ client, i }) => sparse(client, i, until)));
+        const failures = clients.flatMap(({ client }) => client.failures);
+        assert.deepEqual(
+          failures,
+          [],
+          `${name}: ${failures.length} of ${clients.reduce((sum, c) => sum + c.client.sent, 0)} failed`,
+        );
+        const sent = clients.flatMap(({ client, i }) => client.accepted.map((id) => `${id} 127.0.7.${i + 1}`)).sort();
+        const stored = () =>
+          folders[name]
+            .flatMap(eventsIn)
+            .map(({ event_id: id, ip }) => `${id} ${ip}`)
+            .sort();
+        await eventually(`${name}: all events in the files`, () => stored().length >= sent.length);
+        assert.deepEqual(stored(), sent, `${name}: what is stored is not what was accepted, with its address`);
+        assert.ok(sent.length > CLIENTS * 2);
+      }),
+    );
+  });
 
-/** Gaps that fall just below and above each time-out, and short ones; the client's own X-Forwarded-For must not be believed. */
-async function sparse(client: Client, i: number, until: number): Promise<void> {
-  const gaps = [100, 4700, 5300, 7800, 9800, 10_300, 12_500];
-  for (let n = i; performance.now() < until; n += 1) {
-    await client.send(n % 3 === 0 ? 'collect' : 'px', randomUUID(), { 'X-Forwarded-For': '198.51.100.9' });
-    await sleep(gaps[n % gaps.length]! + ((i * 17) % 200));
-  }
-  client.close();
-}
+  test('one collector after the other is restarted behind HAProxy under load: no request fails, no event is lost', async (t) => {
+    const env = { PROXY_PROTOCOL: 'true', DRAIN_DELAY_MS: '4000' };
+    const folders = ROLLING.collectors.map(() => collectorFolder());
+    const collectors = [];
+    for (const [i, port] of ROLLING.collectors.entries())
+      collectors.push(await startCollector(t, { port, env, folder: folders[i]! }));
+    await startHaproxy(t, ROLLING);
 
-test('one collector after the other is restarted behind HAProxy under load: no request fails, no event is lost', async (t) => {
-  const env = { PROXY_PROTOCOL: 'true', DRAIN_DELAY_MS: '4000' };
-  const folders = ROLLING.collectors.map(() => collectorFolder());
-  const collectors = [];
-  for (const [i, port] of ROLLING.collectors.entries())
-    collectors.push(await startCollector(t, { port, env, folder: folders[i]! }));
-  await startHaproxy(t, ROLLING);
-
-  const clients = Array.from({ length: 16 }, (_, i) => new Client(ROLLING.port, `127.0.8.${i + 1}`));
-  let running = true;
-  const load = Promise.all(
-    clients.map(async (client, i) => {
-      for (let n = i; running; n += 1) {
-        await client.send(n % 4 === 0 ? 'collect' : 'px', randomUUID());
-        await sleep(20);
+    const clients = Array.from({ length: 16 }, (_, i) => new Client(ROLLING.port, `127.0.8.${i + 1}`));
+    let running = true;
+    const load = Promise.all(
+      clients.map(async (client, i) => {
+        for (let n = i; running; n += 1) {
+          await client.send(n % 4 === 0 ? 'collect' : 'px', randomUUID());
+          await sleep(20);
+        }
+        client.close();
+      }),
+    );
+    try {
+      await sleep(500);
+      for (const [i, port] of ROLLING.collectors.entries()) {
+        const code = await collectors[i]!.stop();
+        assert.equal(code, '0', `the collector did not end in order:\n${collectors[i]!.process.log}`);
+        await startCollector(t, { port, env, folder: folders[i]! });
+        // HAProxy must have seen it before the other one goes: two checks of a second.
+        await sleep(3000);
       }
-      client.close();
-    }),
-  );
-  try {
-    await sleep(500);
-    for (const [i, port] of ROLLING.collectors.entries()) {
-      const code = await collectors[i]!.stop();
-      assert.equal(code, '0', `the collector did not end in order:\n${collectors[i]!.process.log}`);
-      await startCollector(t, { port, env, folder: folders[i]! });
-      // HAProxy must have seen it before the other one goes: two checks of a second.
-      await sleep(3000);
+    } finally {
+      running = false;
+      await load;
     }
-  } finally {
-    running = false;
-    await load;
-  }
-  const failures = clients.flatMap(({ failures }) => failures);
-  const accepted = clients.flatMap(({ accepted: ids }) => ids).sort();
-  assert.deepEqual(failures, [], `${failures.length} requests failed, ${accepted.length} did not`);
-  const stored = () => folders.flatMap((folder) => eventsIn(folder).map(({ event_id: id }) => id)).sort();
-  await eventually('all events in the files', () => stored().length >= accepted.length);
-  assert.deepEqual(stored(), accepted);
-  assert.ok(accepted.length > 1000, `too little load: ${accepted.length}`);
+    const failures = clients.flatMap(({ failures }) => failures);
+    const accepted = clients.flatMap(({ accepted: ids }) => ids).sort();
+    assert.deepEqual(failures, [], `${failures.length} requests failed, ${accepted.length} did not`);
+    const stored = () => folders.flatMap((folder) => eventsIn(folder).map(({ event_id: id }) => id)).sort();
+    await eventually('all events in the files', () => stored().length >= accepted.length);
+    assert.deepEqual(stored(), accepted);
+    assert.ok(accepted.length > 1000, `too little load: ${accepted.length}`);
+  });
 });
 
 test('health and metrics are not shown to the outside', async (t) => {
@@ -118,3 +114,13 @@ test('health and metrics are not shown to the outside', async (t) => {
   }
   client.close();
 });
+
+/** Gaps that fall just below and above each time-out, and short ones; the client's own X-Forwarded-For must not be believed. */
+async function sparse(client: Client, i: number, until: number): Promise<void> {
+  const gaps = [100, 4700, 5300, 7800, 9800, 10_300, 12_500];
+  for (let n = i; performance.now() < until; n += 1) {
+    await client.send(n % 3 === 0 ? 'collect' : 'px', randomUUID(), { 'X-Forwarded-For': '198.51.100.9' });
+    await sleep(gaps[n % gaps.length]! + ((i * 17) % 200));
+  }
+  client.close();
+}
