@@ -56,7 +56,15 @@ export function sizingTable(): string {
       `${acceptors} + 1`,
     ];
   });
-  const head = ['events/s at the peak', 'JSON line', 'longest outage', 'JOURNAL_MAX_BYTES', 'journal writes', 'RAM', 'cores: acceptors + sinks'];
+  const head = [
+    'events/s at the peak',
+    'JSON line',
+    'longest outage',
+    'JOURNAL_MAX_BYTES',
+    'journal writes',
+    'RAM',
+    'cores: acceptors + sinks',
+  ];
   return markdownTable(head, rows);
 }
 

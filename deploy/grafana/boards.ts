@@ -38,10 +38,25 @@ const overview: Board = {
   title: 'Ringmain: overview',
   source: 'prometheus',
   panels: [
-    stat('Accepted/s', 'Events that a 2xx was given for.', `sum(rate(ringmain_accepted_events_total{${F}}[${R}]))`, 'cps'),
-    stat('Refused/s', 'Anything but 0: clients are told to come again.', `sum(rate(ringmain_refused_events_total{${F}}[${R}]))`, 'cps', { at: 0.001 }),
-    stat('Sinks away', 'Sinks that take no events now.', `count(ringmain_sink_up{${F}} == 0) or vector(0)`, 'short', { at: 1 }),
-    stat('Oldest undelivered', 'How far behind the slowest sink is.', `max(ringmain_sink_oldest_seconds{${F}})`, 's', { at: 300 }),
+    stat(
+      'Accepted/s',
+      'Events that a 2xx was given for.',
+      `sum(rate(ringmain_accepted_events_total{${F}}[${R}]))`,
+      'cps',
+    ),
+    stat(
+      'Refused/s',
+      'Anything but 0: clients are told to come again.',
+      `sum(rate(ringmain_refused_events_total{${F}}[${R}]))`,
+      'cps',
+      { at: 0.001 },
+    ),
+    stat('Sinks away', 'Sinks that take no events now.', `count(ringmain_sink_up{${F}} == 0) or vector(0)`, 'short', {
+      at: 1,
+    }),
+    stat('Oldest undelivered', 'How far behind the slowest sink is.', `max(ringmain_sink_oldest_seconds{${F}})`, 's', {
+      at: 300,
+    }),
     stat(
       'Journal used',
       'Undelivered and retained segments. Retained ones make way.',
@@ -49,18 +64,29 @@ const overview: Board = {
       'percentunit',
       { at: 0.98 },
     ),
-    stat('Ledger', 'Must be 0: see the runbook, RingmainLedgerMismatch.', `sum(abs(ringmain_sink_ledger_mismatch{${F}}))`, 'short', { at: 1 }),
+    stat(
+      'Ledger',
+      'Must be 0: see the runbook, RingmainLedgerMismatch.',
+      `sum(abs(ringmain_sink_ledger_mismatch{${F}}))`,
+      'short',
+      { at: 1 },
+    ),
     graph('Events/s by collector', 'Uneven: look at the load balancer.', 'cps', [
       [`sum by (instance) (rate(ringmain_accepted_events_total{${F}}[${R}]))`, '{{instance}}'],
     ]),
     graph('Requests/s by route and status', 'What clients see.', 'reqps', [
       [`sum by (route, status) (rate(requests_total{${F}}[${R}]))`, '{{route}} {{status}}'],
     ]),
-    graph('Refused, rejected, ignored per second', 'Refused: back-pressure. Rejected: broken requests. Ignored: do not track.', 'cps', [
-      [`sum by (reason) (rate(ringmain_refused_events_total{${F}}[${R}]))`, 'refused {{reason}}'],
-      [`sum by (reason) (rate(ringmain_rejected_total{${F}}[${R}]))`, 'rejected {{reason}}'],
-      [`sum by (reason) (rate(ringmain_ignored_events_total{${F}}[${R}]))`, 'ignored {{reason}}'],
-    ]),
+    graph(
+      'Refused, rejected, ignored per second',
+      'Refused: back-pressure. Rejected: broken requests. Ignored: do not track.',
+      'cps',
+      [
+        [`sum by (reason) (rate(ringmain_refused_events_total{${F}}[${R}]))`, 'refused {{reason}}'],
+        [`sum by (reason) (rate(ringmain_rejected_total{${F}}[${R}]))`, 'rejected {{reason}}'],
+        [`sum by (reason) (rate(ringmain_ignored_events_total{${F}}[${R}]))`, 'ignored {{reason}}'],
+      ],
+    ),
     graph('Time to answer', 'From the complete request to its answer, requests whose events were stored.', 's', [
       [quantile(0.5, 'ingest_latency_seconds', 'route'), 'p50 {{route}}'],
       [quantile(0.99, 'ingest_latency_seconds', 'route'), 'p99 {{route}}'],
@@ -92,12 +118,19 @@ const sinks: Board = {
     graph('Undelivered events', 'Grows while a sink is away, falls when it is back.', 'short', [
       [`sum by (instance, sink) (queue_depth{${F}})`, '{{instance}} {{sink}}'],
     ]),
-    graph('Age of the oldest', 'How far behind.', 's', [[`max by (instance, sink) (ringmain_sink_oldest_seconds{${F}})`, '{{instance}} {{sink}}']]),
-    graph('State', '1: that state.', 'short', [[`ringmain_sink_state{${F}} == 1`, '{{instance}} {{sink}} {{state}}']]),
-    graph('Failed writes/s', 'retry: again later. split: halved to find the bad event. stop: an operator is needed.', 'cps', [
-      [`sum by (sink, class) (rate(sink_failures_total{${F}}[${R}]))`, '{{sink}} {{class}}'],
+    graph('Age of the oldest', 'How far behind.', 's', [
+      [`max by (instance, sink) (ringmain_sink_oldest_seconds{${F}})`, '{{instance}} {{sink}}'],
     ]),
-    graph('Time of a batch, p99', 'From handing over to delivered, tries included.', 's', [[quantile(0.99, 'batch_flush_seconds', 'sink'), '{{sink}}']]),
+    graph('State', '1: that state.', 'short', [[`ringmain_sink_state{${F}} == 1`, '{{instance}} {{sink}} {{state}}']]),
+    graph(
+      'Failed writes/s',
+      'retry: again later. split: halved to find the bad event. stop: an operator is needed.',
+      'cps',
+      [[`sum by (sink, class) (rate(sink_failures_total{${F}}[${R}]))`, '{{sink}} {{class}}']],
+    ),
+    graph('Time of a batch, p99', 'From handing over to delivered, tries included.', 's', [
+      [quantile(0.99, 'batch_flush_seconds', 'sink'), '{{sink}}'],
+    ]),
     graph('Batches/s and bytes/s', 'Bytes by batches is the mean batch.', 'short', [
       [`sum by (sink) (rate(ringmain_sink_batches_total{${F}}[${R}]))`, 'batches {{sink}}'],
       [`sum by (sink) (rate(ringmain_sink_bytes_total{${F}}[${R}]))`, 'bytes {{sink}}'],
@@ -122,7 +155,9 @@ const sinks: Board = {
       [`rate(ringmain_journal_syncs_total{${F}}[${R}])`, 'syncs/s {{instance}}'],
       [`rate(ringmain_journal_sync_errors_total{${F}}[${R}])`, 'errors/s {{instance}}'],
     ]),
-    graph('Write, p99', 'One write into the page cache.', 's', [[quantile(0.99, 'ringmain_journal_write_seconds', 'instance'), '{{instance}}']]),
+    graph('Write, p99', 'One write into the page cache.', 's', [
+      [quantile(0.99, 'ringmain_journal_write_seconds', 'instance'), '{{instance}}'],
+    ]),
     graph('Published bytes/s by lane', 'One lane per acceptor.', 'Bps', [
       [`sum by (instance, lane) (rate(ringmain_lane_bytes_total{${F}}[${R}]))`, '{{instance}} {{lane}}'],
     ]),
@@ -137,12 +172,44 @@ const analysts: Board = {
   title: 'Events: views, visitors, paths, funnels',
   source: 'postgres',
   panels: [
-    sql('Views per day', 'timeseries', 12, 'SELECT day::timestamptz AS time, sum(views) AS views FROM ringmain_daily_views WHERE $__timeFilter(day) GROUP BY day ORDER BY day', 'time_series'),
-    sql('Visitors per day', 'timeseries', 12, 'SELECT day::timestamptz AS time, visitors, users FROM ringmain_daily_uniques WHERE $__timeFilter(day) ORDER BY day', 'time_series'),
-    sql('Top paths', 'table', 12, 'SELECT host, path, sum(views) AS views, sum(visitors) AS "visitors, summed by day" FROM ringmain_top_paths WHERE $__timeFilter(day) GROUP BY host, path ORDER BY views DESC LIMIT 25'),
-    sql('Events by type', 'table', 12, 'SELECT event, sum(events) AS events FROM ringmain_daily_events WHERE $__timeFilter(day) GROUP BY event ORDER BY events DESC LIMIT 25'),
-    sql('Funnel: pageview, add_to_cart, purchase', 'barchart', 12, "SELECT step, event, sessions FROM ringmain_funnel(ARRAY['pageview', 'add_to_cart', 'purchase'], $__timeFrom(), $__timeTo(), interval '1 day') ORDER BY step"),
-    sql('As of', 'table', 12, 'SELECT max(refreshed_at) AS "refreshed at", max(newest_event) AS "newest event" FROM ringmain_freshness'),
+    sql(
+      'Views per day',
+      'timeseries',
+      12,
+      'SELECT day::timestamptz AS time, sum(views) AS views FROM ringmain_daily_views WHERE $__timeFilter(day) GROUP BY day ORDER BY day',
+      'time_series',
+    ),
+    sql(
+      'Visitors per day',
+      'timeseries',
+      12,
+      'SELECT day::timestamptz AS time, visitors, users FROM ringmain_daily_uniques WHERE $__timeFilter(day) ORDER BY day',
+      'time_series',
+    ),
+    sql(
+      'Top paths',
+      'table',
+      12,
+      'SELECT host, path, sum(views) AS views, sum(visitors) AS "visitors, summed by day" FROM ringmain_top_paths WHERE $__timeFilter(day) GROUP BY host, path ORDER BY views DESC LIMIT 25',
+    ),
+    sql(
+      'Events by type',
+      'table',
+      12,
+      'SELECT event, sum(events) AS events FROM ringmain_daily_events WHERE $__timeFilter(day) GROUP BY event ORDER BY events DESC LIMIT 25',
+    ),
+    sql(
+      'Funnel: pageview, add_to_cart, purchase',
+      'barchart',
+      12,
+      "SELECT step, event, sessions FROM ringmain_funnel(ARRAY['pageview', 'add_to_cart', 'purchase'], $__timeFrom(), $__timeTo(), interval '1 day') ORDER BY step",
+    ),
+    sql(
+      'As of',
+      'table',
+      12,
+      'SELECT max(refreshed_at) AS "refreshed at", max(newest_event) AS "newest event" FROM ringmain_freshness',
+    ),
   ],
 };
 
@@ -156,8 +223,20 @@ function graph(title: string, doc: string, unit: string, queries: readonly (read
   return { title, doc, unit, min: 0, queries: queries.map(([text, legend]) => ({ text, legend })) };
 }
 
-function sql(title: string, type: 'timeseries' | 'table' | 'barchart', width: number, text: string, legend?: 'time_series'): Panel {
-  return { title, doc: 'From the materialized views of deploy/sql.', type, width, queries: [legend ? { text, legend } : { text }] };
+function sql(
+  title: string,
+  type: 'timeseries' | 'table' | 'barchart',
+  width: number,
+  text: string,
+  legend?: 'time_series',
+): Panel {
+  return {
+    title,
+    doc: 'From the materialized views of deploy/sql.',
+    type,
+    width,
+    queries: [legend ? { text, legend } : { text }],
+  };
 }
 
 function quantile(q: number, histogram: string, by: string): string {

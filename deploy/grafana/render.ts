@@ -35,7 +35,10 @@ export function render(board: Board): string {
       description: panel.doc,
       datasource: source,
       gridPos,
-      fieldConfig: { defaults: { unit: panel.unit ?? 'short', min: panel.min, thresholds: thresholds(panel) }, overrides: [] },
+      fieldConfig: {
+        defaults: { unit: panel.unit ?? 'short', min: panel.min, thresholds: thresholds(panel) },
+        overrides: [],
+      },
       options: optionsOf(panel),
       targets: panel.queries.map((query, i) => target(board, query, i)),
     };
@@ -60,11 +63,18 @@ function target(board: Board, { text, legend }: Panel['queries'][number], index:
   const refId = String.fromCharCode(65 + index);
   return board.source === 'prometheus'
     ? { refId, expr: text, legendFormat: legend ?? '' }
-    : { refId, rawSql: text, rawQuery: true, format: legend === 'time_series' ? 'time_series' : 'table', editorMode: 'code' };
+    : {
+        refId,
+        rawSql: text,
+        rawQuery: true,
+        format: legend === 'time_series' ? 'time_series' : 'table',
+        editorMode: 'code',
+      };
 }
 
 function optionsOf(panel: Panel): object {
-  if (panel.type === 'stat') return { reduceOptions: { calcs: ['lastNotNull'] }, colorMode: 'background', graphMode: 'none' };
+  if (panel.type === 'stat')
+    return { reduceOptions: { calcs: ['lastNotNull'] }, colorMode: 'background', graphMode: 'none' };
   if (panel.type === 'table') return { showHeader: true };
   return { legend: { displayMode: 'list', placement: 'bottom' }, tooltip: { mode: 'multi', sort: 'desc' } };
 }

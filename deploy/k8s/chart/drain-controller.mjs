@@ -10,7 +10,12 @@
 import { readFileSync } from 'node:fs';
 
 const ACCOUNT = '/var/run/secrets/kubernetes.io/serviceaccount';
-const { KUBERNETES_SERVICE_HOST: host, KUBERNETES_SERVICE_PORT: port, STATEFULSET: set = '', JOB_FILE: jobFile = '' } = process.env;
+const {
+  KUBERNETES_SERVICE_HOST: host,
+  KUBERNETES_SERVICE_PORT: port,
+  STATEFULSET: set = '',
+  JOB_FILE: jobFile = '',
+} = process.env;
 const api = process.env.API_URL ?? `https://${host?.includes(':') ? `[${host}]` : host}:${port}`;
 const account = process.env.ACCOUNT_DIR ?? ACCOUNT;
 const namespace = readFileSync(`${account}/namespace`, 'utf8').trim();
