@@ -336,7 +336,10 @@ async function fakeApi(t: TestScope): Promise<FakeApi> {
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   t.after(() => server.close());
   const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-  return Object.assign(state, { url, set: (n: number) => void (replicas = n) });
+  const set = (wanted: number) => {
+    replicas = wanted;
+  };
+  return Object.assign(state, { url, set });
 }
 
 async function text(request: IncomingMessage): Promise<string> {

@@ -133,7 +133,8 @@ let sequence = 0;
 
 /** Sends so many pixels, one after the other; all must be taken. */
 async function send(url: string, count: number): Promise<string[]> {
-  const ids = Array.from({ length: count }, () => id((sequence += 1)));
+  const ids = Array.from({ length: count }, (_, i) => id(sequence + i));
+  sequence += count;
   for (const one of ids) {
     const response = await fetch(`${url}/px.gif?event_id=${one}`);
     await response.arrayBuffer();
