@@ -3,7 +3,7 @@
  *
  *   npm run bench                   all questions (about an hour); LONG=1 adds what takes hours
  *   npm run bench -- --only pixel   one question (or several, comma-separated)
- *   npm run bench -- --short        every question in a few seconds each, < 5 minutes; prints, leaves PERFORMANCE.md alone
+ *   npm run bench -- --short        every question once and cold, < 5 minutes: shows that all of it works; leaves PERFORMANCE.md alone
  *   npm run bench -- --print        measures in full, but leaves PERFORMANCE.md alone
  *
  * Installs nginx, wrk and Go with apt-get when missing (root). The server is pinned to core 0, the load to core 1.
@@ -18,6 +18,7 @@ import { questions } from './questions/index.ts';
 import { Bench } from './rig/bench.ts';
 import { installTools } from './rig/install.ts';
 import { surroundings } from './rig/machine.ts';
+import { warmth } from './rig/memory.ts';
 import { type Answer, goalRow, markdownTable, render, writeAnswer } from './rig/report.ts';
 import { disturbed } from './rig/rounds.ts';
 import { loadCore } from './rig/subject.ts';
@@ -38,6 +39,7 @@ installTools();
 execFileSync('npm', ['run', '-s', 'build'], { cwd: tree, stdio: 'inherit' });
 execFileSync('taskset', ['-cp', String(loadCore), String(process.pid)], { stdio: 'ignore' });
 
+warmth.on = !short;
 const bench = new Bench({
   tree,
   dir: mkdtempSync(join(process.env['BENCH_DIR'] ?? tmpdir(), 'ringmain-bench-')),

@@ -6,6 +6,12 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { between, machineTime } from './proc.ts';
 
 const quiet = 0.05;
+const fileSystems: Readonly<Record<number, string>> = {
+  61267: 'ext4',
+  16914836: 'tmpfs',
+  1481003842: 'xfs',
+  2435016766: 'btrfs',
+};
 
 /** First line of what a command prints (nginx and wrk print their version to stderr, wrk with a failing exit code). */
 export function versionOf(command: string, ...args: string[]): string {
@@ -13,7 +19,7 @@ export function versionOf(command: string, ...args: string[]): string {
     const text = execFileSync('sh', ['-c', '"$0" "$@" 2>&1 || true', command, ...args], { encoding: 'utf8' });
     return text
       .split('\n', 1)[0]!
-      .replace(/^nginx version: |^go version go| Copyright.*$|linux\/\w+/g, '')
+      .replace(/^nginx version: |^go version go| Copyright.*$| \[epoll\]|^wrk (?:debian\/)?|linux\/\w+/g, '')
       .trim();
   } catch {
     return `${command} missing`;
@@ -44,14 +50,14 @@ export async function surroundings(tree: string, command: string): Promise<Surro
   const before = machineTime();
   await sleep(1000);
   const { busy, steal } = between(before, machineTime());
-  const disk = statfsSync(tmpdir());
+  const kind = statfsSync(process.env['BENCH_DIR'] ?? tmpdir()).type;
   const uws = JSON.parse(readFileSync(`${tree}/node_modules/uWebSockets.js/package.json`, 'utf8')) as {
     version: string;
   };
   const text = [
     `${cpus().length} x ${cpus()[0]?.model.trim()}, ${Math.round(totalmem() / 2 ** 30)} GiB`,
-    `Linux ${release()}, files on a file system of type 0x${disk.type.toString(16)}`,
-    `Node ${process.versions.node}, uWebSockets.js ${uws.version}, ${versionOf('nginx', '-v')}, ${versionOf('wrk', '-v')}, Go ${versionOf('go', 'version')}`,
+    `Linux ${release()}, files on ${fileSystems[kind] ?? `a file system of type 0x${kind.toString(16)}`}`,
+    `Node ${process.versions.node}, uWebSockets.js ${uws.version}, ${versionOf('nginx', '-v')}, wrk ${versionOf('wrk', '-v')}, Go ${versionOf('go', 'version')}`,
     `commit ${commitOf(tree)}`,
     `\`${command}\``,
     `${new Date().toISOString().slice(0, 16)}Z`,

@@ -12,7 +12,11 @@ import { join } from 'node:path';
 
 const piece = Buffer.alloc(4 * 2 ** 20, 1);
 
+/** A short run does without: it shows that everything works, not what it costs. */
+export const warmth = { on: true };
+
 export function warmFreeMemory(bytes: number, folder = process.env['BENCH_DIR'] ?? tmpdir()): void {
+  if (!warmth.on) return;
   const path = join(folder, `ringmain-bench-warm-${process.pid}`);
   const file = openSync(path, 'w');
   try {

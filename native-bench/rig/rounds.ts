@@ -104,16 +104,16 @@ export interface Entry {
   readonly eventsPerRequest?: number;
 }
 
-/** Warms every subject with the loads it will see (in a short run: with one of them), then measures in interleaved rounds. */
+/** Warms every subject with the loads it will see (not in a short run), then measures in interleaved rounds. */
 export async function contest(entries: readonly Entry[], rounds: number): Promise<Results> {
-  const firsts = new Map(entries.toReversed().map((entry): [Subject, Entry] => [entry.subject, entry]));
-  for (const { subject, load } of rounds > 1 ? entries : firsts.values()) {
+  for (const { subject, load } of rounds > 1 ? entries : []) {
     thaw(subject);
     await load.run(subject.url);
     subject.flush?.(); // Lines that are still buffered must not be counted in the first round.
     await untilWritten(subject.logs);
     freeze(subject);
   }
+  for (const { subject } of entries) freeze(subject);
   const contestants = entries.map(({ name, subject, load, eventsPerRequest }) => ({
     name,
     once: () => measure(subject, load, { eventsPerRequest }),
