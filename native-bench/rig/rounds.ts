@@ -50,6 +50,8 @@ const counter = new LineCounter();
 /** More than any subject writes in a round of single events. */
 const warmBytes = 400 * 2 ** 20;
 
+const hasLog = (subject: Subject): boolean => subject.logs.length > 0;
+
 /** Runs one load against one subject and counts the cost of everything until its files are written. */
 export async function measure(
   subject: Subject,
@@ -66,13 +68,19 @@ export async function measure(
   const reply = await load.run(subject.url);
   subject.flush?.();
   await untilWritten(subject.logs);
+  // On a busy machine a file may stand still and yet not be finished.
+  const least = linesBefore + reply.answered * eventsPerRequest;
+  for (const deadline = Date.now() + 10_000; hasLog(subject) && Date.now() < deadline; ) {
+    if (counter.count(subject.logs) >= least) break;
+    await untilWritten(subject.logs);
+  }
   const cpuUs = treeCpuUs(subject.pid) - cpuBefore;
   const machineAfter = machineTime();
   const machineUs = machineAfter.busyUs - machineBefore.busyUs - (ownCpuUs() - ownBefore);
   const foreignCores = (machineUs - cpuUs) / ((performance.now() - start) * 1000);
   const rssMiB = treeRssMiB(subject.pid);
   freeze(subject);
-  const lines = subject.logs.length > 0 ? counter.count(subject.logs) - linesBefore : undefined;
+  const lines = hasLog(subject) ? counter.count(subject.logs) - linesBefore : undefined;
   const events = reply.answered * eventsPerRequest;
   return {
     events,
