@@ -17,7 +17,6 @@ import { type ErrorCode, RingmainError } from '../kernel/errors.ts';
 import { createLog, type Logger, type LogLevel } from '../kernel/log.ts';
 import { attachBoard, type HistogramCell, watchLoop } from '../kernel/metrics.ts';
 import type { PixelConfig } from './config.ts';
-import { DeviceLookup, GeoLookup } from './enrich.ts';
 import { FaultLog } from './handlers.ts';
 import { type PixelMeters, pixelMetrics } from './metrics.ts';
 import { observer, threadMetrics } from './observe.ts';
@@ -106,7 +105,7 @@ async function main(data: AcceptorData): Promise<void> {
   const geo =
     pixel.geoipDb === undefined
       ? undefined
-      : await GeoLookup.open(pixel.geoipDb, cacheMeters('geo'), (error) =>
+      : await (await import('./geo.ts')).GeoLookup.open(pixel.geoipDb, cacheMeters('geo'), (error) =>
           log.warn({ error: String(error) }, 'the GeoIP database cannot be read again; the last good one stays'),
         );
   const tls = tlsFiles(http);
@@ -114,7 +113,7 @@ async function main(data: AcceptorData): Promise<void> {
   const faults = new FaultLog((error, more) =>
     log.error({ error: String((error as Error)?.stack ?? error), more }, 'a handler failed'),
   );
-  const device = pixel.uaParse ? new DeviceLookup(cacheMeters('device')) : undefined;
+  const device = pixel.uaParse ? new (await import('./device.ts')).DeviceLookup(cacheMeters('device')) : undefined;
   const build = (lane: LaneWriter, acknowledger: Acknowledger, meters: PixelMeters): Routes =>
     new Routes({
       http,

@@ -19,7 +19,7 @@ import { headerText } from '../http/header-text.ts';
 import { SidMaker, UuidMaker } from '../kernel/ids.ts';
 import type { CounterCell } from '../kernel/metrics.ts';
 import type { PixelConfig } from './config.ts';
-import type { DeviceLookup, GeoLookup } from './enrich.ts';
+import type { Lookup } from './enrich.ts';
 import { type Faults, guarded, type Handler } from './handlers.ts';
 import { IngestMeters } from './ingest-meters.ts';
 import type { IntakeAcknowledger, IntakeLane } from './intake.ts';
@@ -42,8 +42,8 @@ export interface RoutesParts {
   readonly secure: boolean;
   /** For IP_MODE=hash. */
   readonly salts: SaltSource | undefined;
-  readonly geo: GeoLookup | undefined;
-  readonly device: DeviceLookup | undefined;
+  readonly geo: Lookup | undefined;
+  readonly device: Lookup | undefined;
   /** Source id of the records; 0 for the only source. */
   readonly source?: number;
   readonly now?: () => number;

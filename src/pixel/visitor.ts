@@ -9,7 +9,7 @@
 import type { HttpRequest, HttpResponse } from 'uWebSockets.js';
 import type { AddressReader } from '../http/client-address.ts';
 import { CookieWriter, cookieValue } from '../http/cookies.ts';
-import type { DeviceLookup, GeoLookup } from './enrich.ts';
+import type { Lookup } from './enrich.ts';
 import type { IpFilter } from './privacy.ts';
 
 export interface VisitorOptions {
@@ -26,8 +26,8 @@ export interface VisitorOptions {
   readonly trustProto: boolean;
   readonly address: AddressReader;
   readonly filter: IpFilter;
-  readonly geo: GeoLookup | undefined;
-  readonly device: DeviceLookup | undefined;
+  readonly geo: Lookup | undefined;
+  readonly device: Lookup | undefined;
 }
 
 export type Track = 'track' | 'drop' | 'anonymize';

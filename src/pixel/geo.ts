@@ -1,0 +1,98 @@
+/**
+ * Geo: what a MaxMind database knows of an address: {"country":"DE","region":"BE","city":"Berlin"}, of it what there is. The file is looked
+ * at now and then and read again when it has changed; one that cannot be read leaves the last good one in use.
+ */
+import { readFile, stat } from 'node:fs/promises';
+import { type CityResponse, Reader } from 'maxmind';
+import { errors } from '../kernel/errors.ts';
+import { BoundedCache, CACHE_ENTRIES_MAX, type CacheMeters, type Lookup } from './enrich.ts';
+
+const NOTHING = Buffer.alloc(0);
+
+export class GeoLookup implements Lookup {
+  readonly #file: string;
+  readonly #meters: CacheMeters;
+  readonly #onProblem: (error: unknown) => void;
+  readonly #cache = new BoundedCache<Buffer>(CACHE_ENTRIES_MAX);
+  #reader: Reader<CityResponse> | undefined;
+  #stamp = '';
+  #timer: NodeJS.Timeout | undefined;
+
+  private constructor(file: string, meters: CacheMeters, onProblem: (error: unknown) => void) {
+    this.#file = file;
+    this.#meters = meters;
+    this.#onProblem = onProblem;
+  }
+
+  /** Rejects with CONFIG when the file is no database. `onProblem` hears of a later one; the last good database stays in use. */
+  static async open(
+    file: string,
+    meters: CacheMeters,
+    onProblem: (error: unknown) => void,
+    checkEveryMs = 10_000,
+  ): Promise<GeoLookup> {
+    const lookup = new GeoLookup(file, meters, onProblem);
+    try {
+      await lookup.#load();
+    } catch (cause) {
+      throw errors.CONFIG({ problems: [`GEOIP_DB must be a MaxMind database: found=${file}`] }, cause);
+    }
+    lookup.#timer = setInterval(() => void lookup.#reload(), checkEveryMs);
+    lookup.#timer.unref();
+    return lookup;
+  }
+
+  close(): void {
+    clearInterval(this.#timer);
+  }
+
+  /** JSON of what is known of the address; undefined: nothing. */
+  find(address: string): Buffer | undefined {
+    if (address === '') return undefined;
+    const known = this.#cache.get(address);
+    if (known !== undefined) {
+      this.#meters.hits.add(1);
+      return known === NOTHING ? undefined : known;
+    }
+    this.#meters.misses.add(1);
+    const found = this.#look(address);
+    this.#cache.set(address, found);
+    return found === NOTHING ? undefined : found;
+  }
+
+  #look(address: string): Buffer {
+    let record: CityResponse | null | undefined;
+    try {
+      record = this.#reader?.get(address);
+    } catch (error) {
+      // A damaged database costs the enrichment, not the event.
+      this.#onProblem(error);
+    }
+    if (!record) return NOTHING;
+    const geo = {
+      country: record.country?.iso_code ?? record.registered_country?.iso_code,
+      region: record.subdivisions?.[0]?.iso_code,
+      city: record.city?.names?.en,
+    };
+    const json = JSON.stringify(geo);
+    return json === '{}' ? NOTHING : Buffer.from(json);
+  }
+
+  async #load(): Promise<void> {
+    const { ino, size, mtimeMs } = await stat(this.#file);
+    const stamp = `${ino} ${size} ${mtimeMs}`;
+    if (stamp === this.#stamp) return;
+    const reader = new Reader<CityResponse>(await readFile(this.#file));
+    this.#reader = reader;
+    this.#stamp = stamp;
+    this.#cache.clear();
+  }
+
+  async #reload(): Promise<void> {
+    try {
+      await this.#load();
+    } catch (error) {
+      this.#onProblem(error);
+    }
+  }
+}
