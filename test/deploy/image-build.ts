@@ -5,7 +5,7 @@
  * Understands what our Dockerfile uses: FROM AS, WORKDIR, COPY [--from], RUN, ARG, ENV, LABEL, USER, VOLUME, EXPOSE, STOPSIGNAL,
  * HEALTHCHECK, ENTRYPOINT, CMD. Anything else is an error.
  */
-import { chmodSync, mkdirSync, readFileSync } from 'node:fs';
+import { chmodSync, copyFileSync, mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { runProgram, ServerProcess, type TestScope } from '../servers/process.ts';
 
@@ -105,10 +105,18 @@ export async function buildImage(
   };
 }
 
+/** PATH of the official image. */
+const IMAGE_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
+
 async function newStage(t: TestScope, folder: string, name: string): Promise<Stage> {
   for (const part of ['upper', 'work', 'root']) mkdirSync(join(folder, part), { recursive: true });
   // The root of the overlay takes its mode from here; that of a temporary folder would keep the image's user out.
   chmodSync(join(folder, 'upper'), 0o755);
+  // The base image has its Node where every user may run it; the one that runs this test may lie in root's own cache.
+  const bin = join(folder, 'upper', 'usr', 'local', 'bin');
+  mkdirSync(bin, { recursive: true });
+  copyFileSync(process.execPath, join(bin, 'node'));
+  chmodSync(join(bin, 'node'), 0o755);
   const mounts = [
     `mount -t overlay overlay -o lowerdir=/,upperdir=${folder}/upper,workdir=${folder}/work ${folder}/root`,
     `mount --rbind /proc ${folder}/root/proc`,
@@ -119,7 +127,7 @@ async function newStage(t: TestScope, folder: string, name: string): Promise<Sta
   const holder = new ServerProcess('unshare', flags, {}, folder);
   t.after(() => holder.end('SIGTERM'));
   await holder.until(() => holder.log.includes('mounted'), 10_000);
-  return { name, folder, holder, workdir: '/', env: {} };
+  return { name, folder, holder, workdir: '/', env: { PATH: IMAGE_PATH } };
 }
 
 /** `A=1 B="two words"` as an object. */
