@@ -11,6 +11,8 @@ const MAIN = join(import.meta.dirname, '..', '..', 'dist', 'main.js');
 export interface CollectorOptions {
   readonly port: number;
   readonly env: Readonly<Record<string, string>>;
+  /** A command that runs it, e.g. strace with its options. */
+  readonly under?: readonly string[];
   /** Its working folder; a new one when left out. */
   readonly folder?: string;
 }
@@ -47,7 +49,8 @@ export class Collector {
       ACCEPTORS: '1',
       ...this.#options.env,
     };
-    const child = spawn(process.execPath, [MAIN, 'pixel'], {
+    const [command, ...args] = [...(this.#options.under ?? []), process.execPath, MAIN, 'pixel'];
+    const child = spawn(command as string, args, {
       cwd: this.folder,
       env,
       stdio: ['ignore', 'pipe', 'pipe'],
