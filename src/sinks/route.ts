@@ -76,6 +76,7 @@ export class Route {
   readonly #startLife: number;
   #life = 0;
   stops: Stop[] = [];
+  #foreign: string | undefined;
   readonly ledger: { passed: number; delivered: number; dead: number; givenUp: number };
 
   constructor(parts: RouteParts, checkpoint: CheckpointState | undefined) {
@@ -151,6 +152,21 @@ export class Route {
     const moved = this.passedMarks() - before;
     this.ledger.passed += moved;
     this.ledger.delivered += moved;
+  }
+
+  /**
+   * Why these cursors must not be followed: one beyond the end of a live lane was moved by another process on a copy of this
+   * journal, whose lane has the same name and other events. To go there would skip ours. Once found it stays so, for our lane
+   * grows past that cursor.
+   */
+  foreign(cursors: ReadonlyMap<string, Mark>): string | undefined {
+    for (const { id, ring } of this.#parts.live) {
+      const { position } = cursors.get(laneKey(id)) ?? ZERO;
+      const tail = new Ring(ring).tail();
+      if (position <= tail) continue;
+      this.#foreign ??= `another process runs on a copy of this journal: lane ${laneKey(id)} ends at ${tail}, its cursor is at ${position}`;
+    }
+    return this.#foreign;
   }
 
   /** Records before the marks: those of the present life's lanes, and all of the earlier lives that are on disk. */

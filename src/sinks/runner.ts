@@ -9,9 +9,10 @@
  */
 import { setImmediate as turn } from 'node:timers/promises';
 import { Batch } from '../engine/batch.ts';
-import type { CheckpointFile } from '../engine/checkpoint.ts';
+import type { CheckpointFile, Mark } from '../engine/checkpoint.ts';
 import { laneKey } from '../engine/segment.ts';
 import type { SinkBoard } from '../engine/sink-board.ts';
+import { errors } from '../kernel/errors.ts';
 import type { Logger } from '../kernel/log.ts';
 import { Transitions } from '../kernel/log.ts';
 import type { Batching, ErrorClass, SinkBatch, SinkKind, SinkTarget } from './contract.ts';
@@ -141,7 +142,7 @@ export class SinkRunner {
     for (let attempt = 0; ; attempt++) {
       try {
         this.#target = await this.#parts.open(this.#parts.state);
-        if (this.#target.cursors !== undefined) this.#route.follow(await this.#target.cursors());
+        if (this.#target.cursors !== undefined) this.#follow(await this.#target.cursors());
         for (const stop of this.#route.stops) this.#parts.deadLetters.passed(laneKey(stop.id), stop.delivered.position);
         this.#up();
         return true;
@@ -472,11 +473,26 @@ export class SinkRunner {
     await this.#idle();
     const moved = this.#moved as CursorMoved;
     this.#parts.log.warn({ reason: moved.message }, 'the target stands elsewhere; going on from its cursors');
-    for (const stop of this.#route.stops) if (stop.filling !== undefined) this.#free.push(stop.filling);
-    this.#route.follow(moved.cursors);
+    for (let done = false; !done; ) {
+      try {
+        this.#follow(moved.cursors);
+        done = true;
+      } catch (error) {
+        this.#down(error);
+        this.#over = !(await this.#backOff(0, error));
+        if (this.#over) return;
+      }
+    }
     for (const stop of this.#route.stops) this.#parts.deadLetters.passed(laneKey(stop.id), stop.delivered.position);
     this.#moved = undefined;
     this.#dirty = true;
+  }
+
+  #follow(cursors: ReadonlyMap<string, Mark>): void {
+    const reason = this.#route.foreign(cursors);
+    if (reason !== undefined) throw errors.SINK_FENCED({ sink: this.#parts.kind.name, reason });
+    for (const stop of this.#route.stops) if (stop.filling !== undefined) this.#free.push(stop.filling);
+    this.#route.follow(cursors);
   }
 
   /** Returns the error when it could not be written. */

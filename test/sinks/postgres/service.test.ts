@@ -287,6 +287,15 @@ test('Postgres in the collector', async (t) => {
       const { numbers, rows } = await stored(dsn, 'copied');
       assert.deepEqual([rows, numbers.size, numbers.has(100)], [200, 200, false]);
       assert.equal(await first.metric('queue_depth'), 100);
+
+      // Started again, the first one has a lane of the same name as the second one's: it must not take over that lane's cursor.
+      await first.kill('SIGTERM');
+      await first.start();
+      await first.deliver(numbered(300, 50));
+      await until('the copy is found out', async () => (await first.ready()).text.includes('copy of this journal'));
+      await until('what it holds is still to be delivered', async () => (await first.metric('queue_depth')) === 150);
+      assert.equal((await stored(dsn, 'copied')).rows, 200);
+      assert.equal(await first.kill('SIGTERM'), 0);
     },
   );
 });
