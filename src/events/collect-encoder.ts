@@ -22,7 +22,7 @@ import type { Draft } from './draft.ts';
 import { type Invalid, ItemReader, kindOf } from './item-reader.ts';
 import { JsonScanner } from './json-scanner.ts';
 import { copyEscaped, ESCAPE_GROWTH, SLACK, viewOf } from './json-text.ts';
-import { emptyLineBytes, F, firstObject, firstText, objects, PLAIN, personal } from './line-plan.ts';
+import { emptyLineBytes, F, firstOf, objects, PLAIN, personalSet, Slots, textSet } from './line-plan.ts';
 import { LineWriter, recordBytes } from './line-writer.ts';
 import { asItIs, type EncoderOptions, type Origin } from './origin.ts';
 import { defaultEvent } from './schema.ts';
@@ -100,9 +100,8 @@ export class CollectEncoder {
   /** [texts of the request, ready for the line][body][SLACK zeros][room for unescaped names] */
   #text: Buffer = Buffer.allocUnsafeSlow(0);
   #view: DataView = viewOf(this.#text);
-  /** Where in #text the request's own text of each field lies; from = to: it has none. */
-  readonly #ownFrom = new Int32Array(firstObject);
-  readonly #ownTo = new Int32Array(firstObject);
+  /** Where in #text the request's own texts lie. */
+  readonly #own = new Slots();
   /** Where there is room for a sid that is made; 0: none may be. */
   #mintAt = 0;
   #bodyFrom = 0;
@@ -151,10 +150,9 @@ export class CollectEncoder {
       this.#text = Buffer.allocUnsafeSlow(Math.max(need, 2 * this.#text.length));
       this.#view = viewOf(this.#text);
     }
-    this.#ownFrom.fill(0);
-    this.#ownTo.fill(0);
+    this.#own.present = 0;
     DEFAULT_EVENT.copy(this.#text);
-    this.#ownTo[F.e] = DEFAULT_EVENT.length;
+    this.#own.put(F.e, 0, DEFAULT_EVENT.length, PLAIN);
     let at = DEFAULT_EVENT.length;
     this.#mintAt = 0;
     if (!origin.anonymous) {
@@ -175,11 +173,12 @@ export class CollectEncoder {
   }
 
   #putOwn(field: number, text: string, at: number, spare: number): number {
-    let end = spare + this.#text.write(text, spare, 'utf8');
-    if (end - spare !== text.length) end = spare + this.#text.write(this.#headerText(text), spare, 'utf8');
-    this.#ownFrom[field] = at;
-    this.#ownTo[field] = copyEscaped(this.#text, this.#view, spare, end, this.#text, this.#view, at);
-    return this.#ownTo[field]!;
+    if (text === '') return at;
+    let spareEnd = spare + this.#text.write(text, spare, 'utf8');
+    if (spareEnd - spare !== text.length) spareEnd = spare + this.#text.write(this.#headerText(text), spare, 'utf8');
+    const end = copyEscaped(this.#text, this.#view, spare, spareEnd, this.#text, this.#view, at);
+    this.#own.put(field, at, end, PLAIN);
+    return end;
   }
 
   /** Reads the body's value; returns what follows it, -1 when it is not JSON, STOPPED when `code` says why. */
@@ -244,10 +243,8 @@ export class CollectEncoder {
     // Each byte of the item and of the request's own texts comes into the line at most once.
     const bound = FIXED_BYTES + this.#bodyFrom + itemBytes + (geo?.length ?? 0) + (device?.length ?? 0);
     writer.open(draft, bound, origin.source, receivedMs);
-    const idFrom = slots.from[F.event_id]!;
-    const idTo = slots.to[F.event_id]!;
-    if (idFrom === idTo) writer.newId(receivedMs);
-    else if (!writer.givenId(text, idFrom, idTo)) {
+    if (!slots.has(F.event_id)) writer.newId(receivedMs);
+    else if (!writer.givenId(text, slots.from[F.event_id]!, slots.to[F.event_id]!)) {
       this.#invalid(index, item.invalidId());
       return;
     }
@@ -261,7 +258,7 @@ export class CollectEncoder {
       if (field === F.geo) writer.object(geo);
       else if (field === F.device) writer.object(device);
       else if (field === F.props && item.movedCount > 0) this.#putProps();
-      else if (slots.from[field] === slots.to[field]) writer.object(undefined);
+      else if (!slots.has(field)) writer.object(undefined);
       else writer.slice(text, view, slots.from[field]!, slots.to[field]!, slots.how[field]!);
     }
     const bytes = writer.close(draft);
@@ -275,18 +272,13 @@ export class CollectEncoder {
 
   /** Gives the texts that the item lacks those of the request, and takes from an anonymous one what is personal. */
   #fill(anonymous: boolean): void {
-    const { from, to, how } = this.#item.slots;
-    if (anonymous) {
-      for (let i = 0; i < personal.length; i += 1) {
-        const field = personal[i]!;
-        to[field] = from[field]!;
-      }
-    } else if (from[F.sid] === to[F.sid] && this.#mintAt !== 0) this.#mintSid();
-    for (let field = firstText; field < firstObject; field += 1) {
-      if (from[field] !== to[field]) continue;
-      from[field] = this.#ownFrom[field]!;
-      to[field] = this.#ownTo[field]!;
-      how[field] = PLAIN;
+    const { slots } = this.#item;
+    const own = this.#own;
+    if (anonymous) slots.present &= ~personalSet;
+    else if (this.#mintAt !== 0 && !slots.has(F.sid)) this.#mintSid();
+    for (let set = own.present & ~slots.present & textSet; set !== 0; set &= set - 1) {
+      const field = firstOf(set);
+      slots.put(field, own.from[field]!, own.to[field]!, PLAIN);
     }
   }
 
@@ -295,8 +287,7 @@ export class CollectEncoder {
     const to = from + SID_TEXT_BYTES;
     this.#mintAt = 0;
     this.#sids.write(this.#text, from);
-    this.#ownFrom[F.sid] = from;
-    this.#ownTo[F.sid] = to;
+    this.#own.put(F.sid, from, to, PLAIN);
     this.result.mintedSid = this.#text.toString('latin1', from, to);
   }
 
@@ -306,17 +297,17 @@ export class CollectEncoder {
     const item = this.#item;
     const text = this.#text;
     const view = this.#view;
-    const { from, to, how } = item.slots;
+    const { slots } = item;
     writer.byte(OPEN);
     for (let i = 0; i < item.movedCount; i += 1) {
       if (i !== 0) writer.byte(COMMA);
       writer.slice(text, view, item.movedFrom(i), item.movedTo(i), item.movedHow(i));
     }
-    if (from[F.props] !== to[F.props]) {
-      const inner = this.#scanner.skip(from[F.props]! + 1);
+    if (slots.has(F.props)) {
+      const inner = this.#scanner.skip(slots.from[F.props]! + 1);
       if (text[inner] !== CLOSE) {
         writer.byte(COMMA);
-        writer.slice(text, view, inner, to[F.props]! - 1, how[F.props]!);
+        writer.slice(text, view, inner, slots.to[F.props]! - 1, slots.how[F.props]!);
       }
     }
     writer.byte(CLOSE);

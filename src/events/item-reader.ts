@@ -15,7 +15,7 @@ import { parseTimestamp } from '../kernel/timestamp.ts';
 import { decodeString } from './json-mend.ts';
 import type { JsonScanner } from './json-scanner.ts';
 import { KeyTable } from './key-table.ts';
-import { F, fieldCount, firstObject, firstText, MEND, newSlots, PLAIN, type Slots } from './line-plan.ts';
+import { F, firstOf, firstText, MEND, objectSet, PLAIN, Slots, textSet } from './line-plan.ts';
 import { grown, NameIndex } from './name-index.ts';
 import { eventFields, type Field, keysWhere } from './schema.ts';
 
@@ -34,6 +34,7 @@ const EVENT_ID = F.event_id;
 const TS = F.ts;
 const UTM = F.utm;
 const PROPS = F.props;
+const ID_AND_TS = (1 << EVENT_ID) | (1 << TS);
 
 const fields: readonly Field[] = eventFields;
 const knownKeys = keysWhere((field) => field.collect !== 'no');
@@ -64,14 +65,14 @@ export function kindOf(byte: number): string {
 }
 
 export class ItemReader {
-  /** Texts: inside their quotes. utm and props: with their braces. from = to: absent. */
-  readonly slots: Slots = newSlots();
+  /** After settle() texts lie inside their quotes, utm and props with their braces. */
+  readonly slots = new Slots();
   /** The ts of the item, NaN when it has none. */
   tsMs = Number.NaN;
   /** Members that move into props: how many, after read() without those that lose against another of their name. */
   movedCount = 0;
-  /** By field: whether it was given as a string, be it empty. */
-  readonly #given = new Uint8Array(firstObject);
+  /** The fields that were given as strings, be they empty. */
+  #given = 0;
   /** How many values within utm, itself counted, are no strings. */
   #utmOthers = 0;
   #moved = new Int32Array(64 * MEMBER);
@@ -115,12 +116,8 @@ export class ItemReader {
 
   /** Forgets the item before. */
   forget(): void {
-    const { from, to } = this.slots;
-    for (let field = 0; field < fieldCount; field += 1) {
-      from[field] = 0;
-      to[field] = 0;
-    }
-    this.#given.fill(0);
+    this.slots.present = 0;
+    this.#given = 0;
     this.movedCount = 0;
     this.#arenaAt = this.#arena;
   }
@@ -128,33 +125,34 @@ export class ItemReader {
   /** Judges what scan() found and settles which members move; undefined: it is an event, as far as its id is one. */
   settle(): Invalid | undefined {
     const text = this.#text;
-    const { from, to } = this.slots;
-    const given = this.#given;
-    for (let field = 0; field < firstObject; field += 1) {
-      if (from[field] === to[field]) continue;
+    const { slots } = this;
+    const { from, to } = slots;
+    for (let set = slots.present & (textSet | ID_AND_TS); set !== 0; set &= set - 1) {
+      const field = firstOf(set);
       const byte = text[from[field]!]!;
-      if (byte === LETTER_N) to[field] = from[field]!;
+      if (byte === LETTER_N) slots.drop(field);
       else if (byte !== QUOTE) return { field: fields[field]!.key, must: 'a string', found: kindOf(byte) };
       else {
-        given[field] = 1;
+        this.#given |= 1 << field;
         from[field]! += 1;
         to[field]! -= 1;
         if (field < firstText) this.#unescape(field);
+        else if (from[field] === to[field]) slots.drop(field);
       }
     }
-    for (let field = firstObject; field < fieldCount; field += 1) {
-      if (from[field] === to[field]) continue;
+    for (let set = slots.present & objectSet; set !== 0; set &= set - 1) {
+      const field = firstOf(set);
       const byte = text[from[field]!]!;
-      if (byte === LETTER_N) to[field] = from[field]!;
+      if (byte === LETTER_N) slots.drop(field);
       else if (byte !== OPEN) return { field: fields[field]!.key, must: 'an object', found: kindOf(byte) };
     }
-    if (given[EVENT_ID] === 1 && from[EVENT_ID] === to[EVENT_ID]) return this.invalidId();
+    if (slots.has(EVENT_ID) && from[EVENT_ID] === to[EVENT_ID]) return this.invalidId();
     this.tsMs = Number.NaN;
-    if (given[TS] === 1) {
+    if (slots.has(TS)) {
       this.tsMs = parseTimestamp(text, from[TS]!, to[TS]!);
       if (Number.isNaN(this.tsMs)) return this.#invalid(TS, 'an RFC 3339 time');
     }
-    if (from[UTM] !== to[UTM] && this.#utmOthers !== 1) {
+    if (slots.has(UTM) && this.#utmOthers !== 1) {
       const found = `${kindOf(text[this.#oddValue(from[UTM]!)]!)} in it`;
       return { field: 'utm', must: 'an object of strings', found };
     }
@@ -171,7 +169,7 @@ export class ItemReader {
   eventId(): string | undefined {
     const from = this.slots.from[EVENT_ID]!;
     const length = this.slots.to[EVENT_ID]! - from;
-    return this.#given[EVENT_ID] === 0 || length > SHOWN_BYTES
+    return (this.#given & (1 << EVENT_ID)) === 0 || length > SHOWN_BYTES
       ? undefined
       : this.#text.toString('utf8', from, from + length);
   }
@@ -228,9 +226,7 @@ export class ItemReader {
     else {
       const field = knownField[index]!;
       if (dropped[field] === 1) return p;
-      this.slots.from[field] = valueFrom;
-      this.slots.to[field] = p;
-      this.slots.how[field] = scanner.how;
+      this.slots.put(field, valueFrom, p, scanner.how);
       if (field === UTM) this.#utmOthers = scanner.others;
     }
     return p;
@@ -299,8 +295,8 @@ export class ItemReader {
 
   /** Puts the names within props into the index. */
   #nameProps(): void {
+    if (!this.slots.has(PROPS)) return;
     const from = this.slots.from[PROPS]!;
-    if (from === this.slots.to[PROPS]) return;
     const text = this.#text;
     const scanner = this.#scanner;
     let p = scanner.skip(from + 1);

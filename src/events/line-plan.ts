@@ -5,6 +5,7 @@
  *   fragments       per field the bytes that stand before its value: {"event_id":"   ,"e":"   ,"utm":
  *   texts           the text fields, which lie between the instant and the first object
  *   objects         the object fields, which end the line
+ *   sets            of fields, as bit masks
  *
  * Always true (checked here, at start-up): the first key is the uuid, the second the instant; then texts, then objects.
  */
@@ -20,15 +21,18 @@ export const F = Object.fromEntries(fields.map((field, number) => [field.key, nu
 const numbersOf = (...kinds: readonly Field['kind'][]): readonly number[] =>
   fields.flatMap((field, number) => (kinds.includes(field.kind) ? [number] : []));
 
-export const fieldCount: number = fields.length;
-export const texts: readonly number[] = numbersOf('text');
+const fieldCount: number = fields.length;
+const texts: readonly number[] = numbersOf('text');
 /** The texts are the fields [firstText, firstObject). */
 export const firstText: number = texts[0]!;
 export const firstObject: number = firstText + texts.length;
 export const objects: readonly number[] = numbersOf('texts', 'made', 'rest');
 
+const setOf = (numbers: readonly number[]): number => numbers.reduce((set, number) => set | (1 << number), 0);
+export const textSet: number = setOf(texts);
+export const objectSet: number = setOf(objects);
 /** Text fields that an anonymous event does not have. */
-export const personal: readonly number[] = texts.filter((number) => fields[number]!.personal === true);
+export const personalSet: number = setOf(texts.filter((number) => fields[number]!.personal === true));
 
 const order = [...numbersOf('uuid'), ...numbersOf('instant'), ...texts, ...objects];
 if (order.length !== fieldCount || order.some((number, place) => number !== place)) {
@@ -66,16 +70,6 @@ export const emptyLineBytes: number =
   '2000-01-01T00:00:00.000Z'.length +
   '}\n'.length;
 
-/**
- * Where the texts of one event lie in an encoder's scratch, by field number; from = to means absent.
- * `how` tells the writer what stands there.
- */
-export interface Slots {
-  readonly from: Int32Array;
-  readonly to: Int32Array;
-  readonly how: Uint8Array;
-}
-
 /** Ready to stand inside the quotes of a JSON string. */
 export const PLAIN = 0;
 /** UTF-8 text that may hold what JSON must escape. */
@@ -83,8 +77,34 @@ export const ESCAPE = 1;
 /** JSON with white space between tokens, or with escapes of lone surrogates (see json-mend.ts). */
 export const MEND = 2;
 
-export const newSlots = (): Slots => ({
-  from: new Int32Array(fieldCount),
-  to: new Int32Array(fieldCount),
-  how: new Uint8Array(fieldCount),
-});
+/**
+ * Where the fields of one event lie in an encoder's scratch. A set of fields is a bit mask: walking what is there costs less than
+ * looking at what may be there, and forgetting is one store.
+ */
+export class Slots {
+  /** By field; meaningful for those that are present. */
+  readonly from = new Int32Array(fieldCount);
+  readonly to = new Int32Array(fieldCount);
+  /** PLAIN, ESCAPE or MEND. */
+  readonly how = new Uint8Array(fieldCount);
+  /** The fields that are there. */
+  present = 0;
+
+  has(field: number): boolean {
+    return (this.present & (1 << field)) !== 0;
+  }
+
+  put(field: number, from: number, to: number, how: number): void {
+    this.from[field] = from;
+    this.to[field] = to;
+    this.how[field] = how;
+    this.present |= 1 << field;
+  }
+
+  drop(field: number): void {
+    this.present &= ~(1 << field);
+  }
+}
+
+/** The first field of a set that is not empty. `set &= set - 1` takes it out. */
+export const firstOf = (set: number): number => 31 - Math.clz32(set & -set);

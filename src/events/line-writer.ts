@@ -13,7 +13,7 @@ import { ISO_BYTES, TimestampWriter } from '../kernel/timestamp.ts';
 import type { Draft } from './draft.ts';
 import { copyMended } from './json-mend.ts';
 import { copyEscaped, copyPlain, SLACK, viewOf } from './json-text.ts';
-import { ESCAPE, F, firstObject, firstText, MEND, PLAIN, putFragment, type Slots } from './line-plan.ts';
+import { ESCAPE, F, firstOf, MEND, PLAIN, putFragment, type Slots, textSet } from './line-plan.ts';
 import { EVENT_KIND, EVENT_VERSION, at as place } from './record.ts';
 
 const QUOTE = 0x22;
@@ -160,10 +160,10 @@ export class LineWriter {
     const { from, to, how } = slots;
     const json = this.#start + place.json;
     let { at } = this;
-    for (let field = firstText; field < firstObject; field += 1) {
+    for (let set = slots.present & textSet; set !== 0; set &= set - 1) {
+      const field = firstOf(set);
       const start = from[field]!;
       const end = to[field]!;
-      if (start === end) continue;
       at = putFragment(field, view, at);
       const offset = at - json;
       const kind = how[field];

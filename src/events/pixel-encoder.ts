@@ -18,7 +18,7 @@ import { SID_TEXT_BYTES, type SidMaker } from '../kernel/ids.ts';
 import { parseTimestamp } from '../kernel/timestamp.ts';
 import type { Draft } from './draft.ts';
 import { copyEscaped, copyPlain, ESCAPE_GROWTH, SLACK, viewOf } from './json-text.ts';
-import { ESCAPE, emptyLineBytes, F, objects, PLAIN, personal } from './line-plan.ts';
+import { ESCAPE, emptyLineBytes, F, objects, PLAIN, personalSet } from './line-plan.ts';
 import { LineWriter, recordBytes } from './line-writer.ts';
 import { asItIs, type EncoderOptions, type Origin } from './origin.ts';
 import { type NamedValues, QUERY_END, QueryReader } from './query-reader.ts';
@@ -104,14 +104,13 @@ export class PixelEncoder {
       reader.read(scratch, this.#view, from, at);
       at += 1;
     }
-    if (slots.to[F.e] === slots.from[F.e]) this.#slot(F.e, 0, DEFAULT_EVENT.length, PLAIN);
-    if (slots.to[F.url] === slots.from[F.url]) at = this.#text(F.url, referer, at);
-    if (input.anonymous) {
-      for (let i = 0; i < personal.length; i += 1) this.#slot(personal[i]!, 0, 0, PLAIN);
-    } else {
+    if (!slots.has(F.e)) slots.put(F.e, 0, DEFAULT_EVENT.length, PLAIN);
+    if (!slots.has(F.url)) at = this.#text(F.url, referer, at);
+    if (input.anonymous) slots.present &= ~personalSet;
+    else {
       at = this.#text(F.ua, userAgent, at);
       at = this.#text(F.ip, ip, at);
-      if (slots.to[F.sid] === slots.from[F.sid]) {
+      if (!slots.has(F.sid)) {
         if (cookieSid !== '') at = this.#text(F.sid, cookieSid, at);
         else if (input.mintSid) at = this.#mintSid(at);
       }
@@ -127,17 +126,14 @@ export class PixelEncoder {
     const { result } = this;
     writer.open(draft, bound(input), input.source, receivedMs);
 
-    const idFrom = slots.from[F.event_id]!;
-    const idTo = slots.to[F.event_id]!;
-    if (idFrom === idTo || !writer.givenId(scratch, idFrom, idTo)) {
-      if (idFrom !== idTo) this.#query.demote(this.#view, F.event_id);
+    const hasId = slots.has(F.event_id);
+    if (!hasId || !writer.givenId(scratch, slots.from[F.event_id]!, slots.to[F.event_id]!)) {
+      if (hasId) this.#query.demote(this.#view, F.event_id);
       writer.newId(receivedMs);
     }
     let tsMs = receivedMs;
-    const tsFrom = slots.from[F.ts]!;
-    const tsTo = slots.to[F.ts]!;
-    if (tsFrom !== tsTo) {
-      tsMs = parseTimestamp(scratch, tsFrom, tsTo);
+    if (slots.has(F.ts)) {
+      tsMs = parseTimestamp(scratch, slots.from[F.ts]!, slots.to[F.ts]!);
       if (Number.isNaN(tsMs)) {
         this.#query.demote(this.#view, F.ts);
         tsMs = receivedMs;
@@ -158,27 +154,20 @@ export class PixelEncoder {
     result.code = result.recordBytes === 0 ? 'EVENT_TOO_LARGE' : 'OK';
   }
 
-  #slot(field: number, from: number, to: number, how: number): void {
-    const { slots } = this.#query;
-    slots.from[field] = from;
-    slots.to[field] = to;
-    slots.how[field] = how;
-  }
-
   /** Puts a header's text into the scratch and its slot. */
   #text(field: number, text: string, at: number): number {
     if (text === '') return at;
     let end = at + this.#scratch.write(text, at, 'utf8');
     // More bytes than units: it is not ASCII.
     if (end - at !== text.length) end = at + this.#scratch.write(this.#headerText(text), at, 'utf8');
-    this.#slot(field, at, end, ESCAPE);
+    this.#query.slots.put(field, at, end, ESCAPE);
     return end;
   }
 
   #mintSid(at: number): number {
     const end = at + SID_TEXT_BYTES;
     this.#sids.write(this.#scratch, at);
-    this.#slot(F.sid, at, end, PLAIN);
+    this.#query.slots.put(F.sid, at, end, PLAIN);
     this.result.mintedSid = this.#scratch.toString('latin1', at, end);
     return end;
   }
@@ -187,6 +176,7 @@ export class PixelEncoder {
   #readCampaign(at: number): void {
     const scratch = this.#scratch;
     const { slots } = this.#query;
+    if (!slots.has(F.url)) return;
     const to = slots.to[F.url]!;
     const view = this.#view;
     const question = findMark(scratch, view, slots.from[F.url]!, to);

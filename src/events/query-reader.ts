@@ -14,7 +14,7 @@
  */
 import { hexValue, lowestByte, needsEscape, viewOf } from './json-text.ts';
 import { KeyTable } from './key-table.ts';
-import { ESCAPE, F, fieldCount, newSlots, PLAIN, type Slots } from './line-plan.ts';
+import { ESCAPE, F, PLAIN, Slots } from './line-plan.ts';
 import { grown, NameIndex } from './name-index.ts';
 import { eventFields, type Field, keysWhere } from './schema.ts';
 
@@ -108,23 +108,20 @@ export class NamedValues {
 
 export class QueryReader {
   /** Known texts, uuid and instant included, by field number. */
-  readonly slots: Slots = newSlots();
+  readonly slots = new Slots();
   /** utm_* without its prefix. */
   readonly campaign = new NamedValues();
   /** All other parameters. */
   readonly rest = new NamedValues();
-  readonly #nameFrom = newSlots().from;
-  readonly #nameTo = newSlots().to;
+  /** By known field: the name it came by. */
+  readonly #nameFrom = new Int32Array(eventFields.length);
+  readonly #nameTo = new Int32Array(eventFields.length);
   // What the last call of #decode found.
   #end = 0;
   #how = PLAIN;
 
   reset(): void {
-    const { from, to } = this.slots;
-    for (let field = 0; field < fieldCount; field += 1) {
-      from[field] = 0;
-      to[field] = 0;
-    }
+    this.slots.present = 0;
     this.campaign.reset();
     this.rest.reset();
   }
@@ -152,7 +149,7 @@ export class QueryReader {
       how[field]!,
       false,
     );
-    to[field] = from[field]!;
+    this.slots.drop(field);
   }
 
   #read(scratch: Buffer, view: DataView, from: number, to: number, campaignOnly: boolean): void {
@@ -193,10 +190,8 @@ export class QueryReader {
   }
 
   #take(field: number, nameFrom: number, nameTo: number, from: number, to: number, how: number): void {
-    if (from === to || this.slots.to[field] !== this.slots.from[field]) return;
-    this.slots.from[field] = from;
-    this.slots.to[field] = to;
-    this.slots.how[field] = how;
+    if (from === to || this.slots.has(field)) return;
+    this.slots.put(field, from, to, how);
     this.#nameFrom[field] = nameFrom;
     this.#nameTo[field] = nameTo;
   }

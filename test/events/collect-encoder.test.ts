@@ -181,6 +181,13 @@ test('a sid is made once for the request, and only when an item needs it', () =>
   assert.equal(encode('{}').events[0]!.sid, undefined);
 });
 
+test('a header that comes as one character per byte is read as the UTF-8 that was sent', () => {
+  const headerText = (text: string): string => Buffer.from(text, 'latin1').toString();
+  const userAgent = Buffer.from('Bücher "😀').toString('latin1');
+  const { events } = encode('[{"uid":"ü"},{"ua":"ö"}]', { userAgent }, newEncoder({ headerText }));
+  assert.deepEqual([events[0]!.ua, events[0]!.uid, events[1]!.ua], ['Bücher "😀', 'ü', 'ö']);
+});
+
 test('geo and device are those of the request, device behind props', () => {
   const line = lineOf('', { geo: Buffer.from('{"country":"DE"}'), device: Buffer.from('{"bot":true}') });
   assert.equal(line, `${HEAD},"utm":{},"geo":{"country":"DE"},"props":{},"device":{"bot":true}}`);

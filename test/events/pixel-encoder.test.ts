@@ -274,6 +274,22 @@ test('thousands of parameters are kept and cost no more than their bytes', () =>
   assert.ok(ratio < 64, `16 times the parameters cost ${ratio.toFixed(1)} times as much; quadratic would be 256`);
 });
 
+test('a header that comes as one character per byte is read as the UTF-8 that was sent', () => {
+  const seen: string[] = [];
+  const headerText = (text: string): string => {
+    seen.push(text);
+    return Buffer.from(text, 'latin1').toString();
+  };
+  const encoder = new PixelEncoder({ eventBytesMax: 65_536, ids: new UuidMaker(), sids: new SidMaker(), headerText });
+  const draft = new TestDraft();
+  const userAgent = Buffer.from('Bücher 😀 \xff').toString('latin1');
+  encoder.encode(draft, inputOf('a=ü', { userAgent, referer: 'https://a.example/"' }));
+  draft.checkCanaries();
+  const { ua, url, props } = JSON.parse(draft.lines[0]!) as EventLine;
+  assert.deepEqual([ua, url, props], ['Bücher 😀 \xff', 'https://a.example/"', { a: 'ü' }]);
+  assert.deepEqual(seen, [userAgent], 'asked only for what is not ASCII, and not for the query');
+});
+
 test('an encoder keeps nothing of the request before', () => {
   const draft = new TestDraft();
   const encoder = newEncoder();
