@@ -24,6 +24,7 @@ import { spread } from '../rig/stats.ts';
 
 const PORT = 21680;
 const BATCH = 5000;
+const BUDGET_MS = 45_000;
 const rounds = Number(process.env['ROUNDS'] ?? 2);
 
 // The server needs cores of its own, also when the caller has pinned this process.
@@ -225,6 +226,7 @@ const measured = cases
   .map((one) => ({ one, results: [] as Measured[] }));
 for (let round = 0; round < rounds; round += 1) {
   for (const { one, results } of measured) {
+    if (results.length > 0 && performance.now() > BUDGET_MS) continue; // one round of a busy machine must do
     await admin.query('CHECKPOINT'); // so that none falls into the time of another case
     results.push(await one.run(one.rows));
   }
