@@ -11,16 +11,22 @@
  *     40  tsMs        f64       the ts of the line, ms since 1970; whole, may be negative
  *     48  eOffset     u32       text of "e" inside its quotes, from the start of the line    52 eLength u32 bytes
  *     56  uidOffset   u32       the same of "uid"; length 0 when absent                      60 uidLength u32 bytes
- *     64  line        the finished JSON, then '\n', then zeros up to a multiple of 8
+ *     64  line        the finished JSON, then '\n'; of a traced request (version 2) the 16 bytes of its trace id and the 8 of its span id,
+ *                     the record's last; then zeros up to a multiple of 8
  *
  * Always true: the line is one valid JSON object without a raw newline, its keys in the order of schema.ts; it starts with
  * {"event_id":" and the id in lower case, so the id's text lies at a fixed place.
  */
 export const EVENT_KIND = 1;
 export const EVENT_VERSION = 1;
+/** As version 1, with the ids of a trace behind the line; who does not look for them reads it as version 1. */
+export const TRACED_VERSION = 2;
+/** Bytes of those ids. */
+export const TRACE_BYTES = 24;
 
 /** Byte offsets within a record; the encoders' writer and the readers below share them. */
 export const at = {
+  version: 6,
   source: 8,
   jsonLength: 12,
   receivedMs: 16,
@@ -36,6 +42,13 @@ export const at = {
 const EVENT_ID_TEXT = at.json + '{"event_id":"'.length;
 const EVENT_ID_CHARS = 36;
 const BACKSLASH = 0x5c;
+
+/** Trace id and span id of the request that an event came by, a view of TRACE_BYTES; undefined: it was not traced. */
+export function traceOf(buffer: Buffer, record: number): Buffer | undefined {
+  if (buffer.readUInt16LE(record + at.version) !== TRACED_VERSION) return undefined;
+  const end = record + buffer.readUInt32LE(record);
+  return buffer.subarray(end - TRACE_BYTES, end);
+}
 
 /** Offset of the line in the buffer that holds the record at `record`. */
 export const jsonStart = (record: number): number => record + at.json;

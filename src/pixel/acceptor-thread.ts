@@ -16,14 +16,17 @@ import { Renewal } from '../http/renewal.ts';
 import { type ErrorCode, RingmainError } from '../kernel/errors.ts';
 import { createLog, type Logger, type LogLevel } from '../kernel/log.ts';
 import { attachBoard, type HistogramCell, watchLoop } from '../kernel/metrics.ts';
+import { type SpanNews, TraceSampler, type TracingConfig } from '../kernel/tracing.ts';
 import type { PixelConfig } from './config.ts';
 import { FaultLog } from './handlers.ts';
+import type { IntakeLane } from './intake.ts';
 import { type PixelMeters, pixelMetrics } from './metrics.ts';
 import { observer, threadMetrics } from './observe.ts';
 import type { SaltSource } from './privacy.ts';
 import { ProcessBoard } from './process-board.ts';
 import { rehearse } from './rehearsal.ts';
 import { Routes } from './routes.ts';
+import { RequestTracing } from './tracing.ts';
 
 export interface AcceptorData {
   readonly engine: EngineParts;
@@ -38,6 +41,8 @@ export interface AcceptorData {
   readonly log: { readonly level: LogLevel; readonly destination: 1 | 2 };
   /** For IP_MODE=hash: main reads it once, so that all acceptors hash alike. */
   readonly salts: SaltSource | undefined;
+  /** Undefined: no tracing. */
+  readonly tracing: TracingConfig | undefined;
 }
 
 /** Main -> acceptor. drain: answers close their connections, no new ones; close: publish, answer, end; now: end at once. */
@@ -114,7 +119,13 @@ async function main(data: AcceptorData): Promise<void> {
     log.error({ error: String((error as Error)?.stack ?? error), more }, 'a handler failed'),
   );
   const device = pixel.uaParse ? new (await import('./device.ts')).DeviceLookup(cacheMeters('device')) : undefined;
-  const build = (lane: LaneWriter, acknowledger: Acknowledger, meters: PixelMeters): Routes =>
+  const tracing =
+    data.tracing === undefined
+      ? undefined
+      : new RequestTracing(new TraceSampler(data.tracing), (span) =>
+          parentPort?.postMessage({ span } satisfies SpanNews),
+        );
+  const build = (lane: IntakeLane, acknowledger: Acknowledger, meters: PixelMeters): Routes =>
     new Routes({
       http,
       pixel,
@@ -129,7 +140,7 @@ async function main(data: AcceptorData): Promise<void> {
       device,
     });
   await rehearse(build, engineConfig, REHEARSAL_MS);
-  const routes = build(lane, acknowledger, meters);
+  const routes = build(tracing?.lane(lane) ?? lane, acknowledger, meters);
   const connectionsMax = Math.max(1, Math.floor(http.maxConnections / engine.lanes.length));
   const shed = meters.ringmain_http_connections_shed_total.at();
   const listeners: Listener[] = [];
@@ -205,7 +216,7 @@ async function main(data: AcceptorData): Promise<void> {
   });
 
   try {
-    listen(http.serverAddr, (app) => routes.mount(app), true);
+    listen(http.serverAddr, (app) => routes.mount(tracing?.app(app) ?? app), true);
     if (tls !== undefined) renewal = watch(listeners[0]!, tls, log);
     if (http.adminAddr !== '') listen(http.adminAddr, (app) => routes.mountAdmin(app), false);
   } catch (error) {

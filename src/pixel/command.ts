@@ -8,6 +8,7 @@ import { type Endpoint, parseEndpoint } from '../http/endpoint.ts';
 import { type ConfigSet, helpText, loadConfig, printConfig, setEnvironment } from '../kernel/config.ts';
 import { errors, exitCodes } from '../kernel/errors.ts';
 import { kernelConfig } from '../kernel/log.ts';
+import { tracingConfig } from '../kernel/tracing.ts';
 import { type SinkName, sinkNames, sinksConfig } from '../sinks/config.ts';
 import { sinkConfigs } from '../sinks/registry.ts';
 import { pixelConfig } from './config.ts';
@@ -20,6 +21,7 @@ export const pixelSets = [
   engineConfig,
   sinksConfig,
   ...Object.values(sinkConfigs),
+  tracingConfig,
   kernelConfig,
 ] as const;
 

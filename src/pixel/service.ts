@@ -19,6 +19,7 @@ import { checkCertificates } from '../http/renewal.ts';
 import { errors, exitCodes, RingmainError } from '../kernel/errors.ts';
 import { createLog, type Logger, type LogLevel } from '../kernel/log.ts';
 import { createBoard } from '../kernel/metrics.ts';
+import type { SpanNews, TracingConfig } from '../kernel/tracing.ts';
 import type { SinkName, SinksConfig } from '../sinks/config.ts';
 import type { SinkThreadData } from '../sinks/thread.ts';
 import type { AcceptorData, AcceptorNews, AcceptorOrder } from './acceptor-thread.ts';
@@ -26,6 +27,7 @@ import type { PixelConfig } from './config.ts';
 import { allMetrics } from './observe.ts';
 import { loadSaltLink, type SaltSource } from './privacy.ts';
 import { ProcessBoard } from './process-board.ts';
+import type { TracingExport } from './tracing-export.ts';
 
 export interface PixelValues {
   readonly kernel: { readonly logLevel: LogLevel };
@@ -33,6 +35,7 @@ export interface PixelValues {
   readonly http: HttpConfig;
   readonly pixel: PixelConfig;
   readonly sinks: SinksConfig;
+  readonly tracing: TracingConfig;
   /** Values of each sink's own options, by its room. */
   readonly sinkValues: Readonly<Record<SinkName, unknown>>;
 }
@@ -43,6 +46,8 @@ const READY_MS_MAX = 30_000;
 /** Connections that stay open without a request are closed after this part of the drain. */
 const IDLE_GRACE_MS = 2000;
 const STOP_GRACE_MS = 2000;
+/** Longest time for the last spans, when everything that matters has ended. */
+const TRACES_GRACE_MS = 1000;
 /** Files beside connections: segments, sinks, the runtime. */
 const OTHER_FILES = 256;
 
@@ -58,6 +63,8 @@ export class PixelService {
   #supervisor!: Supervisor;
   #board!: ProcessBoard;
   #sinks!: SinkBoard;
+  /** Undefined: no tracing. */
+  #tracing: TracingExport | undefined;
   #draining = false;
   /** Acceptors whose last connection has gone. */
   readonly #idle = new Set<number>();
@@ -110,6 +117,9 @@ export class PixelService {
       ...parts.lanes.map((_, k) => `acceptor-${k}`),
     ];
     const metrics = createBoard(allMetrics, slotNames.length);
+    // The SDK is loaded only when there is somebody to send spans to.
+    if (this.#traces !== undefined)
+      this.#tracing = (await import('./tracing-export.ts')).openTracingExport(this.#traces, this.#log);
     if (parts.keeper !== undefined) this.#spawnKeeper(metrics);
     parts.sinks.forEach((name, i) => {
       this.#spawnSink(name as SinkName, i, metrics);
@@ -118,6 +128,12 @@ export class PixelService {
     await Promise.all(parts.lanes.map((_, k) => this.#spawnAcceptor(k, boardMemory, metrics, slotNames, salts)));
     await this.#untilSpares();
     this.#board.setStage('serving');
+  }
+
+  /** The options of tracing; undefined when it is off. */
+  get #traces(): TracingConfig | undefined {
+    const { tracing } = this.#values;
+    return tracing.otelExporterOtlpEndpoint === '' ? undefined : tracing;
   }
 
   #spawnKeeper(metrics: SharedArrayBuffer): void {
@@ -148,6 +164,7 @@ export class PixelService {
       metrics,
       slot: 1 + index,
       log: this.#logOptions,
+      traced: this.#traces !== undefined,
     };
     this.#board.setSink(index, true);
     this.#supervisor.spawn({
@@ -155,6 +172,7 @@ export class PixelService {
       file: thread('../sinks/thread'),
       data,
       onDeath: 'restart',
+      onMessage: (news) => this.#tracing?.add((news as SpanNews).span),
       beforeRestart: () => {
         // A dead reader's pin would stop the producers for ever.
         for (const lane of parts.lanes) new Ring(lane.ring).clearPin(index);
@@ -182,6 +200,7 @@ export class PixelService {
       slotNames,
       log: this.#logOptions,
       salts,
+      tracing: this.#traces,
     };
     return new Promise((resolve, reject) => {
       this.#supervisor.spawn({
@@ -190,8 +209,9 @@ export class PixelService {
         data,
         onDeath: 'fatal',
         onMessage: (news) => {
-          const told = news as AcceptorNews;
-          if ('idle' in told) this.#idle.add(k);
+          const told = news as AcceptorNews | SpanNews;
+          if ('span' in told) this.#tracing?.add(told.span);
+          else if ('idle' in told) this.#idle.add(k);
           else if ('listening' in told) resolve();
           else
             reject(
@@ -296,6 +316,7 @@ export class PixelService {
       await this.#supervisor.join(['keeper'], left() + STOP_GRACE_MS);
     }
     this.#engine.release();
+    await this.#tracing?.close(TRACES_GRACE_MS);
     this.#log.info('drained');
     this.#exit(exitCodes.ok);
   }

@@ -1,5 +1,5 @@
 /** Thread of one sink: makes its runner from workerData and runs it until the phase on the board ends it. */
-import { workerData } from 'node:worker_threads';
+import { parentPort, workerData } from 'node:worker_threads';
 import { CheckpointFile } from '../engine/checkpoint.ts';
 import { realDisk } from '../engine/disk.ts';
 import { type EngineParts, liveLanes } from '../engine/engine.ts';
@@ -9,6 +9,7 @@ import { WakeWords } from '../engine/wake.ts';
 import { jsonLength, jsonStart } from '../events/record.ts';
 import { createLog, type Logger, type LogLevel } from '../kernel/log.ts';
 import { attachBoard, watchLoop } from '../kernel/metrics.ts';
+import type { SpanNews } from '../kernel/tracing.ts';
 import type { SinkName } from './config.ts';
 import type { SinkKind } from './contract.ts';
 import { DeadLetterFile } from './dead-letter.ts';
@@ -16,6 +17,7 @@ import { sinkMetrics } from './metrics.ts';
 import { loadSink } from './registry.ts';
 import { Route, standingIn } from './route.ts';
 import { SinkRunner } from './runner.ts';
+import { tracedTarget } from './tracing.ts';
 import { Waiter } from './waiter.ts';
 
 export interface SinkThreadData {
@@ -35,6 +37,8 @@ export interface SinkThreadData {
   readonly metrics: SharedArrayBuffer;
   readonly slot: number;
   readonly log: { readonly level: LogLevel; readonly destination: 1 | 2 };
+  /** Spans of batches are posted to the parent. */
+  readonly traced?: boolean;
 }
 
 export async function runSink(data: SinkThreadData, kind: SinkKind<never>, log: Logger): Promise<void> {
@@ -67,8 +71,8 @@ export async function runSink(data: SinkThreadData, kind: SinkKind<never>, log: 
   const bytes = meters.ringmain_sink_bytes_total.at({ sink: name });
   const runner = new SinkRunner({
     kind,
-    open: (state) =>
-      kind.open(data.config as never, {
+    open: async (state) => {
+      const target = await kind.open(data.config as never, {
         logId: engine.log,
         journal: engine.journal !== undefined,
         state,
@@ -77,7 +81,11 @@ export async function runSink(data: SinkThreadData, kind: SinkKind<never>, log: 
         connection: (lost) => runner.connection(lost),
         signal: abort.signal,
         ended,
-      }),
+      });
+      return data.traced
+        ? tracedTarget(target, name, (span) => parentPort?.postMessage({ span } satisfies SpanNews))
+        : target;
+    },
     batching: { ...batching, bytes: Math.max(batching.bytes, 2 * data.recordBytesMax + 64 * 1024) },
     route,
     checkpoint,

@@ -12,14 +12,14 @@
  *     23  lastOffsetDelta i32        61  records, compressed as a whole
  *
  *   record  length, attributes 0, timestamp delta, offset delta, key = event_id (36 characters), value = the JSON line,
- *           headers event_type and schema=v1; lengths and deltas are zig-zag varints
+ *           headers event_type and schema=v1, of a traced request traceparent; lengths and deltas are zig-zag varints
  *
  * Always true: the bytes of a part are private and do not change once it is made, apart from stamp(). Partitions are
  * chosen as Java's default partitioner does (murmur2 of the key), so one key lies in one partition whoever wrote it.
  */
 import { constants, gzipSync, zstdCompressSync } from 'node:zlib';
 import { compressionsAlgorithms, crc32c, Writer } from '@platformatic/kafka';
-import { at, jsonLength, tsMsAt } from '../../events/record.ts';
+import { at, jsonLength, traceOf, tsMsAt } from '../../events/record.ts';
 
 export type Codec = 'none' | 'gzip' | 'snappy' | 'lz4' | 'zstd';
 
@@ -29,6 +29,9 @@ const KEY = at.json + '{"event_id":"'.length;
 const BACKSLASH = 0x5c;
 const HEAD_TYPE = varintText('event_type');
 const HEAD_SCHEMA = Buffer.concat([varintText('schema'), varintText('v1')]);
+/** Header of a traced request up to the ids: 00-<trace id>-<span id>-01, always 55 characters. */
+const HEAD_TRACE = Buffer.concat([varintText('traceparent'), Buffer.from([55 << 1]), Buffer.from('00-')]);
+const TRACE_LENGTH = HEAD_TRACE.length + 55 - 3;
 /** Everything of a record besides its varying lengths and contents: attributes, key with its length, header names. */
 const FIXED = 1 + 1 + KEY_LENGTH + 1 + HEAD_TYPE.length + HEAD_SCHEMA.length;
 /** Most bytes that the varints of a record can take: length, timestamp delta (10), offset delta, two lengths. */
@@ -100,12 +103,15 @@ class PartWriter {
       this.maxMs = tsMs;
     }
     const delta = tsMs - this.baseMs;
-    const sizeMax = FIXED + VARINTS_MAX + lineLength + typeLength;
+    const trace = traceOf(buffer, record);
+    const traceLength = trace === undefined ? 0 : TRACE_LENGTH;
+    const sizeMax = FIXED + VARINTS_MAX + lineLength + typeLength + traceLength;
     if (this.end + sizeMax > this.bytes.length) this.#grow(sizeMax);
 
     const out = this.bytes;
     let length =
       FIXED + varintLength(this.count) + varintLength(lineLength) + varintLength(typeLength) + lineLength + typeLength;
+    length += traceLength;
     length += fitsInt31(delta) ? varintLength(delta) : wideVarintLength(delta);
     let end = putVarint(out, this.end, length);
     out[end++] = 0;
@@ -116,13 +122,15 @@ class PartWriter {
     end = putVarint(out, end + KEY_LENGTH, lineLength);
     buffer.copy(out, end, record + at.json, record + at.json + lineLength);
     end += lineLength;
-    out[end++] = 2 << 1;
+    out[end++] = (trace === undefined ? 2 : 3) << 1;
     HEAD_TYPE.copy(out, end);
     end = putVarint(out, end + HEAD_TYPE.length, typeLength);
     types.copy(out, end, typeAt, typeAt + typeLength);
     end += typeLength;
     HEAD_SCHEMA.copy(out, end);
-    this.end = end + HEAD_SCHEMA.length;
+    end += HEAD_SCHEMA.length;
+    if (trace !== undefined) end = putTrace(out, end, trace);
+    this.end = end;
     this.count += 1;
   }
 
@@ -285,6 +293,14 @@ function putInt64(out: Buffer, end: number, value: number): void {
 function hasEscape(buffer: Buffer, from: number, length: number): boolean {
   for (let i = from; i < from + length; i++) if (buffer[i] === BACKSLASH) return true;
   return false;
+}
+
+function putTrace(out: Buffer, end: number, trace: Buffer): number {
+  HEAD_TRACE.copy(out, end);
+  const ids = trace.toString('hex');
+  return (
+    end + HEAD_TRACE.length + out.write(`${ids.slice(0, 32)}-${ids.slice(32)}-01`, end + HEAD_TRACE.length, 'latin1')
+  );
 }
 
 function varintText(text: string): Buffer {

@@ -1,0 +1,174 @@
+/**
+ * Tracing: the real collector, a receiver of OTLP/HTTP, a real Kafka. A sampled request is a span under its sender's; the batch that delivers its
+ * event is a span linked to it; the Kafka record carries its traceparent, also when the batch is delivered by the next life.
+ */
+import assert from 'node:assert/strict';
+import { globSync, readFileSync } from 'node:fs';
+import test from 'node:test';
+import { Kafka, logLevel } from 'kafkajs';
+import { parseTraceparent, TraceSampler } from '../../src/kernel/tracing.ts';
+import { startKafka } from '../servers/kafka.ts';
+import { collectorFolder, eventsIn, eventually, startCollector } from './collector.ts';
+import { type Received, startOtlpReceiver } from './otlp-receiver.ts';
+
+const TRACE = '4bf92f3577b34da6a3ce929d0e0e4736';
+const PARENT = '00f067aa0ba902b7';
+const traceparent = (n: number, flags = '01') =>
+  `00-${TRACE.slice(0, 28)}${String(n).padStart(4, '0')}-${PARENT}-${flags}`;
+const traceOf = (n: number) => `${TRACE.slice(0, 28)}${String(n).padStart(4, '0')}`;
+
+test('a traceparent is read as the standard says, and a bad one is none', () => {
+  assert.deepEqual(parseTraceparent(`00-${TRACE}-${PARENT}-01`), { traceId: TRACE, spanId: PARENT, sampled: true });
+  assert.equal(parseTraceparent(`00-${TRACE}-${PARENT}-00`)?.sampled, false);
+  assert.equal(parseTraceparent(`cc-${TRACE}-${PARENT}-03-what-comes-later`)?.sampled, true);
+  for (const bad of [
+    '',
+    'x',
+    `ff-${TRACE}-${PARENT}-01`,
+    `00-${TRACE}-${PARENT}-01-more`,
+    `00-${TRACE.toUpperCase()}-${PARENT}-01`,
+    `00-${'0'.repeat(32)}-${PARENT}-01`,
+    `00-${TRACE}-${'0'.repeat(16)}-01`,
+    `00-${TRACE}-${PARENT}-1`,
+    `00-${TRACE}-${PARENT}-01\u0000`,
+  ])
+    assert.equal(parseTraceparent(bad), undefined, bad);
+});
+
+test('the sampler obeys the flag, takes a share of the rest, and no more than the limit, whoever asks', () => {
+  let now = 5_000;
+  const sampler = new TraceSampler({ otelTracesSamplerArg: 0, traceLimit: 3 }, () => now);
+  assert.equal(sampler.sample(''), undefined);
+  assert.equal(sampler.sample(traceparent(1, '00')), undefined);
+  const taken = Array.from({ length: 10 }, (_, n) => sampler.sample(traceparent(n)));
+  assert.equal(taken.filter(Boolean).length, 3);
+  assert.equal(taken[0]?.parentSpanId, PARENT);
+  assert.notEqual(taken[0]?.spanId, taken[1]?.spanId);
+  now += 1000;
+  assert.ok(sampler.sample(traceparent(1)));
+  const all = new TraceSampler({ otelTracesSamplerArg: 1, traceLimit: 10 }, () => now);
+  assert.equal(all.sample('')?.parentSpanId, '');
+  assert.equal(all.sample(traceparent(1, '00')), undefined, 'the sender has decided');
+});
+
+test('request, batch and Kafka record of a traced request name one trace, across a restart as well', async (t) => {
+  const receiver = await startOtlpReceiver(t, 21991);
+  const folder = collectorFolder();
+  const broker = 21994;
+  const env = {
+    OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url,
+    OTEL_EXPORTER_OTLP_HEADERS: 'authorization=secret',
+    OTEL_SERVICE_NAME: 'pixels',
+    OTEL_TRACES_SAMPLER_ARG: '0',
+    OUTPUTS: 'log,kafka',
+    // What kafkajs can read by itself.
+    KAFKA_COMPRESSION: 'gzip',
+    KAFKA_BROKERS: `127.0.0.1:${broker}`,
+    DRAIN_TIMEOUT_MS: '1000',
+  };
+  // No broker yet: what is taken now is delivered by the next life.
+  const first = await startCollector(t, { port: 21990, folder, env });
+  const ask = async (url: string, path: string, headers: Record<string, string>, body?: string) => {
+    const response = await fetch(url + path, { headers, ...(body && { method: 'POST', body }) });
+    await response.arrayBuffer();
+    return response.status;
+  };
+  assert.equal(await ask(first.url, '/px.gif?e=one', { traceparent: traceparent(1) }), 200);
+  assert.equal(await ask(first.url, '/px.gif?e=untraced', {}), 200);
+  assert.equal(await ask(first.url, '/px.gif?e=unsampled', { traceparent: traceparent(2, '00') }), 200);
+  const json = { 'Content-Type': 'application/json' };
+  assert.equal(
+    await ask(first.url, '/collect', { ...json, traceparent: traceparent(3) }, '[{"e":"two"},{"e":"three"}]'),
+    202,
+  );
+  assert.equal(await ask(first.url, '/collect', { ...json, traceparent: traceparent(4) }, '{'), 400);
+  assert.equal(await first.stop(), '0');
+
+  const spans = (name: string) => receiver.spans.filter((span) => span.name === name);
+  const request = (n: number) =>
+    receiver.spans.find((span) => span.traceId === traceOf(n) && span.kind === 2) as Received;
+  assert.equal(spans('GET /px.gif').length, 1, 'untraced and unsampled requests have no span');
+  assert.equal(spans('POST /collect').length, 2);
+  for (const [n, route, status] of [
+    [1, '/px.gif', 200],
+    [3, '/collect', 202],
+    [4, '/collect', 400],
+  ] as const) {
+    const { parentSpanId, attributes, startNs, endNs } = request(n);
+    assert.equal(parentSpanId, PARENT);
+    assert.equal(attributes['http.route'], route);
+    assert.equal(attributes['http.response.status_code'], status);
+    assert.ok(endNs >= startNs && Math.abs(Number(startNs / 1_000_000n) - Date.now()) < 60_000);
+  }
+  assert.deepEqual([...receiver.services], ['pixels']);
+  assert.ok(receiver.headers.every((headers) => headers['authorization'] === 'secret'));
+  const linked = spans('deliver log').flatMap(({ links }) => links.map(({ spanId }) => spanId));
+  assert.deepEqual(linked.toSorted(), [request(1).spanId, request(3).spanId].toSorted());
+  assert.equal(eventsIn(folder).length, 5, 'the ids behind the line are not in the line');
+
+  await startKafka(t, { port: broker, own: true });
+  const second = await startCollector(t, { port: 21990, folder, env });
+  const headers = await consumed(broker, 5);
+  const [one, two] = [request(1), request(3)].map(({ traceId, spanId }) => `00-${traceId}-${spanId}-01`);
+  assert.deepEqual(headers, { one, two, three: two, untraced: undefined, unsampled: undefined });
+  await eventually('the span of the batch', () =>
+    spans('deliver kafka').some(({ links, status }) => links.length === 2 && status === 0),
+  );
+  await second.stop();
+});
+
+test('without an endpoint nothing of the SDK is loaded: one module imports it, and that one only when it is needed', () => {
+  const sources = globSync('src/**/*.ts').map((file) => ({ file, text: readFileSync(file, 'utf8') }));
+  const importers = sources.filter(({ text }) => text.includes("from '@opentelemetry/")).map(({ file }) => file);
+  assert.deepEqual(importers, ['src/pixel/tracing-export.ts']);
+  const loads = sources
+    .filter(({ text }) => /^import (?!type)[^;]*tracing-export\.ts'/m.test(text))
+    .map(({ file }) => file);
+  assert.deepEqual(loads, []);
+});
+
+test('a receiver that is away costs spans, and no request', async (t) => {
+  const env = {
+    OTEL_EXPORTER_OTLP_ENDPOINT: 'http://127.0.0.1:21992/',
+    OTEL_TRACES_SAMPLER_ARG: '1',
+    TRACE_LIMIT: '10000',
+  };
+  const collector = await startCollector(t, { port: 21993, env });
+  for (let n = 0; n < 300; n += 1) {
+    const response = await fetch(`${collector.url}/px.gif?e=away`);
+    await response.arrayBuffer();
+    assert.equal(response.status, 200);
+  }
+  const begin = performance.now();
+  assert.equal(await collector.stop(), '0');
+  assert.ok(performance.now() - begin < 8000, 'the end waits for the receiver');
+  assert.equal(eventsIn(collector.folder).length, 300);
+});
+
+/** The traceparent header of each record by its event_type. */
+async function consumed(port: number, count: number): Promise<Record<string, string | undefined>> {
+  const kafka = new Kafka({ brokers: [`127.0.0.1:${port}`], logLevel: logLevel.NOTHING });
+  const consumer = kafka.consumer({ groupId: 'tracing' });
+  const found: Record<string, string | undefined> = {};
+  let seen = 0;
+  await consumer.connect();
+  try {
+    await eventually('the topic is there', () =>
+      consumer.subscribe({ topics: ['gotrack.events'], fromBeginning: true }).then(
+        () => true,
+        () => false,
+      ),
+    );
+    await consumer.run({
+      eachMessage: async ({ message }) => {
+        seen += 1;
+        found[String(message.headers?.['event_type'])] = message.headers?.['traceparent']?.toString();
+        assert.equal(String(message.headers?.['schema']), 'v1');
+      },
+    });
+    await eventually('all records are there', () => seen >= count, 30_000);
+  } finally {
+    await consumer.disconnect();
+  }
+  return found;
+}
