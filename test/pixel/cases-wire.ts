@@ -219,12 +219,21 @@ export function wireCases(cases: Cases): void {
   }
 
   cases.add('bad framing is answered 400 with a problem that says what was found', async (client) => {
-    const problem = assertProblem(
-      await exchange(client.port, collectBytes('Content-Length: 9\r\nContent-Length: 10', '{"e":"x"}')),
-      400,
-      'BAD_REQUEST',
-    );
-    assert.match(String(problem['detail']), /Content-Length.*found=2/);
+    const rows: readonly (readonly [string, string, RegExp])[] = [
+      ['Content-Length: 9\r\nContent-Length: 10', '{"e":"x"}', /Content-Length must be given once: found=2/],
+      ['Content-Length:', '', /Content-Length must be a number/],
+      ['Transfer-Encoding: xchunked', '9\r\n{"e":"x"}\r\n0\r\n\r\n', /Transfer-Encoding must be chunked/],
+      ['Transfer-Encoding: gzip, chunked', '9\r\n{"e":"x"}\r\n0\r\n\r\n', /Transfer-Encoding must be chunked/],
+      [
+        'Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked',
+        '0\r\n\r\n',
+        /Transfer-Encoding must be given once: found=2/,
+      ],
+    ];
+    for (const [framing, body, detail] of rows) {
+      const problem = assertProblem(await exchange(client.port, collectBytes(framing, body)), 400, 'BAD_REQUEST');
+      assert.match(String(problem['detail']), detail);
+    }
     await client.none();
   });
 
