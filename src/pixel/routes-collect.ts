@@ -17,7 +17,8 @@ import type { BodyFailure, BodyReader, BodyTaker } from '../http/body.ts';
 import type { Cors, OriginVerdict } from '../http/cors.ts';
 import { type Encoding, encodingOf } from '../http/decompress.ts';
 import { answerUnread, framingOf, refuseFraming } from '../http/guards.ts';
-import { type ErrorCode, type FieldsOf, type Problem, problemOf } from '../kernel/errors.ts';
+import { type ErrorCode, type FieldsOf, problemOf } from '../kernel/errors.ts';
+import { acceptedBody, isTakenType, problemOfResult } from './collect-answer.ts';
 import { answerFault, type Faults } from './handlers.ts';
 import type { IngestMeters } from './ingest-meters.ts';
 import {
@@ -46,14 +47,6 @@ export interface CollectRouteParts {
   readonly retryAfterS: number;
   readonly source: number;
   readonly now: () => number;
-}
-
-/** application/json in any spelling and with any parameter, nothing at all, or what sendBeacon sends without a preflight. */
-export function isTakenType(header: string): boolean {
-  if (header === '' || header === 'application/json') return true;
-  const semicolon = header.indexOf(';');
-  const type = (semicolon < 0 ? header : header.slice(0, semicolon)).trim().toLowerCase();
-  return type === '' || type === 'application/json' || type === 'text/plain';
 }
 
 export class CollectRoute {
@@ -391,30 +384,5 @@ class CollectRequest implements BodyTaker, Answerable {
   #done(): void {
     this.#res = undefined;
     this.#route.release(this);
-  }
-}
-
-function acceptedBody(result: CollectResult): string {
-  if (result.rejected === 0) return `{"accepted":${result.accepted},"status":"ok"}`;
-  const { accepted, rejected, errors } = result;
-  return JSON.stringify({ accepted, status: 'ok', rejected, errors });
-}
-
-function problemOfResult(result: CollectResult | undefined, limit: number): Problem {
-  if (result === undefined) return problemOf('BATCH_TOO_LARGE', { bytes: limit + 1, limit });
-  const { code, recordBytes, offset, reason, found, rejected, errors } = result;
-  switch (code) {
-    case 'INVALID_JSON':
-      return problemOf(code, { offset, reason });
-    case 'INVALID_BODY':
-      return problemOf(code, { found });
-    case 'BATCH_TOO_LARGE':
-      return problemOf(code, { bytes: recordBytes, limit });
-    case 'OK': {
-      const problem = { ...problemOf('NO_VALID_EVENT', { rejected }), errors };
-      // Sent again it would be too large again; and 413 is what a client looks at to make its events smaller.
-      const large = errors.every((error) => error.code === 'EVENT_TOO_LARGE');
-      return large ? { ...problem, status: 413, code: 'EVENT_TOO_LARGE' } : problem;
-    }
   }
 }

@@ -1,0 +1,40 @@
+/**
+ * Collect answer: what of POST /collect is said without a request: which content types are taken, and what a result reads like.
+ */
+import type { CollectResult } from '../events/collect-encoder.ts';
+import { type Problem, problemOf } from '../kernel/errors.ts';
+
+/** application/json in any spelling and with any parameter, nothing at all, or what sendBeacon sends without a preflight. */
+export function isTakenType(header: string): boolean {
+  if (header === '' || header === 'application/json') return true;
+  const semicolon = header.indexOf(';');
+  const type = (semicolon < 0 ? header : header.slice(0, semicolon)).trim().toLowerCase();
+  return type === '' || type === 'application/json' || type === 'text/plain';
+}
+
+/** The body of a 202. */
+export function acceptedBody(result: CollectResult): string {
+  if (result.rejected === 0) return `{"accepted":${result.accepted},"status":"ok"}`;
+  const { accepted, rejected, errors } = result;
+  return JSON.stringify({ accepted, status: 'ok', rejected, errors });
+}
+
+/** Why nothing of a body was taken. `undefined`: it is more than any draft holds, which is `limit` bytes. */
+export function problemOfResult(result: CollectResult | undefined, limit: number): Problem {
+  if (result === undefined) return problemOf('BATCH_TOO_LARGE', { bytes: limit + 1, limit });
+  const { code, recordBytes, offset, reason, found, rejected, errors } = result;
+  switch (code) {
+    case 'INVALID_JSON':
+      return problemOf(code, { offset, reason });
+    case 'INVALID_BODY':
+      return problemOf(code, { found });
+    case 'BATCH_TOO_LARGE':
+      return problemOf(code, { bytes: recordBytes, limit });
+    case 'OK': {
+      const problem = { ...problemOf('NO_VALID_EVENT', { rejected }), errors };
+      // Sent again it would be too large again; and 413 is what a client looks at to make its events smaller.
+      const large = errors.every((error) => error.code === 'EVENT_TOO_LARGE');
+      return large ? { ...problem, status: 413, code: 'EVENT_TOO_LARGE' } : problem;
+    }
+  }
+}
