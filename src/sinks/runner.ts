@@ -14,31 +14,14 @@ import { laneKey } from '../engine/segment.ts';
 import type { SinkBoard } from '../engine/sink-board.ts';
 import { errors } from '../kernel/errors.ts';
 import type { Logger } from '../kernel/log.ts';
-import { Transitions } from '../kernel/log.ts';
-import type { Batching, ErrorClass, SinkBatch, SinkKind, SinkTarget } from './contract.ts';
-import { CursorMoved, TargetLost } from './contract.ts';
-import { Pace } from './pace.ts';
+import { type Batching, CursorMoved, type SinkKind, type SinkTarget, TargetLost } from './contract.ts';
+import { type DeadLetterSink, Delivery, Ended, type Entry, type RunnerMeters } from './delivery.ts';
 import type { Route, Stop } from './route.ts';
+import { type Report, Standing } from './standing.ts';
 import type { Waiter } from './waiter.ts';
 
 const CHECKPOINT_MS = 1000;
-const BACKOFF_MS_MIN = 100;
-const BACKOFF_MS_MAX = 30_000;
 const REPORT_MS = 100;
-
-/** Where refused records go; append() has synced them when it returns. */
-export interface DeadLetterSink {
-  append(letters: readonly { lane: string; position: number; reason: string; event: Uint8Array }[]): number;
-  /** The sink's durable cursor of a lane. */
-  passed(lane: string, position: number): void;
-  close(): void;
-}
-
-export interface RunnerMeters {
-  /** A batch was delivered. */
-  batch(records: number, bytes: number, seconds: number): void;
-  failure(kind: ErrorClass): void;
-}
 
 export interface RunnerParts {
   readonly kind: SinkKind<never>;
@@ -64,30 +47,11 @@ export interface RunnerParts {
   readonly random?: () => number;
 }
 
-interface Entry {
-  readonly stop: Stop;
-  readonly batch: Batch;
-  readonly before: Entry | undefined;
-  /** Settles with the first try. */
-  tried: Promise<void>;
-  triedOk: () => void;
-  triedFailed: (error: unknown) => void;
-  /** Settles when delivered, or when the run is over. */
-  done: Promise<void>;
-  failed: boolean;
-  delivered: boolean;
-  /** Nobody works on it any more. */
-  ended: boolean;
-  dead: number;
-}
-
-/** The run is over while something was still under way; the journal has it. */
-class Ended extends Error {}
-
 export class SinkRunner {
   readonly #parts: RunnerParts;
   readonly #now: () => number;
-  readonly #transitions: Transitions;
+  readonly #standing: Standing;
+  readonly #delivery: Delivery;
   readonly #route: Route;
   #target: SinkTarget | undefined;
   #inFlight: Entry[] = [];
@@ -101,13 +65,19 @@ export class SinkRunner {
   #over = false;
   #lost: TargetLost | undefined;
   #oldestMs = 0;
-  readonly #pace = new Pace();
+  #ended = false;
 
   constructor(parts: RunnerParts) {
     this.#parts = parts;
     this.#now = parts.now ?? (() => performance.now());
     this.#route = parts.route;
-    this.#transitions = new Transitions(parts.log);
+    this.#standing = new Standing(parts, this.#now, () => this.#report());
+    this.#delivery = new Delivery({
+      ...parts,
+      standing: this.#standing,
+      target: () => this.#target as SinkTarget,
+      moved: () => this.#moved !== undefined,
+    });
     this.#reopens = parts.board.reopens(parts.index);
   }
 
@@ -118,8 +88,8 @@ export class SinkRunner {
 
   /** The target's connection was lost, or found again, without a write. */
   connection(lost: Error | undefined): void {
-    if (lost === undefined) this.#up();
-    else this.#down(lost);
+    if (lost === undefined) this.#standing.up();
+    else this.#standing.down(lost);
   }
 
   /** Runs until the phase says drain or stop and what has to be delivered is. Throws only for defects. */
@@ -133,7 +103,8 @@ export class SinkRunner {
       await this.#target?.close();
       this.#route.close();
       this.#parts.deadLetters.close();
-      this.#report(true);
+      this.#ended = true;
+      this.#standing.tell();
       board.setState(index, 'ended', board.reason(index));
     }
   }
@@ -144,13 +115,13 @@ export class SinkRunner {
         this.#target = await this.#parts.open(this.#parts.state);
         if (this.#target.cursors !== undefined) this.#follow(await this.#target.cursors());
         for (const stop of this.#route.stops) this.#parts.deadLetters.passed(laneKey(stop.id), stop.delivered.position);
-        this.#up();
+        this.#standing.up();
         return true;
       } catch (error) {
         await this.#target?.close();
         this.#target = undefined;
-        this.#down(error);
-        if (!(await this.#backOff(attempt, error))) return false;
+        this.#standing.down(error);
+        if (!(await this.#standing.backOff(attempt, error))) return false;
       }
     }
   }
@@ -166,8 +137,8 @@ export class SinkRunner {
       const error = await this.#saveCheckpoint();
       if (error === undefined) return true;
       if (this.#lost !== undefined) return false;
-      this.#down(error);
-      if (!(await this.#backOff(attempt, error))) return false;
+      this.#standing.down(error);
+      if (!(await this.#standing.backOff(attempt, error))) return false;
     }
   }
 
@@ -284,10 +255,10 @@ export class SinkRunner {
   async #deliver(entry: Entry): Promise<void> {
     const begin = performance.now();
     try {
-      await this.#untilDelivered(entry);
+      await this.#delivery.run(entry);
       entry.delivered = true;
       this.#parts.meters.batch(entry.batch.count, entry.batch.bytes, (performance.now() - begin) / 1000);
-      this.#up();
+      this.#standing.up();
     } catch (error) {
       if (error instanceof CursorMoved) this.#moved = error;
       else if (error instanceof TargetLost) this.#lost = error;
@@ -299,118 +270,6 @@ export class SinkRunner {
       entry.ended = true;
       this.#settleQueue(entry.stop);
     }
-  }
-
-  async #untilDelivered(entry: Entry): Promise<void> {
-    let previous = entry.before?.tried ?? Promise.resolve();
-    const whole = this.#part(entry.batch, 0, entry.batch.count, true);
-    for (let attempt = 0; ; attempt++) {
-      if (this.#moved !== undefined) throw new Ended('the cursors moved');
-      try {
-        await (this.#target as SinkTarget).write(whole, previous);
-        entry.triedOk();
-        return;
-      } catch (error) {
-        entry.triedFailed(error);
-        if (error instanceof CursorMoved || error instanceof TargetLost) throw error;
-        if (entry.before !== undefined && !entry.before.delivered) {
-          await entry.before.done;
-          if (!entry.before.delivered) throw new Ended('the batch before was not delivered');
-          previous = Promise.resolve();
-          if (entry.before.failed) {
-            attempt = -1;
-            continue;
-          }
-        }
-        entry.failed = true;
-        previous = Promise.resolve();
-        const kind = this.#parts.kind.classify(error);
-        this.#parts.meters.failure(kind);
-        if (kind === 'split') {
-          await this.#bisect(entry);
-          return;
-        }
-        this.#down(error);
-        if (!(await this.#backOff(attempt, error))) throw new Ended('ended during back-off');
-      }
-    }
-  }
-
-  /** Delivers what can be delivered of a refused batch; the rest is dead. The cursor moves last, with an empty batch. */
-  async #bisect(entry: Entry): Promise<void> {
-    const { batch } = entry;
-    const parts: [number, number][] = [[0, batch.count]];
-    for (let attempt = 0; parts.length > 0; ) {
-      const [from, to] = parts[parts.length - 1];
-      if (this.#moved !== undefined) throw new Ended('the cursors moved');
-      try {
-        if (to > from) await (this.#target as SinkTarget).write(this.#part(batch, from, to, false), Promise.resolve());
-        parts.pop();
-        attempt = 0;
-      } catch (error) {
-        if (error instanceof CursorMoved || error instanceof TargetLost) throw error;
-        const kind = this.#parts.kind.classify(error);
-        this.#parts.meters.failure(kind);
-        if (kind !== 'split') {
-          this.#down(error);
-          if (!(await this.#backOff(attempt++, error))) throw new Ended('ended during back-off');
-          continue;
-        }
-        parts.pop();
-        const middle = (from + to) >>> 1;
-        if (to - from > 1) parts.push([middle, to], [from, middle]);
-        else await this.#bury(entry, from, error);
-      }
-    }
-    await this.#moveCursor(entry);
-  }
-
-  async #moveCursor(entry: Entry): Promise<void> {
-    const empty = this.#part(entry.batch, 0, 0, true);
-    for (let attempt = 0; ; attempt++) {
-      try {
-        return await (this.#target as SinkTarget).write(empty, Promise.resolve());
-      } catch (error) {
-        if (error instanceof CursorMoved || error instanceof TargetLost) throw error;
-        this.#parts.meters.failure('retry');
-        this.#down(error);
-        if (!(await this.#backOff(attempt, error))) throw new Ended('ended during back-off');
-      }
-    }
-  }
-
-  async #bury(entry: Entry, i: number, error: unknown): Promise<void> {
-    const { batch } = entry;
-    const letter = {
-      lane: laneKey(batch.lane),
-      position: batch.positions[i],
-      reason: String((error as Error).message ?? error),
-      event: this.#parts.line(batch.buffer, batch.offsets[i]),
-    };
-    for (let attempt = 0; ; attempt++) {
-      try {
-        this.#parts.deadLetters.append([letter]);
-        entry.dead += 1;
-        return;
-      } catch (failure) {
-        // Without a place for it the event stays where it is: nothing is passed over.
-        this.#down(failure);
-        if (!(await this.#backOff(attempt, failure))) throw new Ended('ended during back-off');
-      }
-    }
-  }
-
-  #part(batch: Batch, from: number, to: number, commit: boolean): SinkBatch {
-    return {
-      lane: batch.lane,
-      count: to - from,
-      buffer: batch.buffer,
-      offsets: from === 0 ? batch.offsets : batch.offsets.subarray(from),
-      positions: from === 0 ? batch.positions : batch.positions.subarray(from),
-      from: batch.from,
-      to: batch.to,
-      commit,
-    };
   }
 
   /** Takes what has ended off the head of the lane's queue, and moves the cursor over what of it is delivered. */
@@ -448,7 +307,7 @@ export class SinkRunner {
     const { board, index } = this.#parts;
     if (now - this.#lastReport >= REPORT_MS) {
       this.#lastReport = now;
-      this.#report(false);
+      this.#standing.tell();
       const reopens = board.reopens(index);
       if (reopens !== this.#reopens && this.#target?.reopen !== undefined) {
         // A checkpoint before and after: a crash in between must not meet events that no checkpoint tells of.
@@ -478,8 +337,8 @@ export class SinkRunner {
         this.#follow(moved.cursors);
         done = true;
       } catch (error) {
-        this.#down(error);
-        this.#over = !(await this.#backOff(0, error));
+        this.#standing.down(error);
+        this.#over = !(await this.#standing.backOff(0, error));
         if (this.#over) return;
       }
     }
@@ -517,7 +376,7 @@ export class SinkRunner {
       }
       await target?.settled?.();
       for (const { key, position } of durable) deadLetters.passed(key, position);
-      this.#transitions.up('checkpoint', 'the checkpoint is written again');
+      this.#standing.transitions.up('checkpoint', 'the checkpoint is written again');
       return undefined;
     } catch (error) {
       this.#dirty = true;
@@ -525,7 +384,9 @@ export class SinkRunner {
         this.#lost = error;
         this.#over = true;
       }
-      this.#transitions.down('checkpoint', 'the checkpoint cannot be written; retried', { error: String(error) });
+      this.#standing.transitions.down('checkpoint', 'the checkpoint cannot be written; retried', {
+        error: String(error),
+      });
       this.#parts.meters.failure('retry');
       return error;
     }
@@ -537,64 +398,13 @@ export class SinkRunner {
       await this.#saveCheckpoint();
   }
 
-  #up(): void {
-    const { board, index, kind } = this.#parts;
-    if (board.state(index) !== 'up') board.setState(index, 'up');
-    this.#transitions.up('target', `${kind.name} takes events`);
-  }
-
-  #down(error: unknown): void {
-    const { board, index, kind } = this.#parts;
-    const stopped = this.#parts.kind.classify(error) === 'stop';
-    const reason = String((error as Error)?.message ?? error);
-    board.setState(index, stopped ? 'stopped' : 'down', reason);
-    board.set(index, 'retries', board.get(index, 'retries') + 1);
-    this.#transitions.down('target', `${kind.name} takes no events; ${stopped ? 'an operator is needed' : 'retried'}`, {
-      reason,
-    });
-  }
-
-  /** Waits before the next try. False: the run has to end. */
-  async #backOff(attempt: number, error: unknown): Promise<boolean> {
-    const stopped = this.#parts.kind.classify(error) === 'stop';
-    const most = stopped ? BACKOFF_MS_MAX : Math.min(BACKOFF_MS_MAX, BACKOFF_MS_MIN * 2 ** Math.min(attempt, 20));
-    const until = this.#now() + most * (0.5 + (this.#parts.random ?? Math.random)() / 2);
-    for (;;) {
-      const phase = this.#phase();
-      // A sink that is away keeps nobody from ending: the journal has what it owes.
-      if (phase === 'stop' || (phase === 'drain' && !this.#parts.patient)) return false;
-      this.#report(false);
-      const left = until - this.#now();
-      if (left <= 0) return true;
-      await this.#parts.waiter.pause(Math.min(left, 250));
-      if (this.#parts.kind.waits === 'blocking') await turn();
-    }
-  }
-
-  #report(last: boolean): void {
-    const { board, index } = this.#parts;
+  #report(): Report {
     const lag = this.#route.lag();
-    const { ledger } = this.#route;
-    board.set(index, 'passed', ledger.passed);
-    board.set(index, 'delivered', ledger.delivered);
-    board.set(index, 'dead', ledger.dead);
-    board.set(index, 'givenUp', ledger.givenUp);
-    board.set(index, 'lagRecords', lag.records);
-    board.set(index, 'lagBytes', lag.bytes);
     if (this.#oldestMs === 0) {
       const heads = this.#route.stops.map((stop) => this.#oldest(stop)).filter((ms) => ms > 0);
       this.#oldestMs = heads.length > 0 ? Math.min(...heads) : 0;
     }
-    this.#tellPace(lag.records);
-    board.set(index, 'oldestMs', last && lag.records === 0 ? 0 : this.#oldestMs);
-  }
-
-  #tellPace(lagEvents: number): void {
-    const { board, index, kind } = this.#parts;
-    const found = this.#pace.observe(this.#now(), board.state(index) === 'up', lagEvents, this.#route.ledger.passed);
-    if (found === 'keeps up') this.#transitions.up('pace', `${kind.name} keeps up with the intake`);
-    else if (found !== undefined)
-      this.#transitions.down('pace', `intake has exceeded what ${kind.name} takes for a minute`, { ...found });
+    return { lag, ledger: this.#route.ledger, oldestMs: this.#ended && lag.records === 0 ? 0 : this.#oldestMs };
   }
 
   #oldest(stop: Stop): number {

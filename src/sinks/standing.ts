@@ -1,0 +1,106 @@
+/**
+ * Standing: how a sink is doing, told to everyone: its state and ledger on the board (for /readyz and /metrics), one log line when its
+ * target goes away and one when it returns, and the pauses between tries.
+ */
+import { setImmediate as turn } from 'node:timers/promises';
+import type { Ledger } from '../engine/checkpoint.ts';
+import type { SinkBoard } from '../engine/sink-board.ts';
+import { type Logger, Transitions } from '../kernel/log.ts';
+import type { SinkKind } from './contract.ts';
+import { Pace } from './pace.ts';
+import type { Waiter } from './waiter.ts';
+
+const BACKOFF_MS_MIN = 100;
+const BACKOFF_MS_MAX = 30_000;
+/** A pause is looked up from this often: the end of the run must not wait for it. */
+const LOOK_MS = 250;
+
+export interface StandingParts {
+  readonly kind: SinkKind<never>;
+  readonly board: SinkBoard;
+  readonly index: number;
+  readonly waiter: Pick<Waiter, 'pause'>;
+  readonly log: Logger;
+  /** Drain goes on through outages. */
+  readonly patient?: boolean;
+  readonly random?: () => number;
+}
+
+export interface Report {
+  readonly lag: { readonly records: number; readonly bytes: number };
+  readonly ledger: Ledger;
+  /** Time of the oldest undelivered frame that is known; 0: none. */
+  readonly oldestMs: number;
+}
+
+export class Standing {
+  readonly #parts: StandingParts;
+  readonly #now: () => number;
+  readonly transitions: Transitions;
+  readonly #pace = new Pace();
+  /** Called while a pause lasts: figures must not stand still. */
+  readonly #report: () => Report;
+
+  constructor(parts: StandingParts, now: () => number, report: () => Report) {
+    this.#parts = parts;
+    this.#now = now;
+    this.#report = report;
+    this.transitions = new Transitions(parts.log);
+  }
+
+  up(): void {
+    const { board, index, kind } = this.#parts;
+    if (board.state(index) !== 'up') board.setState(index, 'up');
+    this.transitions.up('target', `${kind.name} takes events`);
+  }
+
+  down(error: unknown): void {
+    const { board, index, kind } = this.#parts;
+    const stopped = this.#parts.kind.classify(error) === 'stop';
+    const reason = String((error as Error)?.message ?? error);
+    board.setState(index, stopped ? 'stopped' : 'down', reason);
+    board.set(index, 'retries', board.get(index, 'retries') + 1);
+    this.transitions.down('target', `${kind.name} takes no events; ${stopped ? 'an operator is needed' : 'retried'}`, {
+      reason,
+    });
+  }
+
+  /** Waits before the next try. False: the run has to end. */
+  async backOff(attempt: number, error: unknown): Promise<boolean> {
+    const stopped = this.#parts.kind.classify(error) === 'stop';
+    const most = stopped ? BACKOFF_MS_MAX : Math.min(BACKOFF_MS_MAX, BACKOFF_MS_MIN * 2 ** Math.min(attempt, 20));
+    const until = this.#now() + most * (0.5 + (this.#parts.random ?? Math.random)() / 2);
+    for (;;) {
+      const phase = this.#parts.board.phase(this.#parts.index);
+      // A sink that is away keeps nobody from ending: the journal has what it owes.
+      if (phase === 'stop' || (phase === 'drain' && !this.#parts.patient)) return false;
+      this.tell();
+      const left = until - this.#now();
+      if (left <= 0) return true;
+      await this.#parts.waiter.pause(Math.min(left, LOOK_MS));
+      if (this.#parts.kind.waits === 'blocking') await turn();
+    }
+  }
+
+  /** Puts the figures on the board. */
+  tell(): void {
+    const { board, index } = this.#parts;
+    const { lag, ledger, oldestMs } = this.#report();
+    board.set(index, 'passed', ledger.passed);
+    board.set(index, 'delivered', ledger.delivered);
+    board.set(index, 'dead', ledger.dead);
+    board.set(index, 'givenUp', ledger.givenUp);
+    board.set(index, 'lagRecords', lag.records);
+    board.set(index, 'lagBytes', lag.bytes);
+    board.set(index, 'oldestMs', oldestMs);
+    this.#tellPace(lag.records, ledger.passed);
+  }
+
+  #tellPace(lagEvents: number, passed: number): void {
+    const { board, index, kind } = this.#parts;
+    const found = this.#pace.observe(this.#now(), board.state(index) === 'up', lagEvents, passed);
+    if (found === 'keeps up') this.transitions.up('pace', `${kind.name} keeps up with the intake`);
+    else if (found !== undefined)
+      this.transitions.down('pace', `intake has exceeded what ${kind.name} takes for a minute`, { ...found });
+  }
+}
