@@ -38,6 +38,10 @@ export class Collector {
     t.after(() => this.kill());
   }
 
+  get pid(): number {
+    return this.#child?.pid ?? 0;
+  }
+
   get url(): string {
     return `http://127.0.0.1:${this.#options.port}`;
   }
