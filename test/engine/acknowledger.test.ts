@@ -208,6 +208,7 @@ test('sync: a publish that comes after a group is not answered by that group', a
     return undefined;
   };
   log.step();
+  assert.ok(log.writers[0].ring.synced() < log.writers[0].tail, 'only what was published before the sync is synced');
   const waiting = desk.request('sync');
   await desk.iterate();
   await desk.iterate();

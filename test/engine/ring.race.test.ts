@@ -38,7 +38,11 @@ function race({ role, memory, gate }: RaceData): { copies: number; lapped: numbe
     const producer = new RingProducer(ring, true);
     try {
       for (let n = 0; n < FRAMES; n++) {
-        while (!producer.room(FRAME)) Atomics.wait(words, DONE, 0, 0.01);
+        while (!producer.room(FRAME)) {
+          Atomics.wait(words, DONE, 0, 0.01);
+          // A reader has found something; nobody syncs any more.
+          if (!running()) return found;
+        }
         publishFrame(producer, n, FRAME, RECORDS);
       }
     } finally {

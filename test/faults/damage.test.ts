@@ -459,6 +459,39 @@ test('a failed fdatasync: the unsynced part is written anew, a power cut then lo
   }
 });
 
+test('a rescue whose own writes fail leaves everything as it was, and is tried again', () => {
+  for (const failing of [1, 2]) {
+    for (const dies of [true, false]) {
+      const disk = new CrashDisk(randomOf(failing));
+      const log = openLog({ disk, segmentBytes: SEGMENT, ringBytes: 8192 });
+      const writer = log.writers[0];
+      fill(log, 0, 30);
+      log.step(20);
+      fill(log, 30, 10);
+      let syncs = 1;
+      disk.fault = (operation, path) =>
+        operation === 'fdatasync' && path.includes('/lanes/') && syncs-- > 0 ? 'EIO' : undefined;
+      log.step(20);
+      let writes = 0;
+      disk.fault = (operation, path) =>
+        operation === 'write' && path.includes('/lanes/') && ++writes === failing ? 'EIO' : undefined;
+      writer.tick();
+      assert.equal(writes, failing, 'bytes first, then the header');
+      assert.ok(writer.control.rescue(), 'still to be done');
+      fill(log, 40, 3);
+      if (!dies) {
+        for (let i = 0; i < 4; i++) {
+          writer.tick();
+          log.step(20);
+        }
+        assert.equal(writer.ring.synced(), writer.tail);
+      }
+      disk.processDeath();
+      assert.deepEqual(recovered(disk).ids, range(0, 43), `write ${failing} failed, dies=${dies}`);
+    }
+  }
+});
+
 test('a second failed fdatasync ends intake and says so; delivery goes on', () => {
   const disk = new CrashDisk();
   const warnings: string[] = [];

@@ -95,7 +95,7 @@ class Rig {
     const wait = async (ms: number) => {
       this.clock += Math.max(0.5, Math.min(ms, 1000));
       this.waits += 1;
-      if (this.waits > 200_000) throw new Error('the runner waits for ever');
+      if (this.waits > 20_000) throw new Error('the runner waits for ever');
       this.checkLedger();
       setting.waited?.(this.waits);
       await turn();
