@@ -73,15 +73,35 @@ export function addressReader(policy: AddressPolicy): AddressReader {
       return socket;
     case 'first':
       return (res, req) => firstEntry(req.getHeader(header)) || socket(res);
-    case 'hops':
-      return (res, req) => entryByHops(req.getHeader(header), trust.hops) || socket(res);
-    case 'set':
+    case 'hops': {
+      const lines = linesOf(header);
+      return (res, req) => entryByHops(lines(req), trust.hops) || socket(res);
+    }
+    case 'set': {
+      const lines = linesOf(header);
       return (res, req) => {
         const near = socket(res);
         if (near === '' || !trust.set.has(near)) return near;
-        return rightmostUntrusted(req.getHeader(header), trust.set) || near;
+        return rightmostUntrusted(lines(req), trust.set) || near;
       };
+    }
   }
+}
+
+/**
+ * All lines of a header as one list. Some proxies (HAProxy's `option forwardfor`) add a line of their own behind the client's, and the addon's
+ * getHeader gives the first: what the client has made up. Costs a microsecond, for every header crosses over from the addon.
+ */
+function linesOf(header: string): (req: HttpRequest) => string {
+  let lines = '';
+  const note = (key: string, value: string) => {
+    if (key === header) lines = lines === '' ? value : `${lines},${value}`;
+  };
+  return (req) => {
+    lines = '';
+    req.forEach(note);
+    return lines;
+  };
 }
 
 function socketAddress(res: HttpResponse): string {

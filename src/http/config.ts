@@ -103,6 +103,11 @@ export const httpConfig = defineConfig(
         problems.push('TLS_CERT and TLS_KEY must be set together: found one of them');
       if (values.enableHttps && cert === undefined && key === undefined)
         problems.push('ENABLE_HTTPS must come with TLS_CERT and TLS_KEY: found neither');
+      if (values.proxyProtocol && tlsFiles(values) !== undefined) {
+        problems.push(
+          'PROXY_PROTOCOL must be false when TLS ends here: the addon reads its header only behind the handshake',
+        );
+      }
       if (values.corsOrigins.includes('*') && values.corsOrigins.length > 1) {
         problems.push(`CORS_ORIGINS must be * alone or a list without it: found=${values.corsOrigins.join(',')}`);
       }

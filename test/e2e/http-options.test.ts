@@ -101,6 +101,7 @@ test('a port in use, bad certificates and options that contradict each other end
     [{ JOURNAL_DIR: 'off' }, /ACK must be memory when JOURNAL_DIR=off/],
     [{ IP_HASH_SECRET: 'short', IP_MODE: 'hash' }, /IP_HASH_SECRET must be/],
     [{ GEOIP_DB: join(folder, 'none.mmdb') }, /GEOIP_DB/],
+    [{ PROXY_PROTOCOL: 'true', TLS_CERT: 'a', TLS_KEY: 'b' }, /PROXY_PROTOCOL must be false/],
     [{ BODY_TIMEOUT_MS: '60000' }, /BODY_TIMEOUT_MS must be/],
     [{ COOKIE_NAME: 'a b' }, /COOKIE_NAME must be/],
   ];

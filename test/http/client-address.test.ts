@@ -18,7 +18,16 @@ function ask(policy: { trustProxy: string; clientIpHeader?: string; proxyProtoco
     },
     getProxiedRemoteAddress: () => bytes(given.proxied ?? ''),
   } as unknown as HttpResponse;
-  const req = { getHeader: (name: string) => given.headers?.[name] ?? '' } as unknown as HttpRequest;
+  const lines = Object.entries(given.headers ?? {}).flatMap(([key, value]) =>
+    value.split('\n').map((line) => [key, line] as const),
+  );
+  const req = {
+    // As the addon does it: the first line of a name.
+    getHeader: (name: string) => lines.find(([key]) => key === name)?.[1] ?? '',
+    forEach: (each: (key: string, value: string) => void) => {
+      for (const [key, line] of lines) each(key, line);
+    },
+  } as unknown as HttpRequest;
   const read = addressReader({ clientIpHeader: 'x-forwarded-for', proxyProtocol: false, ...policy });
   return { address: read(res, req), calls };
 }
@@ -59,6 +68,11 @@ const cases: readonly (readonly [policy: string, given: Given, address: string])
   ['10.0.0.0/8', xff('1.1.1.1, garbage, 10.0.0.2'), '10.0.0.2'],
   ['10.0.0.0/8, 2001:db8::/32', xff('2001:db9::1, 2001:db8::1'), '2001:db9::1'],
   ['10.0.0.0/8', xff(''), '10.0.0.1'],
+  // A proxy may add a line of its own instead of continuing the client's.
+  ['1', xff('6.6.6.6\n1.1.1.1'), '1.1.1.1'],
+  ['2', xff('6.6.6.6\n1.1.1.1\n10.0.0.2'), '1.1.1.1'],
+  ['10.0.0.0/8', xff('6.6.6.6, 7.7.7.7\n1.1.1.1, 10.0.0.2'), '1.1.1.1'],
+  ['true', xff('1.1.1.1\n10.0.0.2'), '1.1.1.1'],
 ];
 for (const [trustProxy, given, address] of cases) {
   test(`TRUST_PROXY=${trustProxy} takes ${address || 'nothing'} from ${JSON.stringify(given)}`, () => {

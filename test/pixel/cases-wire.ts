@@ -315,6 +315,7 @@ export function wireCases(cases: Cases): void {
     [{ TRUST_PROXY: 'true' }, ['X-Forwarded-For: <script>'], '127.0.0.1'],
     [{ TRUST_PROXY: 'true' }, ['X-Forwarded-For: ::ffff:1.2.3.4'], '1.2.3.4'],
     [{ TRUST_PROXY: '1' }, forwarded, '203.0.113.9'],
+    [{ TRUST_PROXY: '1' }, ['X-Forwarded-For: 6.6.6.6', 'Accept: */*', 'X-Forwarded-For: 203.0.113.9'], '203.0.113.9'],
     [{ TRUST_PROXY: '127.0.0.0/8' }, forwarded, '203.0.113.9'],
     [{ TRUST_PROXY: '10.0.0.0/8' }, forwarded, '127.0.0.1'],
     [
