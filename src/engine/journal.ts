@@ -11,7 +11,7 @@
 import { randomBytes } from 'node:crypto';
 import { closeSync, existsSync, mkdirSync, openSync, readFileSync, statfsSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { join } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { errors, RingmainError } from '../kernel/errors.ts';
 import { type Disk, realDisk } from './disk.ts';
 import { FORMAT, type LaneId, parseLaneFolder } from './segment.ts';
@@ -112,7 +112,11 @@ export interface OpenJournal {
 /** Creates or opens the log in `dir`, takes its lock and begins a new life. Touches nothing else. */
 export function openJournal(dir: string, disk: Disk = realDisk): OpenJournal {
   try {
-    mkdirSync(dir, { recursive: true, mode: 0o700 });
+    const made = mkdirSync(dir, { recursive: true, mode: 0o700 });
+    // Folders that are new here must be there after a power cut too.
+    if (made !== undefined)
+      for (let path = resolve(dir); path !== dirname(resolve(made)); path = dirname(path))
+        disk.syncFolder(dirname(path));
   } catch (error) {
     throw errors.JOURNAL_OPEN({ path: dir, reason: (error as Error).message }, error);
   }

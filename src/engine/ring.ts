@@ -203,7 +203,8 @@ export class RingProducer {
       const pin = ring.pin(r);
       if (pin >= 0 && pin < low) low = pin;
     }
-    this.#writable = low + ring.capacity;
+    // Never less than before: a pin below what was promised is of a reader that has yet to see that it was overtaken.
+    this.#writable = Math.max(this.#writable, low + ring.capacity);
     return this.#tail + bytes <= this.#writable;
   }
 
