@@ -146,7 +146,6 @@ export class ItemReader {
       if (byte === LETTER_N) slots.drop(field);
       else if (byte !== OPEN) return { field: fields[field]!.key, must: 'an object', found: kindOf(byte) };
     }
-    if (slots.has(EVENT_ID) && from[EVENT_ID] === to[EVENT_ID]) return this.invalidId();
     this.tsMs = Number.NaN;
     if (slots.has(TS)) {
       this.tsMs = parseTimestamp(text, from[TS]!, to[TS]!);

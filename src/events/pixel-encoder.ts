@@ -128,14 +128,14 @@ export class PixelEncoder {
 
     const hasId = slots.has(F.event_id);
     if (!hasId || !writer.givenId(scratch, slots.from[F.event_id]!, slots.to[F.event_id]!)) {
-      if (hasId) this.#query.demote(this.#view, F.event_id);
+      if (hasId) this.#query.keep(this.#view, F.event_id);
       writer.newId(receivedMs);
     }
     let tsMs = receivedMs;
     if (slots.has(F.ts)) {
       tsMs = parseTimestamp(scratch, slots.from[F.ts]!, slots.to[F.ts]!);
       if (Number.isNaN(tsMs)) {
-        this.#query.demote(this.#view, F.ts);
+        this.#query.keep(this.#view, F.ts);
         tsMs = receivedMs;
       }
     }

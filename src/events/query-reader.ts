@@ -136,8 +136,8 @@ export class QueryReader {
     this.#read(scratch, view, from, to, true);
   }
 
-  /** Takes a known field's value back and files it with the others, under the name it came by. */
-  demote(view: DataView, field: number): void {
+  /** Files a known field's value with the others, too, under the name it came by. */
+  keep(view: DataView, field: number): void {
     const { from, to, how } = this.slots;
     this.rest.add(
       view,
@@ -149,7 +149,6 @@ export class QueryReader {
       how[field]!,
       false,
     );
-    this.slots.drop(field);
   }
 
   #read(scratch: Buffer, view: DataView, from: number, to: number, campaignOnly: boolean): void {

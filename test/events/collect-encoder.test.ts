@@ -151,6 +151,10 @@ test('e of the item, and its default', () => {
 
 test('ts with any offset is kept as the same instant in UTC', () => {
   assert.match(lineOf('"ts":"2026-01-02T03:04:05.6789+05:30"'), /"ts":"2026-01-01T21:34:05.678Z"/);
+  // Of the length that we write, but not as we write it.
+  assert.match(lineOf('"ts":"2026-01-02t03:04:05.678Z"'), /"ts":"2026-01-02T03:04:05.678Z"/);
+  assert.match(lineOf('"ts":"2026-01-02T03:04:05.678z"'), /"ts":"2026-01-02T03:04:05.678Z"/);
+  assert.match(lineOf('"ts":"2016-12-31T23:59:60.500Z"'), /"ts":"2016-12-31T23:59:59.999Z"/);
   assert.match(lineOf('"ts":"\\u0032026-01-02T03:04:05-00:00"'), /"ts":"2026-01-02T03:04:05.000Z"/);
 });
 
@@ -226,7 +230,7 @@ const invalid: [item: string, message: RegExp, eventId?: string][] = [
 ];
 for (const [item, message, eventId] of invalid) {
   test(`rejected alone: ${item.slice(0, 60)}`, () => {
-    const { result, events } = encode(`[{"e":"before"},${item},{"e":"after"}]`);
+    const { result, events } = encode(`[{"e":"before","event_id":"${EVENT_ID}"},${item},{"e":"after"}]`);
     assert.equal(result.code, 'OK');
     assert.deepEqual([result.accepted, result.rejected], [2, 1]);
     assert.deepEqual(

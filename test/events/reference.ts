@@ -163,7 +163,6 @@ function referenceItem(item: Json, origin: Origin, made: Made): Json | { bad: st
   }
   const text = (key: string): string | undefined => (item[key] as string | null | undefined) ?? undefined;
   const id = text('event_id');
-  if (id === '') return { bad: 'event_id' };
   const ts = text('ts');
   if (ts !== undefined && Number.isNaN(instant(ts))) return { bad: 'ts' };
   const utm = (item['utm'] ?? {}) as { [key: string]: Json };
