@@ -2,7 +2,8 @@
  * The example proxies in front of real collectors.
  *
  * Goal: no request fails, no event is lost or doubled, each carries its client's address, over sparse keep-alive traffic (idle times around
- * every time-out there is: 5 s of the proxies, 8 to 12 s of the collector) and while one collector after the other is restarted.
+ * every time-out there is: 5 s of the proxies, 8 to 12 s of the collector) and while one collector after the other is restarted. What decides it
+ * is watched from between: a proxy closes an idle connection before the collector does.
  * LONG=1: ten minutes of sparse traffic.
  */
 import assert from 'node:assert/strict';
@@ -12,23 +13,36 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Client } from './clients.ts';
 import { collectorFolder, eventsIn, eventually, startCollector } from './collector.ts';
 import { startHaproxy, startNginx } from './proxy.ts';
+import { type Relay, startRelay } from './relay.ts';
 
 const SPARSE_MS = process.env['LONG'] ? 600_000 : 20_000;
 const CLIENTS = 24;
 const HAPROXY = { port: 21930, collectors: [21931, 21932] } as const;
 const NGINX = { port: 21935, collectors: [21936, 21937] } as const;
+/** A relay stands before each collector, this much higher. */
+const RELAY = 20;
 const ROLLING = { port: 21940, collectors: [21941, 21942] } as const;
 
 // At the same time: both spend it waiting.
 describe('behind a proxy', { concurrency: 2 }, () => {
   test('no request fails and each event has its address over sparse keep-alive traffic behind HAProxy (PROXY v2) and nginx', async (t) => {
     const folders = { haproxy: [] as string[], nginx: [] as string[] };
-    for (const port of HAPROXY.collectors)
-      folders.haproxy.push((await startCollector(t, { port, env: { PROXY_PROTOCOL: 'true' } })).folder);
-    for (const port of NGINX.collectors)
-      folders.nginx.push((await startCollector(t, { port, env: { TRUST_PROXY: '1' } })).folder);
-    await startHaproxy(t, HAPROXY);
-    await startNginx(t, NGINX);
+    const relays = { haproxy: [] as Relay[], nginx: [] as Relay[] };
+    for (const [name, { collectors }, env] of [
+      ['haproxy', HAPROXY, { PROXY_PROTOCOL: 'true' }],
+      ['nginx', NGINX, { TRUST_PROXY: '1' }],
+    ] as const) {
+      for (const port of collectors) {
+        folders[name].push((await startCollector(t, { port, env })).folder);
+        relays[name].push(await startRelay(t, port + RELAY, port));
+      }
+    }
+    const behindRelays = ({ port, collectors: [a, b] }: typeof HAPROXY | typeof NGINX) => ({
+      port,
+      collectors: [a + RELAY, b + RELAY] as const,
+    });
+    await startHaproxy(t, behindRelays(HAPROXY));
+    await startNginx(t, behindRelays(NGINX));
 
     const until = performance.now() + SPARSE_MS;
     await Promise.all(
@@ -58,6 +72,12 @@ describe('behind a proxy', { concurrency: 2 }, () => {
         await eventually(`${name}: all events in the files`, () => stored().length >= sent.length);
         assert.deepEqual(stored(), sent, `${name}: what is stored is not what was accepted, with its address`);
         assert.ok(sent.length > CLIENTS * 2);
+        const { idleMsMax, closedByCollector } = {
+          idleMsMax: Math.max(...relays[name].map((relay) => relay.idleMsMax)),
+          closedByCollector: relays[name].reduce((sum, relay) => sum + relay.closedByCollector, 0),
+        };
+        assert.ok(idleMsMax < 8000, `${name}: a request came over a connection that was idle for ${idleMsMax} ms`);
+        assert.equal(closedByCollector, 0, `${name}: the collector was first to close idle connections`);
       }),
     );
   });
