@@ -25,7 +25,7 @@ import {
 } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 import { crc32 } from 'node:zlib';
-import { Piscina } from 'piscina';
+import type { Piscina } from 'piscina';
 import { block } from '../../engine/wake.ts';
 import { at as field, jsonStart } from '../../events/record.ts';
 import { errors } from '../../kernel/errors.ts';
@@ -301,22 +301,26 @@ class FileTarget implements SinkTarget {
     try {
       pruneRotated(this.#path, logBackups, logMaxAgeDays, this.#now());
       if (!logCompress) return;
-      for (const file of rotatedFiles(this.#path)) if (!file.endsWith('.gz')) this.#compress(file);
+      for (const file of rotatedFiles(this.#path)) if (!file.endsWith('.gz')) void this.#compress(file);
     } catch (error) {
       this.#log.warn({ error: String(error) }, 'rotated files cannot be tidied');
     }
   }
 
-  #compress(file: string): void {
-    this.#pool ??= new Piscina<string, void>({
-      filename: new URL(`./rotated${import.meta.filename.endsWith('.ts') ? '.ts' : '.js'}`, import.meta.url).href,
-      minThreads: 0,
-      maxThreads: 1,
-      idleTimeout: 1000,
-    });
-    this.#pool.run(file).catch((error: unknown) => {
+  async #compress(file: string): Promise<void> {
+    try {
+      // Loaded when it is wanted: a thread that compresses nothing need not carry a pool.
+      const { Piscina: Pool } = await import('piscina');
+      this.#pool ??= new Pool<string, void>({
+        filename: new URL(`./rotated${import.meta.filename.endsWith('.ts') ? '.ts' : '.js'}`, import.meta.url).href,
+        minThreads: 0,
+        maxThreads: 1,
+        idleTimeout: 1000,
+      });
+      await this.#pool.run(file);
+    } catch (error) {
       this.#log.warn({ file: basename(file), error: String(error) }, 'a rotated file cannot be compressed');
-    });
+    }
   }
 
   /** The name may lead to another file now (logrotate has moved ours away). */
