@@ -5,6 +5,7 @@ import { dirname, join, resolve } from 'node:path';
 import test from 'node:test';
 import { journalBytes, sizingReadme, sizingTable } from '../../deploy/sizing.ts';
 import { FORMAT } from '../../src/engine/segment.ts';
+import { EVENT_KIND, EVENT_VERSION, TRACED_VERSION } from '../../src/events/record.ts';
 import { partIsStale } from '../../src/kernel/markdown.ts';
 import { eventsIn, eventually, startCollector } from './collector.ts';
 import { deployFolder } from './local-postgres.ts';
@@ -55,4 +56,8 @@ test('UPGRADE.md names the formats that the code writes', () => {
   const format = (what: string) => new RegExp(`^\\| ${what} \\| ([^|]+) \\|`, 'm').exec(text)?.[1];
   assert.equal(format('identity of the log'), String(FORMAT));
   assert.equal(format('segment and frame'), String(FORMAT));
+  assert.match(
+    format('record') ?? '',
+    new RegExp(`^kind ${EVENT_KIND}, version ${EVENT_VERSION}; version ${TRACED_VERSION} `),
+  );
 });
