@@ -2,7 +2,7 @@
  * Endpoint: where a server listens, and the check that nobody is there yet.
  *
  *   ':19890'          every address, IPv4 and IPv6        '[::1]:80'   one IPv6 address
- *   '0.0.0.0:80'      every IPv4 address                  'name:80'    what the name resolves to
+ *   '0.0.0.0:80'      every IPv4 address                  'name:80'    the first address of the name
  */
 import { createServer } from 'node:net';
 import { errors } from '../kernel/errors.ts';

@@ -68,7 +68,10 @@ export class PixelProcess {
         // Its /readyz is not where the client here would ask.
         if (started.#output.includes('"msg":"ready"')) return started;
       } else if ((await request(port, '/readyz').catch(() => undefined))?.status === 200) return started;
-      if (performance.now() > until) throw new Error(`the collector is not ready in time:\n${started.#output}`);
+      if (performance.now() > until) {
+        started.signal('SIGKILL');
+        throw new Error(`the collector is not ready in time:\n${started.#output}`);
+      }
       await sleep(20);
     }
   }

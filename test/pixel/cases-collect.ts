@@ -27,6 +27,16 @@ export function collectCases(cases: Cases): void {
     assert.deepEqual([event['e'], event['uid'], event['ip']], ['signup', 'u1', '127.0.0.1']);
   });
 
+  cases.add(
+    'each route names its own promise',
+    async (client) => {
+      assert.equal((await client.get('/px.gif')).headers['ringmain-ack'], 'memory');
+      assert.equal((await client.post({ e: 'x' })).headers['ringmain-ack'], 'sync');
+      assert.equal((await client.recorded()).length, 2);
+    },
+    { ACK_PIXEL: 'memory', ACK_COLLECT: 'sync' },
+  );
+
   cases.add('an array is as many events, in their order; an empty one is none', async (client) => {
     const answer = await client.post(Array.from({ length: 50 }, (_, i) => ({ e: `e${i}` })));
     assert.equal(answer.headers['x-gotrack-accepted'], '50');

@@ -57,23 +57,29 @@ export function wireCases(cases: Cases): void {
     );
   });
 
-  cases.add('pipelined requests are answered in order and each is recorded once', async (client) => {
-    const names = Array.from({ length: 20 }, (_, i) => `p${i}`);
-    await withConnection(client, async (connection) => {
-      connection.send(
-        names
-          .map((name, i) =>
-            i % 3 === 2 ? collectBytes(`Content-Length: ${name.length + 8}`, `{"e":"${name}"}`) : pixelBytes(name),
-          )
-          .join(''),
-      );
-      for (const [i] of names.entries()) assert.equal((await connection.answer())?.status, i % 3 === 2 ? 202 : 200);
-    });
-    assert.deepEqual(
-      (await client.recorded()).map((event) => event['e']),
-      names,
+  for (const ack of ['memory', 'journal']) {
+    cases.add(
+      `pipelined requests are answered in order and each is recorded once, ACK=${ack}`,
+      async (client) => {
+        const names = Array.from({ length: 20 }, (_, i) => `p${i}`);
+        await withConnection(client, async (connection) => {
+          connection.send(
+            names
+              .map((name, i) =>
+                i % 3 === 2 ? collectBytes(`Content-Length: ${name.length + 8}`, `{"e":"${name}"}`) : pixelBytes(name),
+              )
+              .join(''),
+          );
+          for (const [i] of names.entries()) assert.equal((await connection.answer())?.status, i % 3 === 2 ? 202 : 200);
+        });
+        assert.deepEqual(
+          (await client.recorded()).map((event) => event['e']),
+          names,
+        );
+      },
+      { ACK: ack },
     );
-  });
+  }
 
   cases.add('a half-closed client is answered', async (client) => {
     await withConnection(client, async (connection) => {
