@@ -311,10 +311,11 @@ export class SinkRunner {
       const reopens = board.reopens(index);
       if (reopens !== this.#reopens && this.#target?.reopen !== undefined) {
         // A checkpoint before and after: a crash in between must not meet events that no checkpoint tells of.
-        await this.#saveCheckpoint();
-        this.#reopens = reopens;
-        await this.#target.reopen();
-        await this.#saveCheckpoint();
+        if ((await this.#saveCheckpoint()) === undefined) {
+          this.#reopens = reopens;
+          await this.#target.reopen();
+          await this.#saveCheckpoint();
+        }
       }
     }
     if (this.#moved !== undefined) await this.#followCursors();

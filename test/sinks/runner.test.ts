@@ -44,6 +44,7 @@ interface Setting {
   readonly waited?: (waits: number) => void;
   readonly bury?: (position: number) => void;
   readonly random?: () => number;
+  readonly lagBytesMax?: number;
 }
 
 class Rig {
@@ -141,6 +142,7 @@ class Rig {
       line: (buffer, offset) => buffer.subarray(offset, offset + 8),
       now: () => this.clock,
       random: setting.random ?? (() => 1),
+      ...(setting.lagBytesMax === undefined ? {} : { lagBytesMax: setting.lagBytesMax }),
     });
   }
 
@@ -477,6 +479,18 @@ test('a target that has lost what it had ends the run without a checkpoint, and 
   const next = new Rig({ log, disk, write: () => undefined, settle: async () => ({}) });
   await next.drain();
   assert.deepEqual(next.delivered, range(0, 40));
+});
+
+test('ON_LAG=drop: a sink that lags further than it may gives up its oldest events, counted one by one', async () => {
+  const { log, disk } = filled(0, { segmentBytes: 16_384, ringBytes: 4096, retainMs: 1e12 });
+  fill(log, 0, 600);
+  const rig = new Rig({ log, disk, lagBytesMax: 20_000, write: () => undefined });
+  await rig.drain();
+  const state = rig.stored();
+  const [first] = rig.delivered;
+  assert.ok(first > 300 && first < 600, `went on at ${first}`);
+  assert.deepEqual(rig.delivered, range(first, 600));
+  assert.deepEqual(state?.ledger, { passed: 600, delivered: 600 - first, dead: 0, givenUp: first });
 });
 
 // vector#22946: an event that stays in the buffer until the next one comes.
