@@ -2,11 +2,14 @@
  * Tracing: the real collector, a receiver of OTLP/HTTP, a real Kafka. A sampled request is a span under its sender's; the batch that delivers its
  * event is a span linked to it; the Kafka record carries its traceparent, also when the batch is delivered by the next life.
  */
+
+import type { HttpRequest, HttpResponse, TemplatedApp } from 'uWebSockets.js';
 import assert from 'node:assert/strict';
 import { globSync, readFileSync } from 'node:fs';
 import test from 'node:test';
 import { Kafka, logLevel } from 'kafkajs';
-import { parseTraceparent, TraceSampler } from '../../src/kernel/tracing.ts';
+import { parseTraceparent, type SpanData, TraceSampler } from '../../src/kernel/tracing.ts';
+import { RequestTracing } from '../../src/pixel/tracing.ts';
 import { startKafka } from '../servers/kafka.ts';
 import { collectorFolder, eventsIn, eventually, startCollector } from './collector.ts';
 import { type Received, startOtlpReceiver } from './otlp-receiver.ts';
@@ -51,6 +54,77 @@ test('the sampler obeys the flag, takes a share of the rest, and no more than th
   assert.equal(all.sample(traceparent(1, '00')), undefined, 'the sender has decided');
 });
 
+test('ids go behind the records of their own request only, also when bodies arrive in pieces and between each other', () => {
+  const commits: { of: string; version: number; ids: string }[] = [];
+  const buffer = Buffer.alloc(4096);
+  const inner = {
+    buffer,
+    draftBytesMax: 4096,
+    refusal: () => undefined,
+    mark: () => 0,
+    rewind: () => undefined,
+    begin: () => 0,
+    commit(end: number, _kind: number, version: number) {
+      const ids = version === 2 ? buffer.toString('hex', end - 24, end) : '';
+      commits.push({ of: buffer.toString('latin1', 0, 1), version, ids });
+    },
+  };
+  const spans: SpanData[] = [];
+  const tracing = new RequestTracing(new TraceSampler({ otelTracesSamplerArg: 0, traceLimit: 100 }), (span) =>
+    spans.push(span),
+  );
+  const lane = tracing.lane(inner);
+  const record = (of: string) => {
+    const at = lane.begin(8);
+    lane.buffer.write(of, at);
+    lane.commit(at + 8, 1, 1);
+  };
+  const handlers = new Map<string, (res: HttpResponse, req: HttpRequest) => void>();
+  const app = {
+    post: (path: string, handler: (res: HttpResponse, req: HttpRequest) => void) => handlers.set(path, handler),
+  };
+  let name = '';
+  tracing.app(app as unknown as TemplatedApp).post('/collect', (res) => {
+    const own = name;
+    res.onData((_chunk, last) => {
+      if (last) record(own);
+    });
+    res.onAborted(() => undefined);
+  });
+  const begin = (of: string, header: string) => {
+    name = of;
+    const waiting: { data?: (chunk: ArrayBuffer, last: boolean) => void; gone?: () => void } = {};
+    const res = {
+      onData(take: (chunk: ArrayBuffer, last: boolean) => void) {
+        waiting.data = take;
+      },
+      onAborted(gone: () => void) {
+        waiting.gone = gone;
+      },
+    };
+    handlers.get('/collect')!(res as unknown as HttpResponse, { getHeader: () => header } as unknown as HttpRequest);
+    return waiting;
+  };
+  const a = begin('a', traceparent(1));
+  const b = begin('b', '');
+  const c = begin('c', traceparent(2));
+  const none = new ArrayBuffer(0);
+  a.data!(none, false);
+  b.data!(none, true);
+  c.data!(none, true);
+  a.data!(none, true);
+  begin('d', traceparent(3)).gone!();
+  assert.deepEqual(
+    commits.map(({ of, version, ids }) => `${of} ${version} ${ids.slice(0, 32)}`),
+    ['b 1 ', `c 2 ${traceOf(2)}`, `a 2 ${traceOf(1)}`],
+  );
+  assert.deepEqual(
+    spans.map(({ context, failed }) => [context.traceId, failed]),
+    [[traceOf(3), true]],
+    'a client that left is a failed span',
+  );
+});
+
 test('request, batch and Kafka record of a traced request name one trace, across a restart as well', async (t) => {
   const receiver = await startOtlpReceiver(t, 21991);
   const folder = collectorFolder();
@@ -60,6 +134,8 @@ test('request, batch and Kafka record of a traced request name one trace, across
     OTEL_EXPORTER_OTLP_HEADERS: 'authorization=secret',
     OTEL_SERVICE_NAME: 'pixels',
     OTEL_TRACES_SAMPLER_ARG: '0',
+    // Every answer waits for the disk, so it is given long after its handler.
+    ACK: 'sync',
     OUTPUTS: 'log,kafka',
     // What kafkajs can read by itself.
     KAFKA_COMPRESSION: 'gzip',
