@@ -29,9 +29,10 @@ export function versionOf(command: string, ...args: string[]): string {
 export function commitOf(tree: string): string {
   const git = (...args: string[]): string => execFileSync('git', ['-C', tree, ...args], { encoding: 'utf8' }).trim();
   try {
-    // What the benchmark itself writes does not make the measured tree another one.
-    const changed = git('status', '--porcelain', '--', 'src', 'package.json', 'package-lock.json') !== '';
-    return git('rev-parse', '--short=10', 'HEAD') + (changed ? '+changes' : '');
+    // The last commit that changed what is measured: tables are committed after it, and that makes no other server of it.
+    const measured = ['--', 'src', 'package.json', 'package-lock.json'];
+    const changed = git('status', '--porcelain', ...measured) !== '';
+    return git('log', '-1', '--format=%h', '--abbrev=10', ...measured) + (changed ? '+changes' : '');
   } catch {
     return 'no git';
   }
