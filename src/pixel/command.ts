@@ -25,6 +25,9 @@ export const pixelSets = [
   kernelConfig,
 ] as const;
 
+/** One Ctrl-C under npm, or the TERM of `timeout`, arrives twice: from the sender and from whoever passes it on. That is one wish. */
+const ECHO_MS = 100;
+
 const switches = ['check-config', 'print-config', 'help'] as const;
 
 interface Read {
@@ -70,8 +73,14 @@ export async function runPixel(argv: readonly string[]): Promise<number> {
     await service.abort();
     throw error;
   }
-  process.on('SIGTERM', () => void service.drain());
-  process.on('SIGINT', () => void service.drain());
+  let told = Number.NEGATIVE_INFINITY;
+  const end = () => {
+    if (performance.now() - told < ECHO_MS) return;
+    told = performance.now();
+    void service.drain();
+  };
+  process.on('SIGTERM', end);
+  process.on('SIGINT', end);
   process.on('SIGHUP', () => service.reload());
   service.log.info(banner(values, service), 'ready');
   process.stderr.write(welcome(values));

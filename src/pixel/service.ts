@@ -25,6 +25,7 @@ import type { SinkThreadData } from '../sinks/thread.ts';
 import type { AcceptorData, AcceptorNews, AcceptorOrder } from './acceptor-thread.ts';
 import type { PixelConfig } from './config.ts';
 import { allMetrics } from './observe.ts';
+import { placeProblems } from './places.ts';
 import { loadSaltLink, type SaltSource } from './privacy.ts';
 import { ProcessBoard } from './process-board.ts';
 import type { TracingExport } from './tracing-export.ts';
@@ -97,6 +98,8 @@ export class PixelService {
     }
     const tls = tlsFiles(http);
     if (tls !== undefined) checkCertificates(tls);
+    const problems = placeProblems(this.#values);
+    if (problems.length > 0) throw errors.CONFIG({ problems });
     this.#checkFiles();
     this.#engine = openEngine({
       config: engine,

@@ -104,6 +104,8 @@ test('a port in use, bad certificates and options that contradict each other end
     [{ PROXY_PROTOCOL: 'true', TLS_CERT: 'a', TLS_KEY: 'b' }, /PROXY_PROTOCOL must be false/],
     [{ BODY_TIMEOUT_MS: '60000' }, /BODY_TIMEOUT_MS must be/],
     [{ COOKIE_NAME: 'a b' }, /COOKIE_NAME must be/],
+    [{ LOG_PATH: folder }, /LOG_PATH must be a file that can be written to: .*found=a directory/],
+    [{ JOURNAL_DIR: join(main, 'below') }, /JOURNAL_DIR must be a directory that can be written to: .*found=ENOTDIR/],
   ];
   for (const [options, message] of rows) {
     const env = { PATH: process.env['PATH'], SERVER_ADDR: `:${free}`, ...options };

@@ -32,6 +32,7 @@ test('each path is judged by what it is for, in one line, and nothing is made', 
     writableFileProblem('LOG_PATH', at('directory')),
     `LOG_PATH must be a file that can be written to: path=${at('directory')}, found=a directory`,
   );
+  assert.match(writableFileProblem('X', '/dev/null')!, /found=a device, pipe or socket$/);
   assert.match(writableFileProblem('X', at('new/'))!, /found=a directory$/);
   assert.match(writableFileProblem('X', at('file/below'))!, /found=ENOTDIR$/);
 

@@ -393,6 +393,13 @@ test('rotated files are compressed and pruned; nothing of the present file is to
   assert.ok(fs.existsSync(path));
 });
 
+test('the folder of the file is made when it is missing', async (t) => {
+  const path = join(folder(t), 'new', 'deep', 'events.ndjson');
+  const target = await open(config(path), { done: 0, state: undefined });
+  await target.close();
+  assert.ok(fs.existsSync(path));
+});
+
 test('a name that is no file needs an operator', async (t) => {
   const path = folder(t);
   await assert.rejects(open(config('/dev/null'), { done: 0, state: undefined }), { code: 'SINK_STOPPED' });

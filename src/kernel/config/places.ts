@@ -1,7 +1,7 @@
 /**
  * Places: whether a path of the configuration can be used as what it is for, asked before anything is touched. Each function
- * gives the line to show, or undefined when all is well. A set's `check` calls them for what is really in use: the
- * directory of a sink that is off may be missing.
+ * gives the line to show, or undefined when all is well. A service calls them for what is really in use: the directory of a
+ * sink that is off may be missing.
  */
 import { accessSync, constants, type Stats, statSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
@@ -49,6 +49,7 @@ export function writableFileProblem(name: string, path: string): string | undefi
   const found = look(path);
   if (typeof found === 'object') {
     if (found.isDirectory()) return `${must}, found=a directory`;
+    if (!found.isFile()) return `${must}, found=a device, pipe or socket`;
     const code = denied(path, constants.W_OK);
     return code && `${must}, found=${code}`;
   }

@@ -15,6 +15,7 @@ import {
   fstatSync,
   fsyncSync,
   ftruncateSync,
+  mkdirSync,
   openSync,
   readdirSync,
   readSync,
@@ -119,6 +120,7 @@ class FileTarget implements SinkTarget {
   constructor(config: FileConfig, context: SinkContext, now: () => number) {
     this.#config = config;
     this.#path = resolve(config.logPath);
+    mkdirSync(dirname(this.#path), { recursive: true });
     this.#journal = context.journal;
     this.#log = context.log;
     this.#now = now;
