@@ -50,6 +50,8 @@ const bench = new Bench({
   long: process.env['LONG'] === '1',
 });
 
+process.on('exit', () => bench.dispose()); // also when it is interrupted: the files of a run are many gigabytes
+
 let failed = 0;
 for (const question of questions.filter(({ name }) => names?.includes(name) ?? true)) {
   console.error(`\n## ${question.name}: ${question.asks}`);
@@ -73,7 +75,6 @@ for (const question of questions.filter(({ name }) => names?.includes(name) ?? t
   }
   if (!short && !values.print) writeAnswer(tree, question.name, question.asks, answer, text);
 }
-bench.dispose();
 process.exit(failed === 0 ? 0 : 1);
 
 /** What else happened on the machine meanwhile. */
