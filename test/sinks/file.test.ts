@@ -384,6 +384,7 @@ test('rotated files are compressed and pruned; nothing of the present file is to
   const target = await open(config(path, { logRotateBytes: 1500, logCompress: true }), { done: 0, state: undefined });
   for (let i = 0; i < 500 && !compressed(); i++) await sleep(10);
   assert.ok(compressed() && rotatedFiles(path).length >= 2, rotatedFiles(path).join(', '));
+  for (const file of rotatedFiles(path)) assert.equal(fs.statSync(file).mode, fs.statSync(path).mode, file);
   await target.close();
   assert.deepEqual(contentOf(path), lines);
   const gone = pruneRotated(path, 1, 0, Date.now());

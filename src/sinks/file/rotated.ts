@@ -65,7 +65,9 @@ export default async function compress(file: string): Promise<void> {
   const part = `${target}.part`;
   if (!existsSync(file)) return;
   if (!existsSync(target)) {
-    await pipeline(createReadStream(file), createGzip({ level: 6 }), createWriteStream(part, { mode: 0o600 }));
+    // Whoever may read the file may read it compressed.
+    const mode = statSync(file).mode & 0o777;
+    await pipeline(createReadStream(file), createGzip({ level: 6 }), createWriteStream(part, { mode }));
     const fd = openSync(part, 'r+');
     try {
       fsyncSync(fd);
