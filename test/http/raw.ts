@@ -1,6 +1,7 @@
 /**
  * Raw HTTP over a socket, for tests: bytes go out as they are, and what comes back is kept and read as answers.
  */
+import { createSocket, type Socket as DgramSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { connect, createServer, type Socket } from 'node:net';
 import { type ConnectionOptions, connect as connectTls } from 'node:tls';
@@ -14,17 +15,39 @@ export interface Answer {
   json(): unknown;
 }
 
-/** The first port of [from, from + 50) that nobody listens on. Below 32768, so that no outgoing connection has it by chance. */
+/** Ports that this process has claimed, each by a UDP socket of the same number. */
+const claims = new Map<number, DgramSocket>();
+
+/**
+ * The first port of [from, from + 50) that nobody listens on and no other run of the tests has claimed. The claim is a UDP socket that is kept:
+ * our servers share their ports (SO_REUSEPORT), so two runs that found the same port free would answer each other's requests. Below
+ * 32768, so that no outgoing connection has it by chance.
+ */
 export async function freePort(from: number): Promise<number> {
   for (let port = from; port < from + 50; port++) {
-    const server = createServer();
-    const free = await new Promise<boolean>((resolve) => {
-      server.once('error', () => resolve(false));
-      server.listen({ port, exclusive: true }, () => server.close(() => resolve(true)));
-    });
-    if (free) return port;
+    if ((claims.has(port) || (await claim(port))) && (await nobodyListens(port))) return port;
   }
   throw new Error(`no port is free: from=${from}`);
+}
+
+function claim(port: number): Promise<boolean> {
+  const socket = createSocket('udp4');
+  socket.unref();
+  return new Promise((resolve) => {
+    socket.once('error', () => resolve(false));
+    socket.bind({ port, address: '127.0.0.1', exclusive: true }, () => {
+      claims.set(port, socket);
+      resolve(true);
+    });
+  });
+}
+
+function nobodyListens(port: number): Promise<boolean> {
+  const server = createServer();
+  return new Promise((resolve) => {
+    server.once('error', () => resolve(false));
+    server.listen({ port, exclusive: true }, () => server.close(() => resolve(true)));
+  });
 }
 
 export class RawConnection {
