@@ -1,0 +1,146 @@
+/**
+ * Goal: a disk that fails an fdatasync in the real process: nothing that was acknowledged is lost, nothing is doubled, and who has to know knows.
+ * Method: a module that every thread loads first wraps fs.fdatasyncSync; while a sign is there, syncs of the files it names fail with EIO,
+ * as often as it says.
+ */
+import assert from 'node:assert/strict';
+import { existsSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import test, { type TestContext } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Collector, temporary, until } from '../sinks/collector.ts';
+import { Client, linesOf, Oracle, sendOne } from './load.ts';
+
+const PORT = 21_870;
+
+interface Stage {
+  readonly path: string;
+  readonly oracle: Oracle;
+  start(ack: string): Promise<Collector>;
+  /** From now on `times` syncs of files whose path matches fail. */
+  fail(pattern: string, times: number): void;
+  /** How many failures are still to come; 0 when none. */
+  failing(): boolean;
+  heal(): void;
+}
+
+function stage(t: TestContext): Stage {
+  const folder = temporary(t);
+  const sign = join(folder, 'sign');
+  const hook = join(folder, 'hook.mjs');
+  writeFileSync(
+    hook,
+    `import fs from 'node:fs';
+     import { syncBuiltinESMExports } from 'node:module';
+     const { existsSync, fdatasyncSync, readFileSync, readlinkSync, rmSync, writeFileSync } = fs;
+     fs.fdatasyncSync = (fd) => {
+       if (existsSync('${sign}')) {
+         const { pattern, times } = JSON.parse(readFileSync('${sign}', 'utf8'));
+         if (new RegExp(pattern).test(readlinkSync('/proc/self/fd/' + fd))) {
+           if (times > 1) writeFileSync('${sign}', JSON.stringify({ pattern, times: times - 1 }));
+           else rmSync('${sign}');
+           throw Object.assign(new Error('EIO: i/o error, fdatasync'), { code: 'EIO' });
+         }
+       }
+       fdatasyncSync(fd);
+     };
+     syncBuiltinESMExports();`,
+  );
+  return {
+    path: join(folder, 'events.ndjson'),
+    oracle: new Oracle(),
+    async start(ack) {
+      const collector = new Collector(t, {
+        port: PORT,
+        folder,
+        env: {
+          NODE_OPTIONS: `--import=${hook}`,
+          ACK: ack,
+          COOKIES: 'off',
+          LOG_PATH: 'events.ndjson',
+          RING_BYTES: '1MiB',
+          SEGMENT_BYTES: '1MiB',
+          JOURNAL_MAX_BYTES: '64MiB',
+          MAX_BODY_BYTES: '32k',
+          MAX_EVENT_BYTES: '16k',
+        },
+      });
+      await collector.start();
+      return collector;
+    },
+    fail: (pattern, times) => writeFileSync(sign, JSON.stringify({ pattern, times })),
+    failing: () => existsSync(sign),
+    heal: () => rmSync(sign, { force: true }),
+  };
+}
+
+async function arrived({ oracle, path }: Stage): Promise<void> {
+  await until(
+    'everything owed is in the file',
+    () => existsSync(path) && linesOf(path).length >= oracle.owed.size && oracle.verify(linesOf(path), true) === 0,
+  );
+  oracle.verify(linesOf(path));
+}
+
+const SEGMENTS = '/lanes/[^/]+/[0-9]+-[0-9]+\\.seg$';
+
+for (const ack of ['sync', 'journal'])
+  test(`one failed fdatasync of a segment under ACK=${ack}: the lane starts over, all is kept, across a SIGKILL too`, async (t) => {
+    const s = stage(t);
+    const collector = await s.start(ack);
+    await until('it takes events', async () => (await sendOne(s.oracle, PORT)) >= 0);
+    const clients = Array.from({ length: 8 }, () => new Client(s.oracle, PORT));
+    for (let i = 0; i < 3; i++) {
+      await sleep(150);
+      s.fail(SEGMENTS, 1);
+      await until('it has failed', () => !s.failing());
+      const before = s.oracle.owed.size;
+      await until('events are acknowledged again', () => s.oracle.owed.size > before + 20);
+    }
+    assert.match(collector.log, /fdatasync failed; the unsynced part of the lane is written anew/);
+    await collector.kill('SIGKILL');
+    for (const client of clients) client.cut();
+    const next = await s.start(ack);
+    await until('it takes events', async () => (await sendOne(s.oracle, PORT)) >= 0);
+    await arrived(s);
+    assert.equal(await next.kill('SIGTERM'), 0);
+  });
+
+test('a disk that fails every fdatasync: 503 with a reason, /readyz red, delivery goes on, and a start on a healed disk has it all', async (t) => {
+  const s = stage(t);
+  const collector = await s.start('journal');
+  await until('it takes events', async () => (await sendOne(s.oracle, PORT)) >= 0);
+  const clients = Array.from({ length: 4 }, () => new Client(s.oracle, PORT));
+  await sleep(200);
+  s.fail(SEGMENTS, 1_000_000);
+  await until('intake has ended', () => (s.oracle.refused.get(503) ?? 0) > 20);
+  await Promise.all(clients.map((client) => client.finish()));
+  const ready = await collector.ready('?sinks=ignore');
+  assert.equal(ready.status, 503);
+  assert.match(ready.text, /journal/);
+  await arrived(s);
+  await collector.kill('SIGKILL');
+  s.heal();
+  const next = await s.start('journal');
+  await until('it takes events', async () => (await sendOne(s.oracle, PORT)) >= 0);
+  await arrived(s);
+  assert.equal(await next.kill('SIGTERM'), 0);
+});
+
+test('a failed fdatasync of the log file: the sink starts over from its checkpoint, every line stands there once', async (t) => {
+  const s = stage(t);
+  const collector = await s.start('journal');
+  await until('it takes events', async () => (await sendOne(s.oracle, PORT)) >= 0);
+  const clients = Array.from({ length: 4 }, () => new Client(s.oracle, PORT, 1, 1));
+  for (let i = 0; i < 2; i++) {
+    await sleep(300);
+    s.fail('events\\.ndjson$', 1);
+    await until('it has failed', () => !s.failing());
+  }
+  await Promise.all(clients.map((client) => client.finish()));
+  await arrived(s);
+  assert.match(collector.log, /the log file cannot be synced/);
+  await until('the sink is up', async () => (await collector.ready()).status === 200);
+  assert.equal(await collector.kill('SIGTERM'), 0);
+  s.oracle.verify(linesOf(s.path));
+});
