@@ -95,6 +95,8 @@ test('a port in use, bad certificates and options that contradict each other end
     [{ SERVER_ADDR: 'nonsense' }, /SERVER_ADDR must be host:port/],
     [{ TLS_CERT: join(folder, 'none') }, /TLS_CERT and TLS_KEY must be set together/],
     [{ TLS_CERT: join(folder, 'none'), TLS_KEY: join(folder, 'none') }, /TLS_CERT/],
+    [{ ENABLE_HTTPS: 'true' }, /ENABLE_HTTPS must come with TLS_CERT and TLS_KEY: found neither/],
+    [{ ENABLE_HTTPS: 'true', SSL_CERT_FILE: main, SSL_KEY_FILE: main }, /must be a PEM pair that fits together/],
     [{ CORS_ORIGINS: '*,https://a.example' }, /CORS_ORIGINS must be/],
     [{ TRUST_PROXY: '10.0.0.0/99' }, /TRUST_PROXY must be/],
     [{ CLIENT_IP_HEADER: 'CF-Connecting-IP' }, /CLIENT_IP_HEADER must come with TRUST_PROXY/],
