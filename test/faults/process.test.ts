@@ -111,6 +111,27 @@ test('SIGTERM under load: exit 0, and everything that was acknowledged is in the
   assert.match(collector.log, /drained/);
 });
 
+test('L5: the ledger of the metrics is the number of lines in the file, across SIGKILLs', async (t) => {
+  const s = stage(t);
+  for (let round = 0; round < 3; round++) {
+    const collector = s.collector({ ACCEPTORS: String(1 + (round % 2)) });
+    await collector.start();
+    await until('it takes events', async () => (await sendOne(s.oracle, PORT)) >= 0);
+    await load(s.oracle, 200);
+    await settled(s);
+    await until('the ledger says what the file says', async () => {
+      const lines = linesOf(s.path).length;
+      return (
+        (await collector.metric('ringmain_sink_delivered_total', 'log')) === lines &&
+        (await collector.metric('ringmain_sink_accepted_total', 'log')) === lines
+      );
+    });
+    assert.equal(await collector.metric('ringmain_sink_ledger_mismatch', 'log'), 0);
+    assert.equal(await collector.metric('ringmain_sink_given_up_total', 'log'), 0);
+    await collector.kill('SIGKILL');
+  }
+});
+
 test('a second signal ends a drain at once, and the next start delivers what was left', async (t) => {
   const s = stage(t);
   const collector = s.collector({ DRAIN_DELAY_MS: '60s', DRAIN_TIMEOUT_MS: '60s' });
