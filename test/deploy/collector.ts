@@ -1,5 +1,6 @@
 /** The real collector as a process, for what stands around it: proxies, Prometheus, service managers. Built by `npm test` before the tests run. */
 import { existsSync, readFileSync } from 'node:fs';
+import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { runProgram, ServerProcess, type TestScope, temporaryFolder } from '../servers/process.ts';
 
@@ -25,6 +26,7 @@ export interface Collector {
 export async function startCollector(t: TestScope, { port, env = {}, folder }: CollectorOptions): Promise<Collector> {
   const home = folder ?? collectorFolder();
   const url = `http://127.0.0.1:${port}`;
+  await assertFree(port);
   const process = new ServerProcess('node', [main, 'pixel'], { cwd: home, env: collectorEnv(home, port, env) }, '');
   t.after(() => process.end('SIGTERM'));
   await process.until(() => isReady(url), 20_000);
@@ -37,6 +39,16 @@ export async function startCollector(t: TestScope, { port, env = {}, folder }: C
       return process.exited;
     },
   };
+}
+
+/** Throws when something listens on the port: what another run has started there would pass for ours. */
+export async function assertFree(port: number): Promise<void> {
+  const probe = createServer();
+  await new Promise<void>((resolve, reject) => {
+    probe.once('error', reject);
+    probe.listen(port, '127.0.0.1', resolve);
+  });
+  await new Promise((resolve) => probe.close(resolve));
 }
 
 /** A folder for one collector, gone when this process exits: `t.after` would take it from under collectors that still run. */

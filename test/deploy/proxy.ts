@@ -3,6 +3,7 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { ensureCommand } from '../servers/apt.ts';
 import { ServerProcess, type TestScope, temporaryFolder } from '../servers/process.ts';
+import { assertFree } from './collector.ts';
 import { deployFolder } from './local-postgres.ts';
 
 export interface ProxyOptions {
@@ -13,6 +14,7 @@ export interface ProxyOptions {
 
 export async function startHaproxy(t: TestScope, options: ProxyOptions): Promise<ServerProcess> {
   await ensureCommand('haproxy', 'haproxy');
+  await assertFree(options.port);
   const text = edited('haproxy/haproxy.cfg', {
     'bind :80\n': `bind 127.0.0.1:${options.port}\n`,
     // What the machine's limit of open files allows a test.
@@ -31,6 +33,7 @@ export async function startHaproxy(t: TestScope, options: ProxyOptions): Promise
 
 export async function startNginx(t: TestScope, options: ProxyOptions): Promise<ServerProcess> {
   await ensureCommand('nginx', 'nginx');
+  await assertFree(options.port);
   const { folder, remove } = temporaryFolder('ringmain-nginx-');
   mkdirSync(join(folder, 'logs'));
   const outside = [
