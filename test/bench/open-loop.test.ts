@@ -1,31 +1,23 @@
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import test from 'node:test';
+import test, { before } from 'node:test';
 import { Worker } from 'node:worker_threads';
 import { buildGo } from '../../native-bench/rig/install.ts';
 import { openLoop } from '../../native-bench/rig/load.ts';
 import { pixelRequests, writeRequests } from '../../native-bench/rig/request.ts';
+import { ensureCommand } from '../servers/apt.ts';
 
 process.env['PATH'] += ':/usr/local/go/bin';
-const hasGo = (() => {
-  try {
-    return execFileSync('go', ['version']).length > 0;
-  } catch {
-    return false;
-  }
-})();
+before(() => ensureCommand('go', 'golang-go'));
 
 // Goal: a stall of the server is charged to every request that was due meanwhile, not to the one that happened to wait.
 // Method: a server that stands still for 200 of 1000 ms, at 500 requests a second over two connections. A closed loop would
 // see two slow answers (p99 low); by the schedule about a fifth of all waited, 100 ms on average.
-test('the fixed-rate generator does not omit what a stall delayed', {
-  skip: hasGo ? false : 'Go is not installed',
-}, async (t) => {
+test('the fixed-rate generator does not omit what a stall delayed', async (t) => {
   const dir = mkdtempSync(join(tmpdir(), 'open-loop-'));
   t.after(() => rmSync(dir, { recursive: true }));
   const binary = buildGo('load/open-loop', dir);
@@ -57,7 +49,7 @@ test('the fixed-rate generator does not omit what a stall delayed', {
 });
 
 // Goal: percentiles of the generator are true.  Method: a server that answers every tenth request 20 ms later.
-test('percentiles stand where the delays were put', { skip: hasGo ? false : 'Go is not installed' }, async (t) => {
+test('percentiles stand where the delays were put', async (t) => {
   const dir = mkdtempSync(join(tmpdir(), 'open-loop-'));
   t.after(() => rmSync(dir, { recursive: true }));
   const requests = join(dir, 'requests');

@@ -4,16 +4,17 @@
  * is the pwrite64 that holds that number; its answer is what is sent on that socket next.
  */
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import test from 'node:test';
+import test, { before } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { ensureCommand } from '../servers/apt.ts';
 import { Collector, temporary, until } from '../sinks/collector.ts';
 import { Client, Oracle, sendOne } from './load.ts';
 
 const PORT = 21_850;
-const strace = spawnSync('strace', ['-V']).status === 0 ? false : 'needs strace';
+
+before(() => ensureCommand('strace', 'strace'));
 
 interface Call {
   readonly name: string;
@@ -50,9 +51,7 @@ for (const [ack, name, env] of [
   ['journal', 'gathered', { DEFER_RATE: '0' }],
   ['sync', 'by group commit', {}],
 ] as const)
-  test(`the trace of ACK=${ack} (${name}): no 2xx before the ${ack === 'sync' ? 'fdatasync' : 'write'} that covers it has returned`, {
-    skip: strace,
-  }, async (t) => {
+  test(`the trace of ACK=${ack} (${name}): no 2xx before the ${ack === 'sync' ? 'fdatasync' : 'write'} that covers it has returned`, async (t) => {
     const folder = temporary(t);
     const file = join(folder, 'trace');
     const collector = new Collector(t, {
