@@ -51,6 +51,8 @@ const STOP_GRACE_MS = 2000;
 const TRACES_GRACE_MS = 1000;
 /** Files beside connections: segments, sinks, the runtime. */
 const OTHER_FILES = 256;
+/** MAX_CONNECTIONS is by default what the server can hold, not what everybody needs: only a limit below this is worth a warning. */
+const TIGHT_FILES = 10_000;
 
 const thread = (path: string): URL =>
   new URL(`${path}${import.meta.filename.endsWith('.ts') ? '.ts' : '.js'}`, import.meta.url);
@@ -254,11 +256,11 @@ export class PixelService {
     const { maxConnections } = this.#values.http;
     // Node has raised the soft limit to the hard one; more is the operator's to give.
     const limit = Number(/^Max open files\s+(\d+)/m.exec(openFilesLimits())?.[1] ?? Number.POSITIVE_INFINITY);
-    if (limit < maxConnections + OTHER_FILES)
-      this.#log.warn(
-        { limit, wanted: maxConnections + OTHER_FILES },
-        'the limit of open files is below MAX_CONNECTIONS; connections beyond it will fail',
-      );
+    if (limit >= maxConnections + OTHER_FILES) return;
+    this.#log[limit < TIGHT_FILES ? 'warn' : 'info'](
+      { limit, wanted: maxConnections + OTHER_FILES },
+      'the limit of open files is below MAX_CONNECTIONS; connections beyond it will fail',
+    );
   }
 
   #sayAbsent(): void {
