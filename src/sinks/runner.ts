@@ -96,6 +96,8 @@ export class SinkRunner {
   async run(): Promise<void> {
     const { board, index } = this.#parts;
     try {
+      // Before anything else: nobody may read a lag of 0 that only means that it was not looked at yet.
+      this.#standing.tell();
       if ((await this.#open()) && (await this.#begin())) await this.#loop();
       await this.#finish();
       if (this.#lost !== undefined) throw this.#lost;
@@ -115,6 +117,8 @@ export class SinkRunner {
         this.#target = await this.#parts.open(this.#parts.state);
         if (this.#target.cursors !== undefined) this.#follow(await this.#target.cursors());
         for (const stop of this.#route.stops) this.#parts.deadLetters.passed(laneKey(stop.id), stop.delivered.position);
+        // The target's own cursors may stand elsewhere: what it owes is told before it is called up.
+        this.#standing.tell();
         this.#standing.up();
         return true;
       } catch (error) {

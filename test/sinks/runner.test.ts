@@ -195,6 +195,20 @@ test('a drain delivers everything in order, then writes the checkpoint', async (
 });
 
 // L4, and the mutant "checkpoint before target".
+// Goal: whoever waits for "up and nothing owed" does not take a lag that nobody has looked at yet for an empty one.
+test('what a sink owes is on the board before it is called up', async () => {
+  const { log, disk } = filled(50);
+  const rig = new Rig({ log, disk, write: () => undefined });
+  const owed: number[] = [];
+  const { setState } = log.board;
+  log.board.setState = (sink, state, reason) => {
+    if (state === 'up') owed.push(log.board.get(0, 'lagRecords'));
+    setState.call(log.board, sink, state, reason);
+  };
+  await rig.drain();
+  assert.equal(owed[0], 50);
+});
+
 test('a checkpoint is written only after settle, and settle only with nothing under way', async () => {
   let open = 0;
   const trace: string[] = [];
