@@ -7,6 +7,7 @@
  *
  * Unit files run two at a time; the heavy folders run one at a time, for they measure their own bounds on two cores.
  */
+import { once } from 'node:events';
 import { globSync } from 'node:fs';
 import { run } from 'node:test';
 import { spec } from 'node:test/reporters';
@@ -33,9 +34,10 @@ for (const phase of phases) {
   stream.on('test:fail', (event) => {
     if (event.details.type !== 'suite') failed += 1;
   });
-  const done = new Promise((resolve) => stream.once('close', resolve));
-  stream.compose(new spec()).pipe(process.stdout, { end: false });
-  await done;
+  // The reporter writes its summary last: the closing line of this run must come behind it.
+  const report = stream.compose(new spec());
+  report.pipe(process.stdout, { end: false });
+  await once(report, 'end');
 }
 if (passed + failed === 0) {
   failed = 1;
