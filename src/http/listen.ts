@@ -2,7 +2,9 @@
  * Listen: one acceptor's server on one endpoint. Several threads listen on the same port (SO_REUSEPORT); main has probed it.
  *
  *   renew()  takes new certificates without a restart: a second app with the new files listens on the same port, then the first one stops
- *            listening. Its open connections go on until they end; it is closed when the last one has. The addon cannot change
+ *            listening. Its open connections go on until they end; it is closed when the last one has. What the kernel has given
+ *            to the first socket and nobody has accepted when it closes is reset (SO_REUSEPORT; net.ipv4.tcp_migrate_req=1 hands it
+ *            to the others), so the first one goes on for two turns of the event loop and closes right after accepting. The addon cannot change
  *            the certificate of an app (addServerName adds one per exact name, with routes of its own; it replaces none).
  *   stop()   no new connections; open ones go on
  *   close()  ends what is left. A thread must have done this before it ends: the addon aborts the process otherwise (facts.md)
@@ -79,19 +81,27 @@ export class Listener {
     const last = this.#current;
     this.#current = next;
     this.#old.add(last);
-    stopListening(last);
-    this.#dispose(last);
+    // The second turn begins with everything that came before `next` listened; between its accepting and this close lie microseconds.
+    setImmediate(() =>
+      setImmediate(() => {
+        if (this.#closed) return;
+        stopListening(last);
+        this.#dispose(last);
+      }),
+    );
   }
 
   stop(): void {
-    stopListening(this.#current);
+    for (const generation of [this.#current, ...this.#old]) stopListening(generation);
   }
 
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    this.stop();
-    for (const generation of [this.#current, ...this.#old]) generation.app.close();
+    for (const generation of [this.#current, ...this.#old]) {
+      stopListening(generation);
+      generation.app.close();
+    }
     this.#old.clear();
   }
 
@@ -128,7 +138,7 @@ export class Listener {
 
   /** Frees an app whose last connection has ended. */
   #dispose(generation: Generation): void {
-    if (generation.open > 0 || this.#closed || !this.#old.delete(generation)) return;
+    if (generation.open > 0 || generation.socket !== undefined || this.#closed || !this.#old.delete(generation)) return;
     generation.app.close();
   }
 }

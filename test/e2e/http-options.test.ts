@@ -58,9 +58,16 @@ test('TLS: served from files, cookies are Secure, SIGHUP takes a renewed certifi
   make('two');
   server.signal('SIGHUP');
   const until = performance.now() + 10_000;
+  let resets = 0;
   for (let same = 0; same < 10; ) {
     assert.ok(performance.now() < until, 'both acceptors must take the renewed certificate');
-    same = (await visit()).name === 'two' ? same + 1 : 0;
+    // A connection that falls into the instant in which the old socket closes may be reset (listen.ts): a client tries again.
+    const seen = await visit().catch((error: { code?: string }) => {
+      assert.equal(error.code, 'ECONNRESET');
+      resets += 1;
+      assert.ok(resets <= 2, 'two sockets were closed');
+    });
+    same = seen?.name === 'two' ? same + 1 : 0;
   }
   execFileSync('sh', ['-c', `echo garbage > ${cert}`]);
   server.signal('SIGHUP');

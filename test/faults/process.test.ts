@@ -69,7 +69,10 @@ async function settled({ oracle, path }: Stage, withinMs = 30_000): Promise<void
   // The file may hold more: events whose answer got lost on the way.
   await until(
     `all ${oracle.owed.size} owed events are in the file`,
-    () => existsSync(path) && linesOf(path).length >= oracle.owed.size && oracle.verify(linesOf(path), true) === 0,
+    () => {
+      const lines = existsSync(path) ? linesOf(path, true) : [];
+      return lines.length >= oracle.owed.size && oracle.verify(lines, true) === 0;
+    },
     withinMs,
   );
   oracle.verify(linesOf(path));
