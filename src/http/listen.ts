@@ -74,7 +74,10 @@ export class Listener {
     return this.#options.tls !== undefined;
   }
 
-  /** New connections get the certificate that is in the files now. Throws CONFIG and changes nothing when it cannot be used. */
+  /**
+   * New connections get the certificate that is in the files now, some of the next two turns of the loop still the last one. Throws
+   * CONFIG and changes nothing when it cannot be used.
+   */
   renew(): void {
     if (this.#closed || this.#current.socket === undefined) return;
     const next = this.#start();

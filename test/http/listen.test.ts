@@ -131,7 +131,12 @@ test('renewed certificates are served without a restart; open connections go on;
   assert.throws(() => listener.renew(), { code: 'CONFIG', message: /TLS_CERT/ }, 'a key of another certificate');
   assert.equal(await nameOf(), 'one');
   use('two');
+  // The first socket listens for two more turns of the loop.
+  const turns = async () => {
+    for (let turn = 0; turn < 3; turn++) await new Promise((resolve) => setImmediate(resolve));
+  };
   listener.renew();
+  await turns();
   for (let i = 0; i < 5; i++) assert.equal(await nameOf(), 'two');
   kept.send('GET /get HTTP/1.1\r\nHost: t\r\n\r\n');
   assert.equal((await kept.answer())?.status, 200, 'a connection of before the renewal goes on');
@@ -140,6 +145,7 @@ test('renewed certificates are served without a restart; open connections go on;
   while (listener.connections > 0) await sleep(5);
   use('one');
   listener.renew();
+  await turns();
   assert.equal(await nameOf(), 'one');
   await assert.rejects(plainHandshake(port), 'plain HTTP is not answered on a TLS port');
   assert.throws(
