@@ -65,6 +65,8 @@ for (const question of questions.filter(({ name }) => names?.includes(name) ?? t
     failed += 1; // The other questions can still be answered.
     console.error(`${question.name} could not be answered:`, error);
     continue;
+  } finally {
+    bench.clearPlaces();
   }
   const text = `${before}${disturbance()}`;
   console.log(`\n${render(question.asks, answer, text)}`);

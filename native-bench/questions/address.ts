@@ -50,6 +50,13 @@ export const address: Question = {
             'ringmain, socket',
             'nginx, socket',
           ),
+          ratioGoal(
+            'pixel, ACK=journal, c=64, first visit (a sid is issued)',
+            undefined,
+            results,
+            'ringmain, first visit',
+            'nginx, first visit',
+          ),
         ],
         raw: rawOf(results),
       };

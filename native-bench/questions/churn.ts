@@ -6,7 +6,7 @@ import { startNginx } from '../rig/peers.ts';
 import { startRingmain } from '../rig/ringmain.ts';
 import { contest } from '../rig/rounds.ts';
 import type { Subject } from '../rig/subject.ts';
-import { ratioOf, rawOf, roundsTable, withSpread } from '../rig/table.ts';
+import { ratioGoal, ratioOf, rawOf, roundsTable, withSpread } from '../rig/table.ts';
 
 export const churn: Question = {
   name: 'churn',
@@ -47,6 +47,9 @@ export const churn: Question = {
       ]);
       return {
         tables: [{ head: ['', 'ringmain x nginx, CPU per event'], rows: ratios }, roundsTable(results)],
+        goals: kinds.map((kind) =>
+          ratioGoal(`pixel, ACK=journal, ${kind}`, undefined, results, `ringmain, ${kind}`, `nginx, ${kind}`),
+        ),
         raw: rawOf(results),
       };
     });

@@ -4,7 +4,7 @@ import { startNginx } from '../rig/peers.ts';
 import { startRingmain } from '../rig/ringmain.ts';
 import { contest } from '../rig/rounds.ts';
 import type { Subject } from '../rig/subject.ts';
-import { ratioGoal, rawOf, roundsTable } from '../rig/table.ts';
+import { ratioGoal, rawOf, roundsTable, valueGoal } from '../rig/table.ts';
 
 export const crowd: Question = {
   name: 'crowd',
@@ -15,7 +15,7 @@ export const crowd: Question = {
       () => startRingmain(bench.tree, bench.place()),
     ];
     return bench.with(starts, async (subjects) => {
-      const seconds = bench.short ? 2 : 10; // two full turns
+      const seconds = bench.short ? 2 : 6; // every connection gets its turn
       const over = (connections: number) => bench.openLoop(bench.pixels(), { connections, rate: 2000, seconds });
       const crowdSize = bench.short ? 2_000 : 10_000;
       const entries = subjects.flatMap((subject) => [
@@ -30,6 +30,14 @@ export const crowd: Question = {
           results,
           `ringmain journal, ${crowdSize}`,
           'ringmain journal, 64',
+        ),
+        valueGoal(
+          `RSS with ${crowdSize.toLocaleString('en')} connections`,
+          'most',
+          150,
+          'MiB',
+          results.get(`ringmain journal, ${crowdSize}`),
+          'rssMiB',
         ),
       ];
       return { tables: [roundsTable(results)], goals, raw: rawOf(results) };

@@ -31,7 +31,7 @@ export const disturbances: Question = {
         const counter = new LineCounter();
         const replies = subjects.map((): OpenReply[] => []);
         const reasons = subjects.map((): (string | undefined)[] => []);
-        for (let round = bench.short ? 0 : -1; round < (bench.short ? 1 : 6); round++) {
+        for (let round = bench.short ? 0 : -1; round < (bench.short ? 1 : 4); round++) {
           for (const [i, subject] of subjects.entries()) {
             thaw(subject);
             const before = counter.count(subject.logs);
@@ -67,6 +67,14 @@ export const disturbances: Question = {
         return {
           tables: [{ head: ['', 'p50 us', 'p99 us', 'p99.9 us', 'p99.99 us', 'max us of all rounds'], rows }],
           plots: [{ name: 'disturbances', alt: 'Largest latency per 100 ms', svg }],
+          goals: variants.map(({ name }, i) => ({
+            goal: `latency at 30 k/s, ${name.split(/[:(]/)[0]!.trim()}: p99.9`,
+            bound: 'most',
+            value: reasons[i]!.some((text) => text !== undefined)
+              ? Number.NaN
+              : median(replies[i]!.map((reply) => reply.p999Us)),
+            unit: 'us',
+          })),
           raw: Object.fromEntries(
             variants.map(({ name }, i) => [name, replies[i]!.map(({ timeline: _, ...reply }) => reply)]),
           ),

@@ -5,7 +5,7 @@ import { startNginx, startUws } from '../rig/peers.ts';
 import { pixelRequests } from '../rig/request.ts';
 import { startRingmain } from '../rig/ringmain.ts';
 import { contest } from '../rig/rounds.ts';
-import { ratioOf, rawOf, roundsTable, withSpread } from '../rig/table.ts';
+import { ratioGoal, ratioOf, rawOf, roundsTable, withSpread } from '../rig/table.ts';
 
 export const generators: Question = {
   name: 'generators',
@@ -17,7 +17,7 @@ export const generators: Question = {
       () => startRingmain(bench.tree, bench.place()),
     ];
     return bench.with(starts, async (subjects) => {
-      const options = { connections: 64, seconds: bench.seconds };
+      const options = { connections: 64, seconds: 1 };
       const loads = [wrk(bench.pixels(), options), autocannon(pixelRequests({ forwarded: true }), options)];
       const entries = subjects.flatMap((subject) =>
         loads.map((load) => ({ name: `${subject.name}, ${load.name}`, subject, load })),
@@ -34,6 +34,15 @@ export const generators: Question = {
         notes: [
           'autocannon saturates its own core before the servers saturate theirs: an unsaturated server finds fewer requests per wake-up, so its cost per event is higher, for all of them alike. Compare the ratios, not the rates; its latencies have a resolution of 1 ms.',
         ],
+        goals: loads.map(({ name }) =>
+          ratioGoal(
+            `pixel, ACK=journal, c=64, by ${name}`,
+            undefined,
+            results,
+            `ringmain journal, ${name}`,
+            `nginx, ${name}`,
+          ),
+        ),
         raw: rawOf(results),
       };
     });

@@ -3,12 +3,24 @@ import type { Question } from '../rig/bench.ts';
 import { wrk } from '../rig/load.ts';
 import { startNginx, startUws } from '../rig/peers.ts';
 import { linePlot } from '../rig/plot.ts';
+import type { Goal } from '../rig/report.ts';
 import { startRingmain } from '../rig/ringmain.ts';
-import { column, contest, type Results, voidReason } from '../rig/rounds.ts';
+import { column, contest, type Results, type Round, voidReason } from '../rig/rounds.ts';
 import { median } from '../rig/stats.ts';
 import { count, rawOf } from '../rig/table.ts';
 
 const shares = [0.1, 0.5, 0.8];
+
+function latencyGoal(share: number, rounds: readonly Round[]): Goal {
+  const middle = (figure: 'p50Us' | 'p99Us' | 'p999Us'): number => median(column(rounds, figure));
+  return {
+    goal: `latency, ACK=journal, c=64, at ${share * 100} % of its highest rate: p99`,
+    bound: 'most',
+    value: voidReason(rounds) === undefined ? middle('p99Us') : Number.NaN,
+    unit: 'us',
+    spread: `p50 ${count(middle('p50Us'))}, p99.9 ${count(middle('p999Us'))}`,
+  };
+}
 
 export const latency: Question = {
   name: 'latency',
@@ -23,7 +35,7 @@ export const latency: Question = {
       const full = wrk(bench.pixels(), { connections: 64, seconds: bench.seconds });
       const highest = await contest(
         subjects.map((subject) => ({ name: subject.name, subject, load: full })),
-        bench.short ? 1 : 3,
+        bench.short ? 1 : 2,
       );
       const top = (name: string): number => median(column(highest.get(name)!, 'eventsPerSecond'));
       const measured: { share: number; results: Results }[] = [];
@@ -37,7 +49,7 @@ export const latency: Question = {
             rate: Math.round(top(subject.name) * share),
           }),
         }));
-        measured.push({ share, results: await contest(entries, bench.short ? 1 : 5) });
+        measured.push({ share, results: await contest(entries, bench.short ? 1 : 3) });
       }
       const rows = subjects.flatMap(({ name }) =>
         measured.map(({ share, results }) => {
@@ -70,6 +82,7 @@ export const latency: Question = {
         notes: [
           'Medians over the rounds; each round has percentiles of its own. The last column is the largest latency of any round.',
         ],
+        goals: measured.map(({ share, results }) => latencyGoal(share, results.get('ringmain journal')!)),
         raw: {
           highest: rawOf(highest),
           measured: measured.map(({ share, results }) => ({ share, results: rawOf(results) })),

@@ -29,6 +29,6 @@ export const micro: Question = {
         rows: rows.map(({ name, limit, ns }) => [limit ? `_${name}_` : name, withSpread(spread(ns), digits)]),
       }),
     );
-    return { tables, raw: results };
+    return { tables, goals: results.flatMap(({ goals = [] }) => goals), raw: results };
   },
 };

@@ -14,8 +14,7 @@ export const rate: Question = {
     const starts = [
       () => startNginx(bench.place()),
       () => startUws(bench.place()),
-      () => startRingmain(bench.tree, bench.place(), { ack: 'memory' }),
-      () => startRingmain(bench.tree, bench.place(), { ack: 'journal' }),
+      () => startRingmain(bench.tree, bench.place()),
     ];
     return bench.with(starts, async (subjects) => {
       const measured: { perSecond: number; results: Results }[] = [];

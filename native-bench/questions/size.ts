@@ -4,10 +4,11 @@ import type { Question } from '../rig/bench.ts';
 import { wrk } from '../rig/load.ts';
 import { startNginx } from '../rig/peers.ts';
 import { linePlot } from '../rig/plot.ts';
+import type { Goal } from '../rig/report.ts';
 import type { PixelOptions } from '../rig/request.ts';
 import { startRingmain } from '../rig/ringmain.ts';
-import { column, contest, type Results, voidReason } from '../rig/rounds.ts';
-import { median } from '../rig/stats.ts';
+import { column, contest, type Round, voidReason, warmUp } from '../rig/rounds.ts';
+import { median, spread } from '../rig/stats.ts';
 import type { Subject } from '../rig/subject.ts';
 import { count, ratioOf, rawOf, us, withSpread } from '../rig/table.ts';
 
@@ -16,6 +17,12 @@ const kinds: readonly PixelOptions[] = [
   { forwarded: true },
   ...[1500, 3500, 7500].map((padding) => ({ forwarded: true, padding })),
 ];
+
+interface Size {
+  readonly bytes: number;
+  readonly nginx: readonly Round[];
+  readonly ours: readonly Round[];
+}
 
 export const size: Question = {
   name: 'size',
@@ -26,38 +33,46 @@ export const size: Question = {
       () => startRingmain(bench.tree, bench.place()),
     ];
     return bench.with(starts, async (subjects) => {
-      const ours = subjects[1]!;
-      const measured: { bytes: number; results: Results }[] = [];
-      for (const kind of bench.short ? [kinds[0]!, kinds.at(-1)!] : kinds) {
-        const load = wrk(bench.pixels(kind), { connections: 64, seconds: bench.seconds });
-        const results = await contest(
-          subjects.map((subject) => ({ name: subject.name, subject, load })),
-          bench.rounds,
-        );
-        measured.push({ bytes: lineBytes(ours.logs[0]!), results });
+      const [nginx, ours] = subjects as [Subject, Subject];
+      const loads = (bench.short ? [kinds[0]!, kinds[2]!, kinds.at(-1)!] : kinds).map((kind) =>
+        wrk(bench.pixels(kind), { connections: 64, seconds: 1 }),
+      );
+      // Warm in a short run too: a fresh lane begins with small segments, and who fills them faster than they grow is refused.
+      const bytes: number[] = [];
+      for (const load of loads) {
+        await warmUp(ours, load);
+        bytes.push(lineBytes(ours.logs[0]!));
       }
-      const cost = ({ results }: { results: Results }, name: string): number =>
-        median(column(results.get(name)!, 'cpuUsPerEvent'));
-      const rows = measured.map((m, i) => {
-        const [nginx, rounds] = [m.results.get('nginx')!, m.results.get(ours.name)!];
-        const reason = voidReason([...nginx, ...rounds]);
-        if (reason) return [count(m.bytes), `void: ${reason}`, '', '', ''];
-        const previous = measured[i - 1];
+      const row = (subject: Subject, i: number): string => `${subject.name}, ${count(bytes[i]!)} bytes`;
+      const entries = loads.flatMap((load, i) => subjects.map((subject) => ({ name: row(subject, i), subject, load })));
+      const results = await contest(entries, bench.rounds);
+      const sizes = loads.map(
+        (_, i): Size => ({
+          bytes: bytes[i]!,
+          nginx: results.get(row(nginx, i))!,
+          ours: results.get(row(ours, i))!,
+        }),
+      );
+      const cost = (rounds: readonly Round[]): number => median(column(rounds, 'cpuUsPerEvent'));
+      const rows = sizes.map((one, i) => {
+        const reason = voidReason([...one.nginx, ...one.ours]);
+        if (reason) return [count(one.bytes), `void: ${reason}`, '', '', ''];
+        const previous = sizes[i - 1];
         const perKB = previous
-          ? us(((cost(m, ours.name) - cost(previous, ours.name)) / (m.bytes - previous.bytes)) * 1024)
+          ? us(((cost(one.ours) - cost(previous.ours)) / (one.bytes - previous.bytes)) * 1024)
           : '';
         return [
-          count(m.bytes),
-          us(cost(m, 'nginx')),
-          us(cost(m, ours.name)),
-          withSpread(ratioOf(rounds, nginx)),
+          count(one.bytes),
+          us(cost(one.nginx)),
+          us(cost(one.ours)),
+          withSpread(ratioOf(one.ours, one.nginx)),
           perKB,
         ];
       });
-      const lines = subjects.map(({ name }) => ({
-        label: name,
-        points: measured.map((m) => [m.bytes, cost(m, name)] as const),
-      }));
+      const lines = [
+        { label: nginx.name, points: sizes.map((one) => [one.bytes, cost(one.nginx)] as const) },
+        { label: ours.name, points: sizes.map((one) => [one.bytes, cost(one.ours)] as const) },
+      ];
       const svg = linePlot(
         'CPU per event by size',
         { x: 'bytes of the line', y: 'us per event', linearX: true, linearY: true },
@@ -66,11 +81,32 @@ export const size: Question = {
       return {
         tables: [{ head: ['bytes per line, about', 'nginx us', 'ringmain us', 'ratio', 'us per further KB'], rows }],
         plots: [{ name: 'size', alt: 'CPU per event by size', svg }],
-        raw: measured.map((m) => ({ bytes: m.bytes, results: rawOf(m.results) })),
+        goals: [flatGoal(sizes)],
+        raw: rawOf(results),
       };
     });
   },
 };
+
+/** What a byte costs from the second largest size to the largest, beside what it costs from the smallest to the largest. */
+function flatGoal(sizes: readonly Size[]): Goal {
+  const cost = ({ ours }: Size, round: number): number => ours[round]!.cpuUsPerEvent;
+  const slope = (from: Size, to: Size, round: number): number =>
+    (cost(to, round) - cost(from, round)) / (to.bytes - from.bytes);
+  const [first, beforeLast, last] = [sizes[0]!, sizes.at(-2)!, sizes.at(-1)!];
+  const isVoid = voidReason(sizes.flatMap(({ ours }) => ours)) !== undefined;
+  const s = spread(
+    isVoid ? [] : last.ours.map((_, round) => slope(beforeLast, last, round) / slope(first, last, round)),
+  );
+  return {
+    goal: 'cost per byte flat from 100 B to 8 KB: the last step beside the whole',
+    bound: 'most',
+    limit: 1.3,
+    value: s.median,
+    unit: 'x',
+    spread: `${us(s.min)}..${us(s.max)}`,
+  };
+}
 
 /** The mean length of the last lines of a file, newline included. */
 function lineBytes(path: string): number {

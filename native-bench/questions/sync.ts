@@ -2,7 +2,7 @@
 import type { Bench, Question } from '../rig/bench.ts';
 import { type Load, runPinned, wrk } from '../rig/load.ts';
 import { type Ringmain, startRingmain } from '../rig/ringmain.ts';
-import { column, interleave, measure, type Results, type Round, voidReason } from '../rig/rounds.ts';
+import { column, interleave, measure, type Results, type Round, voidReason, warmUp } from '../rig/rounds.ts';
 import { metric } from '../rig/scrape.ts';
 import { median, spread } from '../rig/stats.ts';
 import { freeze, serverCore, thaw } from '../rig/subject.ts';
@@ -37,7 +37,7 @@ async function withBareSync(
   const program = new URL('../load/fdatasync.ts', import.meta.url).pathname;
   const out = await runPinned(
     process.execPath,
-    [program, subject.dir, String(bytes), bench.short ? '0.3' : '1'],
+    [program, subject.dir, String(bytes), bench.short ? '0.3' : '0.7'],
     serverCore,
   );
   bare.push(JSON.parse(out) as BareSync);
@@ -48,14 +48,15 @@ export const sync: Question = {
   name: 'sync',
   asks: 'ACK=sync: the highest rate (wrk) and the latency at the goal rates (fixed-rate generator), beside a bare fdatasync of the bytes that one sync covered, same disk, same run.',
   async answer(bench) {
-    const away = { OUTPUTS: 'log', LOG_PATH: '/dev/full' }; // not a file: the sink never opens it, the journal holds everything
+    // Nobody listens there: the journal holds everything, and nothing else is written.
+    const away = { OUTPUTS: 'http', HTTP_SINK_URL: `http://127.0.0.1:${bench.place().port}/` };
     const starts = [
       () => startRingmain(bench.tree, bench.place(), { ack: 'sync' }),
       () =>
         startRingmain(bench.tree, bench.place(), {
           ack: 'sync',
-          name: 'no sink',
-          env: { ...away, JOURNAL_MAX_BYTES: '20GiB' },
+          name: 'no file sink',
+          env: { ...away, JOURNAL_MAX_BYTES: String(Math.floor(Math.min(20e9, bench.freeBytes() / 2))) },
           sinksIgnored: true,
         }),
     ];
@@ -105,6 +106,8 @@ export const sync: Question = {
         events: 1,
         bare: [],
       });
+      if (!bench.short) for (const { subject, load } of rows) await warmUp(subject, load);
+      for (const subject of [withFile!, withoutFile!]) freeze(subject);
       const results: Results = await interleave(
         rows.map(({ name, subject, load, events, bare }) => ({
           name,
@@ -152,7 +155,7 @@ export const sync: Question = {
         ],
         notes: [
           'At the highest rate a closed loop measures its own queue: with 256 requests under way the mean latency is 256 / rate, whatever the disk does. The ratio counts at the fixed rates.',
-          'Without file sink: the sink has nothing it could open, so nothing but the journal is written.',
+          'No file sink: the only sink is HTTP and its receiver is away, so nothing but the journal is written.',
         ],
         goals: [
           valueGoal(

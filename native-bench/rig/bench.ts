@@ -1,6 +1,6 @@
 /** What every question gets: how long, how often, where, and the files of requests. And what every question is. */
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, rmSync, statfsSync } from 'node:fs';
 import { join } from 'node:path';
 import { buildGo } from './install.ts';
 import { type Load, type OpenLoopOptions, type OpenReply, openLoop } from './load.ts';
@@ -55,6 +55,17 @@ export class Bench {
     const dir = join(this.#dir, `place-${this.#places++}`);
     mkdirSync(dir, { recursive: true });
     return { dir, port: this.#port++, ...(tls ? { tls } : {}) };
+  }
+
+  /** Removes the files of all places so far: what one question has written must not fill the disk of the next. */
+  clearPlaces(): void {
+    for (let i = 0; i < this.#places; i++) rmSync(join(this.#dir, `place-${i}`), { recursive: true, force: true });
+  }
+
+  /** Bytes that the disk of the places has free. */
+  freeBytes(): number {
+    const { bavail, bsize } = statfsSync(this.#dir);
+    return bavail * bsize;
   }
 
   file(name: string): string {

@@ -3,7 +3,7 @@
  * All end alike: restart or recovery, delivery of everything that is owed, an audit of the file, a fresh event that gets through.
  */
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Bench } from './bench.ts';
@@ -11,6 +11,7 @@ import { buildGo } from './install.ts';
 import { type Audit, audit, LedgerClient, type Told } from './ledger.ts';
 import { runPinned } from './load.ts';
 import type { Place } from './peers.ts';
+import { receiver } from './receiver.ts';
 import { type Ack, type Ringmain, startRingmain } from './ringmain.ts';
 import { metric } from './scrape.ts';
 
@@ -93,23 +94,27 @@ export async function powerCut(bench: Bench, ack: Ack): Promise<Trial> {
   }
 }
 
-/** The target of the log sink cannot be opened at first; intake must not notice. */
+/** The receiver of the HTTP sink is away at first, then back; intake must not notice. */
 export async function sinkAway(bench: Bench, ack: Ack): Promise<Trial> {
   const place = bench.place();
-  const log = join(place.dir, 'events.ndjson');
-  symlinkSync('/dev/full', log); // opens, but is no file: the sink stays away
-  return bench.with([() => startRingmain(bench.tree, place, { ack, sinksIgnored: true })], async ([server]) => {
-    const client = new LedgerClient(place.port);
-    await sleep(1500);
-    const owed = metric(await server!.metrics(), 'queue_depth');
-    rmSync(log);
-    const told = await client.end();
-    const start = performance.now();
-    await untilDelivered(server!, 60_000);
-    const seconds = ((performance.now() - start) / 1000).toFixed(0);
-    const remark = `${told.refused + told.unknown} refused; ${owed > 0 ? `delivered ${seconds} s after it was back` : '**it was not away**'}`;
-    return { stored: told.stored.size, ...(await audit(told, [log])), remark };
-  });
+  const target = receiver(bench.place().port, join(place.dir, 'received.ndjson'));
+  const options = { ack, env: target.env, sinksIgnored: true };
+  try {
+    return await bench.with([() => startRingmain(bench.tree, place, options)], async ([server]) => {
+      const client = new LedgerClient(place.port);
+      await sleep(1500);
+      const owed = metric(await server!.metrics(), 'queue_depth');
+      const told = await client.end();
+      await target.open();
+      const start = performance.now();
+      await untilDelivered(server!, 60_000);
+      const seconds = ((performance.now() - start) / 1000).toFixed(1);
+      const remark = `${told.refused + told.unknown} refused; ${owed > 0 ? `delivered ${seconds} s after it was back` : '**it was not away**'}`;
+      return { stored: told.stored.size, ...(await audit(told, [target.log])), remark };
+    });
+  } finally {
+    await target.close();
+  }
 }
 
 /** LOG_PATH on a tmpfs that fills up, then the journal reaches its quota, then there is space again. */

@@ -36,6 +36,8 @@ export interface OpenReply extends Reply {
 export interface Load<R extends Reply = Reply> {
   readonly name: string;
   readonly inFlightMax: number;
+  /** The file of requests: a subject that has seen it once is warm for every load made of it. */
+  readonly requests: string;
   run(url: string): Promise<R>;
 }
 
@@ -61,6 +63,7 @@ export function wrk(
   return {
     name: 'wrk',
     inFlightMax: connections,
+    requests: requestFile,
     async run(url) {
       const out = await runPinned('wrk', [
         ...[
@@ -101,6 +104,7 @@ export function openLoop(requestFile: string, options: OpenLoopOptions): Load<Op
   return {
     name: 'open-loop',
     inFlightMax: 0,
+    requests: requestFile,
     async run(url) {
       const out = await runPinned(
         options.binary,
@@ -129,6 +133,7 @@ export function tlsChurn(
   return {
     name: 'tls-churn',
     inFlightMax: 0,
+    requests: requestFile,
     async run(url) {
       const address = ['-addr', new URL(url).host, '-requests', requestFile];
       const out = await runPinned(binary, [
@@ -152,6 +157,7 @@ export function autocannon(
   return {
     name: 'autocannon',
     inFlightMax: connections,
+    requests: 'autocannon',
     async run(url) {
       const task = JSON.stringify({ url, connections, duration: seconds, requests: requests.slice(0, 128) });
       return JSON.parse(await runPinned(process.execPath, [program, task])) as Reply;

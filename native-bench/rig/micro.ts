@@ -7,6 +7,7 @@
  * Cases are interleaved in rounds. A case marked `limit` is what physics allows (a memory copy, a bare system call): the
  * others are to be read as multiples of it. Time is wall clock of one pinned thread.
  */
+import type { Goal } from './report.ts';
 import { spread } from './stats.ts';
 
 export interface Case {
@@ -29,6 +30,7 @@ export interface MicroResult {
   readonly asks: string;
   readonly unit: string;
   readonly rows: readonly { name: string; limit: boolean; ns: number[] }[];
+  readonly goals?: readonly Goal[];
 }
 
 async function oneRound(one: Case, ms: number): Promise<number> {

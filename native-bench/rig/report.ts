@@ -2,12 +2,13 @@
  * Writes what was measured: a table between two markers of PERFORMANCE.md, its plots under native-bench/plots/, every round
  * as JSON under native-bench/results/. The text around the markers is written by people and left alone.
  */
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 export interface Goal {
   readonly goal: string;
-  readonly limit: number;
+  /** Absent: issue and design name no limit; the figure is shown because somebody will ask for it. */
+  readonly limit?: number;
   readonly value: number;
   readonly unit: string;
   /** Spread of the value over the rounds, as text. */
@@ -56,17 +57,21 @@ export function replaceBetween(text: string, name: string, content: string): str
   return `${text.slice(0, from + open.length)}\n${content}\n${text.slice(to)}`;
 }
 
-export const isReached = ({ bound, limit, value }: Goal): boolean =>
-  bound === 'most' ? value <= limit : value >= limit;
+export function isReached({ bound, limit, value }: Goal): boolean {
+  if (limit === undefined) return !Number.isNaN(value);
+  return bound === 'most' ? value <= limit : value >= limit;
+}
 
 export function goalRow(goal: Goal, source: string): string[] {
   const number = (value: number): string =>
     value >= 100 ? Math.round(value).toLocaleString('en') : String(Number(value.toPrecision(3)));
+  const verdict = goal.limit === undefined ? 'shown' : isReached(goal) ? 'reached' : '**missed**';
+  const isVoid = Number.isNaN(goal.value);
   return [
     goal.goal,
-    `${goal.bound === 'most' ? '<=' : '>='} ${number(goal.limit)} ${goal.unit}`,
-    `${number(goal.value)} ${goal.unit}${goal.spread ? ` (${goal.spread})` : ''}`,
-    Number.isNaN(goal.value) ? 'void' : isReached(goal) ? 'reached' : '**missed**',
+    goal.limit === undefined ? 'none set' : `${goal.bound === 'most' ? '<=' : '>='} ${number(goal.limit)} ${goal.unit}`,
+    isVoid ? 'void' : `${number(goal.value)} ${goal.unit}${goal.spread ? ` (${goal.spread})` : ''}`,
+    isVoid ? '**void**' : verdict,
     `[${source}](#${source})`,
   ];
 }
@@ -91,14 +96,16 @@ export function writeAnswer(tree: string, name: string, asks: string, answer: An
   writeFileSync(join(home, 'results', `${name}.json`), `${JSON.stringify(record, null, 1)}\n`);
 
   const path = join(tree, 'PERFORMANCE.md');
-  const goals = readdirSync(join(home, 'results')).flatMap((file) => {
-    const saved = JSON.parse(readFileSync(join(home, 'results', file), 'utf8')) as { name: string; goals: Goal[] };
-    return saved.goals.map((goal) => goalRow(goal, saved.name));
-  });
-  const summary = markdownTable({ head: ['goal', 'limit', 'measured', '', 'table'], rows: goals });
   let text = readFileSync(path, 'utf8');
-  text = replaceBetween(text, name, render(asks, answer, surroundings));
+  // The goals come in the order of the page, whatever was measured last.
+  const place = (question: string): number => text.indexOf(`<!-- bench:${question} -->`);
+  const goals = readdirSync(join(home, 'results'))
+    .map((file) => JSON.parse(readFileSync(join(home, 'results', file), 'utf8')) as { name: string; goals: Goal[] })
+    .filter((saved) => place(saved.name) >= 0)
+    .sort((a, b) => place(a.name) - place(b.name))
+    .flatMap((saved) => saved.goals.map((goal) => goalRow(goal, saved.name)));
+  const summary = markdownTable({ head: ['goal', 'limit', 'measured', '', 'table'], rows: goals });
+  // The anchor is what the goals link to: several questions share a heading.
+  text = replaceBetween(text, name, `<a id="${name}"></a>\n\n${render(asks, answer, surroundings)}`);
   writeFileSync(path, replaceBetween(text, 'goals', goals.length > 0 ? summary : 'Nothing measured yet.'));
 }
-
-export const isWritten = (tree: string): boolean => existsSync(join(tree, 'PERFORMANCE.md'));

@@ -112,14 +112,28 @@ export interface Entry {
   readonly eventsPerRequest?: number;
 }
 
-/** Warms every subject with the loads it will see (not in a short run), then measures in interleaved rounds. */
+/** Which requests a subject has been warmed with. */
+const warmed = new WeakMap<Subject, Set<string>>();
+
+/** True once per subject and kind of request. */
+function needsWarming(subject: Subject, { requests }: Load): boolean {
+  const seen = warmed.get(subject) ?? new Set();
+  warmed.set(subject, seen);
+  return !seen.has(requests) && Boolean(seen.add(requests));
+}
+
+export async function warmUp(subject: Subject, load: Load): Promise<void> {
+  thaw(subject);
+  await load.run(subject.url);
+  subject.flush?.(); // Lines that are still buffered must not be counted in the first round.
+  await untilWritten(subject.logs);
+  freeze(subject);
+}
+
+/** Warms every subject with the requests it will see (not in a short run), then measures in interleaved rounds. */
 export async function contest(entries: readonly Entry[], rounds: number): Promise<Results> {
   for (const { subject, load } of rounds > 1 ? entries : []) {
-    thaw(subject);
-    await load.run(subject.url);
-    subject.flush?.(); // Lines that are still buffered must not be counted in the first round.
-    await untilWritten(subject.logs);
-    freeze(subject);
+    if (needsWarming(subject, load)) await warmUp(subject, load);
   }
   for (const { subject } of entries) freeze(subject);
   const contestants = entries.map(({ name, subject, load, eventsPerRequest }) => ({

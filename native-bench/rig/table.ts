@@ -62,14 +62,14 @@ export function cpuBars(results: Results): Bar[] {
     });
 }
 
-/** A goal on the ratio of two rows; void rows make a void goal, never a reached one. */
+/** A goal on the ratio of two rows; void rows make a void goal, never a reached one. No limit: the ratio is only shown. */
 export function ratioGoal(
   goal: string,
-  limit: number,
+  limit: number | undefined,
   results: Results,
   ours: string,
   theirs: string,
-  figure: Figure = 'cpuUsPerEvent',
+  { figure = 'cpuUsPerEvent', bound = 'most' }: { figure?: Figure; bound?: Goal['bound'] } = {},
 ): Goal {
   const [a, b] = [results.get(ours) ?? [], results.get(theirs) ?? []];
   const isVoid = voidReason(a) !== undefined || voidReason(b) !== undefined || a.length === 0 || b.length === 0;
@@ -77,10 +77,10 @@ export function ratioGoal(
   const interval = medianInterval(ratios, 0.95);
   return {
     goal,
-    limit,
+    ...(limit === undefined ? {} : { limit }),
     value: isVoid ? Number.NaN : median(ratios),
     unit: `x ${theirs}`,
-    bound: 'most',
+    bound,
     ...(interval ? { spread: `95 %: ${interval.low.toFixed(2)}..${interval.high.toFixed(2)}` } : {}),
   };
 }
@@ -88,14 +88,15 @@ export function ratioGoal(
 export function valueGoal(
   goal: string,
   bound: Goal['bound'],
-  limit: number,
+  limit: number | undefined,
   unit: string,
   rounds: readonly Round[] | undefined,
   figure: Figure,
 ): Goal {
   const isVoid = rounds === undefined || rounds.length === 0 || voidReason(rounds) !== undefined;
   const s = spread(isVoid ? [] : column(rounds, figure));
-  return { goal, limit, value: s.median, unit, bound, ...(isVoid ? {} : { spread: `${us(s.min)}..${us(s.max)}` }) };
+  const text = { goal, unit, bound, value: s.median, ...(isVoid ? {} : { spread: `${us(s.min)}..${us(s.max)}` }) };
+  return limit === undefined ? text : { ...text, limit };
 }
 
 export const rawOf = (results: Results): Record<string, readonly Round[]> => Object.fromEntries(results);
