@@ -44,7 +44,9 @@ test('a void round makes a void row and a goal that is not reached', () => {
   assert.match(markdownTable(roundsTable(results, { baseline: 'nginx' })), /void: 3 of 1000 events are missing/);
   const goal = ratioGoal('half the cost', 0.9, results, 'ringmain journal', 'nginx');
   assert.equal(isReached(goal), false);
-  assert.equal(goalRow(goal, 'pixel')[3], 'void');
+  assert.equal(goalRow(goal, 'pixel')[3], '**void**');
+  const shown = { goal: 'p99', bound: 'most', value: 12, unit: 'us' } as const;
+  assert.deepEqual(goalRow(shown, 'latency').slice(1, 4), ['none set', '12 us', 'shown']);
 });
 
 test('a goal is judged by its bound', () => {
