@@ -49,6 +49,13 @@ export class CursorMoved extends Error {
  */
 export class TargetLost extends Error {}
 
+/**
+ * Thrown by write() before anything of the batch was written: what the target writes to is not what the last checkpoint describes (its
+ * file was cut, or the name leads to another one). The runner settles, writes the checkpoint, and only then hands over the same batch
+ * again, so a crash at any moment finds a checkpoint that fits. For targets with inFlightMax 1.
+ */
+export class SettleFirst extends Error {}
+
 export interface SinkTarget {
   /** Batches that may be under way at once. */
   readonly inFlightMax: number;

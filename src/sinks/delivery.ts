@@ -7,6 +7,7 @@ import { laneKey } from '../engine/segment.ts';
 import {
   CursorMoved,
   type ErrorClass,
+  SettleFirst,
   type SinkBatch,
   type SinkKind,
   type SinkTarget,
@@ -59,6 +60,8 @@ export interface DeliveryParts {
   readonly standing: Standing;
   /** The target's cursors have moved: no try makes sense any more. */
   readonly moved: () => boolean;
+  /** Settles the target and writes the checkpoint while a batch waits for that; the error when it could not be done. */
+  readonly settle: () => Promise<unknown>;
 }
 
 export class Delivery {
@@ -75,12 +78,12 @@ export class Delivery {
     for (let attempt = 0; ; attempt++) {
       if (this.#parts.moved()) throw new Ended('the cursors moved');
       try {
-        await this.#parts.target().write(whole, previous);
+        await this.#write(whole, previous);
         entry.triedOk();
         return;
       } catch (error) {
         entry.triedFailed(error);
-        if (error instanceof CursorMoved || error instanceof TargetLost) throw error;
+        if (error instanceof CursorMoved || error instanceof TargetLost || error instanceof Ended) throw error;
         if (entry.before !== undefined && !entry.before.delivered) {
           await entry.before.done;
           if (!entry.before.delivered) throw new Ended('the batch before was not delivered');
@@ -104,6 +107,22 @@ export class Delivery {
     }
   }
 
+  /** One try, after as many checkpoints as the target asks for first. */
+  async #write(batch: SinkBatch, previous: Promise<void>): Promise<void> {
+    for (let attempt = 0; ; attempt++) {
+      try {
+        return await this.#parts.target().write(batch, previous);
+      } catch (error) {
+        if (!(error instanceof SettleFirst)) throw error;
+      }
+      const failure = await this.#parts.settle();
+      if (failure === undefined) continue;
+      if (failure instanceof TargetLost) throw failure;
+      this.#parts.standing.down(failure);
+      if (!(await this.#parts.standing.backOff(attempt, failure))) throw new Ended('ended before its checkpoint');
+    }
+  }
+
   /** Delivers what can be delivered of a refused batch; the rest is dead. The cursor moves last, with an empty batch. */
   async #bisect(entry: Entry): Promise<void> {
     const { batch } = entry;
@@ -112,11 +131,11 @@ export class Delivery {
       const [from, to] = parts[parts.length - 1];
       if (this.#parts.moved()) throw new Ended('the cursors moved');
       try {
-        if (to > from) await this.#parts.target().write(part(batch, from, to, false), Promise.resolve());
+        if (to > from) await this.#write(part(batch, from, to, false), Promise.resolve());
         parts.pop();
         attempt = 0;
       } catch (error) {
-        if (error instanceof CursorMoved || error instanceof TargetLost) throw error;
+        if (error instanceof CursorMoved || error instanceof TargetLost || error instanceof Ended) throw error;
         const kind = this.#parts.kind.classify(error);
         this.#parts.meters.failure(kind);
         if (kind !== 'split') {
@@ -137,9 +156,9 @@ export class Delivery {
     const empty = part(entry.batch, 0, 0, true);
     for (let attempt = 0; ; attempt++) {
       try {
-        return await this.#parts.target().write(empty, Promise.resolve());
+        return await this.#write(empty, Promise.resolve());
       } catch (error) {
-        if (error instanceof CursorMoved || error instanceof TargetLost) throw error;
+        if (error instanceof CursorMoved || error instanceof TargetLost || error instanceof Ended) throw error;
         this.#parts.meters.failure('retry');
         this.#parts.standing.down(error);
         if (!(await this.#parts.standing.backOff(attempt, error))) throw new Ended('ended during back-off');

@@ -77,6 +77,7 @@ export class SinkRunner {
       standing: this.#standing,
       target: () => this.#target as SinkTarget,
       moved: () => this.#moved !== undefined,
+      settle: () => this.#settle(),
     });
     this.#reopens = parts.board.reopens(parts.index);
   }
@@ -314,7 +315,7 @@ export class SinkRunner {
       this.#standing.tell();
       const reopens = board.reopens(index);
       if (reopens !== this.#reopens && this.#target?.reopen !== undefined) {
-        // A checkpoint before and after: a crash in between must not meet events that no checkpoint tells of.
+        // Before: what the file that goes holds must be known. After: at once; should that fail, the target lets nothing into the new file.
         if ((await this.#saveCheckpoint()) === undefined) {
           this.#reopens = reopens;
           await this.#target.reopen();
@@ -361,10 +362,15 @@ export class SinkRunner {
 
   /** Returns the error when it could not be written. */
   async #saveCheckpoint(): Promise<unknown> {
+    if (this.#target?.settle !== undefined) await this.#idle();
+    return this.#settle();
+  }
+
+  /** As #saveCheckpoint(), with nothing under way but a batch that waits for it. */
+  async #settle(): Promise<unknown> {
     const { checkpoint, board, index, deadLetters } = this.#parts;
     const target = this.#target;
     try {
-      if (target?.settle !== undefined) await this.#idle();
       // What the target may have lost must not be checkpointed.
       if (this.#lost !== undefined) return this.#lost;
       const settled = await target?.settle?.();

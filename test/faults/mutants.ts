@@ -222,6 +222,23 @@ export const mutants: readonly Mutant[] = [
     tests: ['test/sinks/file.test.ts'],
   },
   {
+    name: 'a file takes lines before a checkpoint describes it',
+    file: 'src/sinks/file/sink.ts',
+    edits: [['if (this.#journal && !this.#known)\n', 'if (this.#length < 0)\n']],
+    tests: ['test/sinks/file.test.ts'],
+  },
+  {
+    name: 'a target that asks for a checkpoint gets none',
+    file: 'src/sinks/delivery.ts',
+    edits: [
+      [
+        '      const failure = await this.#parts.settle();\n',
+        '      const failure = await this.#parts.target().settle?.().then(() => undefined);\n',
+      ],
+    ],
+    tests: ['test/sinks/runner.test.ts'],
+  },
+  {
     name: 'a stranger is cut',
     file: 'src/sinks/file/sink.ts',
     edits: [['(found.size < state.length || tailSum(fd, state.length) === state.tail)', 'found.size >= 0']],

@@ -13,7 +13,7 @@ import test, { type TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { gunzipSync } from 'node:zlib';
 import { createLog } from '../../src/kernel/log.ts';
-import { type SinkTarget, TargetLost } from '../../src/sinks/contract.ts';
+import { SettleFirst, type SinkBatch, type SinkTarget, TargetLost } from '../../src/sinks/contract.ts';
 import type { FileConfig } from '../../src/sinks/file/config.ts';
 import { pruneRotated, rotatedFiles } from '../../src/sinks/file/rotated.ts';
 import { fileSink } from '../../src/sinks/file/sink.ts';
@@ -115,24 +115,47 @@ function open(options: FileConfig, saved: Saved, journal = true): Promise<SinkTa
   });
 }
 
+async function checkpoint(target: SinkTarget, saved: Saved, done: number): Promise<void> {
+  const state = await target.settle?.();
+  saved.state = structuredClone(state);
+  saved.done = done;
+  await target.settled?.();
+}
+
+/** As the runner begins: a checkpoint describes the file before anything is written to it. */
+async function begun(options: FileConfig, saved: Saved = { done: 0, state: undefined }): Promise<SinkTarget> {
+  const target = await open(options, saved);
+  await checkpoint(target, saved, saved.done);
+  return target;
+}
+
 /** As the runner does it: a checkpoint before the first delivery, then every second batch. `saved` is what outlives a death. */
 async function deliver(options: FileConfig, saved: Saved, to = EVENTS): Promise<void> {
-  const target = await open(options, saved);
-  let done = saved.done;
-  const checkpoint = async () => {
-    const state = await target.settle?.();
-    saved.state = structuredClone(state);
-    saved.done = done;
-    await target.settled?.();
-  };
-  await checkpoint();
-  for (let n = 0; done < to; n++) {
-    await target.write(lane.batch(done, Math.min(done + BATCH, to)), Promise.resolve());
-    done = Math.min(done + BATCH, to);
-    if (target.settleDue || n % 2 === 1) await checkpoint();
-  }
-  await checkpoint();
+  const target = await begun(options, saved);
+  await goOn(target, saved, saved.done, to);
   await target.close();
+}
+
+async function goOn(target: SinkTarget, saved: Saved, from: number, to = EVENTS): Promise<void> {
+  let done = from;
+  for (let n = 0; done < to; n++) {
+    await put(target, lane.batch(done, Math.min(done + BATCH, to)), () => checkpoint(target, saved, done));
+    done = Math.min(done + BATCH, to);
+    if (target.settleDue || n % 2 === 1) await checkpoint(target, saved, done);
+  }
+  await checkpoint(target, saved, done);
+}
+
+/** One batch, after as many checkpoints as the target asks for. */
+async function put(target: SinkTarget, batch: SinkBatch, settle: () => Promise<void>): Promise<void> {
+  for (;;) {
+    try {
+      return await target.write(batch, Promise.resolve());
+    } catch (error) {
+      if (!(error instanceof SettleFirst)) throw error;
+    }
+    await settle();
+  }
 }
 
 function contentOf(path: string): string[] {
@@ -215,7 +238,7 @@ test('two deaths in a row, the second while the first is being mended: every lin
 // vector#4601: the file sink acknowledged events although their write had failed.
 test('vector#4601: a write that fails is taken back and thrown; the same batch then stands there once', async (t) => {
   const path = join(folder(t), 'events.ndjson');
-  const target = await open(config(path), { done: 0, state: undefined });
+  const target = await begun(config(path));
   await target.write(lane.batch(0, 5), Promise.resolve());
   let calls = 0;
   await assert.rejects(
@@ -239,7 +262,7 @@ test('a failed fdatasync is not tried again: the target is lost, its successor w
   const path = join(folder(t), 'events.ndjson');
   const saved: Saved = { done: 0, state: undefined };
   await deliver(config(path), saved, 20);
-  const target = await open(config(path), saved);
+  const target = await begun(config(path), saved);
   await target.write(lane.batch(20, 30), Promise.resolve());
   await assert.rejects(
     withFs(
@@ -313,27 +336,95 @@ test('copytruncate while nobody runs: appended, with a warning', async (t) => {
   );
 });
 
-test('copytruncate under a running sink leaves no hole of zeros, and the checkpoint learns of it at once', async (t) => {
+test('copytruncate under a running sink leaves no hole of zeros, and nothing is written before a checkpoint knows of it', async (t) => {
   const path = join(folder(t), 'events.ndjson');
-  const target = await open(config(path), { done: 0, state: undefined });
+  const saved: Saved = { done: 0, state: undefined };
+  const target = await begun(config(path), saved);
   await target.write(lane.batch(0, 20), Promise.resolve());
   fs.truncateSync(path, 0);
+  await assert.rejects(target.write(lane.batch(20, 30), Promise.resolve()), SettleFirst);
+  assert.equal(fs.statSync(path).size, 0);
+  assert.equal(target.settleDue, true);
+  await checkpoint(target, saved, 20);
+  assert.equal((saved.state as { length: number }).length, 0);
+  assert.equal(target.settleDue, false);
   await target.write(lane.batch(20, 30), Promise.resolve());
   assert.deepEqual(contentOf(path), lines.slice(20, 30));
-  assert.equal(target.settleDue, true);
-  const { length } = (await (target.settle as () => Promise<unknown>)()) as { length: number };
-  assert.equal(length, fs.statSync(path).size);
-  assert.equal(target.settleDue, false);
   await target.close();
+});
+
+// The file was once written to before the checkpoint knew that it was cut: a start then saw a file that is shorter than it should be,
+// could not tell what in it is its own, and appended the same lines again.
+for (const [what, cut] of [
+  ['copytruncate', (path: string) => fs.truncateSync(path, 0)],
+  ['a file that ends in the middle of a line now', (path: string) => fs.truncateSync(path, 300)],
+] as const)
+  test(`${what}, then killed at any step up to the next checkpoints: no line stands in the file twice`, async (t) => {
+    let steps = 0;
+    for (let dieAt = 1; ; dieAt++) {
+      const path = join(folder(t), 'events.ndjson');
+      const saved: Saved = { done: 0, state: undefined };
+      await deliver(config(path), saved, 20);
+      const target = await begun(config(path), saved);
+      await target.write(lane.batch(20, 25), Promise.resolve());
+      cut(path);
+      const left = fs.readFileSync(path, 'utf8');
+      let toGo = dieAt;
+      let died = false;
+      await withFs(
+        (call) => {
+          toGo -= 1;
+          if (toGo > 0) return undefined;
+          if (call === 'writeSync' && toGo === 0) return 7;
+          throw new Death();
+        },
+        () => goOn(target, saved, 25),
+      ).catch((error) => {
+        assert.ok(isDeath(error), String((error as Error).stack));
+        died = true;
+      });
+      const { done } = saved;
+      await deliver(config(path), saved);
+      // Death before the checkpoint that follows the cut: what was delivered since the one before is delivered again, here for the first time.
+      const first = done === 20 ? 20 : 25;
+      const ended = left === '' || left.endsWith('\n') ? left : `${left}\n`;
+      assert.equal(
+        fs.readFileSync(path, 'utf8'),
+        `${ended}${lines.slice(first).join('\n')}\n`,
+        `died at step ${dieAt}`,
+      );
+      if (!died) break;
+      steps = dieAt;
+    }
+    assert.ok(steps > 5, `only ${steps} steps`);
+  });
+
+// The checkpoint that follows a reopen() may fail: a start must not meet lines in a file that no checkpoint tells of.
+test('a file that logrotate has put in place takes nothing before a checkpoint knows it', async (t) => {
+  const path = join(folder(t), 'events.ndjson');
+  const saved: Saved = { done: 0, state: undefined };
+  await deliver(config(path), saved, 20);
+  const target = await begun(config(path), saved);
+  fs.renameSync(path, `${path}.1`);
+  await target.reopen?.();
+  await assert.rejects(target.write(lane.batch(20, 30), Promise.resolve()), SettleFirst);
+  // The checkpoint cannot be written, and we are killed.
+  await target.settle?.();
+  await assert.rejects(target.write(lane.batch(20, 30), Promise.resolve()), SettleFirst, 'settled is not yet durable');
+  await target.close();
+  await deliver(config(path), saved);
+  assert.deepEqual(contentOf(path), lines.slice(20));
+  assert.deepEqual(fs.readFileSync(`${path}.1`, 'utf8').split('\n').slice(0, -1), lines.slice(0, 20));
 });
 
 test('reopen goes on in the file that has the name now', async (t) => {
   const path = join(folder(t), 'events.ndjson');
-  const target = await open(config(path), { done: 0, state: undefined });
+  const target = await begun(config(path));
   await target.write(lane.batch(0, 10), Promise.resolve());
   fs.renameSync(path, `${path}.1`);
   await target.write(lane.batch(10, 20), Promise.resolve());
   await target.reopen?.();
+  await checkpoint(target, { done: 0, state: undefined }, 20);
   await target.write(lane.batch(20, 30), Promise.resolve());
   await target.close();
   assert.deepEqual(fs.readFileSync(`${path}.1`, 'utf8').split('\n').slice(0, -1), lines.slice(0, 20));
@@ -343,20 +434,20 @@ test('reopen goes on in the file that has the name now', async (t) => {
 test('a rotation that finds a stranger under the name does not overwrite it', async (t) => {
   const path = join(folder(t), 'events.ndjson');
   const saved: Saved = { done: 0, state: undefined };
-  const target = await open(config(path, { logRotateBytes: 1000 }), saved);
+  const target = await begun(config(path, { logRotateBytes: 1000 }), saved);
   await target.write(lane.batch(0, 20), Promise.resolve());
   await target.settle?.();
   fs.renameSync(path, `${path}.1`);
   fs.writeFileSync(path, 'theirs\n');
   await target.settled?.();
-  await target.write(lane.batch(20, 30), Promise.resolve());
+  await put(target, lane.batch(20, 30), () => checkpoint(target, saved, 20));
   await target.close();
   assert.deepEqual(fs.readFileSync(path, 'utf8').split('\n').slice(0, -1), ['theirs', ...lines.slice(20, 30)]);
 });
 
 test('a rotation whose second rename fails is finished by the next try', async (t) => {
   const path = join(folder(t), 'events.ndjson');
-  const target = await open(config(path, { logRotateBytes: 1000 }), { done: 0, state: undefined });
+  const target = await begun(config(path, { logRotateBytes: 1000 }));
   await target.write(lane.batch(0, 20), Promise.resolve());
   await target.settle?.();
   let renames = 0;
@@ -428,7 +519,7 @@ test('a real disk that is full: nothing torn, and it goes on when there is space
   const path = join(mount, 'events.ndjson');
   const filler = join(mount, 'filler');
   fs.writeFileSync(filler, Buffer.alloc(60 * 1024));
-  const target = await open(config(path), { done: 0, state: undefined });
+  const target = await begun(config(path));
   let done = 0;
   await assert.rejects(
     async () => {

@@ -13,6 +13,7 @@ import { createLog } from '../../src/kernel/log.ts';
 import {
   CursorMoved,
   type ErrorClass,
+  SettleFirst,
   type SinkBatch,
   type SinkKind,
   type SinkTarget,
@@ -56,6 +57,7 @@ class Rig {
   /** What happened, in order. */
   readonly trace: string[] = [];
   readonly pauses: number[] = [];
+  readonly checkpoint: { write: CheckpointFile['write'] };
   clock = 0;
   waits = 0;
 
@@ -93,6 +95,12 @@ class Rig {
       ...(setting.settle === undefined ? {} : { settle: setting.settle }),
       ...(setting.cursors === undefined ? {} : { cursors: setting.cursors }),
     };
+    this.checkpoint = Object.assign(file, {
+      write: (state: Parameters<CheckpointFile['write']>[0]) => {
+        this.trace.push('checkpoint');
+        CheckpointFile.prototype.write.call(file, state);
+      },
+    });
     const wait = async (ms: number) => {
       this.clock += Math.max(0.5, Math.min(ms, 1000));
       this.waits += 1;
@@ -106,12 +114,7 @@ class Rig {
       open: async () => target,
       batching: { records: setting.records ?? 10, bytes: 64 * 1024, flushMs: 20 },
       route: this.route,
-      checkpoint: Object.assign(file, {
-        write: (state: Parameters<CheckpointFile['write']>[0]) => {
-          this.trace.push('checkpoint');
-          CheckpointFile.prototype.write.call(file, state);
-        },
-      }),
+      checkpoint: file,
       state: stored?.state.target,
       deadLetters: {
         append: (letters) => {
@@ -493,6 +496,85 @@ test('a target that has lost what it had ends the run without a checkpoint, and 
   const next = new Rig({ log, disk, write: () => undefined, settle: async () => ({}) });
   await next.drain();
   assert.deepEqual(next.delivered, range(0, 40));
+});
+
+test('a target that asks for a checkpoint first gets it, as often as it asks, and then the same batch', async () => {
+  let known = false;
+  let asked = 0;
+  const rig: Rig = new Rig({
+    ...filled(40),
+    write: (_, ids) => {
+      if (ids[0] === 20 && asked++ < 2) known = false;
+      if (asked > 10) throw new TargetLost('nobody listens');
+      if (!known) throw new SettleFirst('the file is another one');
+    },
+    settle: async () => ({ delivered: rig.delivered.length }),
+  });
+  const { write } = rig.checkpoint;
+  rig.checkpoint.write = (state) => {
+    write(state);
+    known = true;
+  };
+  await rig.all();
+  assert.deepEqual(rig.delivered, range(0, 40), 'nothing twice');
+  assert.equal(asked, 3);
+  // The last one delivered, asked, checkpoint, asked, checkpoint, and only then the batch.
+  const at = rig.trace.indexOf('delivered', rig.trace.indexOf('delivered') + 1);
+  assert.deepEqual(rig.trace.slice(at, at + 7), [
+    'delivered',
+    'write 10',
+    'checkpoint',
+    'write 10',
+    'checkpoint',
+    'write 10',
+    'delivered',
+  ]);
+  assert.deepEqual(rig.pauses, [], 'that is no failure');
+});
+
+test('while the checkpoint that a target asks for cannot be written, nothing is delivered, readiness says why, and a drain ends', async () => {
+  for (const heals of [true, false]) {
+    const { log, disk } = filled(30);
+    let known = true;
+    let moved = false;
+    let full = false;
+    let down = '';
+    const rig: Rig = new Rig({
+      log,
+      disk,
+      write: (_, ids) => {
+        if (ids[0] === 10 && !moved) {
+          moved = true;
+          known = false;
+          full = true;
+        }
+        if (!known) throw new SettleFirst('the file is another one');
+      },
+      settle: async () => ({}),
+      waited: () => {
+        if (log.board.state(0) === 'down') down = log.board.reason(0);
+        if (rig.pauses.length < 8) return;
+        if (full) assert.deepEqual(rig.delivered, range(0, 10));
+        if (heals) full = false;
+        else log.board.setPhase(0, 'drain');
+      },
+    });
+    const { write } = rig.checkpoint;
+    rig.checkpoint.write = (state) => {
+      if (full) throw new Error('ENOSPC: no space left on device');
+      write(state);
+      known = true;
+    };
+    if (heals) {
+      await rig.all();
+      assert.deepEqual(rig.delivered, range(0, 30));
+    } else {
+      log.board.setPhase(0, 'run');
+      await rig.runner.run();
+      assert.equal(rig.stored()?.ledger.passed, 10, 'nothing behind it is passed');
+    }
+    assert.match(down, /ENOSPC/);
+  }
 });
 
 test('ON_LAG=drop: a sink that lags further than it may gives up its oldest events, counted one by one', async () => {

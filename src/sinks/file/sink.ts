@@ -4,6 +4,8 @@
  *             length and delivers again from there. Standard output: at least once
  *   safety    only a file with device, inode and last bytes of this log's checkpoint is ever cut; the inode alone is soon another file's
  *   rotation  the next file is made and checkpointed before it takes the name, so a crash at any step is undone or finished
+ *   others    a file that somebody has cut (copytruncate), or that has the name now (logrotate), is written to only after a checkpoint
+ *             describes it. What was written since the checkpoint before may stand in logrotate's copy as well when we die before we see the cut
  *   full disk a failed write is taken back and repeated; intake goes on until the journal's quota
  *   sync      a failed fdatasync is not repeated: nobody knows what the kernel has kept. The file is cut back to its checkpoint and written anew
  */
@@ -31,7 +33,14 @@ import { block } from '../../engine/wake.ts';
 import { at as field, jsonStart } from '../../events/record.ts';
 import { errors } from '../../kernel/errors.ts';
 import type { Logger } from '../../kernel/log.ts';
-import { type SinkBatch, type SinkContext, type SinkKind, type SinkTarget, TargetLost } from '../contract.ts';
+import {
+  SettleFirst,
+  type SinkBatch,
+  type SinkContext,
+  type SinkKind,
+  type SinkTarget,
+  TargetLost,
+} from '../contract.ts';
 import { type FileConfig, fileConfig } from './config.ts';
 import { pruneRotated, rotatedFiles, rotatedName } from './rotated.ts';
 
@@ -110,8 +119,8 @@ class FileTarget implements SinkTarget {
   #fd = -1;
   #length = 0;
   #unsynced = 0;
-  /** Somebody has cut the file since the last settle() (copytruncate): the checkpoint should know soon. */
-  #shrunk = false;
+  /** The last checkpoint describes the file that is open. Without a journal nothing comes twice, and nobody asks. */
+  #known = false;
   #lines = Buffer.alloc(0);
   /** The rotation that the last settle() has announced. */
   #next: (FileIdentity & { fd: number }) | undefined;
@@ -166,6 +175,7 @@ class FileTarget implements SinkTarget {
         'the log file is shorter than its checkpoint; appending',
       );
     this.#length = Math.min(size, state.length);
+    if (size < state.length) this.#closeTornLine();
   }
 
   /** The file was moved while nobody ran (logrotate, another LOG_PATH): found by its inode in its old folder, it is cut there. */
@@ -205,7 +215,7 @@ class FileTarget implements SinkTarget {
   }
 
   get settleDue(): boolean {
-    return this.#shrunk || this.#rotates;
+    return (this.#journal && !this.#known) || this.#rotates;
   }
 
   get #rotates(): boolean {
@@ -221,9 +231,12 @@ class FileTarget implements SinkTarget {
     if (found < this.#length) {
       // At the old length the write would leave a hole of zeros.
       this.#log.warn({ path: this.#path, bytes: found, expected: this.#length }, 'the log file was cut; appending');
+      this.#known = false;
       this.#length = found;
-      this.#shrunk = true;
+      this.#closeTornLine();
     }
+    if (this.#journal && !this.#known)
+      throw new SettleFirst(`the checkpoint does not know the log file as it is: path=${this.#path}`);
     try {
       for (let done = 0; done < bytes; )
         done += writeSync(this.#fd, this.#lines, done, bytes - done, this.#length + done);
@@ -249,7 +262,6 @@ class FileTarget implements SinkTarget {
   async settle(): Promise<FileState> {
     if (this.#journal) this.#sync();
     if (this.#rotates && this.#next === undefined) this.#prepareNext();
-    this.#shrunk = false;
     const { dev, ino } = identity(this.#fd);
     const next = this.#next === undefined ? {} : { next: { dev: this.#next.dev, ino: this.#next.ino } };
     const tail = tailSum(this.#fd, this.#length);
@@ -272,6 +284,7 @@ class FileTarget implements SinkTarget {
 
   /** The checkpoint knows both files now: the new one may take the name. */
   async settled(): Promise<void> {
+    this.#known = true;
     const next = this.#next;
     if (next === undefined) return;
     const named = statSync(this.#path, { throwIfNoEntry: false });
@@ -281,7 +294,6 @@ class FileTarget implements SinkTarget {
         rmSync(nextName(this.#path), { force: true });
         closeSync(next.fd);
         this.#next = undefined;
-        this.#shrunk = true;
         return this.reopen();
       }
       renameSync(this.#path, rotatedName(this.#path, this.#now()));
@@ -330,6 +342,7 @@ class FileTarget implements SinkTarget {
     const fd = openSync(this.#path, constants.O_RDWR | constants.O_CREAT, 0o644);
     closeSync(this.#fd);
     this.#fd = fd;
+    this.#known = false;
     this.#length = fstatSync(fd).size;
     this.#closeTornLine();
     this.#unsynced = 0;
