@@ -3,6 +3,7 @@
  * Everything is synchronous: it runs in the page cache (acceptors) or in a thread that may block (keeper, file sink).
  */
 import * as fs from 'node:fs';
+import { makeDirectory } from '../kernel/directory.ts';
 
 export interface Disk {
   open(path: string, flags: string, mode?: number): number;
@@ -52,7 +53,7 @@ export const realDisk: Disk = {
   rename: (from, to) => fs.renameSync(from, to),
   unlink: (path) => fs.unlinkSync(path),
   mkdir: (path) => {
-    fs.mkdirSync(path, { recursive: true, mode: 0o700 });
+    makeDirectory(path, 0o700);
   },
   rmdir: (path) => fs.rmdirSync(path),
   list: (path) => fs.readdirSync(path),

@@ -9,9 +9,10 @@
  * One process owns the folder. Reading it (ls, cat, verify) needs no lock.
  */
 import { randomBytes } from 'node:crypto';
-import { closeSync, existsSync, mkdirSync, openSync, readFileSync, statfsSync, writeFileSync } from 'node:fs';
+import { closeSync, existsSync, openSync, readFileSync, statfsSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join, resolve } from 'node:path';
+import { makeDirectory } from '../kernel/directory.ts';
 import { errors, RingmainError } from '../kernel/errors.ts';
 import { type Disk, realDisk } from './disk.ts';
 import { FORMAT, type LaneId, parseLaneFolder } from './segment.ts';
@@ -112,7 +113,7 @@ export interface OpenJournal {
 /** Creates or opens the log in `dir`, takes its lock and begins a new life. Touches nothing else. */
 export function openJournal(dir: string, disk: Disk = realDisk): OpenJournal {
   try {
-    const made = mkdirSync(dir, { recursive: true, mode: 0o700 });
+    const made = makeDirectory(dir, 0o700);
     // Folders that are new here must be there after a power cut too.
     if (made !== undefined)
       for (let path = resolve(dir); path !== dirname(resolve(made)); path = dirname(path))
@@ -128,8 +129,8 @@ export function openJournal(dir: string, disk: Disk = realDisk): OpenJournal {
       log: before?.log ?? randomBytes(16).toString('hex'),
       life: (before?.life ?? 0) + 1,
     };
-    mkdirSync(lanesFolder(dir), { recursive: true, mode: 0o700 });
-    mkdirSync(sinksFolder(dir), { recursive: true, mode: 0o700 });
+    makeDirectory(lanesFolder(dir), 0o700);
+    makeDirectory(sinksFolder(dir), 0o700);
     writeIdentity(dir, identity, disk);
     return { dir, identity, logId: Buffer.from(identity.log, 'hex'), lock };
   } catch (error) {

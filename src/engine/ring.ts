@@ -313,3 +313,15 @@ export class RingReader {
     Atomics.store(longs, this.#line, BigInt(position));
   }
 }
+
+/** What the rings' lanes have published so far, together. */
+export function publishedIn(rings: readonly Ring[]): { records: number; bytes: number } {
+  let records = 0;
+  let bytes = 0;
+  for (const ring of rings) {
+    const { position, record } = ring.tailMark();
+    records += record;
+    bytes += position;
+  }
+  return { records, bytes };
+}

@@ -28,6 +28,7 @@ export type Phase = (typeof phases)[number];
  * passed: records between the sink's first mark and the present one, by record numbers; delivered, dead, givenUp: the same, counted
  * one by one. passed = delivered + dead + givenUp, always (L5). All are cumulative across restarts: they live in the checkpoint.
  * owed: records of earlier lives not passed yet; lagBytes, lagRecords, oldestMs (0: none): what is not delivered.
+ * toldMs: when the sink's thread has told all this, by steadyMs(); seenBytes, seenRecords: what the live lanes held then.
  */
 export const sinkFigures = [
   'passed',
@@ -39,8 +40,17 @@ export const sinkFigures = [
   'lagRecords',
   'oldestMs',
   'retries',
+  'toldMs',
+  'seenBytes',
+  'seenRecords',
 ] as const;
 export type SinkFigure = (typeof sinkFigures)[number];
+
+/** Ms of a clock that never goes back and is the same in all threads; performance.now() begins anew in each. */
+export const steadyMs = (): number => Number(process.hrtime.bigint() / 1_000_000n);
+
+/** A thread that has told nothing for this long is held up: by a call that blocks, or by a target that never answers. */
+const SILENT_MS = 10_000;
 
 export class SinkBoard {
   readonly #words: Int32Array;
@@ -73,6 +83,16 @@ export class SinkBoard {
     this.#bytes.set(new TextEncoder().encode(reason).subarray(0, written), at + REASON);
     this.#words[at / 4 + 3] = written;
     Atomics.store(this.#words, at / 4, sinkStates.indexOf(state));
+  }
+
+  /** Ms since the sink's thread has told how it stands; 0 before it has for the first time. */
+  quietMs(sink: number): number {
+    const told = this.get(sink, 'toldMs');
+    return told === 0 ? 0 : Math.max(0, steadyMs() - told);
+  }
+  /** It is called up but gives no sign of life: nobody may take its figures for the truth. */
+  silent(sink: number): boolean {
+    return this.state(sink) === 'up' && this.quietMs(sink) > SILENT_MS;
   }
 
   checkpoint(sink: number): number {

@@ -11,8 +11,10 @@ export interface ThreadSpec {
   readonly data: unknown;
   /** restart: start it again. fatal: the process cannot go on without it. */
   readonly onDeath: 'restart' | 'fatal';
-  /** Before a restart: clean up what the dead thread held in shared memory. */
-  readonly beforeRestart?: () => void;
+  /** It is started, for the first time or again. */
+  readonly onStart?: () => void;
+  /** It has ended and will be started again: clean up, now, what it held in shared memory. */
+  readonly onEnd?: () => void;
   readonly onMessage?: (message: unknown) => void;
   /** Environment of the thread; default: the process's. */
   readonly env?: NodeJS.ProcessEnv;
@@ -54,6 +56,7 @@ export class Supervisor {
   #start(thread: Thread): void {
     const { spec } = thread;
     thread.startedMs = performance.now();
+    spec.onStart?.();
     // Files opened in a thread stay open when it ends: an acceptor writes to segments that the keeper has opened.
     const worker = new Worker(spec.file, {
       workerData: spec.data,
@@ -87,9 +90,9 @@ export class Supervisor {
     thread.restarts += 1;
     this.restarts += 1;
     this.#log.error({ thread: spec.name, code, reason, pauseMs }, 'a thread has ended; it is started again');
+    spec.onEnd?.();
     setTimeout(() => {
       if (this.#stopping) return;
-      spec.beforeRestart?.();
       this.#start(thread);
     }, pauseMs);
   }

@@ -3,7 +3,7 @@ import type { EngineParts } from '../engine/engine.ts';
 import { JournalFigures } from '../engine/keeper.ts';
 import { keeperMetrics } from '../engine/keeper-metrics.ts';
 import { FULL_DISK, FULL_QUOTA, LaneControl } from '../engine/lane-control.ts';
-import { Ring } from '../engine/ring.ts';
+import { publishedIn, Ring } from '../engine/ring.ts';
 import { SinkBoard } from '../engine/sink-board.ts';
 import {
   type Collector,
@@ -47,9 +47,10 @@ export function observer(parts: ObserverParts): OpsSource {
   const { engine, metrics, slotNames, board } = parts;
   const sinks = new SinkBoard(engine.board);
   const controls = engine.lanes.map((lane) => new LaneControl(lane.control));
+  const rings = engine.lanes.map((lane) => new Ring(lane.ring));
   const collectors: Collector[] = [
-    sinkCollector(engine.board, engine.sinks, Date.now),
-    laneCollector(engine),
+    sinkCollector(engine.board, engine.sinks, () => publishedIn(rings), Date.now),
+    laneCollector(engine, rings),
     processMetrics(readVersion()),
   ];
   if (engine.keeper !== undefined) collectors.push(journalCollector(new JournalFigures(engine.keeper.figures)));
@@ -78,6 +79,9 @@ function readiness(
   const away = engine.sinks.flatMap((part, i): Missing[] => {
     const state = sinks.state(i);
     if (!board.sinkUp(i)) return [{ part, reason: 'its thread is being started' }];
+    // fluent-bit#11847: alive, and doing nothing.
+    if (sinks.silent(i))
+      return [{ part, reason: `no sign of life for ${Math.floor(sinks.quietMs(i) / 1000)} s: one call holds it up` }];
     return state === 'up' ? [] : [{ part, reason: sinks.reason(i) || state }];
   });
   return { intake, sinks: away };
@@ -94,8 +98,7 @@ function laneProblem(control: LaneControl): string | undefined {
 }
 
 /** Per lane, from the rings. */
-function laneCollector(engine: EngineParts): Collector {
-  const rings = engine.lanes.map((lane) => new Ring(lane.ring));
+function laneCollector(engine: EngineParts, rings: readonly Ring[]): Collector {
   const each = (value: (ring: Ring) => number) =>
     rings.map((ring, k) => ({ labels: { lane: String(k) }, value: value(ring) }));
   return () => [

@@ -149,7 +149,7 @@ export class PixelService {
       data: { parts: parts.keeper, metrics, slot: 0, log: this.#logOptions },
       onDeath: 'restart',
       onMessage: () => this.#board.setKeeper(true),
-      beforeRestart: () => this.#board.setKeeper(false),
+      onEnd: () => this.#board.setKeeper(false),
     });
   }
 
@@ -171,15 +171,16 @@ export class PixelService {
       log: this.#logOptions,
       traced: this.#traces !== undefined,
     };
-    this.#board.setSink(index, true);
     this.#supervisor.spawn({
       name: `sink-${name}`,
       file: thread('../sinks/thread'),
       data,
       onDeath: 'restart',
       onMessage: (news) => this.#tracing?.add((news as SpanNews).span),
-      beforeRestart: () => {
-        // A dead reader's pin would stop the producers for ever.
+      onStart: () => this.#board.setSink(index, true),
+      onEnd: () => {
+        this.#board.setSink(index, false);
+        // A dead reader's pin would stop the producers until its heir comes, which may take 30 s.
         for (const lane of parts.lanes) new Ring(lane.ring).clearPin(index);
       },
     });
@@ -318,7 +319,7 @@ export class PixelService {
     if (this.#engine.parts.keeper !== undefined) {
       this.#supervisor.post('keeper', 'stop');
       new WakeWords(this.#engine.parts.wake).wake(0);
-      await this.#supervisor.join(['keeper'], left() + STOP_GRACE_MS);
+      await this.#supervisor.join(['keeper'], left());
     }
     this.#engine.release();
     await this.#tracing?.close(TRACES_GRACE_MS);
@@ -337,10 +338,12 @@ export class PixelService {
       });
     };
     phase('drain');
-    const late = await this.#supervisor.join(names, left());
+    // The end must come within DRAIN_TIMEOUT_MS: a part of it is for sinks that have to be told twice, another for the keeper's last sync.
+    const grace = Math.min(STOP_GRACE_MS, this.#values.engine.drainTimeoutMs / 8);
+    const late = await this.#supervisor.join(names, left() - 2 * grace);
     if (late.length === 0) return;
     phase('stop');
-    const stuck = await this.#supervisor.join(names, STOP_GRACE_MS);
+    const stuck = await this.#supervisor.join(names, grace);
     this.#log.warn({ threads: late, stuck }, 'sinks could not deliver everything in time; the journal keeps it');
   }
 

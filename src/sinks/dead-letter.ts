@@ -14,18 +14,9 @@
  *   - A line is whole or it is the torn tail of a crash: the tail is closed with a newline and readers skip it.
  * Calls are synchronous: a letter is rare, and the thread that writes it may not go on before it is safe.
  */
-import {
-  closeSync,
-  fsyncSync,
-  ftruncateSync,
-  mkdirSync,
-  openSync,
-  readdirSync,
-  readSync,
-  statSync,
-  writeSync,
-} from 'node:fs';
+import { closeSync, fsyncSync, ftruncateSync, openSync, readdirSync, readSync, statSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
+import { makeDirectory } from '../kernel/directory.ts';
 
 /** One refused event. `event` is the JSON line without its newline; it is copied before append() returns. */
 export interface DeadLetter {
@@ -159,7 +150,7 @@ export class DeadLetterFile {
   #open(number?: number): void {
     if (this.#fd >= 0) return;
     const { directory, sink } = this.#options;
-    mkdirSync(directory, { recursive: true, mode: 0o700 });
+    makeDirectory(directory, 0o700);
     this.#number = number ?? Math.max(1, ...filesOf(directory, sink).map(fileNumber));
     const path = join(directory, `${sink}-${String(this.#number).padStart(6, '0')}.ndjson`);
     const fd = openSync(path, 'a+', 0o600);

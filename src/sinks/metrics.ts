@@ -17,9 +17,28 @@ export const sinkMetrics = defineMetrics({
   ringmain_sink_bytes_total: counter({ help: 'Bytes of batches delivered.', labels: { sink: sinkNames } }),
 });
 
-/** What is computed from the sinks' board when somebody asks. */
-export function sinkCollector(memory: SharedArrayBuffer, sinks: readonly string[], now: () => number): Collector {
+/** A sink that has told nothing for this long is busy with one call; what came meanwhile is added to its lag. */
+const QUIET_MS = 2000;
+
+/** What is computed from the sinks' board when somebody asks. `published`: what the live lanes hold by now. */
+export function sinkCollector(
+  memory: SharedArrayBuffer,
+  sinks: readonly string[],
+  published: () => { readonly records: number; readonly bytes: number },
+  now: () => number,
+): Collector {
   const board = new SinkBoard(memory);
+  // A thread that is held up tells no lag: its last word must not stand for ever while events pile up.
+  const lagRecords = (i: number): number =>
+    board.get(i, 'lagRecords') +
+    (board.quietMs(i) > QUIET_MS ? Math.max(0, published().records - board.get(i, 'seenRecords')) : 0);
+  const lagBytes = (i: number): number =>
+    board.get(i, 'lagBytes') +
+    (board.quietMs(i) > QUIET_MS ? Math.max(0, published().bytes - board.get(i, 'seenBytes')) : 0);
+  const oldestSeconds = (i: number): number => {
+    const told = age(board.get(i, 'oldestMs'), now());
+    return board.quietMs(i) > QUIET_MS && lagRecords(i) > 0 ? Math.max(told, board.quietMs(i) / 1000) : told;
+  };
   const each = (value: (i: number) => number) => sinks.map((sink, i) => ({ labels: { sink }, value: value(i) }));
   const ledger = (
     name: string,
@@ -33,11 +52,11 @@ export function sinkCollector(memory: SharedArrayBuffer, sinks: readonly string[
     values: each(value),
   });
   return () => [
-    ledger('queue_depth', 'Events that a sink has not delivered yet.', (i) => board.get(i, 'lagRecords'), 'gauge'),
+    ledger('queue_depth', 'Events that a sink has not delivered yet.', lagRecords, 'gauge'),
     ledger(
       'ringmain_sink_accepted_total',
       'Events that were to be delivered: delivered, dead, given up and pending.',
-      (i) => board.get(i, 'passed') + board.get(i, 'lagRecords'),
+      (i) => board.get(i, 'passed') + lagRecords(i),
     ),
     ledger('ringmain_sink_delivered_total', 'Events delivered.', (i) => board.get(i, 'delivered')),
     ledger('ringmain_sink_dead_letters_total', 'Events the target refused for good, now in a dead-letter file.', (i) =>
@@ -54,19 +73,19 @@ export function sinkCollector(memory: SharedArrayBuffer, sinks: readonly string[
       (i) => board.get(i, 'passed') - board.get(i, 'delivered') - board.get(i, 'dead') - board.get(i, 'givenUp'),
       'gauge',
     ),
-    ledger(
-      'ringmain_sink_lag_bytes',
-      'Bytes of the log that a sink has not delivered yet.',
-      (i) => board.get(i, 'lagBytes'),
-      'gauge',
-    ),
+    ledger('ringmain_sink_lag_bytes', 'Bytes of the log that a sink has not delivered yet.', lagBytes, 'gauge'),
     ledger(
       'ringmain_sink_oldest_seconds',
       'Age of the oldest event that a sink is busy with; 0: none.',
-      (i) => age(board.get(i, 'oldestMs'), now()),
+      oldestSeconds,
       'gauge',
     ),
-    ledger('ringmain_sink_up', '1: the sink takes events.', (i) => (board.state(i) === 'up' ? 1 : 0), 'gauge'),
+    ledger(
+      'ringmain_sink_up',
+      '1: the sink takes events; 0 also while its thread gives no sign of life.',
+      (i) => (board.state(i) === 'up' && !board.silent(i) ? 1 : 0),
+      'gauge',
+    ),
     {
       name: 'ringmain_sink_state',
       help: `State of a sink: ${sinkStates.join(', ')}.`,

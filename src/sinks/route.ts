@@ -6,7 +6,7 @@ import type { Batch } from '../engine/batch.ts';
 import type { CheckpointState, Ledger, Mark } from '../engine/checkpoint.ts';
 import type { Disk } from '../engine/disk.ts';
 import { type FinishedLane, type JournalPlace, LaneReader, type LiveLane } from '../engine/lane-reader.ts';
-import { Ring } from '../engine/ring.ts';
+import { publishedIn, Ring } from '../engine/ring.ts';
 import { type LaneId, laneKey } from '../engine/segment.ts';
 import type { SinkBoard } from '../engine/sink-board.ts';
 
@@ -72,6 +72,7 @@ export function standingIn(
 
 export class Route {
   readonly #parts: RouteParts;
+  readonly #rings: readonly Ring[];
   readonly #liveLife: number;
   readonly #startLife: number;
   #life = 0;
@@ -81,6 +82,7 @@ export class Route {
 
   constructor(parts: RouteParts, checkpoint: CheckpointState | undefined) {
     this.#parts = parts;
+    this.#rings = parts.live.map(({ ring }) => new Ring(ring));
     this.#startLife = checkpoint?.life ?? 0;
     this.#liveLife = parts.live[0]?.id.life ?? Number.POSITIVE_INFINITY;
     this.ledger = { passed: 0, delivered: 0, dead: 0, givenUp: 0, ...checkpoint?.ledger };
@@ -191,13 +193,16 @@ export class Route {
         records += lane.end.record;
         bytes += lane.end.position;
       }
-      for (const lane of this.#parts.live) {
-        const end = new LaneReader(lane, this.#parts.reader, ZERO, undefined).end();
-        records += end.record;
-        bytes += end.position;
-      }
+      const published = this.published();
+      records += published.records;
+      bytes += published.bytes;
     }
     return { records, bytes };
+  }
+
+  /** What the live lanes have taken in this life. */
+  published(): { records: number; bytes: number } {
+    return publishedIn(this.#rings);
   }
 
   state(target: unknown): CheckpointState {

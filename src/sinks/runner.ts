@@ -415,7 +415,8 @@ export class SinkRunner {
       const heads = this.#route.stops.map((stop) => this.#oldest(stop)).filter((ms) => ms > 0);
       this.#oldestMs = heads.length > 0 ? Math.min(...heads) : 0;
     }
-    return { lag, ledger: this.#route.ledger, oldestMs: this.#ended && lag.records === 0 ? 0 : this.#oldestMs };
+    const oldestMs = this.#ended && lag.records === 0 ? 0 : this.#oldestMs;
+    return { lag, published: this.#route.published(), ledger: this.#route.ledger, oldestMs };
   }
 
   #oldest(stop: Stop): number {

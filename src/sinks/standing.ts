@@ -4,7 +4,7 @@
  */
 import { setImmediate as turn } from 'node:timers/promises';
 import type { Ledger } from '../engine/checkpoint.ts';
-import type { SinkBoard } from '../engine/sink-board.ts';
+import { type SinkBoard, steadyMs } from '../engine/sink-board.ts';
 import { type Logger, Transitions } from '../kernel/log.ts';
 import type { SinkKind } from './contract.ts';
 import { Pace } from './pace.ts';
@@ -28,6 +28,8 @@ export interface StandingParts {
 
 export interface Report {
   readonly lag: { readonly records: number; readonly bytes: number };
+  /** What the live lanes hold. */
+  readonly published: { readonly records: number; readonly bytes: number };
   readonly ledger: Ledger;
   /** Time of the oldest undelivered frame that is known; 0: none. */
   readonly oldestMs: number;
@@ -85,7 +87,7 @@ export class Standing {
   /** Puts the figures on the board. */
   tell(): void {
     const { board, index } = this.#parts;
-    const { lag, ledger, oldestMs } = this.#report();
+    const { lag, published, ledger, oldestMs } = this.#report();
     board.set(index, 'passed', ledger.passed);
     board.set(index, 'delivered', ledger.delivered);
     board.set(index, 'dead', ledger.dead);
@@ -93,6 +95,9 @@ export class Standing {
     board.set(index, 'lagRecords', lag.records);
     board.set(index, 'lagBytes', lag.bytes);
     board.set(index, 'oldestMs', oldestMs);
+    board.set(index, 'seenRecords', published.records);
+    board.set(index, 'seenBytes', published.bytes);
+    board.set(index, 'toldMs', steadyMs());
     this.#tellPace(lag.records, ledger.passed);
   }
 

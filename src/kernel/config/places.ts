@@ -3,7 +3,7 @@
  * gives the line to show, or undefined when all is well. A service calls them for what is really in use: the directory of a
  * sink that is off may be missing.
  */
-import { accessSync, constants, type Stats, statSync } from 'node:fs';
+import { accessSync, constants, type Stats, statfsSync, statSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 
 type Code = NodeJS.ErrnoException['code'];
@@ -25,6 +25,9 @@ function denied(path: string, mode: number): Code {
   }
 }
 
+/** Types of file systems of the kernel's own (proc, sysfs): root may write to their directories, access() says, but nobody makes a file there. */
+const KERNEL_OWN = new Set([0x9fa0, 0x6265_6572]);
+
 /** A directory that exists and can be written to, or can be made. */
 export function directoryProblem(name: string, path: string): string | undefined {
   const must = `${name} must be a directory that can be written to: path=${path}`;
@@ -33,6 +36,7 @@ export function directoryProblem(name: string, path: string): string | undefined
     const found = look(at);
     if (typeof found === 'object') {
       if (!found.isDirectory()) return `${must}, found=${at === resolve(path) ? 'a file' : `a file at ${at}`}`;
+      if (KERNEL_OWN.has(statfsSync(at).type)) return `${must}, found=a file system of the kernel at ${at}`;
       const code = denied(at, constants.W_OK | constants.X_OK);
       return code && `${must}, found=${code}${at === resolve(path) ? '' : ` at ${at}`}`;
     }

@@ -17,7 +17,6 @@ import {
   fstatSync,
   fsyncSync,
   ftruncateSync,
-  mkdirSync,
   openSync,
   readdirSync,
   readSync,
@@ -31,6 +30,7 @@ import { crc32 } from 'node:zlib';
 import type { Piscina } from 'piscina';
 import { block } from '../../engine/wake.ts';
 import { at as field, jsonStart } from '../../events/record.ts';
+import { makeDirectory } from '../../kernel/directory.ts';
 import { errors } from '../../kernel/errors.ts';
 import type { Logger } from '../../kernel/log.ts';
 import {
@@ -129,7 +129,7 @@ class FileTarget implements SinkTarget {
   constructor(config: FileConfig, context: SinkContext, now: () => number) {
     this.#config = config;
     this.#path = resolve(config.logPath);
-    mkdirSync(dirname(this.#path), { recursive: true });
+    makeDirectory(dirname(this.#path));
     this.#journal = context.journal;
     this.#log = context.log;
     this.#now = now;
