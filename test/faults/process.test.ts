@@ -219,11 +219,16 @@ test('fluent-bit#2246: a start that is refused touches neither the log nor the f
     { LOG_PATH: '.' },
     { LOG_PATH: 'events.ndjson/below' },
     { JOURNAL_DIR: 'events.ndjson' },
+    // Nobody can make a folder there; node's own mkdir never returned from it.
+    { JOURNAL_DIR: '/proc/nope/journal' },
+    { LOG_PATH: '/proc/nope/events.ndjson' },
     { OUTPUTS: 'http', HTTP_SINK_URL: 'http://127.0.0.1:9/', DEAD_LETTER_DIR: 'events.ndjson' },
   ]) {
     const env = { PATH: process.env['PATH'], ...base, SERVER_ADDR: `127.0.0.1:${PORT}`, ...bad };
     const started = spawn(process.execPath, [MAIN, 'pixel'], { cwd: s.folder, env, stdio: 'ignore' });
+    const late = setTimeout(() => started.kill('SIGKILL'), 30_000);
     assert.equal(await new Promise((resolve) => started.once('exit', resolve)), 78, JSON.stringify(bad));
+    clearTimeout(late);
     assert.deepEqual(sums(s.folder), before, JSON.stringify(bad));
   }
   const next = s.collector();
@@ -291,7 +296,7 @@ test('the wall clock goes back an hour: events flow, ids stay in order, a restar
   assert.equal(await second.kill('SIGTERM'), 0);
 });
 
-test('a full disk under the journal: 429 and a reason, then intake returns by itself when there is space', {
+test('vector#8763, connect#2408: a full disk under the journal: 429 and a reason, then intake returns by itself when there is space', {
   skip: root,
 }, async (t) => {
   const s = stage(t);
@@ -380,7 +385,8 @@ test('matomo#13617: what 2,000 connections were promised is what is stored', asy
   await collector.kill('SIGKILL');
 });
 
-test('a client that is half closed, and one that stops in the middle of a request, cost nobody else anything', async (t) => {
+// posthog#43811: uploads that stall in the middle of a body.
+test('posthog#43811: a client that is half closed, and one that stops in the middle of a request, cost nobody else anything', async (t) => {
   const s = stage(t);
   const collector = s.collector();
   await collector.start();
