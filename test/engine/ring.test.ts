@@ -118,7 +118,8 @@ test('the tail and its records are read together', () => {
   assert.deepEqual(ring.tailMark(), { position: 80, record: 2 });
 });
 
-test('positions beyond 2^32 and near 2^53 work as any others', () => {
+// vector#19759: file ids wrapped at 65,535, which tests with a smaller limit had not shown.
+test('vector#19759: positions beyond 2^32 and near 2^53 work as any others', () => {
   for (const start of [2 ** 32 - 512, 2 ** 45 - 512]) {
     const memory = createRing(CAPACITY, 1);
     const longs = new BigInt64Array(memory);

@@ -176,7 +176,7 @@ test('a missing first segment is gone, not damaged', () => {
   );
 });
 
-// fluent-bit#5265, #11847: one corrupt chunk stopped the start, or left a process that was alive and did nothing.
+// fluent-bit#5265: one corrupt chunk stopped the start.
 test('fluent-bit#5265: garbage in the folder of the log stops neither the start nor the delivery', () => {
   const disk = dead(100);
   const folder = `${lanesFolder(DIR)}/${laneFolder(LANE)}`;

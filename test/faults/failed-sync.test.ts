@@ -1,10 +1,10 @@
 /**
  * Goal: a disk that fails an fdatasync in the real process: nothing that was acknowledged is lost, nothing is doubled, and who has to know knows.
- * Method: a module that every thread loads first wraps fs.fdatasyncSync; while a sign is there, syncs of the files it names fail with EIO,
- * as often as it says.
+ * Method: a module that every thread loads first wraps fs.fdatasyncSync and fs.writeSync; while a sign is there, calls for the files it
+ * names fail with EIO, as often as it says.
  */
 import assert from 'node:assert/strict';
-import { existsSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test, { type TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -17,8 +17,8 @@ interface Stage {
   readonly path: string;
   readonly oracle: Oracle;
   start(ack: string): Promise<Collector>;
-  /** From now on `times` syncs of files whose path matches fail. */
-  fail(pattern: string, times: number): void;
+  /** From now on `times` syncs (or writes) of files whose path matches fail, after `spare` that do not. */
+  fail(pattern: string, times: number, call?: 'fdatasyncSync' | 'writeSync', spare?: number): void;
   /** How many failures are still to come; 0 when none. */
   failing(): boolean;
   heal(): void;
@@ -32,18 +32,22 @@ function stage(t: TestContext): Stage {
     hook,
     `import fs from 'node:fs';
      import { syncBuiltinESMExports } from 'node:module';
-     const { existsSync, fdatasyncSync, readFileSync, readlinkSync, rmSync, writeFileSync } = fs;
-     fs.fdatasyncSync = (fd) => {
-       if (existsSync('${sign}')) {
-         const { pattern, times } = JSON.parse(readFileSync('${sign}', 'utf8'));
-         if (new RegExp(pattern).test(readlinkSync('/proc/self/fd/' + fd))) {
-           if (times > 1) writeFileSync('${sign}', JSON.stringify({ pattern, times: times - 1 }));
-           else rmSync('${sign}');
-           throw Object.assign(new Error('EIO: i/o error, fdatasync'), { code: 'EIO' });
+     const { existsSync, readFileSync, readlinkSync, rmSync, writeFileSync } = fs;
+     for (const name of ['fdatasyncSync', 'writeSync']) {
+       const real = fs[name];
+       fs[name] = (fd, ...rest) => {
+         if (existsSync('${sign}')) {
+           const { call, pattern, times, spare } = JSON.parse(readFileSync('${sign}', 'utf8'));
+           if (call === name && new RegExp(pattern).test(readlinkSync('/proc/self/fd/' + fd))) {
+             if (spare > 0) writeFileSync('${sign}', JSON.stringify({ call, pattern, times, spare: spare - 1 }));
+             else if (times > 1) writeFileSync('${sign}', JSON.stringify({ call, pattern, times: times - 1, spare }));
+             else rmSync('${sign}');
+             if (spare === 0) throw Object.assign(new Error('EIO: i/o error, ' + name), { code: 'EIO' });
+           }
          }
-       }
-       fdatasyncSync(fd);
-     };
+         return real(fd, ...rest);
+       };
+     }
      syncBuiltinESMExports();`,
   );
   return {
@@ -68,7 +72,8 @@ function stage(t: TestContext): Stage {
       await collector.start();
       return collector;
     },
-    fail: (pattern, times) => writeFileSync(sign, JSON.stringify({ pattern, times })),
+    fail: (pattern, times, call = 'fdatasyncSync', spare = 0) =>
+      writeFileSync(sign, JSON.stringify({ call, pattern, times, spare })),
     failing: () => existsSync(sign),
     heal: () => rmSync(sign, { force: true }),
   };
@@ -106,7 +111,8 @@ for (const ack of ['sync', 'journal'])
     assert.equal(await next.kill('SIGTERM'), 0);
   });
 
-test('a disk that fails every fdatasync: 503 with a reason, /readyz red, delivery goes on, and a start on a healed disk has it all', async (t) => {
+// worldmonitor#5715: the monitor was green while every POST got a 500.
+test('worldmonitor#5715: a disk that fails every fdatasync: 503 with a reason, /readyz red, delivery goes on, and a start on a healed disk has it all', async (t) => {
   const s = stage(t);
   const collector = await s.start('journal');
   await until('it takes events', async () => (await sendOne(s.oracle, PORT)) >= 0);
@@ -143,4 +149,35 @@ test('a failed fdatasync of the log file: the sink starts over from its checkpoi
   await until('the sink is up', async () => (await collector.ready()).status === 200);
   assert.equal(await collector.kill('SIGTERM'), 0);
   s.oracle.verify(linesOf(s.path));
+});
+
+// The lines once went into the new file at once; a kill before its checkpoint wrote them a second time.
+test('SIGHUP after logrotate while checkpoints cannot be written: the new file takes nothing, and after a SIGKILL every line is there once', async (t) => {
+  const s = stage(t);
+  const collector = await s.start('journal');
+  await until('it takes events', async () => (await sendOne(s.oracle, PORT)) >= 0);
+  const first = new Client(s.oracle, PORT, 1, 1);
+  await sleep(200);
+  await first.finish();
+  await arrived(s);
+  // Idle, and its last checkpoint is written: what is written next is the one before the file is opened anew, then the one after it.
+  await sleep(2500);
+  renameSync(s.path, s.path.replace('.ndjson', '-moved.ndjson'));
+  s.fail('/log\\.checkpoint$', 1_000_000, 'writeSync', 1);
+  void collector.kill('SIGHUP');
+  await until('the name has a file again', () => existsSync(s.path));
+  const clients = Array.from({ length: 4 }, () => new Client(s.oracle, PORT, 1, 1));
+  const owed = s.oracle.owed.size;
+  await until('readiness says why nothing is written', async () =>
+    /"part":"log","reason":"EIO/.test((await collector.ready()).text),
+  );
+  await until('intake goes on', () => s.oracle.owed.size > owed + 100);
+  assert.equal(statSync(s.path).size, 0);
+  await collector.kill('SIGKILL');
+  for (const client of clients) client.cut();
+  s.heal();
+  const next = await s.start('journal');
+  await until('it takes events', async () => (await sendOne(s.oracle, PORT)) >= 0);
+  await arrived(s);
+  assert.equal(await next.kill('SIGTERM'), 0);
 });

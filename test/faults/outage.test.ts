@@ -84,7 +84,7 @@ function numbersIn(path: string): Set<number> {
   return new Set([...readFileSync(path, 'latin1').matchAll(/"n":(\d+)/g)].map(([, n]) => Number(n)));
 }
 
-test('bento#329, rudder#4953, fluent-bit#5166: a dead sink, a large backlog, a SIGKILL, a start; then the sink returns', async (t) => {
+test('bento#329, rudder#4953, fluent-bit#7461: a dead sink, a large backlog, a SIGKILL, a start; then the sink returns', async (t) => {
   const folder = temporary(t);
   const gate = await receiver(t);
   const env = {

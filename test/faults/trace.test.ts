@@ -51,7 +51,7 @@ for (const [ack, name, env] of [
   ['journal', 'gathered', { DEFER_RATE: '0' }],
   ['sync', 'by group commit', {}],
 ] as const)
-  test(`the trace of ACK=${ack} (${name}): no 2xx before the ${ack === 'sync' ? 'fdatasync' : 'write'} that covers it has returned`, async (t) => {
+  test(`Divolte, nginx, vector#22489: the trace of ACK=${ack} (${name}): no 2xx before the ${ack === 'sync' ? 'fdatasync' : 'write'} that covers it has returned`, async (t) => {
     const folder = temporary(t);
     const file = join(folder, 'trace');
     const collector = new Collector(t, {

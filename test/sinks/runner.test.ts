@@ -197,7 +197,6 @@ test('a drain delivers everything in order, then writes the checkpoint', async (
   assert.deepEqual(state?.ledger, { passed: 95, delivered: 95, dead: 0, givenUp: 0 });
 });
 
-// L4, and the mutant "checkpoint before target".
 // Goal: whoever waits for "up and nothing owed" does not take a lag that nobody has looked at yet for an empty one.
 test('what a sink owes is on the board before it is called up', async () => {
   const { log, disk } = filled(50);
@@ -212,7 +211,8 @@ test('what a sink owes is on the board before it is called up', async () => {
   assert.equal(owed[0], 50);
 });
 
-test('a checkpoint is written only after settle, and settle only with nothing under way', async () => {
+// rudder-server#709: the key that says "delivered" was written before the event was.
+test('rudder#709: a checkpoint is written only after settle, and settle only with nothing under way', async () => {
   let open = 0;
   const trace: string[] = [];
   const { log, disk } = filled(200);
@@ -245,7 +245,8 @@ test('a checkpoint is written only after settle, and settle only with nothing un
   assert.deepEqual(rig.trace.slice(0, 3), ['settle', 'checkpoint', 'write 10']);
 });
 
-test('a failed batch comes again, unchanged and before any other, after 100 ms doubling to 30 s', async () => {
+// PostHog's S3 sink took the bytes out of its buffer before the PUT: the retry found nothing, and called that a success.
+test('PostHog S3 retry: a failed batch comes again, unchanged and before any other, after 100 ms doubling to 30 s', async () => {
   let fails = 14;
   const seen: number[][] = [];
   const rig = new Rig({
@@ -282,7 +283,8 @@ test('jitter takes up to half of a delay', async () => {
   assert.deepEqual(rig.pauses, [50]);
 });
 
-test('a refused record is found by halving, goes to the dead letters alone, and the cursor moves behind it last', async () => {
+// GoTrack: one duplicate id failed the COPY; the batch was tried again for ever, and every later event behind it.
+test('GoTrack poison batch: a refused record is found by halving, goes to the dead letters alone, and the cursor moves behind it last', async () => {
   const poison = new Set([3, 4, 17, 99]);
   const parts: [number, boolean][] = [];
   const rig = new Rig({

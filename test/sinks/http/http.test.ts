@@ -162,7 +162,7 @@ test('Retry-After is obeyed, in seconds and as a date, and up to the limit', asy
   assert.equal(kept.length, 6);
 });
 
-test('whatever the network does, every event arrives, and twice only where the answer was lost', async (t) => {
+test('PostHog S3 retry: whatever the network does, every event arrives, and twice only where the answer was lost', async (t) => {
   const { kept, lines, port } = await receiver(t, () => {});
   const proxy = await faultProxy(t, { target: { port } });
   await proxy.refuse();

@@ -28,7 +28,7 @@ test('Postgres stores every event once, by COPY and by INSERT', async (t) => {
 
     // Goal: a client's retry is harmless wherever its copy falls.
     await t.test(
-      `PG_COPY=${pgCopy}: a duplicate id inside a batch, across batches and across restarts is stored once`,
+      `GoTrack poison batch, PG_COPY=${pgCopy}: a duplicate id inside a batch, across batches and across restarts is stored once`,
       async (t) => {
         const pgTable = `twice_${index}`;
         const settings = config(dsn, { pgCopy, pgTable });
