@@ -60,7 +60,7 @@ export const disturbances: Question = {
           ];
         });
         const lines = [0, 1, 2].map((i) => ({
-          label: variants[i]!.name.split(/[:(]/)[0]!.trim().slice(0, 24),
+          label: ['as delivered', 'rotation', 'small segments'][i]!,
           points: replies[i]!.at(-1)!.timeline!.map((slice) => [slice.ms / 1000, slice.maxUs] as const),
         }));
         const svg = linePlot('Largest latency per 100 ms', { x: 'seconds', y: 'us', linearX: true }, lines);
