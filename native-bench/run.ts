@@ -1,8 +1,9 @@
 /**
  * npm run bench: measures, and rewrites the tables and plots of PERFORMANCE.md.
  *
- *   npm run bench                   all questions (about an hour); LONG=1 adds what takes hours
+ *   npm run bench                   all questions: 45 minutes and a soak of ten at the end; LONG=1 makes that an hour
  *   npm run bench -- --only pixel   one question (or several, comma-separated)
+ *   npm run bench -- --skip soak    all but one (or several)
  *   npm run bench -- --short        every question once and cold, < 5 minutes: shows that all of it works; leaves PERFORMANCE.md alone
  *   npm run bench -- --print        measures in full, but leaves PERFORMANCE.md alone
  *
@@ -24,12 +25,19 @@ import { disturbed } from './rig/rounds.ts';
 import { loadCore } from './rig/subject.ts';
 
 const { values } = parseArgs({
-  options: { only: { type: 'string' }, short: { type: 'boolean' }, print: { type: 'boolean' } },
+  options: {
+    only: { type: 'string' },
+    skip: { type: 'string' },
+    short: { type: 'boolean' },
+    print: { type: 'boolean' },
+  },
 });
-const names = values.only?.split(',');
-const unknown = names?.filter((name) => !questions.some((question) => question.name === name)) ?? [];
+const known = questions.map(({ name }) => name);
+const only = values.only?.split(',') ?? known;
+const skip = values.skip?.split(',') ?? [];
+const unknown = [...only, ...skip].filter((name) => !known.includes(name));
 if (unknown.length > 0) {
-  console.error(`--only must name questions: unknown=${unknown}, known=${questions.map((question) => question.name)}`);
+  console.error(`--only and --skip must name questions: unknown=${unknown}, known=${known}`);
   process.exit(64);
 }
 
@@ -53,12 +61,13 @@ const bench = new Bench({
 process.on('exit', () => bench.dispose()); // also when it is interrupted: the files of a run are many gigabytes
 
 let failed = 0;
-for (const question of questions.filter(({ name }) => names?.includes(name) ?? true)) {
+for (const question of questions.filter(({ name }) => only.includes(name) && !skip.includes(name))) {
   console.error(`\n## ${question.name}: ${question.asks}`);
   const command = `npm run bench -- --only ${question.name}${short ? ' --short' : ''}`;
-  const { text: before } = await surroundings(tree, command);
+  const { text: before } = await surroundings(tree, command, short ? 200 : 1000);
   Object.assign(disturbed, { repeated: 0, kept: 0 });
   let answer: Answer;
+  const start = performance.now();
   try {
     answer = await question.answer(bench);
   } catch (error) {
@@ -69,6 +78,7 @@ for (const question of questions.filter(({ name }) => names?.includes(name) ?? t
     bench.clearPlaces();
   }
   const text = `${before}${disturbance()}`;
+  console.error(`## ${question.name}: answered in ${Math.round((performance.now() - start) / 1000)} s`);
   console.log(`\n${render(question.asks, answer, text)}`);
   if (answer.goals?.length) {
     console.log(

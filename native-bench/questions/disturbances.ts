@@ -8,7 +8,7 @@ import { median, spread } from '../rig/stats.ts';
 import { freeze, LineCounter, thaw, untilWritten } from '../rig/subject.ts';
 import { count } from '../rig/table.ts';
 
-const variants: readonly (RingmainOptions & { name: string })[] = [
+const allVariants: readonly (RingmainOptions & { name: string })[] = [
   { name: 'as delivered (sync every 10 ms)' },
   { name: 'log file rotated about every second', env: { LOG_ROTATE_MB: '16MiB', LOG_BACKUPS: '0' } },
   { name: 'segments of 8 MiB: a new one twice a second', env: { SEGMENT_BYTES: '8MiB' } },
@@ -23,6 +23,7 @@ export const disturbances: Question = {
   name: 'disturbances',
   asks: `${rate.toLocaleString('en')} pixels/s over 64 connections, ACK=journal, fixed-rate generator; one thing changed per row.`,
   async answer(bench) {
+    const variants = bench.short ? allVariants.slice(0, 3) : allVariants;
     return bench.with(
       variants.map((variant) => () => startRingmain(bench.tree, bench.place(), variant)),
       async (subjects) => {

@@ -14,7 +14,7 @@ import { count, percent, withSpread } from '../rig/table.ts';
 
 /** Share of one core that a subject uses while nobody asks it anything. */
 async function idleShare(subject: Subject, seconds: number): Promise<number> {
-  await sleep(1000);
+  await sleep(Math.min(1000, seconds * 250)); // what the load has left behind is over
   const before = treeCpuUs(subject.pid);
   const start = performance.now();
   await sleep(seconds * 1000);

@@ -1,4 +1,4 @@
-/** All questions, in the order of PERFORMANCE.md. */
+/** All questions, in the order they are asked: what takes longest comes last. */
 import type { Question } from '../rig/bench.ts';
 import { address } from './address.ts';
 import { churn } from './churn.ts';
@@ -40,6 +40,6 @@ export const questions: readonly Question[] = [
   readers,
   idle,
   scaling,
-  soak,
   micro,
+  soak,
 ];

@@ -26,10 +26,11 @@ export const latency: Question = {
   name: 'latency',
   asks: 'Latency from the moment a request was due, 64 connections; each subject at shares of its own highest rate (wrk, same run).',
   async answer(bench) {
+    const acks = bench.short ? (['journal'] as const) : (['memory', 'journal', 'sync'] as const);
     const starts = [
       () => startNginx(bench.place()),
       () => startUws(bench.place()),
-      ...(['memory', 'journal', 'sync'] as const).map((ack) => () => startRingmain(bench.tree, bench.place(), { ack })),
+      ...acks.map((ack) => () => startRingmain(bench.tree, bench.place(), { ack })),
     ];
     return bench.with(starts, async (subjects) => {
       const full = wrk(bench.pixels(), { connections: 64, seconds: bench.seconds });

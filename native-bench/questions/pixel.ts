@@ -38,7 +38,10 @@ export const pixel: Question = {
       };
       const many = await at(64);
       // ACK=sync with few connections is a row of the question about ACK=sync.
-      const eight = await at(8, ['node-http', 'go-pixel', 'gotrack', 'ringmain sync']);
+      const eight = await at(8, [
+        ...['node-http', 'go-pixel', 'gotrack', 'ringmain sync'],
+        ...(bench.short ? ['uws', 'ringmain journal, reused segments'] : []),
+      ]);
       return {
         tables: [
           roundsTable(many, { title: '64 connections', baseline: 'nginx', remarks }),

@@ -20,7 +20,7 @@ export const rate: Question = {
       const measured: { perSecond: number; results: Results }[] = [];
       for (const perSecond of bench.short ? [20_000] : [5_000, 20_000, 50_000]) {
         // CPU time is counted in ticks of 10 ms: low rates need longer rounds for the same resolution.
-        const seconds = bench.short ? 1 : perSecond < 10_000 ? 4 : 2;
+        const seconds = bench.short ? 1 : perSecond < 10_000 ? 3 : 2;
         const load = bench.openLoop(bench.pixels(), { connections: 64, rate: perSecond, seconds });
         const entries = subjects.map((subject) => ({ name: subject.name, subject, load }));
         measured.push({ perSecond, results: await contest(entries, bench.rounds) });

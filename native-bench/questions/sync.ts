@@ -37,7 +37,7 @@ async function withBareSync(
   const program = new URL('../load/fdatasync.ts', import.meta.url).pathname;
   const out = await runPinned(
     process.execPath,
-    [program, subject.dir, String(bytes), bench.short ? '0.3' : '0.7'],
+    [program, subject.dir, String(bytes), bench.short ? '0.3' : '0.5'],
     serverCore,
   );
   bare.push(JSON.parse(out) as BareSync);
@@ -106,7 +106,8 @@ export const sync: Question = {
         events: 1,
         bare: [],
       });
-      if (!bench.short) for (const { subject, load } of rows) await warmUp(subject, load);
+      const highest = rows.filter(({ load }) => load.name === 'wrk');
+      if (!bench.short) for (const { subject, load } of highest) await warmUp(subject, load);
       for (const subject of [withFile!, withoutFile!]) freeze(subject);
       const results: Results = await interleave(
         rows.map(({ name, subject, load, events, bare }) => ({

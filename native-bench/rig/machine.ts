@@ -44,12 +44,12 @@ export interface Surroundings {
 }
 
 /**
- * Looks at the machine for a second while nothing of ours runs. The load average alone would not do: it still remembers
+ * Looks at the machine for some time while nothing of ours runs. The load average alone would not do: it still remembers
  * our own previous table.
  */
-export async function surroundings(tree: string, command: string): Promise<Surroundings> {
+export async function surroundings(tree: string, command: string, lookMs = 1000): Promise<Surroundings> {
   const before = machineTime();
-  await sleep(1000);
+  await sleep(lookMs);
   const { busy, steal } = between(before, machineTime());
   const kind = statfsSync(process.env['BENCH_DIR'] ?? tmpdir()).type;
   const uws = JSON.parse(readFileSync(`${tree}/node_modules/uWebSockets.js/package.json`, 'utf8')) as {
