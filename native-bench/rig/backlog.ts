@@ -27,6 +27,7 @@ function template(): Buffer {
   const record = Buffer.alloc(at.json + line.length + 1);
   record.writeUInt32LE(line.length, at.jsonLength);
   record.writeDoubleLE(Date.now(), at.receivedMs);
+  record.write('00000000000070008000000000000000', at.eventId, 'hex');
   record.writeDoubleLE(Date.UTC(2026, 10, 21, 8), at.tsMs);
   record.writeUInt32LE(line.indexOf('backlog'), at.eOffset);
   record.writeUInt32LE('backlog'.length, at.eLength);

@@ -72,6 +72,16 @@ test('plots are well-formed, hold every figure and name nothing unescaped', () =
   }
 });
 
+test('axes end on round ticks, and hold what lies on their ends', () => {
+  const points = [
+    [104_000, 12],
+    [5_000, 48],
+  ] as const;
+  const svg = linePlot('cost', { x: 'rate', y: 'us', linearY: true }, [{ label: 'a', points }]);
+  const ticks = [...svg.matchAll(/font-size="11">([^<]+)</g)].map((match) => match[1]!);
+  assert.deepEqual(ticks, ['0', '10', '20', '30', '40', '50', '5k', '10k', '20k', '50k', '100k', '200k']);
+});
+
 test('PERFORMANCE.md has a place for every question, and none for a question that is gone', () => {
   const text = readFileSync(join(import.meta.dirname, '../../PERFORMANCE.md'), 'utf8');
   const places = [...text.matchAll(/^<!-- bench:(\S+) -->$/gm)].map((match) => match[1]!);
