@@ -1,6 +1,10 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
+import { SinkBoard } from '../../src/engine/sink-board.ts';
+import type { Logger } from '../../src/kernel/log.ts';
+import type { SinkKind } from '../../src/sinks/contract.ts';
 import { type Behind, Pace } from '../../src/sinks/pace.ts';
+import { Standing } from '../../src/sinks/standing.ts';
 
 /** Plays seconds of [events in per second, events out per second, up], and gives back what was said and when. */
 function play(
@@ -46,4 +50,46 @@ test('after the alarm it says when the sink keeps up again', () => {
   const last = said.findLastIndex(([, what]) => what !== 'keeps up');
   assert.equal(said[last + 1]![1], 'keeps up');
   assert.ok(said[last + 1]![0] <= 90);
+});
+
+// Goal: the operator learns it. Method: a sink's standing over two minutes of its own clock, its figures told ten times a second.
+test('the warning is one line in the log, after a minute, with both rates; a target that keeps up writes none', () => {
+  for (const [into, expected] of [
+    [5000, 1],
+    [2000, 0],
+  ] as const) {
+    const warned: [ms: number, fields: object, sentence: string][] = [];
+    let [now, lag, passed] = [0, 0, 0];
+    const log = {
+      info: () => undefined,
+      warn: (fields: object, sentence: string) => void warned.push([now, fields, sentence]),
+    };
+    const standing = new Standing(
+      {
+        kind: { name: 'postgres', classify: () => 'retry' } as unknown as SinkKind<never>,
+        board: new SinkBoard(SinkBoard.create(1)),
+        index: 0,
+        waiter: { pause: async () => undefined },
+        log: log as unknown as Logger,
+      },
+      () => now,
+      () => ({
+        lag: { records: lag, bytes: 500 * lag },
+        ledger: { passed, delivered: passed, dead: 0, givenUp: 0 },
+        oldestMs: 0,
+      }),
+    );
+    standing.up();
+    for (; now < 120_000; now += 100) {
+      standing.tell();
+      passed += 200;
+      lag += into / 10 - 200;
+    }
+    assert.equal(warned.length, expected);
+    for (const [ms, fields, sentence] of warned) {
+      assert.ok(ms >= 60_000 && ms < 75_000, `after ${ms} ms`);
+      assert.equal(sentence, 'intake has exceeded what postgres takes for a minute');
+      assert.deepEqual({ ...fields, lagEvents: 0 }, { intakePerSecond: 5000, deliveredPerSecond: 2000, lagEvents: 0 });
+    }
+  }
 });

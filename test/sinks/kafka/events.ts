@@ -226,6 +226,8 @@ export interface Arrived {
   readonly timestamp: number;
   readonly partition: number;
   readonly offset: number;
+  /** Producer id that wrote it; only consumeAll() knows. */
+  readonly producer?: number;
 }
 
 const { CompressionCodecs, CompressionTypes, Kafka, logLevel } = kafkajs;
@@ -266,7 +268,10 @@ export async function consumeAll(brokers: readonly string[], topic: string): Pro
       consumer
         .run({
           eachBatch: async ({ batch }) => {
-            for (const { key, value, headers, timestamp, offset } of batch.messages) {
+            for (const message of batch.messages) {
+              const { key, value, headers, timestamp, offset } = message;
+              // What kafkajs decodes, but does not declare.
+              const { batchContext } = message as { batchContext?: { producerId: string } };
               const texts = Object.entries(headers ?? {}).map(([name, text]) => [name, String(text)] as const);
               arrived.push({
                 key: String(key),
@@ -275,6 +280,7 @@ export async function consumeAll(brokers: readonly string[], topic: string): Pro
                 timestamp: Number(timestamp),
                 partition: batch.partition,
                 offset: Number(offset),
+                producer: Number(batchContext?.producerId),
               });
             }
             const last = open.get(batch.partition);
