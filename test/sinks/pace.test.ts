@@ -74,6 +74,7 @@ test('the warning is one line in the log, after a minute, with both rates; a tar
       },
       () => now,
       () => ({
+        published: { records: passed + lag, bytes: 500 * (passed + lag) },
         lag: { records: lag, bytes: 500 * lag },
         ledger: { passed, delivered: passed, dead: 0, givenUp: 0 },
         oldestMs: 0,
