@@ -6,8 +6,8 @@ import { parseStat, usPerTick } from '../rig/proc.ts';
 import { type Ringmain, startRingmain } from '../rig/ringmain.ts';
 import { column, contest } from '../rig/rounds.ts';
 import { median } from '../rig/stats.ts';
-import { freeze, thaw, untilWritten } from '../rig/subject.ts';
-import { count, rawOf, roundsTable, us } from '../rig/table.ts';
+import { freeze, loadCore, serverCore, thaw, untilWritten } from '../rig/subject.ts';
+import { count, ratioGoal, rawOf, roundsTable, us } from '../rig/table.ts';
 
 /** CPU us per thread of a process, largest first. */
 function threadCpuUs(pid: number): Map<number, number> {
@@ -30,13 +30,17 @@ async function perThread(server: Ringmain, requestFile: string, seconds: number)
 
 export const scaling: Question = {
   name: 'scaling',
-  asks: 'More acceptors on the same core (does an acceptor make the others dearer?), and what one event costs each thread; ACK=journal, c=64; wrk.',
+  asks: 'More acceptors on one core and on two (does an acceptor make the others dearer?), and what one event costs each thread; ACK=journal, c=64; wrk.',
   async answer(bench) {
     const counts = [1, 2, 4];
-    const starts = counts.map(
-      (n) => () =>
-        startRingmain(bench.tree, bench.place(), { name: `ringmain, ${n} acceptors`, env: { ACCEPTORS: String(n) } }),
-    );
+    const server = (n: number, where: string, core: number | string) => () =>
+      startRingmain(bench.tree, bench.place(), {
+        name: `ringmain, ${n} acceptor${n > 1 ? 's' : ''}${where}`,
+        env: { ACCEPTORS: String(n) },
+        core,
+      });
+    const both = [1, 2].map((n) => server(n, ' on both cores', `${serverCore},${loadCore}`));
+    const starts = [...counts.map((n) => server(n, '', serverCore)), ...both];
     return bench.with(starts, async (subjects) => {
       const load = wrk(bench.pixels(), { connections: 64, seconds: 1 });
       const results = await contest(
@@ -73,7 +77,7 @@ export const scaling: Question = {
       });
       return {
         tables: [
-          roundsTable(results, { title: 'Measured: acceptors that share one core' }),
+          roundsTable(results, { title: 'Measured: acceptors that share one core, or both with the load' }),
           {
             title: 'Measured: CPU of the threads of one event, one acceptor',
             head: ['acceptor', 'largest other (the sink or the keeper)', 'all others together'],
@@ -87,7 +91,16 @@ export const scaling: Question = {
         ],
         notes: [
           `Four acceptors on one core cost ${growth.toFixed(2)} x of one, per event. The model takes the acceptors for independent (they share no lock and no cache line that both write; lanes are read by the same sink thread) and knows nothing of memory bandwidth, network interrupts, or a disk that is full of work.`,
-          'A machine with two cores cannot show two acceptors on two cores and a load generator beside them: that row would measure the generator.',
+          'On both cores the acceptors compete with the load generator: read the CPU per event, not the rate. It shows what it costs that threads on two cores write to lanes that one sink and one keeper read.',
+        ],
+        goals: [
+          ratioGoal(
+            'two acceptors on two cores beside one: CPU per event',
+            undefined,
+            results,
+            'ringmain, 2 acceptors on both cores',
+            'ringmain, 1 acceptor on both cores',
+          ),
         ],
         raw: { results: rawOf(results), threads },
       };

@@ -10,7 +10,7 @@ export interface RingmainOptions {
   readonly name?: string;
   readonly ack?: Ack;
   readonly trustProxy?: boolean;
-  readonly core?: number;
+  readonly core?: number | string;
   readonly env?: Record<string, string>;
   /** Ready means that intake is: for a server whose sink is away on purpose. */
   readonly sinksIgnored?: boolean;

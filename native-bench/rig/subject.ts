@@ -39,7 +39,8 @@ export interface Start {
   readonly cwd?: string;
   /** Where its own messages go; shown when it does not start. */
   readonly messages: string;
-  readonly core?: number;
+  /** One core, or a list as taskset takes it. */
+  readonly core?: number | string;
 }
 
 /** Starts a process on a core. taskset replaces itself, so the pid is the server's. */
