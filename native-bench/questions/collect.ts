@@ -15,7 +15,9 @@ export const collect: Question = {
   async answer(bench) {
     const starts = [
       () => startUws(bench.place()),
-      ...(['memory', 'journal', 'sync'] as const).map((ack) => () => startRingmain(bench.tree, bench.place(), { ack })),
+      ...(bench.short ? (['memory', 'journal'] as const) : (['memory', 'journal', 'sync'] as const)).map(
+        (ack) => () => startRingmain(bench.tree, bench.place(), { ack }),
+      ),
     ];
     return bench.with(starts, async (subjects) => {
       const options = { connections: 64, seconds: bench.seconds, path };

@@ -40,7 +40,7 @@ export const pixel: Question = {
       // ACK=sync with few connections is a row of the question about ACK=sync.
       const eight = await at(8, [
         ...['node-http', 'go-pixel', 'gotrack', 'ringmain sync'],
-        ...(bench.short ? ['uws', 'ringmain journal, reused segments'] : []),
+        ...(bench.short ? ['uws'] : []),
       ]);
       return {
         tables: [
@@ -78,6 +78,8 @@ function starts(bench: Bench): (() => Promise<Subject>)[] {
     () => startGoPixel(bench.place(), bench.binaries),
     ...(hasGotrack() ? [() => startGotrack(bench.place())] : []),
     ...(['memory', 'journal', 'sync'] as const).map((ack) => () => startRingmain(bench.tree, bench.place(), { ack })),
-    () => startRingmain(bench.tree, bench.place(), { name: 'ringmain journal, reused segments', env: reused }),
+    ...(bench.short
+      ? []
+      : [() => startRingmain(bench.tree, bench.place(), { name: 'ringmain journal, reused segments', env: reused })]),
   ];
 }

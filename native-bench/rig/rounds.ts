@@ -130,9 +130,11 @@ export async function warmUp(subject: Subject, load: Load): Promise<void> {
   freeze(subject);
 }
 
-/** Warms every subject with the requests it will see (not in a short run), then measures in interleaved rounds. */
+/** Warms every subject with the requests it will see (in a short run with batches alone), then measures in interleaved rounds. */
 export async function contest(entries: readonly Entry[], rounds: number): Promise<Results> {
-  for (const { subject, load } of rounds > 1 ? entries : []) {
+  // Batches fill the small segments of a fresh lane faster than they grow: who does not warm them is refused.
+  const cold = entries.filter(({ eventsPerRequest = 1 }) => rounds > 1 || eventsPerRequest > 1);
+  for (const { subject, load } of cold) {
     if (needsWarming(subject, load)) await warmUp(subject, load);
   }
   for (const { subject } of entries) freeze(subject);

@@ -210,6 +210,11 @@ func main() {
 	due := uint64(0)
 	windowEnd := *sliceMs * 1e6
 
+	endWindow := func() {
+		out.Timeline = append(out.Timeline, slice{windowEnd / 1e6, window.total, window.percentileUs(0.5), window.percentileUs(0.99), float64(window.max) / 1e3})
+		window = histogram{}
+		windowEnd += *sliceMs * 1e6
+	}
 	drop := func(c *connection) {
 		syscall.Close(c.fd)
 		c.fd = -1
@@ -325,10 +330,11 @@ func main() {
 			}
 		}
 		if *sliceMs > 0 && at >= windowEnd {
-			out.Timeline = append(out.Timeline, slice{windowEnd / 1e6, window.total, window.percentileUs(0.5), window.percentileUs(0.99), float64(window.max) / 1e3})
-			window = histogram{}
-			windowEnd += *sliceMs * 1e6
+			endWindow()
 		}
+	}
+	if *sliceMs > 0 && window.total > 0 {
+		endWindow()
 	}
 	out.Answered, out.DurationUs = answered, float64(now())/1e3
 	out.P50Us, out.P90Us, out.P99Us = all.percentileUs(0.5), all.percentileUs(0.9), all.percentileUs(0.99)
