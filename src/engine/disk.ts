@@ -7,6 +7,11 @@ import { makeDirectory } from '../kernel/directory.ts';
 
 export interface Disk {
   open(path: string, flags: string, mode?: number): number;
+  /**
+   * A second handle of an existing file whose writes go past the page cache (open(2), O_DIRECT); undefined: it cannot be had. Memory, position and
+   * length of its writes must be multiples of the block size (PAGE is), or EINVAL is thrown. Left out: every write is buffered.
+   */
+  openDirect?(path: string): number | undefined;
   close(fd: number): void;
   /** Writes all of [offset, offset + bytes) at `position`, or throws; a short write is continued. */
   write(fd: number, buffer: Uint8Array, offset: number, bytes: number, position: number): void;
@@ -27,8 +32,21 @@ export interface Disk {
   syncFolder(path: string): void;
 }
 
+/** Whether a direct write was refused for being one. */
+export function refusesDirect(error: unknown): boolean {
+  const { code } = error as NodeJS.ErrnoException;
+  return code === 'EINVAL' || code === 'ENOTSUP' || code === 'EOPNOTSUPP';
+}
+
 export const realDisk: Disk = {
   open: (path, flags, mode = 0o600) => fs.openSync(path, flags, mode),
+  openDirect(path) {
+    try {
+      return fs.openSync(path, fs.constants.O_WRONLY | fs.constants.O_DIRECT);
+    } catch {
+      return undefined;
+    }
+  },
   close: (fd) => fs.closeSync(fd),
   write(fd, buffer, offset, bytes, position) {
     let done = fs.writeSync(fd, buffer, offset, bytes, position);
