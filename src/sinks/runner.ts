@@ -7,7 +7,7 @@
  *   checkpoint  after settle(), at most once per second, and once before the first delivery; L4: never ahead of the target
  *   drain       what is there is delivered, then settled and checkpointed; a sink that is away ends at once, the journal keeps its part
  */
-import { setImmediate as turn } from 'node:timers/promises';
+import { setTimeout as delay, setImmediate as turn } from 'node:timers/promises';
 import { Batch } from '../engine/batch.ts';
 import type { CheckpointFile, Mark } from '../engine/checkpoint.ts';
 import { laneKey } from '../engine/segment.ts';
@@ -229,8 +229,7 @@ export class SinkRunner {
 
   async #dispatch(stop: Stop, batch: Batch): Promise<void> {
     while (this.#inFlight.length >= (this.#target as SinkTarget).inFlightMax) {
-      // Only those that somebody works on: one that has ended behind an unfinished one would make this a loop without a turn.
-      await Promise.race(this.#inFlight.filter(({ ended }) => !ended).map(({ done }) => done));
+      await this.#oneEnds();
       if (this.#phase() === 'stop') return;
     }
     if (this.#moved !== undefined || this.#over) return;
@@ -255,6 +254,26 @@ export class SinkRunner {
     entry.done = this.#deliver(entry);
     // A synchronous target has settled already; the others go on while the next batch is filled.
     if ((this.#target as SinkTarget).inFlightMax === 1) await entry.done;
+  }
+
+  /**
+   * Waits until a batch that is under way has ended. A checkpoint that falls due meanwhile is written: an outage may be long, and a
+   * crash in it would send again what was delivered before. (A target with settle() has nothing under way while it is settled.)
+   */
+  async #oneEnds(): Promise<void> {
+    // Only those that somebody works on: one that has ended behind an unfinished one would make this a loop without a turn.
+    const working = this.#inFlight.filter(({ ended }) => !ended).map(({ done }) => done);
+    const ends = Promise.race(working).then(() => true);
+    if (this.#dirty && this.#target?.settle === undefined) {
+      const cancel = new AbortController();
+      const left = Math.max(0, this.#lastCheckpoint + CHECKPOINT_MS - this.#now());
+      const due = delay(left, false, { signal: cancel.signal }).catch(() => false);
+      const ended = await Promise.race([ends, due]).finally(() => cancel.abort());
+      if (ended) return;
+      this.#lastCheckpoint = this.#now();
+      await this.#saveCheckpoint();
+    }
+    await ends;
   }
 
   async #deliver(entry: Entry): Promise<void> {

@@ -5,7 +5,7 @@
  */
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { setImmediate as turn } from 'node:timers/promises';
+import { setTimeout as sleep, setImmediate as turn } from 'node:timers/promises';
 import { CheckpointFile } from '../../src/engine/checkpoint.ts';
 import { checkpointPath, lanesFolder } from '../../src/engine/journal.ts';
 import { laneKey } from '../../src/engine/segment.ts';
@@ -390,6 +390,29 @@ test('a stop ends the run in the middle of an hour of back-off', async () => {
   assert.ok(rig.waits < 60);
   assert.equal(rig.stored()?.ledger.passed, 0);
   assert.equal(log.board.state(0), 'ended');
+});
+
+// Goal: an outage does not put the checkpoint off: a crash in it would send again what was delivered before it.
+test('what was delivered before a target hangs is in the checkpoint while it hangs', async () => {
+  const { log, disk } = filled(200);
+  const gate = Promise.withResolvers<void>();
+  const rig: Rig = new Rig({
+    log,
+    disk,
+    inFlightMax: 2,
+    write: async (batch) => {
+      if (batch.from.record >= 50) await gate.promise;
+    },
+  });
+  log.board.setPhase(0, 'run');
+  const run = rig.runner.run();
+  for (const end = Date.now() + 30_000; rig.stored()?.ledger.passed !== 50; await sleep(20))
+    assert.ok(Date.now() < end, `in the checkpoint are ${rig.stored()?.ledger.passed} of 50`);
+  gate.resolve();
+  log.board.setPhase(0, 'drain');
+  await run;
+  assert.deepEqual(rig.delivered, range(0, 200));
+  assert.equal(rig.stored()?.ledger.passed, 200);
 });
 
 test('batches that end out of order move the cursor in order', async () => {
