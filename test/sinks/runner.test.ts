@@ -562,6 +562,7 @@ test('while the checkpoint that a target asks for cannot be written, nothing is 
     const { log, disk } = filled(30);
     let known = true;
     let moved = false;
+    let tries = 0;
     let full = false;
     let down = '';
     const rig: Rig = new Rig({
@@ -573,6 +574,7 @@ test('while the checkpoint that a target asks for cannot be written, nothing is 
           known = false;
           full = true;
         }
+        if (++tries > 100) throw new TargetLost('nobody listens');
         if (!known) throw new SettleFirst('the file is another one');
       },
       settle: async () => ({}),
