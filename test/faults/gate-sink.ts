@@ -1,6 +1,7 @@
 /**
  * Gate sink: a kind that exists in tests only. Its write() waits at a gate in shared memory, without an end: as a thread that hangs in
- * a system call (`blocking`), or as a target that never answers (`event-loop`). Behind the gate it appends the lines to GATE_PATH.
+ * a system call (`blocking`), or as a target that never answers (`event-loop`); or the thread ends there (`dies`). Behind the gate it
+ * appends the lines to GATE_PATH.
  */
 import { appendFileSync } from 'node:fs';
 import { getEnvironmentData } from 'node:worker_threads';
@@ -9,11 +10,12 @@ import type { SinkBatch, SinkKind } from '../../src/sinks/contract.ts';
 import { type HttpSinkConfig, httpSinkConfig } from '../../src/sinks/http/config.ts';
 
 const gate = getEnvironmentData('gate') as unknown as Int32Array;
-const waits = process.env['GATE_WAITS'] as 'blocking' | 'event-loop';
+const at = process.env['GATE_WAITS'] as 'blocking' | 'event-loop' | 'dies';
 
 async function pass(): Promise<void> {
   while (Atomics.load(gate, 0) === 0) {
-    if (waits === 'blocking') Atomics.wait(gate, 0, 0);
+    if (at === 'dies') process.exit(1);
+    if (at === 'blocking') Atomics.wait(gate, 0, 0);
     else await Atomics.waitAsync(gate, 0, 0).value;
   }
 }
@@ -32,7 +34,7 @@ async function write({ buffer, offsets, count }: SinkBatch): Promise<void> {
 export const httpSink: SinkKind<HttpSinkConfig> = {
   name: 'http',
   config: httpSinkConfig,
-  waits,
+  waits: at === 'event-loop' ? 'event-loop' : 'blocking',
   batching: () => ({ records: 1000, bytes: 512 * 1024, flushMs: 10 }),
   open: async () => ({ inFlightMax: 1, write, close: async () => undefined }),
   classify: () => 'retry',

@@ -23,7 +23,7 @@ interface Stage {
   open(): void;
 }
 
-function stage(t: TestContext, waits: 'blocking' | 'event-loop' = 'blocking'): Stage {
+function stage(t: TestContext, waits: 'blocking' | 'event-loop' | 'dies' = 'blocking'): Stage {
   const folder = temporary(t);
   const oracle = new Oracle();
   const sign = join(folder, 'sign');
@@ -120,6 +120,26 @@ test('fluent-bit#11847, jitsu#1180, worldmonitor#6024, stream-collector#418: a s
   assert.equal(await collector.metric('ringmain_sink_ledger_mismatch', 'http'), 0);
   assert.equal(await collector.kill('SIGTERM'), 0);
   await settled(s);
+});
+
+test('a sink whose thread dies over and over is told, stops nobody, and delivers each event once when it lives', async (t) => {
+  const s = stage(t, 'dies');
+  const collector = s.collector();
+  await collector.start();
+  await until('it takes events', async () => (await sendOne(s.oracle, PORT)) >= 0);
+  const clients = s.clients(8, 4);
+  await until('readiness tells that its thread is gone', async () =>
+    (await collector.ready()).text.includes('"part":"http","reason":"its thread is being started"'),
+  );
+  await until('it was started several times', () => collector.log.split('a thread has ended').length > 4);
+  assert.equal((await collector.ready('?sinks=ignore')).status, 200);
+  assert.equal(gatedLines(s).length, 0);
+  s.open();
+  await until('the last one lives', async () => (await collector.ready()).status === 200, 60_000);
+  await Promise.all(clients.map((client) => client.finish()));
+  assert.deepEqual([...s.oracle.refused], [], 'intake went on');
+  await settled(s);
+  assert.equal(await collector.kill('SIGTERM'), 0);
 });
 
 // Jitsu flushed for 10 s and forgot what was left.
