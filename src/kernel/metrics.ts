@@ -28,4 +28,11 @@ export {
 } from './metrics/declare.ts';
 export { loopMetrics, watchLoop } from './metrics/loop.ts';
 export { processMetrics } from './metrics/process.ts';
-export { type Collected, type Collector, metricsContentType, metricsText, type TextOptions } from './metrics/text.ts';
+export {
+  type Collected,
+  type Collector,
+  metricsContentType,
+  metricsText,
+  prepareMetricsText,
+  type TextOptions,
+} from './metrics/text.ts';

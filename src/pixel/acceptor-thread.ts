@@ -15,7 +15,7 @@ import { Listener, type TlsFiles } from '../http/listen.ts';
 import { Renewal } from '../http/renewal.ts';
 import { type ErrorCode, RingmainError } from '../kernel/errors.ts';
 import { createLog, type Logger, type LogLevel } from '../kernel/log.ts';
-import { attachBoard, type HistogramCell, watchLoop } from '../kernel/metrics.ts';
+import { attachBoard, type HistogramCell, prepareMetricsText, watchLoop } from '../kernel/metrics.ts';
 import { type SpanNews, TraceSampler, type TracingConfig } from '../kernel/tracing.ts';
 import type { PixelConfig } from './config.ts';
 import { FaultLog } from './handlers.ts';
@@ -70,7 +70,7 @@ const TICK_MS = 25;
 /** Without events and without anybody who waits: forty wake-ups a second would be a third of what an idle server costs. */
 const IDLE_TICK_MS = 100;
 /** Longest time of the rehearsal: a start must stay below half a second. */
-const REHEARSAL_MS = 80;
+const REHEARSAL_MS = 60;
 const WRITE_SAMPLE = 16;
 
 function timedDisk(cell: HistogramCell): Disk {
@@ -141,6 +141,7 @@ async function main(data: AcceptorData): Promise<void> {
       geo,
       device,
     });
+  await prepareMetricsText();
   await rehearse(build, engineConfig, REHEARSAL_MS);
   const routes = build(tracing?.lane(lane) ?? lane, acknowledger, meters);
   const connectionsMax = Math.max(1, Math.floor(http.maxConnections / engine.lanes.length));

@@ -2,7 +2,6 @@
  * Text: what /metrics answers, read from the slabs of all threads; nobody is asked and nobody waits. A scrape is not a moment: a
  * histogram's sum may be one observation ahead of its buckets. Buckets only ever grow.
  */
-import { Registry } from 'prom-client';
 import { Place } from './board.ts';
 import { combinations, labelsAt, type Metric, type MetricSet, type MetricType, stride } from './declare.ts';
 
@@ -28,13 +27,25 @@ export interface TextOptions {
   readonly slotNames?: readonly string[];
 }
 
+let library: Promise<typeof import('prom-client')> | undefined;
+
+/**
+ * Loads prom-client, which metricsText() needs. It takes 40 ms, four threads would pay it at a start, and a thread that serves would pay it
+ * in the middle of its work: so threads that are scraped call this before they serve, and the others never load it.
+ */
+export function prepareMetricsText(): Promise<typeof import('prom-client')> {
+  library ??= import('prom-client');
+  return library;
+}
+
 /** The text of all sets and collectors in the format of Prometheus. */
-export function metricsText(
+export async function metricsText(
   sets: readonly MetricSet[],
   board: SharedArrayBuffer,
   extra: readonly Collector[] = [],
   options: TextOptions = {},
 ): Promise<string> {
+  const { Registry } = await prepareMetricsText();
   const registry = new Registry();
   const collected = [
     ...sets.flatMap((set) => readSet(set, board, options.slotNames ?? [])),
@@ -43,13 +54,13 @@ export function metricsText(
   for (const metric of collected) {
     // prom-client's registry asks a metric only for its name and `get()`; its own classes would keep a second set of books.
     const shared = { name: metric.name, get: async () => metric };
-    registry.registerMetric(shared as unknown as Parameters<Registry['registerMetric']>[0]);
+    registry.registerMetric(shared as unknown as Parameters<typeof registry.registerMetric>[0]);
   }
   return registry.metrics();
 }
 
-/** What /metrics is served as. */
-export const metricsContentType: string = Registry.PROMETHEUS_CONTENT_TYPE;
+/** What /metrics is served as: the text format of Prometheus, whose version 0.0.4 prom-client writes. */
+export const metricsContentType = 'text/plain; version=0.0.4; charset=utf-8';
 
 function readSet(set: MetricSet, board: SharedArrayBuffer, slotNames: readonly string[]): readonly Collected[] {
   const place = new Place(board, set);
