@@ -9,7 +9,7 @@ export const loopMetrics = defineMetrics({
   }),
 });
 
-const CHECK_MS = 50;
+const CHECK_MS = 100;
 const WINDOW_MS = 10_000;
 
 /** Measures this thread's loop from now on; `slot` is the thread's on the board. Returns what stops it. */
