@@ -25,13 +25,7 @@ let failed = 0;
 let skipped = 0;
 for (const phase of phases) {
   if (phase.files.length === 0) continue;
-  const stream = run({
-    files: phase.files.sort(),
-    concurrency: phase.concurrency,
-    timeout: 30 * 60_000,
-    // A test that failed has perhaps left clients running: its file must end all the same.
-    execArgv: ['--test-force-exit'],
-  });
+  const stream = run({ files: phase.files.sort(), concurrency: phase.concurrency, timeout: 30 * 60_000 });
   stream.on('test:pass', (event) => {
     if (event.details.type === 'suite') return;
     if (event.skip !== undefined) skipped += 1;

@@ -84,6 +84,9 @@ export function linesOf(path: string, unfinished = false): string[] {
     });
 }
 
+/** A client that a failed test has left behind gives up when nobody has listened for so long, ms: its file must end. */
+const GIVE_UP_MS = 60_000;
+
 /** One connection after another, `depth` requests outstanding on it. */
 export class Client {
   readonly #oracle: Oracle;
@@ -93,6 +96,7 @@ export class Client {
   #waiting: number[] = [];
   #input = '';
   #stopped = false;
+  #aloneSince = performance.now();
   readonly #pauseMs: number;
   #idle: (() => void) | undefined;
   /** Milliseconds from request to 2xx, when asked for. */
@@ -114,12 +118,18 @@ export class Client {
     this.#socket = socket;
     socket.setNoDelay(true);
     socket.setEncoding('latin1');
-    socket.on('connect', () => this.#send());
+    socket.on('connect', () => {
+      this.#aloneSince = Number.POSITIVE_INFINITY;
+      this.#send();
+    });
     socket.on('data', (text: string) => this.#take(text));
     socket.on('error', () => undefined);
     socket.on('close', () => {
       this.#waiting = [];
       this.#idle?.();
+      const now = performance.now();
+      this.#aloneSince = Math.min(this.#aloneSince, now);
+      if (now - this.#aloneSince > GIVE_UP_MS) this.#stopped = true;
       if (!this.#stopped) setTimeout(() => this.#connect(), 20);
     });
   }
