@@ -12,6 +12,7 @@
  */
 import type { HttpRequest, HttpResponse } from 'uWebSockets.js';
 import { AddressSet, canonicalAddress, formatParsed, parseAddress, takeAddress } from './address.ts';
+import { wireText } from './wire-text.ts';
 
 export interface AddressPolicy {
   /** TRUST_PROXY. */
@@ -67,12 +68,13 @@ export function trustsNobody(text: string): boolean {
 export function addressReader(policy: AddressPolicy): AddressReader {
   const trust = parseTrust(policy.trustProxy);
   const header = policy.clientIpHeader.toLowerCase();
+  const name = wireText(header);
   const socket = policy.proxyProtocol ? proxiedAddress : socketAddress;
   switch (trust.kind) {
     case 'socket':
       return socket;
     case 'first':
-      return (res, req) => firstEntry(req.getHeader(header)) || socket(res);
+      return (res, req) => firstEntry(req.getHeader(name)) || socket(res);
     case 'hops': {
       const lines = linesOf(header);
       return (res, req) => entryByHops(lines(req), trust.hops) || socket(res);

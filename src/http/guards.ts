@@ -12,6 +12,7 @@
  */
 import type { HttpRequest, HttpResponse } from 'uWebSockets.js';
 import { answerProblem } from './answer.ts';
+import { asked } from './wire-text.ts';
 
 /** How the body of a request is framed. */
 export interface Framing {
@@ -40,7 +41,7 @@ function note(key: string, value: string): void {
 
 /** False: no header that frames a body, so nothing to check. The cheap look for requests that have no body, as a GET. */
 export function hasFraming(req: HttpRequest): boolean {
-  return req.getHeader('content-length') !== '' || req.getHeader('transfer-encoding') !== '';
+  return req.getHeader(asked.contentLength) !== '' || req.getHeader(asked.transferEncoding) !== '';
 }
 
 /** Reads the framing headers, every one of them. */

@@ -17,6 +17,7 @@ import type { BodyFailure, BodyReader, BodyTaker } from '../http/body.ts';
 import type { Cors, OriginVerdict } from '../http/cors.ts';
 import { type Encoding, encodingOf } from '../http/decompress.ts';
 import { answerUnread, framingOf, refuseFraming } from '../http/guards.ts';
+import { asked, wireText } from '../http/wire-text.ts';
 import { type ErrorCode, type FieldsOf, problemOf } from '../kernel/errors.ts';
 import { acceptedBody, isTakenType, problemOfResult } from './collect-answer.ts';
 import { answerFault, type Faults } from './handlers.ts';
@@ -31,6 +32,10 @@ import {
 } from './intake.ts';
 import type { RejectedReason } from './metrics.ts';
 import type { Track, Visitor } from './visitor.ts';
+
+const CONTENT_TYPE = wireText('Content-Type');
+const JSON_TYPE = wireText('application/json');
+const ACCEPTED_COUNT = wireText('X-Gotrack-Accepted');
 
 export interface CollectRouteParts {
   readonly lane: IntakeLane;
@@ -65,18 +70,18 @@ export class CollectRoute {
       refuseFraming(res, framing.bad);
       return;
     }
-    const origin = req.getHeader('origin');
+    const origin = req.getHeader(asked.origin);
     const verdict = cors.judge(origin);
     if (verdict === 'foreign') {
       this.#refuse(res, req, 'origin', 'ORIGIN_FORBIDDEN', { origin: shown(origin) }, verdict, origin);
       return;
     }
-    const type = req.getHeader('content-type');
+    const type = req.getHeader(asked.contentType);
     if (!isTakenType(type)) {
       this.#refuse(res, req, 'media_type', 'UNSUPPORTED_MEDIA_TYPE', { type: shown(type) }, verdict, origin);
       return;
     }
-    const packed = req.getHeader('content-encoding');
+    const packed = req.getHeader(asked.contentEncoding);
     const encoding = encodingOf(packed);
     if (encoding === undefined) {
       this.#refuse(res, req, 'encoding', 'UNSUPPORTED_ENCODING', { encoding: shown(packed) }, verdict, origin);
@@ -312,8 +317,8 @@ class CollectRequest implements BodyTaker, Answerable {
     this.#end(inHandler, 202, (res, close) => {
       const { cors, level } = this.#route.parts;
       res.writeStatus('202 Accepted');
-      res.writeHeader('Content-Type', 'application/json');
-      res.writeHeader('X-Gotrack-Accepted', String(this.#accepted));
+      res.writeHeader(CONTENT_TYPE, JSON_TYPE);
+      res.writeHeader(ACCEPTED_COUNT, String(this.#accepted));
       if (this.#track !== 'drop' && this.#accepted > 0) res.writeHeader('Ringmain-Ack', level);
       cors.write(res, this.#verdict, this.#origin);
       if (this.#cookie !== '') res.writeHeader('Set-Cookie', this.#cookie);

@@ -9,6 +9,7 @@
 import type { HttpRequest, HttpResponse } from 'uWebSockets.js';
 import type { AddressReader } from '../http/client-address.ts';
 import { CookieWriter, cookieValue } from '../http/cookies.ts';
+import { asked } from '../http/wire-text.ts';
 import type { Lookup } from './enrich.ts';
 import type { IpFilter } from './privacy.ts';
 
@@ -32,19 +33,11 @@ export interface VisitorOptions {
 
 export type Track = 'track' | 'drop' | 'anonymize';
 
-const SID_CHARS_MAX = 128;
 const DAY_S = 86_400;
 
 /** A sid that a cookie may bring: what we make, and what others have made before us, but nothing that needs escaping. */
-export function isSid(text: string): boolean {
-  if (text.length === 0 || text.length > SID_CHARS_MAX) return false;
-  for (let i = 0; i < text.length; i++) {
-    const c = text.charCodeAt(i);
-    const letter = (c | 32) >= 97 && (c | 32) <= 122;
-    if (!letter && !(c >= 48 && c <= 57) && c !== 95 && c !== 45 && c !== 46) return false;
-  }
-  return true;
-}
+const sid = /^[\w.-]{1,128}$/;
+export const isSid = (text: string): boolean => sid.test(text);
 
 /** One per acceptor. The fields hold what read() found; they are valid until the next read(). */
 export class Visitor {
@@ -73,26 +66,26 @@ export class Visitor {
 
   track(req: HttpRequest): Track {
     if (!this.#options.dntRespect) return 'track';
-    if (req.getHeader('dnt') !== '1' && req.getHeader('sec-gpc') !== '1') return 'track';
+    if (req.getHeader(asked.dnt) !== '1' && req.getHeader(asked.gpc) !== '1') return 'track';
     return this.#options.dntMode;
   }
 
   /** Fills the fields. An anonymous visitor leaves nothing but where, roughly, it is (geo). */
   read(res: HttpResponse, req: HttpRequest, anonymous: boolean, nowMs: number): void {
     const { address, filter, geo, device, cookies, cookieName } = this.#options;
-    this.userAgent = anonymous ? '' : req.getHeader('user-agent');
+    this.userAgent = anonymous ? '' : req.getHeader(asked.userAgent);
     this.ip = '';
     this.geo = undefined;
     this.device = undefined;
     this.cookieSid = '';
-    if (device !== undefined) this.device = device.find(req.getHeader('user-agent'));
+    if (device !== undefined) this.device = device.find(req.getHeader(asked.userAgent));
     if (!anonymous || geo !== undefined) {
       const full = address(res, req);
       if (geo !== undefined) this.geo = geo.find(full);
       if (!anonymous) this.ip = filter(full, nowMs);
     }
     if (cookies && !anonymous) {
-      const header = req.getHeader('cookie');
+      const header = req.getHeader(asked.cookie);
       if (header !== '') {
         const sid = cookieValue(header, cookieName);
         if (isSid(sid)) this.cookieSid = sid;
@@ -103,7 +96,7 @@ export class Visitor {
   /** Whether the client came over TLS, here or at a trusted proxy. Inside the handler only. */
   overTls(req: HttpRequest): boolean {
     const { secure, trustProto } = this.#options;
-    return secure || (trustProto && req.getHeader('x-forwarded-proto') === 'https');
+    return secure || (trustProto && req.getHeader(asked.forwardedProto) === 'https');
   }
 
   /** The Set-Cookie line for a sid that was made for this request. */

@@ -23,7 +23,7 @@ function ask(policy: { trustProxy: string; clientIpHeader?: string; proxyProtoco
   );
   const req = {
     // As the addon does it: the first line of a name.
-    getHeader: (name: string) => lines.find(([key]) => key === name)?.[1] ?? '',
+    getHeader: (name: ArrayBuffer) => lines.find(([key]) => key === Buffer.from(name).toString())?.[1] ?? '',
     forEach: (each: (key: string, value: string) => void) => {
       for (const [key, line] of lines) each(key, line);
     },

@@ -138,8 +138,8 @@ const mutants: readonly Mutant[] = [
   {
     name: 'do not track is ignored by the pixel',
     file: 'src/pixel/visitor.ts',
-    from: "req.getHeader('sec-gpc') !== '1'",
-    to: "req.getHeader('sec-gpc') !== '2'",
+    from: "req.getHeader(asked.gpc) !== '1'",
+    to: "req.getHeader(asked.gpc) !== '2'",
     test: contract,
   },
   {
