@@ -22,6 +22,8 @@ import type { Waiter } from './waiter.ts';
 
 const CHECKPOINT_MS = 1000;
 const REPORT_MS = 100;
+/** A blocking thread's event loop turns at least this often, ms. */
+const TURN_MS = 20;
 
 export interface RunnerParts {
   readonly kind: SinkKind<never>;
@@ -66,6 +68,9 @@ export class SinkRunner {
   #lost: TargetLost | undefined;
   #oldestMs = 0;
   #ended = false;
+  #lastTurn = Number.NEGATIVE_INFINITY;
+  /** Bytes that have come since the last rest. */
+  #came = 0;
 
   constructor(parts: RunnerParts) {
     this.#parts = parts;
@@ -170,7 +175,10 @@ export class SinkRunner {
         } else wait = Math.min(wait, left);
       }
       if (progress) {
-        waiter.busy();
+        waiter.busy(this.#came);
+        this.#came = 0;
+        // Nothing more is there: a second round would only find that out.
+        if (phase === 'run' && !this.#work()) await this.#rest(wait);
         continue;
       }
       if (this.#inFlight.length > 0) {
@@ -189,9 +197,13 @@ export class SinkRunner {
   }
 
   async #rest(ms: number): Promise<void> {
-    // Between two naps of a blocking thread the event loop turns once, for what is under way.
-    if (this.#inFlight.length > 0 || this.#parts.kind.waits === 'blocking') await turn();
-    await this.#parts.waiter.rest(this.#now(), ms, () => this.#phase() !== 'run' || this.#work());
+    const now = this.#now();
+    // A blocking thread lets its event loop turn now and then, for timers and for what is under way.
+    if (this.#inFlight.length > 0 || (this.#parts.kind.waits === 'blocking' && now - this.#lastTurn >= TURN_MS)) {
+      this.#lastTurn = now;
+      await turn();
+    }
+    await this.#parts.waiter.rest(now, ms, () => this.#phase() !== 'run' || this.#work());
   }
 
   #work(): boolean {
@@ -216,7 +228,10 @@ export class SinkRunner {
       const { lagBytesMax = 0 } = this.#parts;
       if (lagBytesMax > 0 && filling.losses.length === 0) stop.reader.drop(filling, lagBytesMax);
     }
-    return stop.reader.fill(filling, this.#parts.batching.records);
+    const before = filling.bytes;
+    const added = stop.reader.fill(filling, this.#parts.batching.records);
+    this.#came += filling.bytes - before;
+    return added;
   }
 
   #made = 0;

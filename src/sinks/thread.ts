@@ -93,7 +93,12 @@ export async function runSink(data: SinkThreadData, kind: SinkKind<never>, log: 
     deadLetters: new DeadLetterFile({ directory: data.deadLetterDir, sink: name, logId: engine.log }),
     board,
     index,
-    waiter: new Waiter(new WakeWords(engine.wake), 1 + index, kind.waits),
+    waiter: new Waiter(
+      new WakeWords(engine.wake),
+      1 + index,
+      kind.waits,
+      Math.min(...engine.lanes.map(({ ring }) => ring.byteLength)),
+    ),
     log,
     meters: {
       batch(_records, size, seconds) {
