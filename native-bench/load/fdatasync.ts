@@ -1,10 +1,27 @@
 /**
  * The physical limit of ACK=sync: writes so many bytes over a preallocated file and calls fdatasync, again and again.
  *   node fdatasync.ts <folder> <bytes> <seconds>
+ *
+ * Also computed from these syncs: the p99 of a request under an ideal group commit. Requests come evenly; each waits for the end of the
+ * first sync that begins after it came, and a sync begins when the last one has ended. That is what a server without any cost would answer in.
  */
 import { closeSync, fdatasyncSync, openSync, rmSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { percentile } from '../rig/stats.ts';
+
+/** Latencies of requests that come evenly, twenty per sync of median length; what one waits is the rest of the running sync and all of the next. */
+function groupCommit(syncs: readonly number[]): number[] {
+  const step = percentile(syncs, 0.5) / 20;
+  const waits: number[] = [];
+  let begin = 0;
+  let came = 0;
+  for (let i = 0; i + 1 < syncs.length; i += 1) {
+    const end = begin + syncs[i]!;
+    for (; came < end; came += step) waits.push(end - came + syncs[i + 1]!);
+    begin = end;
+  }
+  return waits;
+}
 
 const [folder, bytesText, secondsText] = process.argv.slice(2) as [string, string, string];
 const bytes = Math.ceil(Number(bytesText) / 4096) * 4096;
@@ -33,5 +50,6 @@ console.log(
     p50Us: percentile(us, 0.5),
     p99Us: percentile(us, 0.99),
     p999Us: percentile(us, 0.999),
+    groupP99Us: percentile(groupCommit(us), 0.99),
   }),
 );

@@ -5,11 +5,13 @@
  *   HEADERS=five   five response headers one by one; joined: the same five in one call; default: two
  *   DEFER=1        answer from setImmediate (abort handler, closure, cork) instead of in the handler
  *   ADDRESS=1      ask the socket for the peer's address
+ *   TEXTS=bytes    constant texts (names, values) as ArrayBuffers instead of strings
  */
-import uws, { type HttpResponse } from 'uWebSockets.js';
+import uws, { type HttpResponse, type RecognizedString } from 'uWebSockets.js';
 
 const gif = Buffer.from('R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7', 'base64');
-const { PORT, TLS_CERT, TLS_KEY, READS = '4', HEADERS = 'two', DEFER, ADDRESS } = process.env;
+const { PORT, TLS_CERT, TLS_KEY, READS = '4', HEADERS = 'two', DEFER, ADDRESS, TEXTS } = process.env;
+const text = (chars: string): RecognizedString => (TEXTS === 'bytes' ? new TextEncoder().encode(chars).buffer : chars);
 const app = TLS_CERT && TLS_KEY ? uws.SSLApp({ cert_file_name: TLS_CERT, key_file_name: TLS_KEY }) : uws.App();
 const names = [
   'user-agent',
@@ -22,9 +24,12 @@ const names = [
   'transfer-encoding',
   'content-length',
 ];
-const reads = names.slice(0, Number(READS));
+const reads = names.slice(0, Number(READS)).map(text);
 const noStore = 'no-store, no-cache, must-revalidate, max-age=0';
-const joined = `image/gif\r\nCache-Control: ${noStore}\r\nPragma: no-cache\r\nExpires: 0\r\nRingmain-Ack: journal`;
+const contentType = text('Content-Type');
+const joined = text(
+  `image/gif\r\nCache-Control: ${noStore}\r\nPragma: no-cache\r\nExpires: 0\r\nRingmain-Ack: journal`,
+);
 
 const answers: Record<string, (res: HttpResponse) => void> = {
   two: (res) => {
@@ -39,7 +44,7 @@ const answers: Record<string, (res: HttpResponse) => void> = {
     res.writeHeader('Ringmain-Ack', 'journal');
   },
   joined: (res) => {
-    res.writeHeader('Content-Type', joined);
+    res.writeHeader(contentType, joined);
   },
 };
 const writeHeaders = answers[HEADERS]!;
@@ -58,7 +63,7 @@ function answerAll(): void {
 
 let bytesRead = 0; // kept, so that no read can be optimised away
 app.get('/px.gif', (res, req) => {
-  bytesRead += req.getQuery().length;
+  bytesRead += (req.getQuery() ?? '').length;
   for (const name of reads) bytesRead += req.getHeader(name).length;
   if (ADDRESS) bytesRead += res.getRemoteAddress().byteLength;
   if (DEFER) {

@@ -49,10 +49,10 @@ export const engineConfig = defineConfig(
       doc: 'Time between two fdatasyncs while nobody waits for one: what a power cut may cost at ACK=journal.',
     }),
     syncGroupMs: duration({
-      default: 1,
+      default: 0,
       min: 0,
       max: 1000,
-      doc: 'Least time between two fdatasyncs while requests with ACK=sync wait: larger groups, fewer syncs, later answers.',
+      doc: 'Least time between two fdatasyncs while requests with ACK=sync wait. 0: the next one begins when the last has ended, and takes along all that came meanwhile. More: larger groups, fewer syncs, later answers.',
     }),
     ackTimeoutMs: duration({
       default: 5000,

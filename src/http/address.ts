@@ -120,8 +120,24 @@ export function takeAddress(bytes: Uint8Array): number {
 
 /** The one spelling of the address in `parsed`. */
 export function formatParsed(length: number): string {
-  if (length === 4) return `${octets[parsed[0]!]}.${octets[parsed[1]!]}.${octets[parsed[2]!]}.${octets[parsed[3]!]}`;
+  if (length === 4) return formatV4();
   return length === 16 ? formatV6() : '';
+}
+
+const SPELLED_BITS = 10;
+/** Spellings of the last IPv4 addresses, by a hash: connections and proxies come again, and putting seven strings together costs 0.2 us. */
+const spelledV4 = Array.from({ length: 1 << SPELLED_BITS }, () => '0.0.0.0');
+const spelledWords = new Int32Array(1 << SPELLED_BITS);
+
+function formatV4(): string {
+  const address = word(0) | 0;
+  // Fibonacci hashing (Knuth, TAOCP 6.4): the top bits of the product.
+  const slot = Math.imul(address, 0x9e3779b1) >>> (32 - SPELLED_BITS);
+  if (spelledWords[slot] === address) return spelledV4[slot]!;
+  const text = `${octets[parsed[0]!]}.${octets[parsed[1]!]}.${octets[parsed[2]!]}.${octets[parsed[3]!]}`;
+  spelledWords[slot] = address;
+  spelledV4[slot] = text;
+  return text;
 }
 
 function formatV6(): string {
