@@ -29,12 +29,14 @@ export function sinkCollector(
 ): Collector {
   const board = new SinkBoard(memory);
   // A thread that is held up tells no lag: its last word must not stand for ever while events pile up.
-  const lagRecords = (i: number): number =>
-    board.get(i, 'lagRecords') +
-    (board.quietMs(i) > QUIET_MS ? Math.max(0, published().records - board.get(i, 'seenRecords')) : 0);
-  const lagBytes = (i: number): number =>
-    board.get(i, 'lagBytes') +
-    (board.quietMs(i) > QUIET_MS ? Math.max(0, published().bytes - board.get(i, 'seenBytes')) : 0);
+  const lag = (told: 'lagRecords' | 'lagBytes', seen: 'seenRecords' | 'seenBytes', what: 'records' | 'bytes') => {
+    return (i: number): number => {
+      const since = board.quietMs(i) > QUIET_MS ? published()[what] - board.get(i, seen) : 0;
+      return board.get(i, told) + Math.max(0, since);
+    };
+  };
+  const lagRecords = lag('lagRecords', 'seenRecords', 'records');
+  const lagBytes = lag('lagBytes', 'seenBytes', 'bytes');
   const oldestSeconds = (i: number): number => {
     const told = age(board.get(i, 'oldestMs'), now());
     return board.quietMs(i) > QUIET_MS && lagRecords(i) > 0 ? Math.max(told, board.quietMs(i) / 1000) : told;

@@ -16,6 +16,7 @@ import { errors } from '../kernel/errors.ts';
 import type { Logger } from '../kernel/log.ts';
 import { type Batching, CursorMoved, type SinkKind, type SinkTarget, TargetLost } from './contract.ts';
 import { type DeadLetterSink, Delivery, Ended, type Entry, type RunnerMeters } from './delivery.ts';
+import { InFlight } from './in-flight.ts';
 import type { Route, Stop } from './route.ts';
 import { type Report, Standing } from './standing.ts';
 import type { Waiter } from './waiter.ts';
@@ -56,7 +57,7 @@ export class SinkRunner {
   readonly #delivery: Delivery;
   readonly #route: Route;
   #target: SinkTarget | undefined;
-  #inFlight: Entry[] = [];
+  readonly #inFlight = new InFlight();
   readonly #free: Batch[] = [];
   #dirty = false;
   #lastCheckpoint = Number.NEGATIVE_INFINITY;
@@ -181,7 +182,7 @@ export class SinkRunner {
         if (phase === 'run' && !this.#work()) await this.#rest(wait);
         continue;
       }
-      if (this.#inFlight.length > 0) {
+      if (this.#inFlight.count > 0) {
         await this.#rest(wait);
         continue;
       }
@@ -199,7 +200,7 @@ export class SinkRunner {
   async #rest(ms: number): Promise<void> {
     const now = this.#now();
     // A blocking thread lets its event loop turn now and then, for timers and for what is under way.
-    if (this.#inFlight.length > 0 || (this.#parts.kind.waits === 'blocking' && now - this.#lastTurn >= TURN_MS)) {
+    if (this.#inFlight.count > 0 || (this.#parts.kind.waits === 'blocking' && now - this.#lastTurn >= TURN_MS)) {
       this.#lastTurn = now;
       await turn();
     }
@@ -243,30 +244,13 @@ export class SinkRunner {
   }
 
   async #dispatch(stop: Stop, batch: Batch): Promise<void> {
-    while (this.#inFlight.length >= (this.#target as SinkTarget).inFlightMax) {
+    while (this.#inFlight.count >= (this.#target as SinkTarget).inFlightMax) {
       await this.#oneEnds();
       if (this.#phase() === 'stop') return;
     }
     if (this.#moved !== undefined || this.#over) return;
     stop.filling = undefined;
-    const before = this.#inFlight.findLast((entry) => entry.stop === stop);
-    const { promise, resolve, reject } = Promise.withResolvers<void>();
-    promise.catch(() => undefined);
-    const entry: Entry = {
-      stop,
-      batch,
-      before,
-      tried: promise,
-      triedOk: resolve,
-      triedFailed: reject,
-      done: Promise.resolve(),
-      failed: false,
-      delivered: false,
-      ended: false,
-      dead: 0,
-    };
-    this.#inFlight.push(entry);
-    entry.done = this.#deliver(entry);
+    const entry = this.#inFlight.add(stop, batch, (added) => this.#deliver(added));
     // A synchronous target has settled already; the others go on while the next batch is filled.
     if ((this.#target as SinkTarget).inFlightMax === 1) await entry.done;
   }
@@ -276,9 +260,7 @@ export class SinkRunner {
    * crash in it would send again what was delivered before. (A target with settle() has nothing under way while it is settled.)
    */
   async #oneEnds(): Promise<void> {
-    // Only those that somebody works on: one that has ended behind an unfinished one would make this a loop without a turn.
-    const working = this.#inFlight.filter(({ ended }) => !ended).map(({ done }) => done);
-    const ends = Promise.race(working).then(() => true);
+    const ends = this.#inFlight.oneEnds().then(() => true);
     if (this.#dirty && this.#target?.settle === undefined) {
       const cancel = new AbortController();
       const left = Math.max(0, this.#lastCheckpoint + CHECKPOINT_MS - this.#now());
@@ -313,10 +295,7 @@ export class SinkRunner {
 
   /** Takes what has ended off the head of the lane's queue, and moves the cursor over what of it is delivered. */
   #settleQueue(stop: Stop): void {
-    for (;;) {
-      const at = this.#inFlight.findIndex((entry) => entry.stop === stop);
-      if (at < 0 || !this.#inFlight[at].ended) return;
-      const [head] = this.#inFlight.splice(at, 1);
+    for (let head = this.#inFlight.takeEnded(stop); head !== undefined; head = this.#inFlight.takeEnded(stop)) {
       // What stands behind an undelivered batch may be delivered, but is not passed: it is read again with it.
       if (!head.delivered) stop.broken = true;
       if (!stop.broken) this.#pass(head);
@@ -364,12 +343,8 @@ export class SinkRunner {
     }
   }
 
-  async #idle(): Promise<void> {
-    await Promise.all(this.#inFlight.map((entry) => entry.done));
-  }
-
   async #followCursors(): Promise<void> {
-    await this.#idle();
+    await this.#inFlight.allEnd();
     const moved = this.#moved as CursorMoved;
     this.#parts.log.warn({ reason: moved.message }, 'the target stands elsewhere; going on from its cursors');
     for (let done = false; !done; ) {
@@ -396,7 +371,7 @@ export class SinkRunner {
 
   /** Returns the error when it could not be written. */
   async #saveCheckpoint(): Promise<unknown> {
-    if (this.#target?.settle !== undefined) await this.#idle();
+    if (this.#target?.settle !== undefined) await this.#inFlight.allEnd();
     return this.#settle();
   }
 
@@ -438,7 +413,7 @@ export class SinkRunner {
   }
 
   async #finish(): Promise<void> {
-    if (this.#phase() !== 'stop') await this.#idle();
+    if (this.#phase() !== 'stop') await this.#inFlight.allEnd();
     if (this.#target !== undefined && (this.#dirty || this.#parts.checkpoint === undefined))
       await this.#saveCheckpoint();
   }
@@ -454,7 +429,7 @@ export class SinkRunner {
   }
 
   #oldest(stop: Stop): number {
-    const head = this.#inFlight.find((entry) => entry.stop === stop)?.batch ?? stop.filling;
+    const head = this.#inFlight.head(stop) ?? stop.filling;
     return head === undefined || head.count === 0 ? 0 : head.oldestMs;
   }
 }
