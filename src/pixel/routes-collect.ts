@@ -174,25 +174,15 @@ class CollectRequest implements BodyTaker, Answerable {
   ): void {
     const { visitor, now } = this.#route.parts;
     const track = visitor.track(req);
-    const anonymous = track !== 'track';
-    const receivedMs = now();
-    visitor.read(res, req, anonymous, receivedMs);
     const input = this.#input;
-    input.userAgent = visitor.userAgent;
-    input.ip = visitor.ip;
-    input.cookieSid = visitor.cookieSid;
-    input.mintSid = visitor.mints;
-    input.anonymous = anonymous;
-    input.geo = visitor.geo;
-    input.device = visitor.device;
-    input.receivedMs = receivedMs;
+    visitor.read(res, req, track !== 'track', now(), input);
     this.#res = res;
     this.#track = track;
     this.#verdict = verdict;
     this.#origin = origin;
     this.#encoding = encoding;
     this.#close = chunked;
-    this.#cookieSecure = visitor.mints && visitor.cookieSid === '' && visitor.overTls(req);
+    this.#cookieSecure = input.mintSid && input.cookieSid === '' && visitor.overTls(req);
     this.#held = false;
     this.#accepted = 0;
     this.#body = '';

@@ -124,21 +124,12 @@ export class PixelRoute {
     }
 
     const input = this.#input;
-    const anonymous = track === 'anonymize';
     const receivedMs = now();
     const startedMs = receivedMs === this.#measuredMs ? 0 : performance.now();
-    visitor.read(res, req, anonymous, receivedMs);
+    visitor.read(res, req, track === 'anonymize', receivedMs, input);
     // The addon gives undefined, not '', for a target without a question mark.
     input.query = req.getQuery() ?? '';
     input.referer = req.getHeader(asked.referer);
-    input.userAgent = visitor.userAgent;
-    input.ip = visitor.ip;
-    input.cookieSid = visitor.cookieSid;
-    input.mintSid = visitor.mints;
-    input.anonymous = anonymous;
-    input.geo = visitor.geo;
-    input.device = visitor.device;
-    input.receivedMs = receivedMs;
 
     const full = lane.refusal(0);
     if (full !== undefined) {

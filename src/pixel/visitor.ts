@@ -7,6 +7,7 @@
  *   cookie         the sid of a well-formed cookie, and the Set-Cookie line for a new one
  */
 import type { HttpRequest, HttpResponse } from 'uWebSockets.js';
+import type { Origin } from '../events/origin.ts';
 import type { AddressReader } from '../http/client-address.ts';
 import { CookieWriter, cookieValue } from '../http/cookies.ts';
 import { asked } from '../http/wire-text.ts';
@@ -39,13 +40,8 @@ const DAY_S = 86_400;
 const sid = /^[\w.-]{1,128}$/;
 export const isSid = (text: string): boolean => sid.test(text);
 
-/** One per acceptor. The fields hold what read() found; they are valid until the next read(). */
+/** One per acceptor. */
 export class Visitor {
-  ip = '';
-  geo: Buffer | undefined;
-  device: Buffer | undefined;
-  userAgent = '';
-  cookieSid = '';
   readonly #options: VisitorOptions;
   readonly #writer: CookieWriter;
 
@@ -59,38 +55,33 @@ export class Visitor {
     });
   }
 
-  /** Whether a sid may be made for who has none. */
-  get mints(): boolean {
-    return this.#options.cookies;
-  }
-
   track(req: HttpRequest): Track {
     if (!this.#options.dntRespect) return 'track';
     if (req.getHeader(asked.dnt) !== '1' && req.getHeader(asked.gpc) !== '1') return 'track';
     return this.#options.dntMode;
   }
 
-  /** Fills the fields. An anonymous visitor leaves nothing but where, roughly, it is (geo). */
-  read(res: HttpResponse, req: HttpRequest, anonymous: boolean, nowMs: number): void {
-    const { address, filter, geo, device, cookies, cookieName } = this.#options;
-    this.userAgent = anonymous ? '' : req.getHeader(asked.userAgent);
-    this.ip = '';
-    this.geo = undefined;
-    this.device = undefined;
-    this.cookieSid = '';
-    if (device !== undefined) this.device = device.find(req.getHeader(asked.userAgent));
-    if (!anonymous || geo !== undefined) {
-      const full = address(res, req);
-      if (geo !== undefined) this.geo = geo.find(full);
-      if (!anonymous) this.ip = filter(full, nowMs);
-    }
-    if (cookies && !anonymous) {
-      const header = req.getHeader(asked.cookie);
-      if (header !== '') {
-        const sid = cookieValue(header, cookieName);
-        if (isSid(sid)) this.cookieSid = sid;
-      }
-    }
+  /** Says who sends it, but for the source. An anonymous visitor leaves nothing but where, roughly, it is (geo). */
+  read(res: HttpResponse, req: HttpRequest, anonymous: boolean, nowMs: number, origin: Origin): void {
+    const { address, filter, geo, device, cookies } = this.#options;
+    // Written straight into the encoder's input: each store of a fresh string into an old object is noted for the garbage collector.
+    origin.receivedMs = nowMs;
+    origin.anonymous = anonymous;
+    origin.mintSid = cookies;
+    origin.userAgent = anonymous ? '' : req.getHeader(asked.userAgent);
+    origin.device = device?.find(req.getHeader(asked.userAgent));
+    const full = anonymous && geo === undefined ? '' : address(res, req);
+    origin.geo = geo?.find(full);
+    origin.ip = anonymous ? '' : filter(full, nowMs);
+    origin.cookieSid = cookies && !anonymous ? this.#cookieSid(req) : '';
+  }
+
+  /** The sid of the cookie, '' when there is no well-formed one. */
+  #cookieSid(req: HttpRequest): string {
+    const header = req.getHeader(asked.cookie);
+    if (header === '') return '';
+    const sid = cookieValue(header, this.#options.cookieName);
+    return isSid(sid) ? sid : '';
   }
 
   /** Whether the client came over TLS, here or at a trusted proxy. Inside the handler only. */

@@ -145,8 +145,8 @@ const mutants: readonly Mutant[] = [
   {
     name: 'a malformed cookie is taken',
     file: 'src/pixel/visitor.ts',
-    from: 'if (isSid(sid)) this.cookieSid = sid;',
-    to: 'this.cookieSid = sid;',
+    from: "isSid(sid) ? sid : ''",
+    to: 'sid',
     test: contract,
   },
   {
