@@ -122,7 +122,8 @@ export async function startKafka(t: TestScope | undefined, options: KafkaOptions
       );
       await runProgram(
         'java',
-        java(fastStart, 'kafka.tools.StorageTool', ['format', '-t', clusterId, '-c', file, ...scram]),
+        // With =, for an id may begin with a dash.
+        java(fastStart, 'kafka.tools.StorageTool', ['format', `--cluster-id=${clusterId}`, '-c', file, ...scram]),
       );
       let server: ServerProcess | undefined;
       const launch = () => {
