@@ -1,8 +1,9 @@
 /** What does a request cost over 10,000 open connections, each of which asks every 5 s? */
 import type { Question } from '../rig/bench.ts';
+import { wrk } from '../rig/load.ts';
 import { startNginx } from '../rig/peers.ts';
 import { startRingmain } from '../rig/ringmain.ts';
-import { contest } from '../rig/rounds.ts';
+import { contest, runIn } from '../rig/rounds.ts';
 import type { Subject } from '../rig/subject.ts';
 import { ratioGoal, rawOf, roundsTable, valueGoal } from '../rig/table.ts';
 
@@ -15,6 +16,7 @@ export const crowd: Question = {
       () => startRingmain(bench.tree, bench.place()),
     ];
     return bench.with(starts, async (subjects) => {
+      await runIn(subjects, wrk(bench.pixels(), { connections: 64, seconds: bench.short ? 1 : 4 }));
       const seconds = bench.short ? 2 : 6; // every connection gets its turn
       const over = (connections: number) => bench.openLoop(bench.pixels(), { connections, rate: 2000, seconds });
       const crowdSize = bench.short ? 2_000 : 10_000;

@@ -1,9 +1,9 @@
 /** What do rotation, segment changes, syncs and garbage collection do to the latency, each shown apart? */
 import type { Question } from '../rig/bench.ts';
-import type { OpenReply } from '../rig/load.ts';
+import { type OpenReply, wrk } from '../rig/load.ts';
 import { linePlot } from '../rig/plot.ts';
 import { type RingmainOptions, startRingmain } from '../rig/ringmain.ts';
-import { invalidReason } from '../rig/rounds.ts';
+import { invalidReason, runIn } from '../rig/rounds.ts';
 import { median, spread } from '../rig/stats.ts';
 import { freeze, LineCounter, thaw, untilWritten } from '../rig/subject.ts';
 import { count } from '../rig/table.ts';
@@ -28,6 +28,7 @@ export const disturbances: Question = {
       variants.map((variant) => () => startRingmain(bench.tree, bench.place(), variant)),
       async (subjects) => {
         const seconds = bench.short ? 1 : 3;
+        await runIn(subjects, wrk(bench.pixels(), { connections: 64, seconds: bench.short ? 1 : 4 }));
         const load = bench.openLoop(bench.pixels(), { connections: 64, rate, seconds, timelineMs: 100 });
         const counter = new LineCounter();
         const replies = subjects.map((): OpenReply[] => []);

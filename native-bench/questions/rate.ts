@@ -1,9 +1,10 @@
 /** What does an event cost when the server is not saturated: at 5 k, 20 k and 50 k events a second? */
 import type { Question } from '../rig/bench.ts';
+import { wrk } from '../rig/load.ts';
 import { startNginx, startUws } from '../rig/peers.ts';
 import { linePlot } from '../rig/plot.ts';
 import { startRingmain } from '../rig/ringmain.ts';
-import { column, contest, type Results } from '../rig/rounds.ts';
+import { column, contest, type Results, runIn } from '../rig/rounds.ts';
 import { median } from '../rig/stats.ts';
 import { ratioGoal, rawOf, roundsTable } from '../rig/table.ts';
 
@@ -17,6 +18,7 @@ export const rate: Question = {
       () => startRingmain(bench.tree, bench.place()),
     ];
     return bench.with(starts, async (subjects) => {
+      await runIn(subjects, wrk(bench.pixels(), { connections: 64, seconds: bench.short ? 1 : 4 }));
       const measured: { perSecond: number; results: Results }[] = [];
       for (const perSecond of bench.short ? [20_000] : [5_000, 20_000, 50_000]) {
         // CPU time is counted in ticks of 10 ms: low rates need longer rounds for the same resolution.

@@ -130,6 +130,15 @@ export async function warmUp(subject: Subject, load: Load): Promise<void> {
   freeze(subject);
 }
 
+/**
+ * Runs every subject at its limit before rows at a fixed rate: at a low one the compiler of a just-in-time engine needs minutes, and its
+ * work would be measured instead of the server's.
+ */
+export async function runIn(subjects: readonly Subject[], load: Load): Promise<void> {
+  for (const subject of subjects) freeze(subject);
+  for (const subject of subjects) await warmUp(subject, load);
+}
+
 /** Warms every subject with the requests it will see (in a short run with batches alone), then measures in interleaved rounds. */
 export async function contest(entries: readonly Entry[], rounds: number): Promise<Results> {
   // Batches fill the small segments of a fresh lane faster than they grow: who does not warm them is refused.
