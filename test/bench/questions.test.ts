@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { placeOf, sharesOf } from '../../native-bench/questions/profile.ts';
+import { countSamples, partOf } from '../../native-bench/questions/profile.ts';
 import { gcPauses } from '../../native-bench/questions/soak.ts';
 import { metric } from '../../native-bench/rig/scrape.ts';
 
@@ -25,13 +25,47 @@ test('a metric is summed over the series that carry the labels', () => {
   assert.equal(metric(text, 'gone'), 0);
 });
 
-test('samples of perf are put down to the right part of the program', () => {
-  const report =
-    '    61.20%  [kernel.kallsyms]\n    15.00%  node\n     9.00%  [JIT] tid 42\n     7.30%  libc.so.6\n     6.50%  uws_linux_x64_127.node\n     1.00%  [vdso]\n';
-  const shares = sharesOf(report);
-  assert.ok(Math.abs(shares.get('kernel')! - 0.622) < 1e-9);
-  assert.ok(Math.abs(shares.get('JavaScript')! - 0.09) < 1e-9);
-  assert.equal(placeOf('uws_linux_x64_127.node'), 'uWebSockets.js (C++)');
-  assert.equal(placeOf('perf-4242.map'), 'JavaScript');
-  assert.equal(placeOf('libstdc++.so.6'), 'libc and others');
+test('samples of perf are put down to their thread, and there to a system call or a part of the program', () => {
+  const script = [
+    '   42 ',
+    '\tffffffff81000001 tcp_ack ([kernel.kallsyms])',
+    '\tffffffff81000002 __x64_sys_sendto ([kernel.kallsyms])',
+    '\t      7f0000000001 __send (/usr/lib/x86_64-linux-gnu/libc.so.6)',
+    '',
+    '   42 ',
+    '\t      7f0000000002 [unknown] ([JIT] tid 42)',
+    '',
+    '   43 ',
+    '\tffffffff81000003 ext4_writepages ([kernel.kallsyms])',
+    '\tffffffff81000004 __x64_sys_fdatasync ([kernel.kallsyms])',
+    '',
+    '   43 ',
+    '\tffffffff81000005 handle_mm_fault ([kernel.kallsyms])',
+    '',
+    '',
+  ].join('\n');
+  assert.deepEqual(
+    countSamples(script),
+    new Map([
+      [
+        42,
+        new Map([
+          ['send', 1],
+          ['JavaScript', 1],
+        ]),
+      ],
+      [
+        43,
+        new Map([
+          ['fdatasync', 1],
+          ['kernel, other', 1],
+        ]),
+      ],
+    ]),
+  );
+  const inUserSpace = (object: string) => partOf([{ name: 'f', object }]);
+  assert.equal(inUserSpace('/app/node_modules/uWebSockets.js/uws_linux_x64_127.node'), 'uWebSockets.js (C++)');
+  assert.equal(inUserSpace('/tmp/perf-4242.map'), 'JavaScript');
+  assert.equal(inUserSpace('/usr/local/bin/node'), 'V8 and Node (C++)');
+  assert.equal(inUserSpace('libstdc++.so.6'), 'libc and others');
 });
