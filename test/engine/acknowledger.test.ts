@@ -246,6 +246,20 @@ test('sync: whoever waits longer than ackTimeoutMs is told that nobody knows', a
   assert.deepEqual(request.answers, ['unknown'], 'answered once');
 });
 
+// Each would leave a timer until ackTimeoutMs is over: at thousands of syncs a second they stopped the loop for 90 ms every few seconds.
+test('sync: the wait for a sync has no time-out of its own', async (t) => {
+  const waitAsync = t.mock.method(Atomics, 'waitAsync');
+  const desk = new Desk();
+  const request = desk.request('sync');
+  await desk.iterate();
+  assert.equal(waitAsync.mock.callCount(), 1);
+  assert.equal(waitAsync.mock.calls[0]!.arguments[3], undefined);
+  desk.log.step();
+  await desk.iterate();
+  await desk.iterate();
+  assert.deepEqual(request.answers, ['stored']);
+});
+
 test('sync: a failed fdatasync answers nobody; the rescue does', async () => {
   const desk = new Desk();
   const request = desk.request('sync');
