@@ -2,7 +2,7 @@
  * The physical limit of ACK=sync: writes so many bytes over a preallocated file and calls fdatasync, again and again.
  *   node fdatasync.ts <folder> <bytes> <seconds>
  *
- * Also computed from these syncs: the p99 of a request under an ideal group commit. Requests come evenly; each waits for the end of the
+ * Also computed from these syncs: median and p99 of a request under an ideal group commit. Requests come evenly; each waits for the end of the
  * first sync that begins after it came, and a sync begins when the last one has ended. That is what a server without any cost would answer in.
  */
 import { closeSync, fdatasyncSync, openSync, rmSync, writeSync } from 'node:fs';
@@ -50,6 +50,7 @@ console.log(
     p50Us: percentile(us, 0.5),
     p99Us: percentile(us, 0.99),
     p999Us: percentile(us, 0.999),
+    groupP50Us: percentile(groupCommit(us), 0.5),
     groupP99Us: percentile(groupCommit(us), 0.99),
   }),
 );

@@ -36,7 +36,7 @@ export const crowd: Question = {
         valueGoal(
           `RSS with ${crowdSize.toLocaleString('en')} connections`,
           'most',
-          150,
+          150e6 / 2 ** 20,
           'MiB',
           results.get(`ringmain journal, ${crowdSize}`),
           'rssMiB',

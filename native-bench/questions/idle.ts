@@ -98,7 +98,13 @@ export const idle: Question = {
       ],
       goals: [
         { goal: 'idle', bound: 'most', limit: 1, value: Math.max(ours.fresh, ours.share) * 100, unit: '% of a core' },
-        { goal: 'RSS with the default rings touched', bound: 'most', limit: 150, value: ours.rss, unit: 'MiB' },
+        {
+          goal: 'RSS with the default rings touched',
+          bound: 'most',
+          limit: 150e6 / 2 ** 20,
+          value: ours.rss,
+          unit: 'MiB',
+        },
         {
           goal: 'start to ready',
           bound: 'most',

@@ -58,7 +58,7 @@ export const latency: Question = {
           const reason = voidReason(rounds);
           const middle = (figure: 'p50Us' | 'p99Us' | 'p999Us' | 'maxUs'): string =>
             count(median(column(rounds, figure)));
-          const label = [name, `${share * 100} %`, count(top(name) * share)];
+          const label = [name, `${share * 100} %`, count(median(column(rounds, 'eventsPerSecond')))];
           if (reason) return [...label, `void: ${reason}`, '', '', '', ''];
           const worst = count(Math.max(...column(rounds, 'maxUs')));
           return [...label, middle('p50Us'), middle('p99Us'), middle('p999Us'), middle('maxUs'), worst];

@@ -1,15 +1,19 @@
 /**
- * Where do the microseconds of one pixel event go? By perf, beside bare uWebSockets.js under the same load: each sample is a call stack, so
- * it belongs to a thread, and there to a system call or to a part of the program.
+ * Where do the microseconds of one event go? By perf, beside nginx and bare uWebSockets.js under the same load: each sample is a call stack,
+ * so it belongs to a thread, and there to a system call or to a part of the program. How much a thread costs is perf's to say, how much an
+ * event costs is taken from rounds without it, for sampling itself costs.
  */
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Question } from '../rig/bench.ts';
-import { wrk } from '../rig/load.ts';
-import { startUws } from '../rig/peers.ts';
-import { treeCpuUs } from '../rig/proc.ts';
+import { type Load, wrk } from '../rig/load.ts';
+import { startNginx, startUws } from '../rig/peers.ts';
+import { processTree } from '../rig/proc.ts';
+import type { Table } from '../rig/report.ts';
 import { startRingmain } from '../rig/ringmain.ts';
+import { column, contest } from '../rig/rounds.ts';
+import { median } from '../rig/stats.ts';
 import { freeze, loadCore, type Subject, thaw } from '../rig/subject.ts';
 import { us } from '../rig/table.ts';
 
@@ -23,15 +27,17 @@ const parts = [
   'V8 and Node (C++)',
   'JavaScript',
   'uWebSockets.js (C++)',
-  'libc and others',
+  'nginx, libc and others',
 ] as const;
 type Part = (typeof parts)[number];
 
 const partOfCall: Readonly<Record<string, Part>> = {
   sendto: 'send',
   sendmsg: 'send',
+  writev: 'send', // nginx's; no other subject calls it
   recvfrom: 'receive',
   epoll_pwait: 'wait (epoll, futex)',
+  epoll_wait: 'wait (epoll, futex)',
   futex: 'wait (epoll, futex)',
   pwrite64: 'write',
   write: 'write',
@@ -55,7 +61,7 @@ export function partOf(stack: readonly Frame[]): Part {
   if (/uws.*\.node$/.test(object)) return 'uWebSockets.js (C++)';
   if (/(^|\/)node$/.test(object)) return 'V8 and Node (C++)';
   if (/^\[JIT\]|perf-\d+\.map$|^\[?anon|^\/\/anon|memfd/.test(object)) return 'JavaScript';
-  return 'libc and others';
+  return 'nginx, libc and others';
 }
 
 /** Samples per thread and part, out of `perf script -F tid,ip,sym,dso`: a line with the thread, then one per frame, then an empty one. */
@@ -86,21 +92,18 @@ function added(all: readonly Costs[]): Costs {
   return new Map(parts.map((part) => [part, all.reduce((cost, one) => cost + (one.get(part) ?? 0), 0)]));
 }
 
-async function profileOne(subject: Subject, requestFile: string, data: string, seconds: number): Promise<Costs[]> {
+/** Shares of the subject's CPU by thread and part, largest thread first. */
+async function sharesOf(subject: Subject, load: Load, data: string, seconds: number): Promise<Costs[]> {
   thaw(subject);
-  const load = wrk(requestFile, { connections: 64, seconds: seconds + 1 });
   const running = load.run(subject.url);
   await sleep(500);
-  const record = ['record', '-q', '-g', '-F', '1999', '-p', String(subject.pid), '-o', data];
+  const pids = processTree(subject.pid).map(({ pid }) => pid);
+  const record = ['record', '-q', '-g', '-F', '1999', '-p', pids.join(','), '-o', data];
   const perf = spawn('taskset', ['-c', String(loadCore), 'perf', ...record, '--', 'sleep', String(seconds)], {
     stdio: 'ignore',
   });
   await once(perf, 'exit');
   await running;
-  // Sampling itself costs: the cost per event is taken from a run without perf.
-  const before = treeCpuUs(subject.pid);
-  const { answered } = await wrk(requestFile, { connections: 64, seconds }).run(subject.url);
-  const cpuUs = (treeCpuUs(subject.pid) - before) / answered;
   freeze(subject);
   const script = execFileSync('perf', ['script', '-i', data, '-F', 'tid,ip,sym,dso'], {
     encoding: 'utf8',
@@ -108,50 +111,102 @@ async function profileOne(subject: Subject, requestFile: string, data: string, s
     maxBuffer: 2 ** 29,
   });
   const threads = [...countSamples(script).values()];
-  const samples = threads.reduce((all, counts) => all + [...counts.values()].reduce((n, count) => n + count, 0), 0);
+  const samples = threads.reduce((all, counts) => all + sum(counts), 0);
   return threads
-    .map((counts) => new Map([...counts].map(([part, count]) => [part, (cpuUs * count) / samples])))
+    .map((counts): Costs => new Map([...counts].map(([part, count]) => [part, count / samples])))
     .sort((a, b) => sum(b) - sum(a));
+}
+
+/** The acceptor is the largest thread; of the others the keeper syncs most, and the sink is who writes most of the rest. */
+function roles(threads: readonly Costs[]): { acceptor: Costs; sink: Costs; keeper: Costs; others: Costs } {
+  const [acceptor, ...rest] = threads as [Costs, ...Costs[]];
+  const take = (part: Part): Costs => {
+    rest.sort((a, b) => (b.get(part) ?? 0) - (a.get(part) ?? 0));
+    return rest.shift() ?? new Map();
+  };
+  const keeper = take('fdatasync');
+  return { acceptor, keeper, sink: take('write'), others: added(rest) };
+}
+
+const scaled = (costs: Costs, factor: number): Costs =>
+  new Map([...costs].map(([part, cost]) => [part, cost * factor]));
+
+interface Case {
+  readonly title: string;
+  readonly load: (seconds: number) => Load;
+  readonly peers: readonly Subject[];
+  readonly eventsPerRequest?: number;
 }
 
 export const profile: Question = {
   name: 'profile',
-  asks: 'CPU us of one pixel event by thread and part of the program (perf, 2 kHz), c=64; wrk.',
+  asks: 'CPU us of one event by thread and part of the program (shares by perf, 2 kHz; cost from interleaved rounds without it), ACK=journal.',
   async answer(bench) {
     const starts: (() => Promise<Subject>)[] = [
+      () => startNginx(bench.place()),
       () => startUws(bench.place(), { READS: '9', HEADERS: 'joined', TEXTS: 'bytes', DEFER: '1' }),
       () => startRingmain(bench.tree, bench.place()),
     ];
-    return bench.with(starts, async (subjects) => {
-      const profiles = [];
-      for (const subject of subjects) {
-        await wrk(bench.pixels(), { connections: 64, seconds: bench.short ? 1 : 3 }).run(subject.url);
-        profiles.push(
-          await profileOne(subject, bench.pixels(), bench.file(`${subject.name}.perf`), bench.short ? 1 : 4),
-        );
+    return bench.with(starts, async ([nginx, bare, ours]) => {
+      const pixels = bench.pixels();
+      const all: Case[] = [
+        {
+          title: 'Pixel, 64 connections',
+          load: (seconds) => wrk(pixels, { connections: 64, seconds }),
+          peers: [nginx!, bare!],
+        },
+        {
+          title: 'Pixel, 8 connections',
+          load: (seconds) => wrk(pixels, { connections: 8, seconds }),
+          peers: [nginx!, bare!],
+        },
+        {
+          title: 'Pixel, 20,000 events/s',
+          load: (seconds) => bench.openLoop(pixels, { connections: 64, rate: 20_000, seconds }),
+          peers: [nginx!, bare!],
+        },
+        {
+          title: 'POST /collect, 20 events per body',
+          load: (seconds) => wrk(bench.collects(20), { connections: 64, seconds, path: '/collect' }),
+          peers: [bare!],
+          eventsPerRequest: 20,
+        },
+      ];
+      const seconds = bench.short ? 1 : 3;
+      const tables: Table[] = [];
+      const raw: Record<string, unknown> = {};
+      for (const { title, load, peers, eventsPerRequest = 1 } of bench.short ? all.slice(0, 1) : all) {
+        const subjects = [...peers, ours!];
+        const entries = subjects.map((subject) => ({ name: subject.name, subject, load: load(1), eventsPerRequest }));
+        const results = await contest(entries, bench.rounds);
+        const cost = ({ name }: Subject): number => median(column(results.get(name)!, 'cpuUsPerEvent'));
+        const profiles: Costs[][] = [];
+        for (const subject of subjects) {
+          const threads = await sharesOf(subject, load(seconds + 1), bench.file(`${subject.name}.perf`), seconds);
+          profiles.push(threads.map((shares) => scaled(shares, cost(subject))));
+        }
+        const { acceptor, sink, keeper, others } = roles(profiles.at(-1)!);
+        const columns = [...profiles.map(added), acceptor, sink, keeper, others];
+        tables.push({
+          title,
+          head: ['', ...subjects.map(({ name }) => name), 'acceptor', 'file sink', 'keeper', 'other threads'],
+          rows: [
+            ...parts.map((part) => [part, ...columns.map((costs) => cell(costs.get(part) ?? 0))]),
+            ['all', ...columns.map((costs) => us(sum(costs)))],
+          ],
+        });
+        raw[title] = profiles.map((threads) => threads.map((costs) => Object.fromEntries(costs)));
       }
-      const [floor, ours] = profiles as [Costs[], Costs[]];
-      const [acceptor, second, third, ...others] = ours as [Costs, Costs, Costs, ...Costs[]];
-      const synced = (costs: Costs): number => (costs.get('fdatasync') ?? 0) / sum(costs);
-      // Both sync, the keeper much oftener.
-      const [sink, keeper] = synced(second) < synced(third) ? [second, third] : [third, second];
-      const columns = [added(floor), added(ours), acceptor, sink, keeper, added(others)];
-      const cell = (cost: number): string => (cost < 0.005 ? '' : us(cost));
       return {
-        tables: [
-          {
-            head: ['', 'bare uWebSockets.js', 'ringmain', 'acceptor', 'file sink', 'keeper', 'other threads'],
-            rows: [
-              ...parts.map((part) => [part, ...columns.map((costs) => cell(costs.get(part) ?? 0))]),
-              ['all', ...columns.map((costs) => us(sum(costs)))],
-            ],
-          },
-        ],
+        tables,
         notes: [
-          'The first column reads and writes what a pixel needs (nine headers, five headers of the answer, answers gathered per turn of the loop) and logs nothing: what the platform costs before a line of ours runs. The second is the sum of those behind it.',
+          'uws reads and writes what a pixel needs (nine headers, five headers of the answer, answers gathered per turn of the loop) and logs nothing: what the platform costs before a line of ours runs. Of a body it only takes the bytes.',
+          'ringmain is the sum of the four columns behind it.',
         ],
-        raw: profiles.map((threads) => threads.map((costs) => Object.fromEntries(costs))),
+        raw,
       };
     });
   },
 };
+
+const cell = (cost: number): string => (cost < 0.005 ? '' : us(cost));

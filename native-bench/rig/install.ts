@@ -9,6 +9,7 @@ const packages: Record<string, string> = {
   go: 'golang-go',
   taskset: 'util-linux',
   openssl: 'openssl',
+  perf: 'linux-perf',
 };
 
 function has(command: string): boolean {

@@ -36,6 +36,8 @@ export interface OpenReply extends Reply {
 export interface Load<R extends Reply = Reply> {
   readonly name: string;
   readonly inFlightMax: number;
+  /** Uses all of its core whatever the server does. */
+  readonly spins: boolean;
   /** The file of requests: a subject that has seen it once is warm for every load made of it. */
   readonly requests: string;
   run(url: string): Promise<R>;
@@ -62,6 +64,7 @@ export function wrk(
   const script = join(import.meta.dirname, '..', 'load', 'wrk.lua');
   return {
     name: 'wrk',
+    spins: false,
     inFlightMax: connections,
     requests: requestFile,
     async run(url) {
@@ -103,6 +106,7 @@ export interface OpenLoopOptions {
 export function openLoop(requestFile: string, options: OpenLoopOptions): Load<OpenReply> {
   return {
     name: 'open-loop',
+    spins: !(options.nap ?? false),
     inFlightMax: 0,
     requests: requestFile,
     async run(url) {
@@ -132,6 +136,7 @@ export function tlsChurn(
 ): Load {
   return {
     name: 'tls-churn',
+    spins: false,
     inFlightMax: 0,
     requests: requestFile,
     async run(url) {
@@ -156,6 +161,7 @@ export function autocannon(
   const program = join(import.meta.dirname, '..', 'load', 'autocannon.ts');
   return {
     name: 'autocannon',
+    spins: false,
     inFlightMax: connections,
     requests: 'autocannon',
     async run(url) {

@@ -30,7 +30,8 @@ export function commitOf(tree: string): string {
   const git = (...args: string[]): string => execFileSync('git', ['-C', tree, ...args], { encoding: 'utf8' }).trim();
   try {
     // The last commit that changed what is measured: tables are committed after it, and that makes no other server of it.
-    const measured = ['--', 'src', 'package.json', 'package-lock.json'];
+    const harness = ['native-bench', ':!native-bench/results', ':!native-bench/plots'];
+    const measured = ['--', 'src', ...harness, 'package.json', 'package-lock.json'];
     const changed = git('status', '--porcelain', ...measured) !== '';
     return git('log', '-1', '--format=%h', '--abbrev=10', ...measured) + (changed ? '+changes' : '');
   } catch {

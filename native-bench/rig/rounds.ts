@@ -14,7 +14,10 @@ export interface Round {
   readonly events: number;
   readonly seconds: number;
   readonly cpuUsPerEvent: number;
-  /** Of the whole machine without the load generator: kernel threads that write the files out are in here. */
+  /**
+   * Of the whole machine without the load generator: kernel threads that write the files out are in here. NaN when the generator spins: its
+   * time is all of a core, and what is left over by subtraction is noise.
+   */
   readonly machineUsPerEvent: number;
   readonly eventsPerSecond: number;
   readonly p50Us: number;
@@ -32,13 +35,16 @@ export interface Round {
 
 /** Lines that were written against answers that were given; what was under way at the end may have been written. */
 export function invalidReason(
-  reply: Pick<Reply, 'answered' | 'refused' | 'failed'>,
+  reply: Pick<Reply, 'answered' | 'refused' | 'failed'> & { readonly sent?: number },
   lines: number | undefined,
   { eventsPerRequest, inFlightMax }: { eventsPerRequest: number; inFlightMax: number },
 ): string | undefined {
   if (reply.answered === 0) return 'nothing was answered';
   if (reply.refused > 0) return `${reply.refused} answers of 3xx or more`;
   if (reply.failed > 0) return `${reply.failed} broken or timed out`;
+  // They would be missing in the percentiles, and at the worst moment.
+  if (reply.sent !== undefined && reply.sent > reply.answered)
+    return `${reply.sent - reply.answered} were not answered`;
   if (lines === undefined) return undefined;
   const least = reply.answered * eventsPerRequest;
   if (lines < least) return `${least - lines} of ${least} events are missing in the file`;
@@ -86,7 +92,7 @@ export async function measure(
     events,
     seconds: reply.durationUs / 1e6,
     cpuUsPerEvent: cpuUs / events,
-    machineUsPerEvent: machineUs / events,
+    machineUsPerEvent: load.spins ? Number.NaN : machineUs / events,
     eventsPerSecond: events / (reply.durationUs / 1e6),
     p50Us: reply.p50Us,
     p99Us: reply.p99Us,

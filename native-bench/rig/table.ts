@@ -23,6 +23,8 @@ export interface RowsOptions {
   readonly remarks?: Readonly<Record<string, string>>;
 }
 
+const fixed = (rounds: readonly Round[]): boolean => rounds.some((round) => Number.isNaN(round.machineUsPerEvent));
+
 export function roundsTable(results: Results, { title, baseline, remarks = {} }: RowsOptions = {}): Table {
   const base = baseline === undefined ? undefined : results.get(baseline);
   const rows = [...results].map(([name, rounds]) => {
@@ -33,7 +35,7 @@ export function roundsTable(results: Results, { title, baseline, remarks = {} }:
       label,
       withSpread(spreadOf(rounds, 'cpuUsPerEvent')),
       ...(base ? [voidReason(base) === undefined ? withSpread(ratioOf(rounds, base)) : ''] : []),
-      us(median(column(rounds, 'machineUsPerEvent'))),
+      fixed(rounds) ? '' : us(median(column(rounds, 'machineUsPerEvent'))),
       withSpread(spreadOf(rounds, 'eventsPerSecond'), count),
       count(median(column(rounds, 'p50Us'))),
       count(median(column(rounds, 'p99Us'))),

@@ -144,12 +144,15 @@ export class Acknowledger {
     this.#heldSync = [];
     const position = this.#lane.tail;
     const deadline = this.#now() + this.#options.ackTimeoutMs;
+    // An armed wait whose requests have all timed out has woken the keeper for them, not for these.
+    const stale = this.#armed && this.#waiting.length === 0;
     for (const slot of held) {
       if (stored) this.#waiting.push({ slot, position, deadline });
       else slot.settled('unknown');
     }
     if (!stored) return;
     this.#lane.control.want(position);
+    if (stale) this.#wake.wake(KEEPER);
     this.#arm();
   }
 

@@ -58,7 +58,7 @@ export const engineConfig = defineConfig(
       default: 5000,
       min: 10,
       max: 600_000,
-      doc: 'Longest wait of an answer for its sync; then 503, outcome unknown.',
+      doc: 'Longest wait of an answer for its sync; then 503, outcome unknown. Looked at every 25 ms.',
     }),
     defer: oneOf(['auto', 'off'], {
       default: 'auto',

@@ -17,7 +17,7 @@ export interface KeeperThreadData {
 /** An idle journal is looked after this often, ms. */
 const DEEP_MS = 250;
 const DEEP_AFTER_MS = 100;
-/** The event loop turns at least this often, ms, or at the end of a deep sleep: the word to stop arrives there. A turn costs as much as a round. */
+/** The event loop turns at least this often, ms, and after every deep sleep: the word to stop arrives there. A turn costs as much as a round. */
 const TURN_MS = 50;
 
 function main(data: KeeperThreadData): void {
@@ -38,7 +38,8 @@ function main(data: KeeperThreadData): void {
   parentPort?.on('message', () => {
     stopping = true;
   });
-  const round = (): number => {
+  /** Returns whether it slept deeply. */
+  const round = (): boolean => {
     const count = wake.count(KEEPER);
     const now = performance.timeOrigin + performance.now();
     const ms = keeper.step(now);
@@ -48,8 +49,10 @@ function main(data: KeeperThreadData): void {
       wake.lieDown(KEEPER);
       if (!keeper.busy) wake.nap(KEEPER, count, DEEP_MS);
       wake.getUp(KEEPER);
-    } else if (ms > 0) wake.nap(KEEPER, count, Math.min(ms, keeper.busy ? data.parts.syncIntervalMs : 4));
-    return now;
+      return true;
+    }
+    if (ms > 0) wake.nap(KEEPER, count, Math.min(ms, keeper.busy ? data.parts.syncIntervalMs : 4));
+    return false;
   };
   const rounds = (): void => {
     if (stopping) {
@@ -57,8 +60,8 @@ function main(data: KeeperThreadData): void {
       parentPort?.close();
       return;
     }
-    const begin = performance.timeOrigin + performance.now();
-    while (round() - begin < TURN_MS);
+    const end = performance.now() + TURN_MS;
+    while (!round() && performance.now() < end);
     setImmediate(rounds);
   };
   parentPort?.postMessage('ready');

@@ -23,7 +23,7 @@ import type { Waiter } from './waiter.ts';
 
 const CHECKPOINT_MS = 1000;
 const REPORT_MS = 100;
-/** A blocking thread's event loop turns at least this often, ms. */
+/** Between two rests a blocking thread lets its event loop turn when it has not for this long, ms. */
 const TURN_MS = 20;
 
 export interface RunnerParts {
@@ -154,7 +154,7 @@ export class SinkRunner {
   }
 
   async #loop(): Promise<void> {
-    const { batching, waiter } = this.#parts;
+    const { batching } = this.#parts;
     for (;;) {
       await this.#chores();
       const phase = this.#phase();
@@ -176,8 +176,6 @@ export class SinkRunner {
         } else wait = Math.min(wait, left);
       }
       if (progress) {
-        waiter.busy(this.#came);
-        this.#came = 0;
         // Nothing more is there: a second round would only find that out.
         if (phase === 'run' && !this.#work()) await this.#rest(wait);
         continue;
@@ -199,6 +197,8 @@ export class SinkRunner {
 
   async #rest(ms: number): Promise<void> {
     const now = this.#now();
+    if (this.#came > 0) this.#parts.waiter.busy(this.#came);
+    this.#came = 0;
     // A blocking thread lets its event loop turn now and then, for timers and for what is under way.
     if (this.#inFlight.count > 0 || (this.#parts.kind.waits === 'blocking' && now - this.#lastTurn >= TURN_MS)) {
       this.#lastTurn = now;

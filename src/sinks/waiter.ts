@@ -43,8 +43,8 @@ export class Waiter {
   }
 
   /**
-   * Waits until there may be work, at most `msMax`. `work` looks for it once more after the sleep was announced. Both kinds let the
-   * event loop turn: messages and signals to the thread arrive there.
+   * Waits until there may be work, at most `msMax`. `work` looks for it once more after the sleep was announced. The blocking kind stops
+   * the whole thread: its caller lets the event loop turn now and then.
    */
   async rest(now: number, msMax: number, work: () => boolean): Promise<void> {
     if (this.#idleSince === 0) this.#idleSince = now;

@@ -67,5 +67,5 @@ test('samples of perf are put down to their thread, and there to a system call o
   assert.equal(inUserSpace('/app/node_modules/uWebSockets.js/uws_linux_x64_127.node'), 'uWebSockets.js (C++)');
   assert.equal(inUserSpace('/tmp/perf-4242.map'), 'JavaScript');
   assert.equal(inUserSpace('/usr/local/bin/node'), 'V8 and Node (C++)');
-  assert.equal(inUserSpace('libstdc++.so.6'), 'libc and others');
+  assert.equal(inUserSpace('libstdc++.so.6'), 'nginx, libc and others');
 });

@@ -17,6 +17,7 @@ test('a round is void when lines and answers differ, or when anything failed', (
   assert.match(invalidReason(reply, 109, single)!, /9 lines more/);
   assert.match(invalidReason({ ...reply, refused: 1 }, 100, single)!, /3xx/);
   assert.match(invalidReason({ ...reply, failed: 1 }, 100, single)!, /broken/);
+  assert.match(invalidReason({ ...reply, sent: reply.answered + 2 }, 100, single)!, /2 were not answered/);
   assert.match(invalidReason({ ...reply, answered: 0 }, 0, single)!, /nothing/);
   assert.equal(invalidReason(reply, 2000, { eventsPerRequest: 20, inFlightMax: 0 }), undefined);
   assert.match(invalidReason(reply, 1999, { eventsPerRequest: 20, inFlightMax: 8 })!, /missing/);
