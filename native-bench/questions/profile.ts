@@ -8,6 +8,7 @@ import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Question } from '../rig/bench.ts';
 import { type Load, wrk } from '../rig/load.ts';
+import { warmFreeMemory } from '../rig/memory.ts';
 import { startNginx, startUws } from '../rig/peers.ts';
 import { processTree } from '../rig/proc.ts';
 import type { Table } from '../rig/report.ts';
@@ -34,7 +35,7 @@ type Part = (typeof parts)[number];
 const partOfCall: Readonly<Record<string, Part>> = {
   sendto: 'send',
   sendmsg: 'send',
-  writev: 'send', // nginx's; no other subject calls it
+  writev: 'send', // nginx's answers; no other subject calls it
   recvfrom: 'receive',
   epoll_pwait: 'wait (epoll, futex)',
   epoll_wait: 'wait (epoll, futex)',
@@ -55,6 +56,8 @@ export function partOf(stack: readonly Frame[]): Part {
   for (const { name } of stack) {
     const call = /^__(?:x64|arm64)_sys_(\w+)$/.exec(name)?.[1];
     if (call !== undefined) return partOfCall[call] ?? 'kernel, other';
+    // Its entry jumps here and leaves no frame of its own.
+    if (name === 'do_writev') return 'send';
   }
   const object = stack[0]?.object ?? '';
   if (/^\[kernel|^\[guest|\[vdso\]/.test(object)) return 'kernel, other';
@@ -93,7 +96,14 @@ function added(all: readonly Costs[]): Costs {
 }
 
 /** Shares of the subject's CPU by thread and part, largest thread first. */
-async function sharesOf(subject: Subject, load: Load, data: string, seconds: number): Promise<Costs[]> {
+async function sharesOf(
+  subject: Subject,
+  load: Load,
+  data: string,
+  { seconds, eventsPerRequest }: { seconds: number; eventsPerRequest: number },
+): Promise<Costs[]> {
+  // As before a round: memory that is new to the machine is no part of the server.
+  warmFreeMemory((eventsPerRequest > 1 ? 2048 : 400) * 2 ** 20);
   thaw(subject);
   const running = load.run(subject.url);
   await sleep(500);
@@ -182,7 +192,10 @@ export const profile: Question = {
         const cost = ({ name }: Subject): number => median(column(results.get(name)!, 'cpuUsPerEvent'));
         const profiles: Costs[][] = [];
         for (const subject of subjects) {
-          const threads = await sharesOf(subject, load(seconds + 1), bench.file(`${subject.name}.perf`), seconds);
+          const threads = await sharesOf(subject, load(seconds + 1), bench.file(`${subject.name}.perf`), {
+            seconds,
+            eventsPerRequest,
+          });
           profiles.push(threads.map((shares) => scaled(shares, cost(subject))));
         }
         const { acceptor, sink, keeper, others } = roles(profiles.at(-1)!);

@@ -63,6 +63,7 @@ test('samples of perf are put down to their thread, and there to a system call o
       ],
     ]),
   );
+  assert.equal(partOf([{ name: 'do_writev', object: '[kernel.kallsyms]' }]), 'send');
   const inUserSpace = (object: string) => partOf([{ name: 'f', object }]);
   assert.equal(inUserSpace('/app/node_modules/uWebSockets.js/uws_linux_x64_127.node'), 'uWebSockets.js (C++)');
   assert.equal(inUserSpace('/tmp/perf-4242.map'), 'JavaScript');
