@@ -168,7 +168,7 @@ export class Acknowledger {
     this.#armed = true;
     this.#wake.wake(KEEPER);
     // Without a time-out, tick() sees to that: each one would leave a timer behind until it is over, and Node looks through all of them when one
-    // ends. At 5,000 syncs/s that stopped the loop for 40 to 90 ms every few seconds (measured).
+    // ends. At thousands of syncs/s that stopped the loop for 40 to 90 ms every few seconds (measured).
     const wait = Atomics.waitAsync(ring.words, ring.syncCountIndex, count);
     const released = () => {
       this.#armed = false;

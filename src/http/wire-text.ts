@@ -11,6 +11,8 @@ export function wireText(text: string): ArrayBuffer {
   return bytes;
 }
 
+export const CONTENT_TYPE = wireText('Content-Type');
+
 /** Names of request headers, for getHeader. */
 export const asked = {
   contentEncoding: wireText('content-encoding'),

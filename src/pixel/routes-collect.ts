@@ -17,7 +17,7 @@ import type { BodyFailure, BodyReader, BodyTaker } from '../http/body.ts';
 import type { Cors, OriginVerdict } from '../http/cors.ts';
 import { type Encoding, encodingOf } from '../http/decompress.ts';
 import { answerUnread, framingOf, refuseFraming } from '../http/guards.ts';
-import { asked, wireText } from '../http/wire-text.ts';
+import { asked, CONTENT_TYPE, wireText } from '../http/wire-text.ts';
 import { type ErrorCode, type FieldsOf, problemOf } from '../kernel/errors.ts';
 import { acceptedBody, isTakenType, problemOfResult } from './collect-answer.ts';
 import { answerFault, type Faults } from './handlers.ts';
@@ -33,7 +33,6 @@ import {
 import type { RejectedReason } from './metrics.ts';
 import type { Track, Visitor } from './visitor.ts';
 
-const CONTENT_TYPE = wireText('Content-Type');
 const JSON_TYPE = wireText('application/json');
 const ACCEPTED_COUNT = wireText('X-Gotrack-Accepted');
 

@@ -11,7 +11,7 @@ import type { PixelEncoder, PixelInput } from '../events/pixel-encoder.ts';
 import { answerProblem, endBare, shown, statusLine, type Wire } from '../http/answer.ts';
 import type { Cors, OriginVerdict } from '../http/cors.ts';
 import { framingOf, hasFraming, refuseFraming } from '../http/guards.ts';
-import { asked, wireText } from '../http/wire-text.ts';
+import { asked, CONTENT_TYPE, wireText } from '../http/wire-text.ts';
 import type { IngestMeters } from './ingest-meters.ts';
 import {
   type AckLevel,
@@ -53,7 +53,6 @@ const NO_STORE = 'no-store, no-cache, must-revalidate, max-age=0';
 /** The value of Content-Type and the constant headers behind it; the addon writes values as they are. */
 const HEAD_TEXT = `image/gif\r\nCache-Control: ${NO_STORE}\r\nPragma: no-cache\r\nExpires: 0`;
 const HEAD = wireText(HEAD_TEXT);
-const CONTENT_TYPE = wireText('Content-Type');
 
 export interface PixelRouteParts {
   readonly lane: IntakeLane;

@@ -38,7 +38,7 @@ const DAY_S = 86_400;
 
 /** A sid that a cookie may bring: what we make, and what others have made before us, but nothing that needs escaping. */
 const sid = /^[\w.-]{1,128}$/;
-export const isSid = (text: string): boolean => sid.test(text);
+const isSid = (text: string): boolean => sid.test(text);
 
 /** One per acceptor. */
 export class Visitor {

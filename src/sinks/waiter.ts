@@ -3,7 +3,7 @@
  * work: deep sleep, from which a producer wakes it (engine/wake.ts has the order that loses no wake-up).
  *
  * A nap is as long as it takes a fair piece of work to come, within bounds: each one costs a wake-up and a cold round through the runner
- * (60 to 100 us at 5 k events/s, which is 3 of the 38 us that an event costs then), but bytes that wait too long have left the CPU's cache.
+ * (65 us at 5 k events/s, which is 3 of the 38 us that an event costs then), but bytes that wait too long have left the CPU's cache.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { WakeWords } from '../engine/wake.ts';
