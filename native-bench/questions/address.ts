@@ -5,30 +5,44 @@ import { startNginx } from '../rig/peers.ts';
 import type { PixelOptions } from '../rig/request.ts';
 import { startRingmain } from '../rig/ringmain.ts';
 import { contest } from '../rig/rounds.ts';
+import type { Subject } from '../rig/subject.ts';
 import { ratioGoal, ratioOf, rawOf, roundsTable, withSpread } from '../rig/table.ts';
+import { lastLines } from '../rig/tail.ts';
+
+/** A row is worth something only when both sides store the same address: that of the request's header, or that of the load's socket. */
+function checkAddress({ name, logs }: Subject, expected: RegExp): void {
+  const { ip } = JSON.parse(lastLines(logs[0]!, 4096).at(-1)!) as { ip: string };
+  if (!expected.test(ip)) throw new Error(`${name} must log the client's address: expected=${expected}, found=${ip}`);
+}
+const ofHeader = /^203\.\d+\.113\.\d+$/;
+const ofSocket = /^127\.0\.0\.1$/;
 
 export const address: Question = {
   name: 'address',
   asks: 'Where the client address comes from, and what issuing a sid adds; ACK=journal, c=64; wrk.',
   async answer(bench) {
-    const starts = [
-      () => startNginx(bench.place()),
+    const starts: (() => Promise<Subject>)[] = [
+      () => startNginx(bench.place(), 'proxy'),
       () => startRingmain(bench.tree, bench.place(), { trustProxy: true }),
+      () => startNginx(bench.place(), 'nobody'),
       () => startRingmain(bench.tree, bench.place(), { trustProxy: false }),
     ];
-    return bench.with(starts, async ([nginx, behindProxy, direct]) => {
+    return bench.with(starts, async (subjects) => {
+      const [nginx, behindProxy, nginxDirect, direct] = subjects as [Subject, Subject, Subject, Subject];
       const load = (options: PixelOptions) => wrk(bench.pixels(options), { connections: 64, seconds: bench.seconds });
       const results = await contest(
         [
-          { name: 'nginx, X-Forwarded-For', subject: nginx!, load: load({ forwarded: true }) },
-          { name: 'ringmain, X-Forwarded-For', subject: behindProxy!, load: load({ forwarded: true }) },
-          { name: 'nginx, socket', subject: nginx!, load: load({}) },
-          { name: 'ringmain, socket', subject: direct!, load: load({}) },
-          { name: 'nginx, first visit', subject: nginx!, load: load({ forwarded: true, cookie: false }) },
-          { name: 'ringmain, first visit', subject: behindProxy!, load: load({ forwarded: true, cookie: false }) },
+          { name: 'nginx, X-Forwarded-For', subject: nginx, load: load({ forwarded: true }) },
+          { name: 'ringmain, X-Forwarded-For', subject: behindProxy, load: load({ forwarded: true }) },
+          { name: 'nginx, socket', subject: nginxDirect, load: load({}) },
+          { name: 'ringmain, socket', subject: direct, load: load({}) },
+          { name: 'nginx, first visit', subject: nginx, load: load({ forwarded: true, cookie: false }) },
+          { name: 'ringmain, first visit', subject: behindProxy, load: load({ forwarded: true, cookie: false }) },
         ],
         bench.rounds,
       );
+      for (const subject of [nginx, behindProxy]) checkAddress(subject, ofHeader);
+      for (const subject of [nginxDirect, direct]) checkAddress(subject, ofSocket);
       const ratio = (kind: string): string[] => [
         kind,
         withSpread(ratioOf(results.get(`ringmain, ${kind}`)!, results.get(`nginx, ${kind}`)!)),
@@ -41,7 +55,9 @@ export const address: Question = {
           },
           roundsTable(results),
         ],
-        notes: ['nginx issues no sid; on a first visit it only lacks the cookie.'],
+        notes: [
+          "nginx takes the address from X-Forwarded-For with its real-IP module, which is off in the row 'socket'. It issues no sid; on a first visit it only lacks the cookie.",
+        ],
         goals: [
           ratioGoal(
             'pixel, ACK=journal, c=64, address from the socket',

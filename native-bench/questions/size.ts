@@ -1,5 +1,4 @@
 /** Does the cost per byte stay flat from small events to 8 KB? */
-import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import type { Question } from '../rig/bench.ts';
 import { wrk } from '../rig/load.ts';
 import { startNginx } from '../rig/peers.ts';
@@ -11,6 +10,7 @@ import { column, contest, type Round, voidReason, warmUp } from '../rig/rounds.t
 import { median, spread } from '../rig/stats.ts';
 import type { Subject } from '../rig/subject.ts';
 import { count, ratioOf, rawOf, us, withSpread } from '../rig/table.ts';
+import { lastLines } from '../rig/tail.ts';
 
 const kinds: readonly PixelOptions[] = [
   { bare: true },
@@ -116,11 +116,6 @@ function flatGoal(sizes: readonly Size[]): Goal {
 
 /** The mean length of the last lines of a file, newline included. */
 function lineBytes(path: string): number {
-  const file = openSync(path, 'r');
-  const buffer = Buffer.alloc(256 * 1024);
-  const length = readSync(file, buffer, 0, buffer.length, Math.max(0, fstatSync(file).size - buffer.length));
-  closeSync(file);
-  const text = buffer.subarray(0, length).toString('latin1');
-  const whole = text.slice(text.indexOf('\n') + 1, text.lastIndexOf('\n') + 1);
-  return whole.length / (whole.split('\n').length - 1);
+  const lines = lastLines(path, 256 * 1024);
+  return lines.reduce((sum, line) => sum + line.length + 1, 0) / lines.length;
 }

@@ -1,7 +1,8 @@
 /**
  * The peers: what Ringmain is compared with. Each answers GET /px.gif with the same GIF and is pinned to the same core.
  *
- *   nginx      empty_gif and a JSON access-log line, one worker; parses no parameter, makes no id, its log is not durable
+ *   nginx      empty_gif and a JSON access-log line, one worker; takes the client's address from a trusted proxy's header
+ *              (real-IP module); parses no parameter, makes no id, its log is not durable
  *   uws        bare uWebSockets.js: reads query and three headers, answers; writes nothing. The floor of our platform
  *   node-http  node:http, URLSearchParams, JSON.stringify, buffered file: what one writes in an afternoon
  *   go-pixel   Go net/http doing the same work as node-http (peers/go-pixel)
@@ -42,13 +43,30 @@ async function startPeer(
   };
 }
 
-function nginxConfig({ dir, port, tls }: Place): string {
+/**
+ * Whom nginx believes X-Forwarded-For, as TRUST_PROXY says it to ours: the one proxy that the socket is (its last entry), any chain of
+ * listed ones (from the right, the first that is not listed), or nobody (the module stays off).
+ */
+export type NginxTrust = 'proxy' | 'list' | 'nobody';
+
+/** What both are given for 'list': where the load comes from, in both families. */
+export const trustedProxies = ['127.0.0.1', '::1'] as const;
+
+/** A package without the module would not know the directives, and nginx says so instead of starting. */
+function realIp(trust: NginxTrust): string {
+  if (trust === 'nobody') return '';
+  const from = trustedProxies.map((proxy) => `set_real_ip_from ${proxy};`).join(' ');
+  return `${from} real_ip_header X-Forwarded-For; real_ip_recursive ${trust === 'list' ? 'on' : 'off'};`;
+}
+
+function nginxConfig({ dir, port, tls }: Place, trust: NginxTrust): string {
   return `
 daemon off; worker_processes 1; pid ${dir}/nginx.pid; error_log ${dir}/error.log crit; worker_rlimit_nofile 65535;
 events { worker_connections 16384; }
 http {
   log_format event escape=json '{"ts":"$time_iso8601","query":"$args","ref":"$http_referer","ua":"$http_user_agent",'
-    '"ip":"$remote_addr","forwarded":"$http_x_forwarded_for","sid":"$cookie_sid"}';
+    '"ip":"$remote_addr","sid":"$cookie_sid"}';
+  ${realIp(trust)}
   access_log ${dir}/access.log event buffer=64k;
   client_body_temp_path ${dir}/tmp; proxy_temp_path ${dir}/tmp; fastcgi_temp_path ${dir}/tmp;
   uwsgi_temp_path ${dir}/tmp; scgi_temp_path ${dir}/tmp;
@@ -61,10 +79,10 @@ http {
 }`;
 }
 
-export async function startNginx(place: Place): Promise<Subject> {
+export async function startNginx(place: Place, trust: NginxTrust = 'proxy'): Promise<Subject> {
   mkdirSync(join(place.dir, 'tmp'), { recursive: true });
   const config = join(place.dir, 'nginx.conf');
-  writeFileSync(config, nginxConfig(place));
+  writeFileSync(config, nginxConfig(place, trust));
   const peer = await startPeer('nginx', place, { command: 'nginx', args: ['-c', config, '-p', place.dir] }, [
     join(place.dir, 'access.log'),
   ]);
