@@ -32,7 +32,7 @@ interface Size {
 
 export const size: Question = {
   name: 'size',
-  asks: 'Pixel events of 100 bytes to 8 KB (as written to the file), ACK=journal over reused segments, 64 connections; wrk.',
+  asks: 'Pixel events from the smallest line there is (about 190 bytes) to 8 KB, as written to the file, ACK=journal over reused segments, 64 connections; wrk.',
   async answer(bench) {
     const starts: (() => Promise<Subject>)[] = [
       () => startNginx(bench.place()),
@@ -105,7 +105,7 @@ function flatGoal(sizes: readonly Size[]): Goal {
     isVoid ? [] : last.ours.map((_, round) => slope(beforeLast, last, round) / slope(first, last, round)),
   );
   return {
-    goal: 'cost per byte flat from 100 B to 8 KB: the last step beside the whole',
+    goal: 'cost per byte flat from 190 B (the smallest line) to 8 KB: the last step beside the whole',
     bound: 'most',
     limit: 1.3,
     value: s.median,
