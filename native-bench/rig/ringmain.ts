@@ -9,7 +9,8 @@ export type Ack = 'memory' | 'journal' | 'sync';
 export interface RingmainOptions {
   readonly name?: string;
   readonly ack?: Ack;
-  readonly trustProxy?: boolean;
+  /** TRUST_PROXY, in any of its spellings. */
+  readonly trustProxy?: boolean | string;
   readonly core?: number | string;
   readonly env?: Record<string, string>;
   /** Ready means that intake is: for a server whose sink is away on purpose. */
