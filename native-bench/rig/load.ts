@@ -100,6 +100,8 @@ export interface OpenLoopOptions {
   readonly nap?: boolean;
   /** A connection per request. */
   readonly churn?: boolean;
+  /** Requests that are due in the same moment; 1 unless given. The rate stays. */
+  readonly burst?: number;
   readonly core?: number;
 }
 
@@ -120,6 +122,7 @@ export function openLoop(requestFile: string, options: OpenLoopOptions): Load<Op
             String(options.timelineMs ?? 0),
             `-nap=${options.nap ?? false}`,
             `-churn=${options.churn ?? false}`,
+            `-burst=${options.burst ?? 1}`,
           ],
         ],
         options.core,

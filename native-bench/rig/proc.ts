@@ -78,6 +78,13 @@ export function statusKiB(pid: number, field: 'VmRSS' | 'VmHWM'): number {
   }
 }
 
+/** Write calls of the process and all that descend from it. What goes to a socket by send(2) is none. */
+export function treeWrites(root: number): number {
+  const writes = (pid: number): number =>
+    Number(/^syscw: (\d+)/m.exec(readFileSync(`/proc/${pid}/io`, 'utf8'))?.[1] ?? 0);
+  return processTree(root).reduce((sum, { pid }) => sum + writes(pid), 0);
+}
+
 export function openHandles(pid: number): number {
   return readdirSync(`/proc/${pid}/fd`).length;
 }

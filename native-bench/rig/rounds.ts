@@ -6,7 +6,7 @@
 
 import type { Load, Reply } from './load.ts';
 import { warmFreeMemory } from './memory.ts';
-import { between, machineTime, ownCpuUs, treeCpuUs, treeRssMiB } from './proc.ts';
+import { between, machineTime, ownCpuUs, treeCpuUs, treeRssMiB, treeWrites } from './proc.ts';
 import { type Spread, spread } from './stats.ts';
 import { freeze, LineCounter, type Subject, thaw, untilWritten } from './subject.ts';
 
@@ -25,6 +25,8 @@ export interface Round {
   readonly p999Us: number;
   readonly maxUs: number;
   readonly rssMiB: number;
+  /** How many requests shared a write(2): for a server that writes once per turn of its loop, what a turn found. */
+  readonly requestsPerWrite: number;
   readonly lines: number | undefined;
   readonly steal: number;
   /** Cores that neither the subject nor the load used; the kernel's own writing of the files is in it. */
@@ -68,6 +70,7 @@ export async function measure(
   thaw(subject);
   const linesBefore = counter.count(subject.logs);
   const cpuBefore = treeCpuUs(subject.pid);
+  const writesBefore = treeWrites(subject.pid);
   const start = performance.now();
   const machineBefore = machineTime();
   const ownBefore = ownCpuUs();
@@ -85,6 +88,7 @@ export async function measure(
   const machineUs = machineAfter.busyUs - machineBefore.busyUs - (ownCpuUs() - ownBefore);
   const foreignCores = (machineUs - cpuUs) / ((performance.now() - start) * 1000);
   const rssMiB = treeRssMiB(subject.pid);
+  const writes = treeWrites(subject.pid) - writesBefore;
   freeze(subject);
   const lines = hasLog(subject) ? counter.count(subject.logs) - linesBefore : undefined;
   const events = reply.answered * eventsPerRequest;
@@ -99,6 +103,7 @@ export async function measure(
     p999Us: reply.p999Us,
     maxUs: reply.maxUs,
     rssMiB,
+    requestsPerWrite: reply.answered / writes,
     lines,
     steal: between(machineBefore, machineAfter).steal,
     foreignCores,

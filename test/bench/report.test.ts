@@ -19,6 +19,7 @@ const round = (cpuUsPerEvent: number, invalid?: string): Round => ({
   p999Us: 3,
   maxUs: 4,
   rssMiB: 50,
+  requestsPerWrite: 1,
   lines: 1000,
   steal: 0,
   foreignCores: 0,

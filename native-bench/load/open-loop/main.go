@@ -163,6 +163,7 @@ func main() {
 	count := flag.Int("connections", 64, "connections, each with one request at a time")
 	sliceMs := flag.Int64("timeline-ms", 0, "also report windows of this length; 0: no")
 	nap := flag.Bool("nap", false, "sleep in epoll up to 1 ms when nothing is due: for low rates beside other work; costs precision")
+	burst := flag.Uint64("burst", 1, "requests that are due in the same moment; the rate stays")
 	churn := flag.Bool("churn", false, "a connection per request: closed after its answer and opened anew")
 	flag.Parse()
 	requests := readRequests(*path)
@@ -252,7 +253,7 @@ func main() {
 	for {
 		at := now()
 		for due < total {
-			dueAt := int64(float64(due) * interval)
+			dueAt := int64(float64(due-due%*burst) * interval)
 			if dueAt > at {
 				break
 			}
