@@ -1,135 +1,203 @@
-/** What does the server cost when nothing happens, how long does it take to start, and how much memory does it hold? */
-import { join } from 'node:path';
+/** What does the server cost when nothing happens, how long does it take to start, and what does a backlog do to it? */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { layBacklog } from '../rig/backlog.ts';
+import { type Behind, behind, intakeRate, type Watched } from '../rig/behind.ts';
 import type { Bench, Question } from '../rig/bench.ts';
 import { wrk } from '../rig/load.ts';
 import { startNginx } from '../rig/peers.ts';
-import { statusKiB, treeCpuUs, treeRssMiB } from '../rig/proc.ts';
+import { treeCpuUs, treeRssMiB } from '../rig/proc.ts';
+import type { Goal, Table } from '../rig/report.ts';
 import { startRingmain } from '../rig/ringmain.ts';
-import { metric } from '../rig/scrape.ts';
-import { median, spread } from '../rig/stats.ts';
+import { median, pairedRatios, percentile, type Spread, spread } from '../rig/stats.ts';
 import type { Subject } from '../rig/subject.ts';
-import { count, percent, withSpread } from '../rig/table.ts';
+import { count, percent, us, withSpread } from '../rig/table.ts';
 
-/** Share of one core that a subject uses while nobody asks it anything. */
-async function idleShare(subject: Subject, seconds: number): Promise<number> {
+interface Still {
+  /** Shares of one core while nobody asks anything, before and after a load that touches the whole ring. */
+  readonly fresh: number;
+  readonly after: number;
+  readonly rssFresh: number;
+  readonly rssAfter: number;
+}
+
+/** Shares of one core that subjects use in the same seconds: none does anything that could disturb the others. */
+async function idleShares(subjects: readonly Subject[], seconds: number): Promise<number[]> {
   await sleep(Math.min(1000, seconds * 250)); // what the load has left behind is over
-  const before = treeCpuUs(subject.pid);
+  const before = subjects.map(({ pid }) => treeCpuUs(pid));
   const start = performance.now();
   await sleep(seconds * 1000);
-  return (treeCpuUs(subject.pid) - before) / ((performance.now() - start) * 1000);
+  const us = (performance.now() - start) * 1000;
+  return subjects.map(({ pid }, i) => (treeCpuUs(pid) - before[i]!) / us);
 }
 
-interface Drained {
-  readonly readyMs: number;
-  readonly eventsPerSecond: number;
-  readonly rssMiB: number;
-  readonly bytes: number;
-}
-
-/** Starts on a journal with so many undelivered bytes, and watches how they go to the file. */
-async function withBacklog(bench: Bench, bytes: number): Promise<Drained> {
-  const place = bench.place();
-  // The backlog, the file that it becomes, and space for everybody else.
-  const needed = 3 * bytes;
-  if (bench.freeBytes() < needed)
-    throw new Error(`disk must have space for a backlog: free=${bench.freeBytes()}, needed=${needed}, see BENCH_DIR`);
-  const backlog = layBacklog(join(place.dir, 'journal'), bytes);
-  const env = { JOURNAL_MAX_BYTES: String(2 * bytes + 2 ** 30) };
-  return bench.with([() => startRingmain(bench.tree, place, { env })], async ([server]) => {
-    const start = performance.now();
-    const delivered = async (): Promise<number> => metric(await server!.metrics(), 'ringmain_sink_delivered_total');
-    const before = await delivered();
-    for (const deadline = start + 180_000; (await delivered()) < backlog.events && performance.now() < deadline; )
-      await sleep(50);
-    const seconds = (performance.now() - start) / 1000;
-    const events = await delivered();
-    if (events !== backlog.events)
-      throw new Error(`the backlog must be delivered: events=${backlog.events}, delivered=${events}`);
-    return {
-      readyMs: server!.readyMs,
-      eventsPerSecond: (events - before) / seconds,
-      rssMiB: statusKiB(server!.pid, 'VmHWM') / 1024,
-      bytes: backlog.bytes,
-    };
+/** One round: fresh processes, a still time, a load for each, a still time. */
+function stillRound(bench: Bench): Promise<Still[]> {
+  const seconds = bench.short ? 2 : 8;
+  const starts: (() => Promise<Subject>)[] = [
+    () => startRingmain(bench.tree, bench.place()),
+    () => startNginx(bench.place()),
+  ];
+  return bench.with(starts, async (subjects) => {
+    const rss = (): number[] => subjects.map(({ pid }) => treeRssMiB(pid));
+    const rssFresh = rss();
+    const fresh = await idleShares(subjects, seconds);
+    const load = wrk(bench.pixels(), { connections: 64, seconds: bench.short ? 1 : 4 });
+    for (const { url } of subjects) await load.run(url);
+    const after = await idleShares(subjects, seconds);
+    const rssAfter = rss();
+    return subjects.map((_, i) => ({
+      fresh: fresh[i]!,
+      after: after[i]!,
+      rssFresh: rssFresh[i]!,
+      rssAfter: rssAfter[i]!,
+    }));
   });
 }
 
+const p99 = ({ pausesMs }: Watched): number => percentile(pausesMs, 0.99);
+
+function behindTable(rounds: readonly Behind[], title: string): Table {
+  const row = (what: string, figure: (side: Watched) => number, text: (value: number) => string): string[] => [
+    what,
+    withSpread(spread(rounds.map(({ loaded }) => figure(loaded))), text),
+    withSpread(spread(rounds.map(({ plain }) => figure(plain))), text),
+  ];
+  return {
+    title,
+    head: ['', 'backlog behind', 'none'],
+    rows: [
+      row('seconds', ({ seconds }) => seconds, us),
+      row('delivered to the file, events/s', ({ deliveredPerSecond }) => deliveredPerSecond, count),
+      row('RSS MiB, median', ({ rssMiB }) => median(rssMiB), count),
+      row('RSS MiB, most', ({ rssMostMiB }) => rssMostMiB, count),
+      row('open handles, median', ({ handles }) => median(handles), count),
+      row('GC pauses', ({ pausesMs }) => pausesMs.length, count),
+      row('GC pauses, p50 ms', ({ pausesMs }) => percentile(pausesMs, 0.5), us),
+      row('GC pauses, p99 ms', p99, us),
+      row('pixels, p99 us', ({ p99Us }) => median(p99Us), count),
+    ],
+  };
+}
+
+/** As in the soak, where the last quarter stands beside the second: here the backlog beside none, round by round. */
+function flat(goal: string, limit: number, rounds: readonly Behind[], figure: (side: Watched) => number): Goal {
+  const [loaded, plain] = [rounds.map((round) => figure(round.loaded)), rounds.map((round) => figure(round.plain))];
+  const ratio = spread(pairedRatios(loaded, plain));
+  return {
+    goal,
+    bound: 'most',
+    limit,
+    value: ratio.median,
+    unit: 'x none',
+    spread: `${us(ratio.min)}..${us(ratio.max)}: ${us(median(loaded))} beside ${us(median(plain))}`,
+  };
+}
+
+const rangeOf = (s: Spread, text: (value: number) => string): string => `${text(s.min)}..${text(s.max)}`;
+
 export const idle: Question = {
   name: 'idle',
-  asks: 'Start, memory and idle cost; ACK=journal, file sink, default rings.',
+  asks: `Start, memory and idle cost; ACK=journal, file sink, default rings. Backlog: two fresh servers, one with it, under ${intakeRate.toLocaleString('en')} pixels/s until it is delivered.`,
   async answer(bench) {
-    const starts = bench.short ? 2 : 7;
     const readyMs: number[] = [];
-    for (let i = 0; i < starts; i++) {
+    for (let i = 0; i < (bench.short ? 2 : 7); i++) {
       await bench.with([() => startRingmain(bench.tree, bench.place())], async ([server]) =>
         readyMs.push(server!.readyMs),
       );
     }
-    const seconds = bench.short ? 2 : 15;
-    const idleOf = (start: () => Promise<Subject>) =>
-      bench.with([start], async ([server]) => {
-        const rssFresh = treeRssMiB(server!.pid);
-        const fresh = await idleShare(server!, seconds);
-        await wrk(bench.pixels(), { connections: 64, seconds: bench.short ? 1 : 5 }).run(server!.url); // touches the whole ring
-        const share = await idleShare(server!, seconds);
-        return { fresh, share, rssFresh, rss: treeRssMiB(server!.pid) };
-      });
-    const ours = await idleOf(() => startRingmain(bench.tree, bench.place()));
-    const nginx = await idleOf(() => startNginx(bench.place()));
-    const backlog = await withBacklog(bench, bench.short ? 2e8 : 5e9);
+    const rounds = bench.short ? 1 : 3;
+    const still: { ours: Still[]; nginx: Still[] } = { ours: [], nginx: [] };
+    for (let i = 0; i < rounds; i++) {
+      const [ours, nginx] = await stillRound(bench);
+      still.ours.push(ours!);
+      still.nginx.push(nginx!);
+      console.error(`  ${i + 1}/${rounds} still: ${JSON.stringify({ ours, nginx })}`);
+    }
+    const backlogs: Behind[] = [];
+    for (let i = 0; i < rounds; i++) {
+      bench.clearPlaces(); // each leaves more than ten gigabytes
+      const one = await behind(bench, bench.short ? 1e9 : 5e9);
+      backlogs.push(one);
+      console.error(`  ${i + 1}/${rounds} backlog: ready after ${count(one.readyMs)} ms, ${us(one.loaded.seconds)} s`);
+    }
+
+    const of = (side: 'ours' | 'nginx', figure: keyof Still): Spread => spread(still[side].map((one) => one[figure]));
+    const pair = (what: string, figure: keyof Still, text: (value: number) => string): string[] => [
+      what,
+      withSpread(of('ours', figure), text),
+      withSpread(of('nginx', figure), text),
+    ];
     const ready = spread(readyMs);
+    const readyBehind = spread(backlogs.map((one) => one.readyMs));
+    const size = `${(backlogs[0]!.backlog.bytes / 1e9).toFixed(1)} GB`;
+    const dearer = of('ours', 'fresh').median > of('ours', 'after').median ? of('ours', 'fresh') : of('ours', 'after');
+    const touched = of('ours', 'rssAfter');
+    const most = spread(backlogs.map(({ loaded }) => loaded.rssMostMiB));
     return {
+      notes: [
+        'Backlog: samples and pauses of the first quarter are left out, as in the soak: it still fills rings, pools and the young generation.',
+      ],
       tables: [
         {
           head: ['', 'ringmain', 'nginx'],
           rows: [
             ['start to the first 200 of /readyz, ms', withSpread(ready, count), ''],
-            ['idle, share of a core, fresh', percent(ours.fresh), percent(nginx.fresh)],
-            ['idle, share of a core, after load', percent(ours.share), percent(nginx.share)],
-            ['RSS fresh, MiB', count(ours.rssFresh), count(nginx.rssFresh)],
-            ['RSS after load (ring touched), MiB', count(ours.rss), count(nginx.rss)],
-            [`start to ready with ${(backlog.bytes / 1e9).toFixed(1)} GB undelivered, ms`, count(backlog.readyMs), ''],
-            ['delivery of that backlog to the file, events/s', count(backlog.eventsPerSecond), ''],
-            ['largest RSS meanwhile, MiB', count(backlog.rssMiB), ''],
+            pair('idle, share of a core, fresh', 'fresh', percent),
+            pair('idle, share of a core, after load', 'after', percent),
+            pair('RSS fresh, MiB', 'rssFresh', count),
+            pair('RSS after load (ring touched), MiB', 'rssAfter', count),
+            [`start to ready with ${size} undelivered, ms`, withSpread(readyBehind, count), ''],
           ],
         },
+        behindTable(backlogs, `${size} of journal behind, ${count(intakeRate)} pixels/s coming in`),
       ],
       goals: [
-        { goal: 'idle', bound: 'most', limit: 1, value: Math.max(ours.fresh, ours.share) * 100, unit: '% of a core' },
+        {
+          goal: 'idle',
+          bound: 'most',
+          limit: 1,
+          value: dearer.median * 100,
+          unit: '% of a core',
+          spread: rangeOf(dearer, (share) => us(share * 100)),
+        },
         {
           goal: 'RSS with the default rings touched',
           bound: 'most',
           limit: 150e6 / 2 ** 20,
-          value: ours.rss,
+          value: touched.median,
           unit: 'MiB',
+          spread: rangeOf(touched, count),
         },
         {
           goal: 'start to ready',
           bound: 'most',
           limit: 500,
-          value: median(readyMs),
+          value: ready.median,
           unit: 'ms',
-          spread: `${count(ready.min)}..${count(ready.max)}`,
+          spread: rangeOf(ready, count),
         },
         {
-          goal: `start to ready with ${(backlog.bytes / 1e9).toFixed(1)} GB undelivered`,
+          goal: `start to ready with ${size} undelivered`,
           bound: 'most',
           limit: 2000,
-          value: backlog.readyMs,
+          value: readyBehind.median,
           unit: 'ms',
+          spread: rangeOf(readyBehind, count),
         },
         {
           goal: 'RSS with gigabytes of journal behind: the most while it is delivered, beside the touched rings',
           bound: 'most',
           limit: 1.1,
-          value: backlog.rssMiB / ours.rss,
+          value: most.median / touched.median,
           unit: 'x',
-          spread: `${count(backlog.rssMiB)} MiB`,
+          spread: `${rangeOf(most, count)} MiB`,
         },
+        flat(`RSS with ${size} of journal behind, beside none at the same load`, 1.1, backlogs, ({ rssMiB }) =>
+          median(rssMiB),
+        ),
+        flat(`open handles with ${size} of journal behind`, 1.1, backlogs, ({ handles }) => median(handles)),
+        flat(`GC pauses, p99, with ${size} of journal behind`, 1.3, backlogs, p99),
       ],
-      raw: { readyMs, ours, nginx, backlog },
+      raw: { readyMs, still, backlogs },
     };
   },
 };

@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Question } from '../rig/bench.ts';
+import { gcPauses } from '../rig/gc.ts';
 import { linePlot } from '../rig/plot.ts';
 import { openHandles, treeRssMiB } from '../rig/proc.ts';
 import type { Goal } from '../rig/report.ts';
@@ -18,23 +19,6 @@ interface Sample {
   readonly rssMiB: number;
   readonly handles: number;
   readonly journalBytes: number;
-}
-
-interface Pause {
-  readonly seconds: number;
-  readonly ms: number;
-}
-
-/** Pauses out of the lines of --trace-gc; threads are told apart by their isolate only, all are taken. */
-export function gcPauses(text: string): Pause[] {
-  return [
-    ...text.matchAll(
-      /^\[\d+:0x[0-9a-f]+(?::\d+)?\]\s+(\d+) ms: (?:Scavenge|Mark-Compact)\b.*? MB(?:, pooled: [^,]*MB)?, ([\d.]+) \/ /gm,
-    ),
-  ].map((match) => ({
-    seconds: Number(match[1]) / 1000,
-    ms: Number(match[2]),
-  }));
 }
 
 export const soak: Question = {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { countSamples, partOf } from '../../native-bench/questions/profile.ts';
-import { gcPauses } from '../../native-bench/questions/soak.ts';
+import { gcPauses } from '../../native-bench/rig/gc.ts';
 import { metric } from '../../native-bench/rig/scrape.ts';
 
 test('pauses are read out of what Node really traces', () => {
