@@ -1,12 +1,14 @@
 /**
- * Publishes events into one lane at a fixed rate while N threads read them as sinks do (naps of 4 ms, batches of 512), and
+ * Publishes events into one lane at a fixed rate while N threads read them as sinks do (their own waiter, batches of 512), and
  * prints what the whole process used per event.
  *   node lane-readers.ts <readers> <events per second> <seconds>
  */
 import { isMainThread, Worker, workerData } from 'node:worker_threads';
 import { Batch } from '../../src/engine/batch.ts';
 import { LaneReader } from '../../src/engine/lane-reader.ts';
-import { benchLane, id } from '../rig/lane-rig.ts';
+import { createWakeWords, WakeWords } from '../../src/engine/wake.ts';
+import { Waiter } from '../../src/sinks/waiter.ts';
+import { benchLane, id, ringBytes } from '../rig/lane-rig.ts';
 
 interface Task {
   readonly ring: SharedArrayBuffer;
@@ -14,14 +16,24 @@ interface Task {
   readonly stop: SharedArrayBuffer;
 }
 
-function read({ ring, reader, stop }: Task): void {
+async function read({ ring, reader, stop }: Task): Promise<void> {
   const stopped = new Int32Array(stop);
   const lane = new LaneReader({ id, ring }, reader, { position: 0, record: 0 }, undefined);
+  // Nobody wakes it here: at this rate there is always work before it would sleep deeply.
+  const waiter = new Waiter(new WakeWords(createWakeWords(1)), 0, 'blocking', ringBytes);
   const batch = new Batch(512 * 1024);
+  let seen = 0;
   while (Atomics.load(stopped, 0) === 0) {
     batch.begin(id, lane.mark);
-    if (lane.fill(batch, 512)) lane.advance(lane.mark);
-    else Atomics.wait(stopped, 0, 0, 4);
+    if (lane.fill(batch, 512)) {
+      lane.advance(lane.mark);
+      continue;
+    }
+    // As the runner does: what has come since the last nap decides how long the next one is.
+    const { position } = lane.mark;
+    if (position > seen) waiter.busy(position - seen);
+    seen = position;
+    await waiter.rest(performance.now(), Number.POSITIVE_INFINITY, () => false);
   }
 }
 
@@ -59,4 +71,4 @@ async function publish(readers: number, rate: number, seconds: number): Promise<
 if (isMainThread) {
   const [readers, rate, seconds] = process.argv.slice(2).map(Number) as [number, number, number];
   await publish(readers, rate, seconds);
-} else read(workerData as Task);
+} else await read(workerData as Task);

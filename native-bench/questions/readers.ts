@@ -45,7 +45,7 @@ export const readers: Question = {
         },
       ],
       notes: [
-        'The wake-ups of a reader (a nap every 4 ms while busy) are in its cost: they are per time, not per event.',
+        'The wake-ups of a reader (naps as the thread of a sink takes them: 4 ms at this rate, up to 16 when less comes) are in its cost: they are per time, not per event.',
       ],
       goals: [
         {
