@@ -77,7 +77,8 @@ for (const question of questions.filter(({ name }) => only.includes(name) && !sk
   } finally {
     bench.clearPlaces();
   }
-  const text = `${before}${disturbance()}`;
+  const also = answer.versions?.length ? `; with ${answer.versions.join(', ')}` : '';
+  const text = `${before}${also}${disturbance()}`;
   console.error(`## ${question.name}: answered in ${Math.round((performance.now() - start) / 1000)} s`);
   console.log(`\n${render(question.asks, answer, text)}`);
   if (answer.goals?.length) {

@@ -24,8 +24,9 @@ import type { SinkTarget } from '../../src/sinks/contract.ts';
 import { type KafkaConfig, kafkaConfig } from '../../src/sinks/kafka/config.ts';
 import { kafkaSink } from '../../src/sinks/kafka/sink.ts';
 import { ensureCommand } from '../../test/servers/apt.ts';
-import { benchJava, startKafka } from '../../test/servers/kafka.ts';
+import { benchJava, kafkaVersion, startKafka } from '../../test/servers/kafka.ts';
 import { benchLane, id as laneId, scratch } from '../rig/lane-rig.ts';
+import { libraryVersion, versionBehind } from '../rig/machine.ts';
 import type { MicroResult } from '../rig/micro.ts';
 import { ownCpuUs } from '../rig/proc.ts';
 import type { Goal } from '../rig/report.ts';
@@ -368,6 +369,12 @@ const result: MicroResult = {
   unit: 'event (CPU of the client)',
   rows: running.map(({ one, ns }) => ({ name: one.name, limit: one.limit === true, ns })),
   goals: [goal()],
+  versions: [
+    `Kafka ${kafkaVersion}`,
+    `kcat ${versionBehind('Version', 'kcat', '-V')} (librdkafka ${versionBehind('librdkafka', 'kcat', '-V')})`,
+    libraryVersion('@platformatic/kafka'),
+    libraryVersion('kafkajs'),
+  ],
 };
 if (process.argv.includes('--json')) console.log(JSON.stringify(result));
 else {

@@ -18,6 +18,7 @@ import type { PostgresConfig } from '../../src/sinks/postgres/config.ts';
 import { PostgresTarget } from '../../src/sinks/postgres/sink.ts';
 import { ensureCommand } from '../../test/servers/apt.ts';
 import { startPostgres } from '../../test/servers/postgres.ts';
+import { versionBehind } from '../rig/machine.ts';
 import type { MicroResult } from '../rig/micro.ts';
 import { treeCpuUs } from '../rig/proc.ts';
 import type { Goal } from '../rig/report.ts';
@@ -232,6 +233,7 @@ for (let round = 0; round < rounds; round += 1) {
     results.push(await one.run(one.rows));
   }
 }
+const { rows: about } = await admin.query<{ server_version: string }>('SHOW server_version');
 await admin.end();
 rmSync(folder, { recursive: true });
 await server.stop();
@@ -261,6 +263,7 @@ const result: MicroResult = {
     ns: results.map(({ seconds }) => (seconds * 1e9) / one.rows),
   })),
   goals,
+  versions: [`PostgreSQL ${about[0]!.server_version}`, `psql ${versionBehind('PostgreSQL', 'psql', '--version')}`],
 };
 if (process.argv.includes('--json')) console.log(JSON.stringify(result));
 else {

@@ -8,6 +8,7 @@
  */
 import type { Bench, Question } from '../rig/bench.ts';
 import { autocannon, type Load, wrk } from '../rig/load.ts';
+import { libraryVersion } from '../rig/machine.ts';
 import { startNginx, startUws } from '../rig/peers.ts';
 import type { Goal } from '../rig/report.ts';
 import { pixelRequests } from '../rig/request.ts';
@@ -117,6 +118,7 @@ export const generators: Question = {
             agreement(results, subject, oneByOne),
           ]),
         ],
+        versions: [libraryVersion('autocannon')],
         raw: rawOf(results),
       };
     });

@@ -29,6 +29,11 @@ export const micro: Question = {
         rows: rows.map(({ name, limit, ns }) => [limit ? `_${name}_` : name, withSpread(spread(ns), digits)]),
       }),
     );
-    return { tables, goals: results.flatMap(({ goals = [] }) => goals), raw: results };
+    return {
+      tables,
+      goals: results.flatMap(({ goals = [] }) => goals),
+      versions: results.flatMap(({ versions = [] }) => versions),
+      raw: results,
+    };
   },
 };

@@ -8,6 +8,7 @@ import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Question } from '../rig/bench.ts';
 import { type Load, wrk } from '../rig/load.ts';
+import { versionBehind } from '../rig/machine.ts';
 import { warmFreeMemory } from '../rig/memory.ts';
 import { startNginx, startUws } from '../rig/peers.ts';
 import { processTree } from '../rig/proc.ts';
@@ -216,6 +217,7 @@ export const profile: Question = {
           'uws reads and writes what a pixel needs (nine headers, five headers of the answer, answers gathered per turn of the loop) and logs nothing: what the platform costs before a line of ours runs. Of a body it only takes the bytes.',
           'ringmain is the sum of the four columns behind it.',
         ],
+        versions: [`perf ${versionBehind('version', 'perf', '--version')}`],
         raw,
       };
     });

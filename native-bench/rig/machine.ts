@@ -2,6 +2,7 @@
 import { execFileSync } from 'node:child_process';
 import { readFileSync, statfsSync } from 'node:fs';
 import { cpus, loadavg, release, tmpdir, totalmem } from 'node:os';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { between, machineTime } from './proc.ts';
 
@@ -13,17 +14,27 @@ const fileSystems: Readonly<Record<number, string>> = {
   2435016766: 'btrfs',
 };
 
-/** First line of what a command prints (nginx and wrk print their version to stderr, wrk with a failing exit code). */
+/** What a command prints about itself (nginx and wrk print their version to stderr, wrk with a failing exit code). */
+const printed = (command: string, ...args: string[]): string =>
+  execFileSync('sh', ['-c', '"$0" "$@" 2>&1 || true', command, ...args], { encoding: 'utf8' });
+
+/** The version in the first line of it. */
 export function versionOf(command: string, ...args: string[]): string {
-  try {
-    const text = execFileSync('sh', ['-c', '"$0" "$@" 2>&1 || true', command, ...args], { encoding: 'utf8' });
-    return text
-      .split('\n', 1)[0]!
-      .replace(/^nginx version: |^go version go| Copyright.*$| \[epoll\]|^wrk (?:debian\/)?|linux\/\w+/g, '')
-      .trim();
-  } catch {
-    return `${command} missing`;
-  }
+  return printed(command, ...args)
+    .split('\n', 1)[0]!
+    .replace(/^nginx version: |^go version go| Copyright.*$| \[epoll\]|^wrk (?:debian\/)?|linux\/\w+/g, '')
+    .trim();
+}
+
+/** The version that stands behind a name anywhere in it: 'librdkafka 2.0.2'. */
+export function versionBehind(name: string, command: string, ...args: string[]): string {
+  return new RegExp(`${name}\\)? (\\d[\\w.]*)`).exec(printed(command, ...args))?.[1] ?? 'of unknown version';
+}
+
+/** 'name version' of a library of the tree. */
+export function libraryVersion(name: string): string {
+  const path = join(import.meta.dirname, '../../node_modules', name, 'package.json');
+  return `${name} ${(JSON.parse(readFileSync(path, 'utf8')) as { version: string }).version}`;
 }
 
 export function commitOf(tree: string): string {

@@ -31,6 +31,8 @@ export interface MicroResult {
   readonly unit: string;
   readonly rows: readonly { name: string; limit: boolean; ns: number[] }[];
   readonly goals?: readonly Goal[];
+  /** What took part besides Node, asked from what really ran. */
+  readonly versions?: readonly string[];
 }
 
 async function oneRound(one: Case, ms: number): Promise<number> {

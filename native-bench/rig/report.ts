@@ -34,6 +34,8 @@ export interface Answer {
   readonly notes?: readonly string[];
   readonly plots?: readonly Plot[];
   readonly goals?: readonly Goal[];
+  /** What took part besides what every table names: 'Kafka 4.1.0'. */
+  readonly versions?: readonly string[];
   /** Everything measured, round by round. */
   readonly raw: unknown;
 }

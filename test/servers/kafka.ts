@@ -19,6 +19,7 @@ import { once } from './cache.ts';
 import { runProgram, ServerProcess, type TestScope, temporaryFolder } from './process.ts';
 
 const KAFKA = '4.1.0';
+export const kafkaVersion = KAFKA;
 const SLF4J = '1.7.36';
 
 export interface KafkaTls {
