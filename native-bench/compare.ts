@@ -69,71 +69,76 @@ async function comparePair(
   }
 }
 
+/** Also when it is interrupted: git would keep the worktree in its list, and the journals are gigabytes. Servers have been killed before. */
+process.on('exit', () => {
+  const other = join(dir, 'tree');
+  try {
+    if (existsSync(other)) run('git', ['worktree', 'remove', '--force', other], tree);
+  } finally {
+    rmSync(dir, { recursive: true, force: true });
+  }
+});
+
 let slower = 0;
-try {
-  installTools();
-  run('npm', ['run', '-s', 'build'], tree);
-  const other = buildOther();
-  run('taskset', ['-cp', String(loadCore), String(process.pid)], tree);
-  const bench = new Bench({
-    tree,
-    dir,
-    portBase: Number(process.env['BENCH_PORT'] ?? 21700),
-    rounds: pairs,
-    seconds,
-    short: false,
-    long: false,
-  });
-  const rows: Row[] = [
-    ...[64, 8, 1000].map((connections) => ({
-      name: `pixel, c=${connections}`,
-      load: wrk(bench.pixels(), { connections, seconds }),
-    })),
-    {
-      name: '/collect, 20 per body, c=64',
-      load: wrk(bench.collects(20), { connections: 64, seconds, path: '/collect' }),
-      eventsPerRequest: 20,
-    },
-  ];
-  const { text } = await surroundings(tree, `npm run bench:compare -- ${commit} --pairs ${pairs}`);
-  const starts = [tree, other].map((of) => () => startRingmain(of, bench.place(), { name: commitOf(of) }));
-  const table = await bench.with(starts, async (subjects) => {
-    // Each kind of request once; what a warm-up still buffers would count in the first round.
-    for (const subject of subjects) for (const { load } of rows.slice(-2)) await warmUp(subject, load);
-    const lines: string[][] = [];
-    for (const row of rows) {
-      const rounds: [Round[], Round[]] = [[], []];
-      for (let turn = 0; turn < pairs; turn++) await comparePair(row, subjects, turn, rounds);
-      const [ours, theirs] = rounds.map((side) => column(side, 'cpuUsPerEvent')) as [number[], number[]];
-      const reason = voidReason(rounds.flat());
-      const { verdict, ratio, interval } = judge(pairedRatios(ours, theirs));
-      if (verdict === 'slower' || reason) slower += 1;
-      const range = interval ? `${interval.low.toFixed(3)}..${interval.high.toFixed(3)}` : 'too few pairs';
-      lines.push([
-        row.name,
-        us(median(theirs)),
-        us(median(ours)),
-        ratio.toFixed(3),
-        range,
-        reason ? `void: ${reason}` : interval ? `**${verdict}**` : 'not told',
-      ]);
-      console.error(lines.at(-1)!.join('  '));
-    }
-    return {
-      head: [
-        'row',
-        `${commitOf(other)} us/event`,
-        `${commitOf(tree)} us/event`,
-        'ratio',
-        '99 % interval',
-        'this tree is',
-      ],
-      rows: lines,
-    };
-  });
-  console.log(`\n${markdownTable(table)}\n\n${text}`);
-} finally {
-  if (existsSync(join(dir, 'tree'))) run('git', ['worktree', 'remove', '--force', join(dir, 'tree')], tree);
-  rmSync(dir, { recursive: true, force: true });
-}
+installTools();
+run('npm', ['run', '-s', 'build'], tree);
+const other = buildOther();
+run('taskset', ['-cp', String(loadCore), String(process.pid)], tree);
+const bench = new Bench({
+  tree,
+  dir,
+  portBase: Number(process.env['BENCH_PORT'] ?? 21700),
+  rounds: pairs,
+  seconds,
+  short: false,
+  long: false,
+});
+const rows: Row[] = [
+  ...[64, 8, 1000].map((connections) => ({
+    name: `pixel, c=${connections}`,
+    load: wrk(bench.pixels(), { connections, seconds }),
+  })),
+  {
+    name: '/collect, 20 per body, c=64',
+    load: wrk(bench.collects(20), { connections: 64, seconds, path: '/collect' }),
+    eventsPerRequest: 20,
+  },
+];
+const { text } = await surroundings(tree, `npm run bench:compare -- ${commit} --pairs ${pairs}`);
+const starts = [tree, other].map((of) => () => startRingmain(of, bench.place(), { name: commitOf(of) }));
+const table = await bench.with(starts, async (subjects) => {
+  // Each kind of request once; what a warm-up still buffers would count in the first round.
+  for (const subject of subjects) for (const { load } of rows.slice(-2)) await warmUp(subject, load);
+  const lines: string[][] = [];
+  for (const row of rows) {
+    const rounds: [Round[], Round[]] = [[], []];
+    for (let turn = 0; turn < pairs; turn++) await comparePair(row, subjects, turn, rounds);
+    const [ours, theirs] = rounds.map((side) => column(side, 'cpuUsPerEvent')) as [number[], number[]];
+    const reason = voidReason(rounds.flat());
+    const { verdict, ratio, interval } = judge(pairedRatios(ours, theirs));
+    if (verdict === 'slower' || reason) slower += 1;
+    const range = interval ? `${interval.low.toFixed(3)}..${interval.high.toFixed(3)}` : 'too few pairs';
+    lines.push([
+      row.name,
+      us(median(theirs)),
+      us(median(ours)),
+      ratio.toFixed(3),
+      range,
+      reason ? `void: ${reason}` : interval ? `**${verdict}**` : 'not told',
+    ]);
+    console.error(lines.at(-1)!.join('  '));
+  }
+  return {
+    head: [
+      'row',
+      `${commitOf(other)} us/event`,
+      `${commitOf(tree)} us/event`,
+      'ratio',
+      '99 % interval',
+      'this tree is',
+    ],
+    rows: lines,
+  };
+});
+console.log(`\n${markdownTable(table)}\n\n${text}`);
 process.exit(slower === 0 ? 0 : 1);
