@@ -3,10 +3,11 @@ import type { Bench, Question } from '../rig/bench.ts';
 import { wrk } from '../rig/load.ts';
 import { hasGotrack, startGoPixel, startGotrack, startNginx, startNodeHttp, startUws } from '../rig/peers.ts';
 import { barPlot } from '../rig/plot.ts';
+import type { Table } from '../rig/report.ts';
 import { startRingmain } from '../rig/ringmain.ts';
 import { contest, type Results } from '../rig/rounds.ts';
 import type { Subject } from '../rig/subject.ts';
-import { cpuBars, ratioGoal, rawOf, roundsTable } from '../rig/table.ts';
+import { cpuBars, ratioGoal, ratioOf, rawOf, roundsTable, withSpread } from '../rig/table.ts';
 
 const remarks = {
   nginx: 'parses nothing, log not durable',
@@ -46,6 +47,7 @@ export const pixel: Question = {
         tables: [
           roundsTable(many, { title: '64 connections', baseline: 'nginx', remarks }),
           roundsTable(eight, { title: '8 connections', baseline: 'nginx', remarks }),
+          ...(hasGotrack() ? [besideGotrack(many)] : []),
         ],
         plots: [
           {
@@ -63,12 +65,31 @@ export const pixel: Question = {
           }),
           ratioGoal('ACK=journal beside ACK=memory, c=64', 1.1, many, 'ringmain journal', 'ringmain memory'),
           ratioGoal('ACK=journal beside ACK=memory, c=8', 1.15, eight, 'ringmain journal', 'ringmain memory'),
+          ...(hasGotrack()
+            ? (['sync', 'journal'] as const).map((ack) =>
+                ratioGoal(`pixel, ACK=${ack}, c=64, beside GoTrack`, undefined, many, `ringmain ${ack}`, 'gotrack'),
+              )
+            : []),
         ],
         raw: { c8: rawOf(eight), c64: rawOf(many) },
       };
     });
   },
 };
+
+/** Its log sink syncs every event: what it does is nearest to ACK=sync. ACK=journal, our default, promises less. */
+function besideGotrack(results: Results): Table {
+  const theirs = results.get('gotrack')!;
+  return {
+    title: 'Beside GoTrack, 64 connections',
+    head: ['', 'x gotrack, CPU per event', 'x gotrack, events/s'],
+    rows: (['ringmain sync', 'ringmain journal'] as const).map((name) => [
+      `${name} (${remarks[name]})`,
+      withSpread(ratioOf(results.get(name)!, theirs)),
+      withSpread(ratioOf(results.get(name)!, theirs, 'eventsPerSecond')),
+    ]),
+  };
+}
 
 function starts(bench: Bench): (() => Promise<Subject>)[] {
   return [
