@@ -11,7 +11,7 @@ const cases: Case[] = [584, 4096, 65536].flatMap((bytes) => {
     return chunk / 1024;
   };
   return [
-    { name: `copy, ${bytes} bytes at once`, limit: true, run: repeat(() => buffer.copy(target)) },
+    { name: `copy, ${bytes} bytes at once`, kind: 'limit', run: repeat(() => buffer.copy(target)) },
     { name: `crc32 (zlib), ${bytes} bytes at once`, run: repeat(() => crc32(buffer)) },
   ];
 });

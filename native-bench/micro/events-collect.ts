@@ -75,8 +75,8 @@ const each = (work: (body: Buffer, index: number) => unknown) => (): number => {
   return BODIES * EVENTS;
 };
 const cases: Case[] = [
-  { name: 'copy of the body', limit: true, run: each((body) => body.copy(draft.buffer)) },
-  { name: 'isUtf8', limit: true, run: each((body) => isUtf8(body)) },
+  { name: 'copy of the body', kind: 'limit', run: each((body) => body.copy(draft.buffer)) },
+  { name: 'isUtf8', kind: 'limit', run: each((body) => isUtf8(body)) },
   {
     name: 'JsonScanner, nothing kept',
     run: each((_, index) => {
@@ -85,9 +85,10 @@ const cases: Case[] = [
     }),
   },
   { name: 'CollectEncoder', run: each((body) => encoder.encode(draft, body, origin)) },
-  { name: 'JSON.parse, nothing kept', run: each((body) => JSON.parse(body.toString())) },
+  { name: 'JSON.parse, nothing kept', kind: 'peer', run: each((body) => JSON.parse(body.toString())) },
   {
     name: 'JSON.parse, object, JSON.stringify',
+    kind: 'peer',
     run: each((body) => {
       for (const { event_id, ts, e, uid, sid, url, ref, utm, props } of JSON.parse(body.toString()) as Item[]) {
         const { userAgent: ua, ip } = origin;

@@ -93,9 +93,13 @@ const strings = ({ query, referer, userAgent, ip }: PixelInput): void => {
 };
 const line = Buffer.alloc(480, 'x');
 const cases: Case[] = [
-  { name: 'copy of a finished line of 480 bytes', limit: true, run: each(() => line.copy(draft.buffer)) },
-  { name: 'four strings into a buffer', limit: true, run: each(strings) },
+  { name: 'copy of a finished line of 480 bytes', kind: 'limit', run: each(() => line.copy(draft.buffer)) },
+  { name: 'four strings into a buffer', kind: 'limit', run: each(strings) },
   { name: 'PixelEncoder', run: each((input) => encoder.encode(draft, input)) },
-  { name: 'URLSearchParams, object, JSON.stringify', run: each((input) => draft.buffer.write(byTheBook(input))) },
+  {
+    name: 'URLSearchParams, object, JSON.stringify',
+    kind: 'peer',
+    run: each((input) => draft.buffer.write(byTheBook(input))),
+  },
 ];
 await micro({ asks: 'What does the line of a pixel event cost?', unit: 'event', cases });

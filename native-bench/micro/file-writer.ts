@@ -38,12 +38,12 @@ const overwriting = (bytes: number, sync: boolean) => (): number => {
 
 const cases: Case[] = [
   ...[4, 64, 256, 1024].map(
-    (size): Case => ({ name: `append, ${size} KiB at once`, limit: true, run: appending(size * KiB) }),
+    (size): Case => ({ name: `append, ${size} KiB at once`, kind: 'limit', run: appending(size * KiB) }),
   ),
-  { name: 'overwrite of a preallocated file, 256 KiB at once', limit: true, run: overwriting(256 * KiB, false) },
-  ...[4, 64, 256].map((size) => ({
+  { name: 'overwrite of a preallocated file, 256 KiB at once', kind: 'limit', run: overwriting(256 * KiB, false) },
+  ...[4, 64, 256].map((size): Case => ({
     name: `the same with fdatasync after every ${size} KiB`,
-    limit: true,
+    kind: 'limit',
     run: overwriting(size * KiB, true),
   })),
 ];

@@ -27,7 +27,7 @@ import { ensureCommand } from '../../test/servers/apt.ts';
 import { benchJava, kafkaVersion, startKafka } from '../../test/servers/kafka.ts';
 import { benchLane, id as laneId, scratch } from '../rig/lane-rig.ts';
 import { libraryVersion, versionBehind } from '../rig/machine.ts';
-import type { MicroResult } from '../rig/micro.ts';
+import { type Kind, type MicroResult, mark } from '../rig/micro.ts';
 import { ownCpuUs } from '../rig/proc.ts';
 import type { Goal } from '../rig/report.ts';
 import { spread } from '../rig/stats.ts';
@@ -85,7 +85,7 @@ interface Client {
 
 interface Case {
   readonly name: string;
-  readonly limit?: boolean;
+  readonly kind?: Kind;
   readonly times?: number;
   open(topic: string): Promise<Client>;
 }
@@ -308,10 +308,10 @@ async function messagesIn(topic: string): Promise<number> {
   return ends.reduce((sum, { high }) => sum + Number(high), 0);
 }
 
-const cases: Case[] = [
-  { name: 'kcat (librdkafka), none', limit: true, times: KCAT_TIMES, open: kcat('none') },
-  { name: 'kcat (librdkafka), lz4', limit: true, times: KCAT_TIMES, open: kcat('lz4') },
-  { name: 'kcat (librdkafka), snappy', limit: true, times: KCAT_TIMES, open: kcat('snappy') },
+const all: readonly Case[] = [
+  { name: 'kcat (librdkafka), none', kind: 'peer', times: KCAT_TIMES, open: kcat('none') },
+  { name: 'kcat (librdkafka), lz4', kind: 'peer', times: KCAT_TIMES, open: kcat('lz4') },
+  { name: 'kcat (librdkafka), snappy', kind: 'peer', times: KCAT_TIMES, open: kcat('snappy') },
   ...(['none', 'lz4', 'snappy', 'zstd', 'gzip'] as const).map((codec) => ({
     name: `ours, ${codec}`,
     open: ours(codec),
@@ -319,11 +319,13 @@ const cases: Case[] = [
   { name: 'ours, lz4, batches of 250 (50 k events/s, 5 ms)', open: ours('lz4', 250) },
   ...(['none', 'lz4', 'snappy'] as const).map((codec) => ({
     name: `@platformatic/kafka producer, ${codec}`,
+    kind: 'peer' as const,
     open: platformatic(codec),
   })),
-  { name: 'kafkajs, none', open: kafkaJs(kafkajs.CompressionTypes.None) },
-  { name: 'kafkajs, gzip', open: kafkaJs(kafkajs.CompressionTypes.GZIP) },
-].filter(({ name }) => only === undefined || name.includes(only));
+  { name: 'kafkajs, none', kind: 'peer', open: kafkaJs(kafkajs.CompressionTypes.None) },
+  { name: 'kafkajs, gzip', kind: 'peer', open: kafkaJs(kafkajs.CompressionTypes.GZIP) },
+];
+const cases = all.filter(({ name }) => only === undefined || name.includes(only));
 
 const running: { one: Case; topic: string; client: Client; ns: number[]; wallMs: number[] }[] = [];
 for (const [i, one] of cases.entries()) {
@@ -367,7 +369,7 @@ function goal(): Goal {
 const result: MicroResult = {
   asks: 'What CPU does an event cost from the ring to the acknowledgement of Kafka (acks=all, idempotent)?',
   unit: 'event (CPU of the client)',
-  rows: running.map(({ one, ns }) => ({ name: one.name, limit: one.limit === true, ns })),
+  rows: running.map(({ one: { name, kind = 'ours' }, ns }) => ({ name, kind, ns })),
   goals: [goal()],
   versions: [
     `Kafka ${kafkaVersion}`,
@@ -383,7 +385,7 @@ else {
     const { median, min, max } = spread(ns);
     const rate = Math.round(EVENTS / (spread(wallMs).median / 1000)).toLocaleString('en');
     console.log(
-      `  ${one.limit ? '= ' : '  '}${one.name.padEnd(50)} ${(median / 1000).toFixed(2).padStart(6)} (${(min / 1000).toFixed(2)}..${(max / 1000).toFixed(2)})  ${rate}/s`,
+      `  ${mark(one.kind ?? 'ours')}${one.name.padEnd(50)} ${(median / 1000).toFixed(2).padStart(6)} (${(min / 1000).toFixed(2)}..${(max / 1000).toFixed(2)})  ${rate}/s`,
     );
   }
 }

@@ -19,7 +19,7 @@ import { PostgresTarget } from '../../src/sinks/postgres/sink.ts';
 import { ensureCommand } from '../../test/servers/apt.ts';
 import { startPostgres } from '../../test/servers/postgres.ts';
 import { versionBehind } from '../rig/machine.ts';
-import type { MicroResult } from '../rig/micro.ts';
+import { type Kind, type MicroResult, mark } from '../rig/micro.ts';
 import { treeCpuUs } from '../rig/proc.ts';
 import type { Goal } from '../rig/report.ts';
 import { spread } from '../rig/stats.ts';
@@ -202,12 +202,12 @@ async function psql(rows: number, gin: 'ops' | 'off'): Promise<Measured> {
 }
 const treeCpuUsOfThisAlone = ownCpu;
 
-const cases: { name: string; limit?: true; rows: number; run: (rows: number) => Promise<Measured> }[] = [
-  { name: 'no GIN: psql \\copy', limit: true, rows: 60_000, run: (rows) => psql(rows, 'off') },
+const cases: { name: string; kind?: Kind; rows: number; run: (rows: number) => Promise<Measured> }[] = [
+  { name: 'no GIN: psql \\copy', kind: 'peer', rows: 60_000, run: (rows) => psql(rows, 'off') },
   { name: 'no GIN: sink, 1 connection', rows: 60_000, run: (rows) => sink(rows, {}) },
   { name: 'no GIN: sink, 2 connections', rows: 60_000, run: (rows) => sink(rows, { pgConnections: 2 }) },
   { name: 'no GIN: sink, PG_COPY=false, 1 connection', rows: 60_000, run: (rows) => sink(rows, { pgCopy: false }) },
-  { name: 'GIN ops: psql \\copy', limit: true, rows: 60_000, run: (rows) => psql(rows, 'ops') },
+  { name: 'GIN ops: psql \\copy', kind: 'peer', rows: 60_000, run: (rows) => psql(rows, 'ops') },
   { name: 'GIN ops: sink, 1 connection', rows: 60_000, run: (rows) => sink(rows, { pgGin: 'ops' }) },
   {
     name: 'GIN ops: sink, 2 connections',
@@ -259,7 +259,7 @@ const result: MicroResult = {
   unit: 'row',
   rows: measured.map(({ one, results }) => ({
     name: `${one.name} (CPU us: client ${us(results.map((r) => r.clientUs))}, server ${us(results.map((r) => r.serverUs))})`,
-    limit: one.limit === true,
+    kind: one.kind ?? 'ours',
     ns: results.map(({ seconds }) => (seconds * 1e9) / one.rows),
   })),
   goals,
@@ -268,9 +268,9 @@ const result: MicroResult = {
 if (process.argv.includes('--json')) console.log(JSON.stringify(result));
 else {
   console.log(`${result.asks} (Node ${process.versions.node}, rows/s, median (min..max) of ${rounds} rounds)`);
-  for (const { name, limit, ns } of result.rows) {
+  for (const { name, kind, ns } of result.rows) {
     const { median, min, max } = spread(ns);
     const rate = (value: number): string => Math.round(1e9 / value).toLocaleString('en');
-    console.log(`  ${limit ? '= ' : '  '}${name.padEnd(84)} ${rate(median).padStart(9)} (${rate(max)}..${rate(min)})`);
+    console.log(`  ${mark(kind)}${name.padEnd(84)} ${rate(median).padStart(9)} (${rate(max)}..${rate(min)})`);
   }
 }

@@ -40,10 +40,10 @@ const publish = (lane: typeof memory, events: number) => (): number => {
 };
 
 const cases: Case[] = [
-  { name: `copy of its ${record.length} bytes, private memory`, limit: true, run: copyInto(target) },
-  { name: 'the same into shared memory', limit: true, run: copyInto(shared) },
-  { name: 'write(2) of a page per event', limit: true, run: writePages(1) },
-  { name: 'write(2) of the pages of 32 events, per event', limit: true, run: writePages(32) },
+  { name: `copy of its ${record.length} bytes, private memory`, kind: 'limit', run: copyInto(target) },
+  { name: 'the same into shared memory', kind: 'limit', run: copyInto(shared) },
+  { name: 'write(2) of a page per event', kind: 'limit', run: writePages(1) },
+  { name: 'write(2) of the pages of 32 events, per event', kind: 'limit', run: writePages(32) },
   ...[1, 8, 32].map((events) => ({ name: `publish to memory, ${events} at once`, run: publish(memory, events) })),
   ...[1, 8, 32].map((events) => ({ name: `publish to the journal, ${events} at once`, run: publish(journal, events) })),
 ];

@@ -39,7 +39,7 @@ const copy = (): number => {
 };
 
 const cases: Case[] = [
-  { name: `copy of ${record.length} bytes out of shared memory`, limit: true, run: copy },
+  { name: `copy of ${record.length} bytes out of shared memory`, kind: 'limit', run: copy },
   ...[0, 1, 2, 3, 4].map((count) => ({ name: `publish, then read by ${count}`, run: readers(count) })),
 ];
 await micro({ asks: 'What does a reader of the ring cost, in batches of 512?', unit: 'event', cases });

@@ -3,7 +3,7 @@ import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Question } from '../rig/bench.ts';
 import { runPinned } from '../rig/load.ts';
-import type { MicroResult } from '../rig/micro.ts';
+import { label, type MicroResult } from '../rig/micro.ts';
 import type { Table } from '../rig/report.ts';
 import { spread } from '../rig/stats.ts';
 import { serverCore } from '../rig/subject.ts';
@@ -14,7 +14,7 @@ const digits = (ns: number): string => (ns >= 100 ? Math.round(ns).toLocaleStrin
 
 export const micro: Question = {
   name: 'micro',
-  asks: 'One pinned thread, wall clock. Cases in italics are the physical limit that the others are to be read against.',
+  asks: 'One pinned thread, wall clock; where the head of a column or a title says otherwise, CPU time or both cores. Cases in italics are a physical limit (a memory copy, a bare system call) that the others are to be read against. A peer is another program, library or part of the language that does the same work: no limit, it may lose or win.',
   async answer(bench) {
     const files = readdirSync(home).filter((file) => file.endsWith('.ts'));
     const results: MicroResult[] = [];
@@ -26,7 +26,7 @@ export const micro: Question = {
       ({ asks, unit, rows }): Table => ({
         title: asks,
         head: ['case', `ns per ${unit}, median (min..max)`],
-        rows: rows.map(({ name, limit, ns }) => [limit ? `_${name}_` : name, withSpread(spread(ns), digits)]),
+        rows: rows.map((row) => [label(row), withSpread(spread(row.ns), digits)]),
       }),
     );
     return {
