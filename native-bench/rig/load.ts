@@ -23,14 +23,28 @@ export interface Reply {
   readonly maxUs: number;
 }
 
+/** Of the generator with a fixed rate. */
 export interface OpenReply extends Reply {
   readonly sent: number;
   readonly p90Us: number;
   readonly p9999Us: number;
   readonly backlogMax: number;
+  /** Requests that found no free connection. */
+  readonly queued: number;
+  /** From when a request was due until the generator came to it: its own error, and part of every latency. */
+  readonly lateP50Us: number;
+  readonly lateP99Us: number;
+  readonly lateP999Us: number;
   readonly lateMaxUs: number;
+  /** Latency without that error. */
+  readonly servedP50Us: number;
+  readonly servedP99Us: number;
+  readonly servedP999Us: number;
   readonly timeline?: readonly { ms: number; answered: number; p50Us: number; p99Us: number; maxUs: number }[];
 }
+
+/** Whether the generator with a fixed rate has reported it. */
+export const isOpen = (reply: Reply): reply is OpenReply => 'lateP99Us' in reply;
 
 /** Requests that may be under way when the generator hangs up: the server may or may not have counted them. */
 export interface Load<R extends Reply = Reply> {

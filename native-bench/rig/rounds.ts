@@ -4,7 +4,7 @@
  * answers, or with a failed request, is void and so is its row.
  */
 
-import type { Load, Reply } from './load.ts';
+import { isOpen, type Load, type OpenReply, type Reply } from './load.ts';
 import { warmFreeMemory } from './memory.ts';
 import { between, machineTime, ownCpuUs, treeCpuUs, treeRssMiB, treeWrites } from './proc.ts';
 import { type Spread, spread } from './stats.ts';
@@ -31,6 +31,8 @@ export interface Round {
   readonly steal: number;
   /** Cores that neither the subject nor the load used; the kernel's own writing of the files is in it. */
   readonly foreignCores: number;
+  /** What else the generator with a fixed rate has told: its own lateness, far percentiles, the timeline. */
+  readonly open?: OpenReply;
   /** Why this round counts for nothing. */
   readonly invalid: string | undefined;
 }
@@ -107,6 +109,7 @@ export async function measure(
     lines,
     steal: between(machineBefore, machineAfter).steal,
     foreignCores,
+    ...(isOpen(reply) ? { open: reply } : {}),
     invalid: invalidReason(reply, lines, { eventsPerRequest, inFlightMax: load.inFlightMax }),
   };
 }
@@ -201,13 +204,19 @@ export async function interleave(contestants: readonly Contestant[], rounds: num
   return results;
 }
 
-export type Figure = { [K in keyof Round]: Round[K] extends number ? K : never }[keyof Round];
+export type Figure = { [K in keyof Round]-?: Round[K] extends number ? K : never }[keyof Round];
 
 export function column(rounds: readonly Round[], figure: Figure): number[] {
   return rounds.map((round) => round[figure]);
 }
 
 export const spreadOf = (rounds: readonly Round[], figure: Figure): Spread => spread(column(rounds, figure));
+
+type OpenFigure = { [K in keyof OpenReply]-?: OpenReply[K] extends number ? K : never }[keyof OpenReply];
+
+/** As column(), of what only the generator with a fixed rate tells. */
+export const openColumn = (rounds: readonly Round[], figure: OpenFigure): number[] =>
+  rounds.map(({ open }) => open?.[figure] ?? Number.NaN);
 
 export const voidReason = (rounds: readonly Round[]): string | undefined =>
   rounds.map((round) => round.invalid).find((reason) => reason !== undefined);

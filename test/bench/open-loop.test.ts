@@ -1,13 +1,15 @@
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test, { before } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
 import { buildGo } from '../../native-bench/rig/install.ts';
-import { openLoop } from '../../native-bench/rig/load.ts';
+import { type OpenReply, openLoop } from '../../native-bench/rig/load.ts';
 import { pixelRequests, writeRequests } from '../../native-bench/rig/request.ts';
 import { ensureCommand } from '../servers/apt.ts';
 
@@ -46,6 +48,56 @@ test('the fixed-rate generator does not omit what a stall delayed', async (t) =>
   assert.ok(reply.p50Us < 50_000, `the others did not: p50Us=${reply.p50Us}`);
   assert.ok(reply.backlogMax > 50, `they queued in the generator: backlogMax=${reply.backlogMax}`);
   assert.ok(reply.timeline!.some((slice) => slice.maxUs > 150_000));
+  // The generator itself was on time meanwhile: it queued them when they were due.
+  assert.ok(reply.queued > 50, `queued=${reply.queued}`);
+  assert.ok(reply.lateP50Us < 20_000, `lateP50Us=${reply.lateP50Us}`);
+  assert.ok(reply.servedP99Us > 100_000, `waiting for the server is no lateness: servedP99Us=${reply.servedP99Us}`);
+});
+
+// Goal: what the generator did late is told apart from what the server did late.  Method: its thread stands still for 300 ms, by
+// SIGSTOP, before a server that answers at once. Requests that were due then are late by up to that; the server owes none of it.
+test('a stall of the generator itself is shown as its own lateness', async (t) => {
+  const dir = mkdtempSync(join(tmpdir(), 'open-loop-'));
+  t.after(() => rmSync(dir, { recursive: true }));
+  const requests = join(dir, 'requests');
+  writeRequests(requests, pixelRequests());
+  let served = 0;
+  const { promise: halfWay, resolve: reached } = Promise.withResolvers<void>();
+  const server = createServer((_, res) => {
+    served += 1;
+    if (served === 250) reached();
+    res.end('ok');
+  }).listen(0, '127.0.0.1');
+  t.after(() => server.close());
+  await new Promise((resolve) => server.once('listening', resolve));
+  const address = `127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const flags = [
+    '-addr',
+    address,
+    '-requests',
+    requests,
+    '-rate',
+    '500',
+    '-seconds',
+    '1',
+    '-connections',
+    '256',
+    '-nap',
+  ];
+  const child = spawn(buildGo('load/open-loop', dir), flags, { stdio: ['ignore', 'pipe', 'inherit'] });
+  let out = '';
+  child.stdout.on('data', (chunk: Buffer) => (out += chunk));
+  const closed = new Promise((resolve) => child.once('close', resolve));
+  await halfWay;
+  child.kill('SIGSTOP');
+  await sleep(300);
+  child.kill('SIGCONT');
+  await closed;
+  const reply = JSON.parse(out) as OpenReply;
+  assert.equal(reply.answered, 500);
+  assert.ok(reply.lateP99Us > 200_000, `lateP99Us=${reply.lateP99Us}`);
+  assert.ok(reply.p99Us > 200_000, `the latency counts from when they were due: p99Us=${reply.p99Us}`);
+  assert.ok(reply.servedP99Us < reply.p99Us / 2, `servedP99Us=${reply.servedP99Us}, p99Us=${reply.p99Us}`);
 });
 
 // Goal: percentiles of the generator are true.  Method: a server that answers every tenth request 20 ms later.

@@ -9,6 +9,11 @@
 // here answer and adds its own pauses to the tail; wrk2 is not packaged. One request at a time per connection, as browsers
 // and load balancers do.
 //
+// How late the generator itself was is reported beside the latency: from when a request was due until the loop came to it, to
+// write it or to queue it. That is its own doing: its thread did not run, or was busy with others. Waiting in the queue for a free
+// connection is not: there the server owes an answer. `served` is the latency without that lateness. Not told apart: an
+// answer that lay there while the thread did not run is charged to the server, in both figures.
+//
 // Latencies go into logarithmic buckets (128 per power of two: < 0.8 % error), so an hour needs no more memory than a second.
 // All requests that were sent are waited for, so `answered` is exact and may be compared with the lines a server wrote.
 package main
@@ -73,9 +78,15 @@ func (h *histogram) percentileUs(share float64) float64 {
 type connection struct {
 	fd   int
 	due  int64 // of the request that is under way
+	late int64 // and how late the generator came to it
 	read int
 	left []byte // not yet written part of the request
 	in   [16 << 10]byte
+}
+
+// A request that is due.
+type waiting struct {
+	due, late int64
 }
 
 type slice struct {
@@ -93,7 +104,14 @@ type result struct {
 	Failed     uint64  `json:"failed"`
 	DurationUs float64 `json:"durationUs"`
 	BacklogMax int     `json:"backlogMax"`
-	LateMaxUs  float64 `json:"lateMaxUs"` // how late the generator itself looked at a due time: its own error
+	Queued     uint64  `json:"queued"`    // found no free connection
+	LateP50Us  float64 `json:"lateP50Us"` // the generator's own error, see above
+	LateP99Us  float64 `json:"lateP99Us"`
+	LateP999Us float64 `json:"lateP999Us"`
+	LateMaxUs  float64 `json:"lateMaxUs"`
+	ServedP50  float64 `json:"servedP50Us"`
+	ServedP99  float64 `json:"servedP99Us"`
+	ServedP999 float64 `json:"servedP999Us"`
 	P50Us      float64 `json:"p50Us"`
 	P90Us      float64 `json:"p90Us"`
 	P99Us      float64 `json:"p99Us"`
@@ -192,7 +210,7 @@ func main() {
 		open(int32(i))
 	}
 
-	var all, window histogram
+	var all, window, late, served histogram
 	var out result
 	start := time.Now()
 	now := func() int64 { return int64(time.Since(start)) }
@@ -205,7 +223,7 @@ func main() {
 	}
 	free := len(idle)
 	ring := idle[:cap(idle)]
-	backlog := make([]int64, 0, 1<<20)
+	backlog := make([]waiting, 0, 1<<20)
 	backlogAt := 0
 	turn, answered, dead := 0, uint64(0), 0
 	due := uint64(0)
@@ -238,9 +256,9 @@ func main() {
 			c.left = c.left[n:]
 		}
 	}
-	send := func(i int32, at int64) {
+	send := func(i int32, next waiting) {
 		c := &connections[i]
-		c.due, c.read, c.left = at, 0, requests[turn]
+		c.due, c.late, c.read, c.left = next.due, next.late, 0, requests[turn]
 		if turn++; turn == len(requests) {
 			turn = 0
 		}
@@ -252,21 +270,25 @@ func main() {
 	deadline := int64(*seconds*1e9) + 20e9
 	for {
 		at := now()
+		looked := at
 		for due < total {
 			dueAt := int64(float64(due-due%*burst) * interval)
 			if dueAt > at {
 				break
 			}
-			if late := float64(at-dueAt) / 1e3; late > out.LateMaxUs {
-				out.LateMaxUs = late
-			}
+			next := waiting{dueAt, looked - dueAt}
+			late.add(next.late)
 			due++
 			if free > 0 {
 				i := ring[idleAt]
 				idleAt = (idleAt + 1) % len(ring)
 				free--
-				send(i, dueAt)
-			} else if backlog = append(backlog, dueAt); len(backlog)-backlogAt > out.BacklogMax {
+				send(i, next)
+				looked = now() // writing takes its time: the next one of this turn waits for it
+				continue
+			}
+			out.Queued++
+			if backlog = append(backlog, next); len(backlog)-backlogAt > out.BacklogMax {
 				out.BacklogMax = len(backlog) - backlogAt
 			}
 		}
@@ -311,6 +333,7 @@ func main() {
 			done := now()
 			all.add(done - c.due)
 			window.add(done - c.due)
+			served.add(done - c.due - c.late)
 			answered++
 			if status >= 300 {
 				out.Refused++
@@ -340,6 +363,9 @@ func main() {
 	out.Answered, out.DurationUs = answered, float64(now())/1e3
 	out.P50Us, out.P90Us, out.P99Us = all.percentileUs(0.5), all.percentileUs(0.9), all.percentileUs(0.99)
 	out.P999Us, out.P9999Us, out.MaxUs = all.percentileUs(0.999), all.percentileUs(0.9999), float64(all.max)/1e3
+	out.LateP50Us, out.LateP99Us, out.LateP999Us = late.percentileUs(0.5), late.percentileUs(0.99), late.percentileUs(0.999)
+	out.LateMaxUs = float64(late.max) / 1e3
+	out.ServedP50, out.ServedP99, out.ServedP999 = served.percentileUs(0.5), served.percentileUs(0.99), served.percentileUs(0.999)
 	check(json.NewEncoder(os.Stdout).Encode(out), "result")
 }
 
