@@ -1,12 +1,12 @@
 /** What do rotation, segment changes, syncs and garbage collection do to the latency, each shown apart? */
 import type { Question } from '../rig/bench.ts';
-import { type OpenReply, wrk } from '../rig/load.ts';
+import { wrk } from '../rig/load.ts';
 import { linePlot } from '../rig/plot.ts';
+import type { Goal } from '../rig/report.ts';
 import { type RingmainOptions, startRingmain } from '../rig/ringmain.ts';
-import { invalidReason, runIn } from '../rig/rounds.ts';
-import { median, spread } from '../rig/stats.ts';
-import { freeze, LineCounter, thaw, untilWritten } from '../rig/subject.ts';
-import { count } from '../rig/table.ts';
+import { column, contest, openColumn, type Results, type Round, runIn, spreadOf, voidReason } from '../rig/rounds.ts';
+import { median } from '../rig/stats.ts';
+import { count, rawOf, withSpread } from '../rig/table.ts';
 
 const allVariants: readonly (RingmainOptions & { name: string })[] = [
   { name: 'as delivered (sync every 10 ms)' },
@@ -18,6 +18,69 @@ const allVariants: readonly (RingmainOptions & { name: string })[] = [
   { name: 'journal off (no disk on the way of an answer)', ack: 'memory', env: { JOURNAL_DIR: 'off' } },
 ];
 const rate = 30_000;
+const rounds = 5;
+/** As long as three rotations take. */
+const seconds = 3;
+const head = [
+  '',
+  'p50 us',
+  'p99 us',
+  'p99.9 us (min..max)',
+  'p99.99 us',
+  'max us of all rounds',
+  'generator late, p99.9 us',
+  'p99.9 us without it',
+];
+
+function rowOf(name: string, measured: readonly Round[]): string[] {
+  const reason = voidReason(measured);
+  if (reason !== undefined) return [name, `void: ${reason}`, ...Array<string>(head.length - 2).fill('')];
+  return [
+    name,
+    count(median(column(measured, 'p50Us'))),
+    count(median(column(measured, 'p99Us'))),
+    withSpread(spreadOf(measured, 'p999Us'), count),
+    count(median(openColumn(measured, 'p9999Us'))),
+    count(spreadOf(measured, 'maxUs').max),
+    count(median(openColumn(measured, 'lateP999Us'))),
+    count(median(openColumn(measured, 'servedP999Us'))),
+  ];
+}
+
+function goalOf(name: string, measured: readonly Round[]): Goal {
+  const { median: value, min, max } = spreadOf(measured, 'p999Us');
+  return {
+    goal: `latency at 30 k/s, ${name.split(/[:(]/)[0]!.trim()}: p99.9`,
+    bound: 'most',
+    value: voidReason(measured) === undefined ? value : Number.NaN,
+    unit: 'us',
+    spread: `${count(min)}..${count(max)}`,
+  };
+}
+
+/** The last round of the first three rows, over time. */
+function plotOf(results: Results): string {
+  const lines = ['as delivered', 'rotation', 'small segments'].map((label, i) => ({
+    label,
+    points: (results.get(allVariants[i]!.name)!.at(-1)!.open?.timeline ?? []).map(
+      (slice) => [slice.ms / 1000, slice.maxUs] as const,
+    ),
+  }));
+  return linePlot('Largest latency per 100 ms', { x: 'seconds', y: 'us', linearX: true }, lines);
+}
+
+/** Timelines are in the plot; thousands of their figures would bury the others. */
+const withoutTimelines = (results: Results): Results =>
+  new Map(
+    [...results].map(([name, measured]) => [
+      name,
+      measured.map(({ open, ...round }): Round => {
+        if (open === undefined) return round;
+        const { timeline: _, ...figures } = open;
+        return { ...round, open: figures };
+      }),
+    ]),
+  );
 
 export const disturbances: Question = {
   name: 'disturbances',
@@ -27,62 +90,24 @@ export const disturbances: Question = {
     return bench.with(
       variants.map((variant) => () => startRingmain(bench.tree, bench.place(), variant)),
       async (subjects) => {
-        const seconds = bench.short ? 1 : 3;
         await runIn(subjects, wrk(bench.pixels(), { connections: 64, seconds: bench.short ? 1 : 4 }));
-        const load = bench.openLoop(bench.pixels(), { connections: 64, rate, seconds, timelineMs: 100 });
-        const counter = new LineCounter();
-        const replies = subjects.map((): OpenReply[] => []);
-        const reasons = subjects.map((): (string | undefined)[] => []);
-        for (let round = bench.short ? 0 : -1; round < (bench.short ? 1 : 4); round++) {
-          for (const turn of subjects.keys()) {
-            // Nobody is always the first.
-            const i = (turn + Math.max(0, round)) % subjects.length;
-            const subject = subjects[i]!;
-            thaw(subject);
-            const before = counter.count(subject.logs);
-            const reply = await load.run(subject.url);
-            await untilWritten([subject.log]);
-            freeze(subject);
-            if (round < 0) continue; // warm-up
-            replies[i]!.push(reply);
-            reasons[i]!.push(
-              invalidReason(reply, counter.count(subject.logs) - before, { eventsPerRequest: 1, inFlightMax: 0 }),
-            );
-          }
-        }
-        const middle = (i: number, figure: 'p50Us' | 'p99Us' | 'p999Us' | 'p9999Us' | 'maxUs'): string =>
-          count(median(replies[i]!.map((reply) => reply[figure])));
-        const rows = variants.map(({ name }, i) => {
-          const reason = reasons[i]!.find((text) => text !== undefined);
-          if (reason) return [name, `void: ${reason}`, '', '', '', ''];
-          return [
-            name,
-            middle(i, 'p50Us'),
-            middle(i, 'p99Us'),
-            middle(i, 'p999Us'),
-            middle(i, 'p9999Us'),
-            count(spread(replies[i]!.map((r) => r.maxUs)).max),
-          ];
+        const load = bench.openLoop(bench.pixels(), {
+          connections: 64,
+          rate,
+          seconds: bench.short ? 1 : seconds,
+          timelineMs: 100,
         });
-        const lines = [0, 1, 2].map((i) => ({
-          label: ['as delivered', 'rotation', 'small segments'][i]!,
-          points: replies[i]!.at(-1)!.timeline!.map((slice) => [slice.ms / 1000, slice.maxUs] as const),
-        }));
-        const svg = linePlot('Largest latency per 100 ms', { x: 'seconds', y: 'us', linearX: true }, lines);
+        const entries = subjects.map((subject) => ({ name: subject.name, subject, load }));
+        const results = await contest(entries, bench.short ? 1 : rounds);
+        const svg = plotOf(results);
         return {
-          tables: [{ head: ['', 'p50 us', 'p99 us', 'p99.9 us', 'p99.99 us', 'max us of all rounds'], rows }],
+          tables: [{ head, rows: [...results].map(([name, measured]) => rowOf(name, measured)) }],
           plots: [{ name: 'disturbances', alt: 'Largest latency per 100 ms', svg }],
-          goals: variants.map(({ name }, i) => ({
-            goal: `latency at 30 k/s, ${name.split(/[:(]/)[0]!.trim()}: p99.9`,
-            bound: 'most',
-            value: reasons[i]!.some((text) => text !== undefined)
-              ? Number.NaN
-              : median(replies[i]!.map((reply) => reply.p999Us)),
-            unit: 'us',
-          })),
-          raw: Object.fromEntries(
-            variants.map(({ name }, i) => [name, replies[i]!.map(({ timeline: _, ...reply }) => reply)]),
-          ),
+          notes: [
+            `Medians over ${bench.short ? 1 : rounds} rounds of ${bench.short ? 1 : seconds} s, (smallest..largest) for p99.9. A row is void when a request failed or a line is missing. Generator late, and what is left without it: see the notes of the table of latencies.`,
+          ],
+          goals: [...results].map(([name, measured]) => goalOf(name, measured)),
+          raw: rawOf(withoutTimelines(results)),
         };
       },
     );
