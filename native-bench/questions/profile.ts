@@ -1,152 +1,59 @@
 /**
  * Where do the microseconds of one event go? By perf, beside nginx and bare uWebSockets.js under the same load: each sample is a call stack,
  * so it belongs to a thread, and there to a system call or to a part of the program. How much a thread costs is perf's to say, how much an
- * event costs is taken from rounds without it, for sampling itself costs.
+ * event costs is taken from rounds without it, for sampling itself costs. Then the system calls that an event takes, and the functions of our
+ * own JavaScript, each by the means that tells them best (rig/syscalls.ts, rig/cpu-profile.ts).
  */
-import { execFileSync, spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { setTimeout as sleep } from 'node:timers/promises';
-import type { Question } from '../rig/bench.ts';
+import { join } from 'node:path';
+import type { Bench, Question } from '../rig/bench.ts';
+import {
+  acceptorProfile,
+  functionsTable,
+  monotonicUs,
+  readProfiles,
+  type SelfTime,
+  selfTimes,
+} from '../rig/cpu-profile.ts';
 import { type Load, wrk } from '../rig/load.ts';
 import { versionBehind } from '../rig/machine.ts';
 import { warmFreeMemory } from '../rig/memory.ts';
 import { startNginx, startUws } from '../rig/peers.ts';
-import { processTree } from '../rig/proc.ts';
+import { added, type Costs, cell, parts, roles, scaled, sharesOf, sum } from '../rig/perf.ts';
 import type { Table } from '../rig/report.ts';
 import { startRingmain } from '../rig/ringmain.ts';
-import { column, contest } from '../rig/rounds.ts';
+import { column, contest, warmUp } from '../rig/rounds.ts';
 import { median } from '../rig/stats.ts';
-import { freeze, loadCore, type Subject, thaw } from '../rig/subject.ts';
+import { freeze, type Subject, thaw } from '../rig/subject.ts';
+import { callsPerEvent, callsTable, canCount } from '../rig/syscalls.ts';
 import { us } from '../rig/table.ts';
-
-const parts = [
-  'send',
-  'receive',
-  'wait (epoll, futex)',
-  'write',
-  'fdatasync',
-  'kernel, other',
-  'V8 and Node (C++)',
-  'JavaScript',
-  'uWebSockets.js (C++)',
-  'nginx, libc and others',
-] as const;
-type Part = (typeof parts)[number];
-
-const partOfCall: Readonly<Record<string, Part>> = {
-  sendto: 'send',
-  sendmsg: 'send',
-  writev: 'send', // nginx's answers; no other subject calls it
-  recvfrom: 'receive',
-  epoll_pwait: 'wait (epoll, futex)',
-  epoll_wait: 'wait (epoll, futex)',
-  futex: 'wait (epoll, futex)',
-  pwrite64: 'write',
-  write: 'write',
-  fdatasync: 'fdatasync',
-};
-
-interface Frame {
-  readonly name: string;
-  /** The shared object, as perf names it. */
-  readonly object: string;
-}
-
-/** Which part a sample belongs to, by its call stack, innermost frame first. */
-export function partOf(stack: readonly Frame[]): Part {
-  for (const { name } of stack) {
-    const call = /^__(?:x64|arm64)_sys_(\w+)$/.exec(name)?.[1];
-    if (call !== undefined) return partOfCall[call] ?? 'kernel, other';
-    // Its entry jumps here and leaves no frame of its own.
-    if (name === 'do_writev') return 'send';
-  }
-  const object = stack[0]?.object ?? '';
-  if (/^\[kernel|^\[guest|\[vdso\]/.test(object)) return 'kernel, other';
-  if (/uws.*\.node$/.test(object)) return 'uWebSockets.js (C++)';
-  if (/(^|\/)node$/.test(object)) return 'V8 and Node (C++)';
-  if (/^\[JIT\]|perf-\d+\.map$|^\[?anon|^\/\/anon|memfd/.test(object)) return 'JavaScript';
-  return 'nginx, libc and others';
-}
-
-/** Samples per thread and part, out of `perf script -F tid,ip,sym,dso`: a line with the thread, then one per frame, then an empty one. */
-export function countSamples(script: string): Map<number, Map<Part, number>> {
-  const threads = new Map<number, Map<Part, number>>();
-  for (const block of script.split('\n\n')) {
-    const [first = '', ...lines] = block.replace(/^\n+/, '').split('\n');
-    const thread = Number.parseInt(first, 10);
-    const stack = lines.flatMap((line) => {
-      const match = /^\s+[0-9a-f]+ (.+) \((.*)\)\s*$/.exec(line);
-      return match ? [{ name: match[1]!, object: match[2]! }] : [];
-    });
-    if (Number.isNaN(thread) || stack.length === 0) continue;
-    const counts = threads.get(thread) ?? new Map<Part, number>();
-    threads.set(thread, counts);
-    const part = partOf(stack);
-    counts.set(part, (counts.get(part) ?? 0) + 1);
-  }
-  return threads;
-}
-
-/** CPU us per event by part, of one thread or of several. */
-type Costs = ReadonlyMap<Part, number>;
-
-const sum = (costs: Costs): number => [...costs.values()].reduce((all, cost) => all + cost, 0);
-
-function added(all: readonly Costs[]): Costs {
-  return new Map(parts.map((part) => [part, all.reduce((cost, one) => cost + (one.get(part) ?? 0), 0)]));
-}
-
-/** Shares of the subject's CPU by thread and part, largest thread first. */
-async function sharesOf(
-  subject: Subject,
-  load: Load,
-  data: string,
-  { seconds, eventsPerRequest }: { seconds: number; eventsPerRequest: number },
-): Promise<Costs[]> {
-  // As before a round: memory that is new to the machine is no part of the server.
-  warmFreeMemory((eventsPerRequest > 1 ? 2048 : 400) * 2 ** 20);
-  thaw(subject);
-  const running = load.run(subject.url);
-  await sleep(500);
-  const pids = processTree(subject.pid).map(({ pid }) => pid);
-  const record = ['record', '-q', '-g', '-F', '1999', '-p', pids.join(','), '-o', data];
-  const perf = spawn('taskset', ['-c', String(loadCore), 'perf', ...record, '--', 'sleep', String(seconds)], {
-    stdio: 'ignore',
-  });
-  await once(perf, 'exit');
-  await running;
-  freeze(subject);
-  const script = execFileSync('perf', ['script', '-i', data, '-F', 'tid,ip,sym,dso'], {
-    encoding: 'utf8',
-    stdio: ['ignore', 'pipe', 'ignore'],
-    maxBuffer: 2 ** 29,
-  });
-  const threads = [...countSamples(script).values()];
-  const samples = threads.reduce((all, counts) => all + sum(counts), 0);
-  return threads
-    .map((counts): Costs => new Map([...counts].map(([part, count]) => [part, count / samples])))
-    .sort((a, b) => sum(b) - sum(a));
-}
-
-/** The acceptor is the largest thread; of the others the keeper syncs most, and the sink is who writes most of the rest. */
-function roles(threads: readonly Costs[]): { acceptor: Costs; sink: Costs; keeper: Costs; others: Costs } {
-  const [acceptor, ...rest] = threads as [Costs, ...Costs[]];
-  const take = (part: Part): Costs => {
-    rest.sort((a, b) => (b.get(part) ?? 0) - (a.get(part) ?? 0));
-    return rest.shift() ?? new Map();
-  };
-  const keeper = take('fdatasync');
-  return { acceptor, keeper, sink: take('write'), others: added(rest) };
-}
-
-const scaled = (costs: Costs, factor: number): Costs =>
-  new Map([...costs].map(([part, cost]) => [part, cost * factor]));
 
 interface Case {
   readonly title: string;
   readonly load: (seconds: number) => Load;
   readonly peers: readonly Subject[];
   readonly eventsPerRequest?: number;
+}
+
+/** Our functions under the load of pixels, from a server of its own: a profile is written when a process ends. */
+async function functions(bench: Bench, load: (seconds: number) => Load): Promise<SelfTime[]> {
+  const place = bench.place();
+  const folder = join(place.dir, 'profiles');
+  const flags = ['--cpu-prof', `--cpu-prof-dir=${folder}`, '--cpu-prof-interval=500'];
+  const server = await startRingmain(bench.tree, place, { nodeFlags: flags });
+  let window = { from: 0, to: 0 };
+  try {
+    await warmUp(server, load(bench.short ? 1 : 3));
+    warmFreeMemory(400 * 2 ** 20);
+    thaw(server);
+    const begin = monotonicUs();
+    const seconds = bench.short ? 1 : 4;
+    await load(seconds).run(server.url);
+    // The generator reads its requests first.
+    window = { from: begin + 500_000, to: begin + seconds * 1e6 };
+  } finally {
+    await server.stop();
+  }
+  return selfTimes(acceptorProfile(readProfiles(folder)), window.from, window.to);
 }
 
 export const profile: Question = {
@@ -186,6 +93,7 @@ export const profile: Question = {
       const seconds = bench.short ? 1 : 3;
       const tables: Table[] = [];
       const raw: Record<string, unknown> = {};
+      let acceptorUs = Number.NaN; // of the first case, which the tables below belong to
       for (const { title, load, peers, eventsPerRequest = 1 } of bench.short ? all.slice(0, 1) : all) {
         const subjects = [...peers, ours!];
         const entries = subjects.map((subject) => ({ name: subject.name, subject, load: load(1), eventsPerRequest }));
@@ -193,13 +101,14 @@ export const profile: Question = {
         const cost = ({ name }: Subject): number => median(column(results.get(name)!, 'cpuUsPerEvent'));
         const profiles: Costs[][] = [];
         for (const subject of subjects) {
-          const threads = await sharesOf(subject, load(seconds + 1), bench.file(`${subject.name}.perf`), {
+          const { threads } = await sharesOf(subject, load(seconds + 1), bench.file(`${subject.name}.perf`), {
             seconds,
             eventsPerRequest,
           });
           profiles.push(threads.map((shares) => scaled(shares, cost(subject))));
         }
         const { acceptor, sink, keeper, others } = roles(profiles.at(-1)!);
+        if (tables.length === 0) acceptorUs = sum(acceptor);
         const columns = [...profiles.map(added), acceptor, sink, keeper, others];
         tables.push({
           title,
@@ -211,11 +120,29 @@ export const profile: Question = {
         });
         raw[title] = profiles.map((threads) => threads.map((costs) => Object.fromEntries(costs)));
       }
+      const pixel = all[0]!.load;
+      if (canCount()) {
+        const calls = new Map<string, Map<string, number>>();
+        for (const subject of [nginx!, bare!, ours!])
+          calls.set(subject.name, await callsPerEvent(subject, pixel(bench.short ? 1 : 2), bench.file('calls')));
+        tables.push(callsTable('System calls per pixel event, 64 connections', calls));
+        raw['system calls'] = Object.fromEntries(
+          [...calls].map(([name, counts]) => [name, Object.fromEntries(counts)]),
+        );
+      }
+      for (const subject of [nginx!, bare!, ours!]) freeze(subject);
+      const times = await functions(bench, pixel);
+      tables.push(functionsTable("The acceptor's functions, pixel, 64 connections", times, acceptorUs));
+      raw['functions of the acceptor'] = times.slice(0, 100);
       return {
         tables,
         notes: [
           'uws reads and writes what a pixel needs (nine headers, five headers of the answer, answers gathered per turn of the loop) and logs nothing: what the platform costs before a line of ours runs. Of a body it only takes the bytes.',
           'ringmain is the sum of the four columns behind it.',
+          canCount()
+            ? 'System calls are counted by tracepoints of the kernel, over all threads, in a run of their own; strace would stop the server at each of them and show another server.'
+            : 'No table of system calls: this kernel has no tracepoints at /sys/kernel/tracing.',
+          "Functions: self time by --cpu-prof (a sample each 0.5 ms), in shares of the acceptor's cost above. The sampler sees neither the addon nor the kernel: a function that calls them carries their time, so the one that answers holds the send. `native`: a function of Node itself, its system call included.",
         ],
         versions: [`perf ${versionBehind('version', 'perf', '--version')}`],
         raw,
@@ -223,5 +150,3 @@ export const profile: Question = {
     });
   },
 };
-
-const cell = (cost: number): string => (cost < 0.005 ? '' : us(cost));

@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { countSamples, partOf } from '../../native-bench/questions/profile.ts';
+import { LOOP, selfTimes } from '../../native-bench/rig/cpu-profile.ts';
 import { gcPauses } from '../../native-bench/rig/gc.ts';
+import { countSamples, partOf } from '../../native-bench/rig/perf.ts';
 import { metric } from '../../native-bench/rig/scrape.ts';
+import { parseCounts } from '../../native-bench/rig/syscalls.ts';
 
 test('pauses are read out of what Node really traces', () => {
   const text = [
@@ -69,4 +71,51 @@ test('samples of perf are put down to their thread, and there to a system call o
   assert.equal(inUserSpace('/tmp/perf-4242.map'), 'JavaScript');
   assert.equal(inUserSpace('/usr/local/bin/node'), 'V8 and Node (C++)');
   assert.equal(inUserSpace('libstdc++.so.6'), 'nginx, libc and others');
+});
+
+test('self times of a profile: only what falls into the window, by function and file', () => {
+  const node = (id: number, functionName: string, url: string) => ({
+    id,
+    callFrame: { functionName, url, lineNumber: 1 },
+  });
+  const profile = {
+    nodes: [
+      node(1, '(idle)', ''),
+      node(2, 'encode', 'file:///app/dist/events/pixel-encoder.js'),
+      node(3, 'encode', 'file:///app/dist/events/pixel-encoder.js'), // called from elsewhere
+      node(4, 'writeBuffer', ''),
+      node(5, '', 'node:internal/timers'),
+    ],
+    startTime: 1000,
+    samples: [2, 2, 1, 3, 4, 5, 2],
+    timeDeltas: [0, 100, 100, 100, 100, 100, 1000],
+  };
+  const times = selfTimes(profile, 1050, 1600);
+  assert.deepEqual(
+    times.map(({ name, file, share }) => [name, file, share]),
+    [
+      ['encode', 'events/pixel-encoder.js', 0.4],
+      [LOOP, '', 0.2],
+      ['writeBuffer', 'native', 0.2],
+      ['(anonymous)', 'node:internal/timers', 0.2],
+    ],
+  );
+});
+
+test('system calls are read out of what perf really counts', () => {
+  const text = [
+    '# started on Sat Nov 21 17:27:18 2026',
+    '',
+    '12345,,raw_syscalls:sys_enter,2000,100.00,,',
+    '12000,,syscalls:sys_enter_sendto,2000,100.00,,',
+    '<not counted>,,syscalls:sys_enter_futex,0,100.00,,',
+  ].join('\n');
+  assert.deepEqual(
+    parseCounts(text),
+    new Map([
+      ['all', 12345],
+      ['sendto', 12000],
+      ['futex', 0],
+    ]),
+  );
 });
