@@ -1,11 +1,58 @@
-/** What does a request cost over 10,000 open connections, each of which asks every 5 s? */
-import type { Question } from '../rig/bench.ts';
+/**
+ * What does a request cost over 10,000 connections, each of which asks every 5 s, and what makes it dearer than over 64? A round opens and closes
+ * its connections, nearly one per request with 10,000; the profile looks when all of them are open, so the two tables beside
+ * each other tell the one from the other.
+ */
+import type { Bench, Question } from '../rig/bench.ts';
 import { wrk } from '../rig/load.ts';
 import { startNginx } from '../rig/peers.ts';
+import { added, type Costs, cell, parts, scaled, sharesOf, sum } from '../rig/perf.ts';
+import type { Table } from '../rig/report.ts';
 import { startRingmain } from '../rig/ringmain.ts';
-import { contest, runIn } from '../rig/rounds.ts';
+import { contest, type Entry, runIn } from '../rig/rounds.ts';
 import type { Subject } from '../rig/subject.ts';
-import { ratioGoal, rawOf, roundsTable, valueGoal } from '../rig/table.ts';
+import { ratioGoal, rawOf, roundsTable, us, valueGoal } from '../rig/table.ts';
+
+/** Until all connections are open, ms: 10,000 take about a second. */
+const OPENING_MS = 2000;
+const rate = 2000;
+
+interface Row {
+  readonly entry: Entry;
+  /** The same load, so long. */
+  readonly lasting: (seconds: number) => Entry['load'];
+}
+
+/** What a request costs once the connections are open, and where it goes; of ours also how much of it is the acceptor's. */
+async function whereItGoes(
+  bench: Bench,
+  rows: readonly Row[],
+): Promise<{ table: Table; raw: Record<string, unknown> }> {
+  const seconds = bench.short ? 1 : 6;
+  const columns: { name: string; costs: Costs }[] = [];
+  const raw: Record<string, unknown> = {};
+  for (const { entry, lasting } of rows) {
+    const load = lasting(OPENING_MS / 1000 + seconds + 1);
+    const shares = await sharesOf(entry.subject, load, bench.file('crowd.perf'), { seconds, settleMs: OPENING_MS });
+    const cost = shares.cpuUs / (rate * shares.seconds);
+    const threads = shares.threads.map((one) => scaled(one, cost));
+    columns.push({ name: entry.name, costs: added(threads) });
+    // nginx has one thread that works.
+    if (entry.name.startsWith('ringmain')) columns.push({ name: 'its acceptor', costs: threads[0] ?? new Map() });
+    raw[entry.name] = threads.map((costs) => Object.fromEntries(costs));
+  }
+  return {
+    table: {
+      title: 'CPU us of a request once the connections are open, and where they go',
+      head: ['', ...columns.map(({ name }) => name)],
+      rows: [
+        ...parts.map((part) => [part, ...columns.map(({ costs }) => cell(costs.get(part) ?? 0))]),
+        ['all', ...columns.map(({ costs }) => us(sum(costs)))],
+      ],
+    },
+    raw,
+  };
+}
 
 export const crowd: Question = {
   name: 'crowd',
@@ -18,13 +65,20 @@ export const crowd: Question = {
     return bench.with(starts, async (subjects) => {
       await runIn(subjects, wrk(bench.pixels(), { connections: 64, seconds: bench.short ? 1 : 4 }));
       const seconds = bench.short ? 2 : 6; // every connection gets its turn
-      const over = (connections: number) => bench.openLoop(bench.pixels(), { connections, rate: 2000, seconds });
+      const over = (connections: number) => (lasting: number) =>
+        bench.openLoop(bench.pixels(), { connections, rate, seconds: lasting });
       const crowdSize = bench.short ? 2_000 : 10_000;
-      const entries = subjects.flatMap((subject) => [
-        { name: `${subject.name}, 64`, subject, load: over(64) },
-        { name: `${subject.name}, ${crowdSize}`, subject, load: over(crowdSize) },
-      ]);
-      const results = await contest(entries, bench.short ? 1 : 6);
+      const rows = subjects.flatMap((subject) =>
+        [64, crowdSize].map((connections): Row => {
+          const lasting = over(connections);
+          return { entry: { name: `${subject.name}, ${connections}`, subject, load: lasting(seconds) }, lasting };
+        }),
+      );
+      const results = await contest(
+        rows.map(({ entry }) => entry),
+        bench.short ? 1 : 6,
+      );
+      const profile = await whereItGoes(bench, rows);
       const goals = [
         ratioGoal(
           '10,000 connections beside 64 at the same rate',
@@ -42,7 +96,14 @@ export const crowd: Question = {
           'rssMiB',
         ),
       ];
-      return { tables: [roundsTable(results)], goals, raw: rawOf(results) };
+      return {
+        tables: [roundsTable(results), profile.table],
+        notes: [
+          `Each round opens its connections and closes them, and that is in the first table: ${crowdSize.toLocaleString('en')} of them in a round of ${(rate * seconds).toLocaleString('en')} requests. The second looks for ${bench.short ? 1 : 6} s, by perf, while all of them are open and none is opened or closed: what it shows for ${crowdSize.toLocaleString('en')} beside 64 is what an open connection makes dearer.`,
+        ],
+        goals,
+        raw: { rounds: rawOf(results), profile: profile.raw },
+      };
     });
   },
 };
