@@ -166,6 +166,18 @@ export const mutants: readonly Mutant[] = [
     tests: ['test/faults/damage.test.ts', 'test/engine/lane.model.test.ts'],
   },
   {
+    name: 'the keeper sleeps on after it was woken',
+    file: 'src/engine/keeper-thread.ts',
+    edits: [['      return true;\n', '      return false;\n']],
+    tests: ['test/engine/keeper-thread.test.ts'],
+  },
+  {
+    name: 'the keeper ends without a last sync',
+    file: 'src/engine/keeper-thread.ts',
+    edits: [['      keeper.finish();\n', '']],
+    tests: ['test/engine/keeper-thread.test.ts'],
+  },
+  {
     name: 'a frame of another position opens',
     file: 'src/engine/frame.ts',
     edits: [
@@ -211,6 +223,29 @@ export const mutants: readonly Mutant[] = [
       ['          if (this.#over) return;\n', ''],
       ['if (this.#moved !== undefined || this.#over) return;', 'if (this.#moved !== undefined) return;'],
     ],
+    tests: ['test/sinks/runner.test.ts'],
+  },
+  {
+    name: 'a drain leaves what is no whole batch',
+    file: 'src/sinks/runner.ts',
+    edits: [["if (full || left <= 0 || phase === 'drain') {", 'if (full || left <= 0) {']],
+    tests: ['test/sinks/runner.test.ts'],
+  },
+  {
+    name: 'a drain ends with its first round',
+    file: 'src/sinks/runner.ts',
+    edits: [
+      [
+        "        if (phase === 'run' && !this.#work()) await this.#rest(wait);\n",
+        "        if (phase === 'drain') return;\n        if (!this.#work()) await this.#rest(wait);\n",
+      ],
+    ],
+    tests: ['test/sinks/runner.test.ts'],
+  },
+  {
+    name: 'a sink looks a second time for nothing',
+    file: 'src/sinks/runner.ts',
+    edits: [["        if (phase === 'run' && !this.#work()) await this.#rest(wait);\n", '']],
     tests: ['test/sinks/runner.test.ts'],
   },
   {

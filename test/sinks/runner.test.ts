@@ -642,6 +642,55 @@ test('a lone event is flushed after flushMs, though nothing follows', async () =
   assert.deepEqual(rig.delivered, [0]);
 });
 
+// A sink that has taken what there is rests; a round more would find nothing, and costs as much as the one before.
+test('it looks once for what has come, not a second time to find that nothing more has', async () => {
+  const { log, disk } = filled(0);
+  let next = 0;
+  const rig: Rig = new Rig({
+    log,
+    disk,
+    write: () => undefined,
+    waited: () => {
+      log.step(4);
+      if (next < 300) fill(log, next, 3);
+      else log.board.setPhase(0, 'drain');
+      next += 3;
+    },
+  });
+  const { reader } = rig.route.stops[0]!;
+  const look = reader.fill.bind(reader);
+  let looks = 0;
+  reader.fill = (...args) => {
+    looks += 1;
+    return look(...args);
+  };
+  log.board.setPhase(0, 'run');
+  await rig.runner.run();
+  assert.deepEqual(rig.delivered, range(0, 300));
+  // One per wait, and one for each of some flushed batches, whose place a fresh one takes.
+  assert.ok(looks < 1.5 * rig.waits, `${looks} looks in ${rig.waits} waits`);
+});
+
+// Goal: the end of a drain leaves nothing behind that would have become a whole batch, or old enough, later.  Method: several lanes, each with
+// more than whole batches, and a clock that stands still, so that only the drain can be the reason to hand over the rest.
+test('what is left over when the drain comes is delivered, on every lane', async () => {
+  const disk = new CrashDisk();
+  const log = openLog({ disk, lanes: 3, ringBytes: 65_536, segmentBytes: 64 * 1024 });
+  let next = 0;
+  for (const [lane, records] of [10, 13, 1].entries()) {
+    fill(log, next, records, 40, lane);
+    next += records;
+  }
+  const rig = new Rig({ log, disk, write: () => undefined });
+  await rig.drain();
+  assert.equal(rig.waits, 0, 'nothing had to be waited for');
+  assert.deepEqual(
+    rig.delivered.toSorted((a, b) => a - b),
+    range(0, next),
+  );
+  assert.equal(rig.stored()?.ledger.passed, next);
+});
+
 test('with a target that fails at random, in random ways, everything is delivered or dead, once, in order', async () => {
   const base = Number(process.env.SEED ?? pick(Math.random, 2 ** 31));
   console.log(`seeds ${base} .. ${base + 59}`);

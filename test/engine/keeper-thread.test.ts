@@ -1,0 +1,110 @@
+/**
+ * Goal: the word to stop reaches the keeper also out of its deepest sleep, promptly, and what is published is synced by the time it has ended.
+ * Method: the real thread over a journal on a real disk, told to stop as the service tells it: a message, then a wake-up.
+ */
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import test, { type TestContext } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { KEEPER } from '../../src/engine/acknowledger.ts';
+import { type EngineConfig, engineConfig } from '../../src/engine/config.ts';
+import { openEngine } from '../../src/engine/engine.ts';
+import { keeperMetrics } from '../../src/engine/keeper-metrics.ts';
+import { LaneWriter } from '../../src/engine/lane.ts';
+import { Supervisor } from '../../src/engine/supervisor.ts';
+import { createWakeWords, WakeWords } from '../../src/engine/wake.ts';
+import { loadConfig } from '../../src/kernel/config.ts';
+import { createLog } from '../../src/kernel/log.ts';
+import { createBoard } from '../../src/kernel/metrics.ts';
+import { appendRecord } from './lanes.ts';
+
+const file = new URL('../../src/engine/keeper-thread.ts', import.meta.url);
+/** i32 words from one sleeper to the next. */
+const line = createWakeWords(1).byteLength / 4;
+
+async function until(holds: () => boolean, what: string): Promise<void> {
+  for (const end = Date.now() + 30_000; !holds(); await sleep(1)) assert.ok(Date.now() < end, what);
+}
+
+async function startKeeper(t: TestContext, options: Record<string, string> = {}) {
+  const folder = mkdtempSync(join(tmpdir(), 'ringmain-keeper-'));
+  const env = { JOURNAL_DIR: join(folder, 'journal'), JOURNAL_MAX_BYTES: '1GiB', RING_BYTES: '1MiB', ...options };
+  const { values } = loadConfig([engineConfig], { env, argv: [] });
+  const engine = openEngine({
+    config: (values as unknown as { engine: EngineConfig }).engine,
+    acceptors: 1,
+    sinks: [{ name: 'log', drops: false, lagBytesMax: 0 }],
+    keep: [],
+    start: 'earliest',
+  });
+  const { parts } = engine;
+  const supervisor = new Supervisor(createLog({ level: 'silent', destination: 2, name: 'test' }), () => undefined);
+  t.after(() => {
+    engine.release();
+    rmSync(folder, { recursive: true });
+  });
+  supervisor.spawn({
+    name: 'keeper',
+    file,
+    data: {
+      parts: parts.keeper,
+      metrics: createBoard([keeperMetrics], 1),
+      slot: 0,
+      log: { level: 'silent', destination: 2 },
+    },
+    onDeath: 'restart',
+  });
+  const wake = new WakeWords(parts.wake);
+  const words = new Int32Array(parts.wake);
+  const writer = new LaneWriter(parts.lanes[0]!);
+  await until(() => writer.control.spareReady(), 'a segment is ready');
+  return {
+    writer,
+    /** Resolves when it has just begun to sleep deeply. */
+    asleep: () => until(() => Atomics.load(words, KEEPER * line + 1) === 1, 'an idle keeper sleeps deeply'),
+    wake: () => wake.wake(KEEPER),
+    /** As the service does it at the end of a drain. Resolves with the ms it took. */
+    stop: async (): Promise<number> => {
+      const begin = performance.now();
+      supervisor.stop();
+      supervisor.post('keeper', 'stop');
+      wake.wake(KEEPER);
+      assert.deepEqual(await supervisor.join(['keeper'], 30_000), []);
+      return performance.now() - begin;
+    },
+  };
+}
+
+// A sleep that follows at once on the one that the stop has ended would be a quarter of a second more, for the message is read between two
+// turns of the event loop only.
+test('a stop that finds the keeper in deep sleep ends it at once, in its first such sleep and in a later one', async (t) => {
+  const taken: number[] = [];
+  for (const sleepsBefore of [0, 0, 0, 1, 2]) {
+    const keeper = await startKeeper(t);
+    await keeper.asleep();
+    for (let i = 0; i < sleepsBefore; i++) {
+      keeper.wake();
+      await keeper.asleep();
+    }
+    taken.push(await keeper.stop());
+  }
+  // The median: a machine that is busy elsewhere may hold up any one of them.
+  const middle = taken.toSorted((a, b) => a - b)[2]!;
+  assert.ok(middle < 150, `ended after ${taken.map((ms) => Math.round(ms))} ms`);
+});
+
+test('what is published and not due yet is synced by the stop', async (t) => {
+  const { writer, stop } = await startKeeper(t, { SYNC_INTERVAL_MS: '10s' });
+  // The first sync is due at once, whatever the interval.
+  appendRecord(writer, 1, 100);
+  assert.ok(writer.publish());
+  await until(() => writer.ring.synced() === writer.tail, 'the first sync');
+  appendRecord(writer, 2, 100);
+  assert.ok(writer.publish());
+  await sleep(50);
+  assert.ok(writer.ring.synced() < writer.tail, 'it is not due for seconds');
+  await stop();
+  assert.equal(writer.ring.synced(), writer.tail);
+});
