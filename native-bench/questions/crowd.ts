@@ -1,7 +1,6 @@
 /**
- * What does a request cost over 10,000 connections, each of which asks every 5 s, and what makes it dearer than over 64? A round opens and closes
- * its connections, nearly one per request with 10,000; the profile looks when all of them are open, so the two tables beside
- * each other tell the one from the other.
+ * What does a request cost over 10,000 connections, each of which asks every 5 s, and what makes it dearer than over 64? The connections
+ * are open before a round begins and closed after it.
  */
 import type { Bench, Question } from '../rig/bench.ts';
 import { wrk } from '../rig/load.ts';
@@ -13,8 +12,6 @@ import { contest, type Entry, runIn } from '../rig/rounds.ts';
 import type { Subject } from '../rig/subject.ts';
 import { ratioGoal, rawOf, roundsTable, us, valueGoal } from '../rig/table.ts';
 
-/** Until all connections are open, ms: 10,000 take about a second. */
-const OPENING_MS = 2000;
 const rate = 2000;
 
 interface Row {
@@ -32,8 +29,7 @@ async function whereItGoes(
   const columns: { name: string; costs: Costs }[] = [];
   const raw: Record<string, unknown> = {};
   for (const { entry, lasting } of rows) {
-    const load = lasting(OPENING_MS / 1000 + seconds + 1);
-    const shares = await sharesOf(entry.subject, load, bench.file('crowd.perf'), { seconds, settleMs: OPENING_MS });
+    const shares = await sharesOf(entry.subject, lasting(seconds + 1), bench.file('crowd.perf'), { seconds });
     const cost = shares.cpuUs / (rate * shares.seconds);
     const threads = shares.threads.map((one) => scaled(one, cost));
     columns.push({ name: entry.name, costs: added(threads) });
@@ -43,7 +39,7 @@ async function whereItGoes(
   }
   return {
     table: {
-      title: 'CPU us of a request once the connections are open, and where they go',
+      title: 'CPU us of a request, and where they go',
       head: ['', ...columns.map(({ name }) => name)],
       rows: [
         ...parts.map((part) => [part, ...columns.map(({ costs }) => cell(costs.get(part) ?? 0))]),
@@ -99,7 +95,7 @@ export const crowd: Question = {
       return {
         tables: [roundsTable(results), profile.table],
         notes: [
-          `Each round opens its connections and closes them, and that is in the first table: ${crowdSize.toLocaleString('en')} of them in a round of ${(rate * seconds).toLocaleString('en')} requests. The second looks for ${bench.short ? 1 : 6} s, by perf, while all of them are open and none is opened or closed: what it shows for ${crowdSize.toLocaleString('en')} beside 64 is what an open connection makes dearer.`,
+          'The connections are opened before a round begins and closed after it; neither is in the cost of a request. The second table is of other rounds, under perf.',
         ],
         goals,
         raw: { rounds: rawOf(results), profile: profile.raw },

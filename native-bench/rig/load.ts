@@ -6,7 +6,9 @@
  *   openLoop    fixed rate without coordinated omission (load/open-loop, Go, raw epoll); for latencies
  */
 import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { join } from 'node:path';
+import { createInterface } from 'node:readline';
 import type { HttpRequest } from './request.ts';
 import { loadCore } from './subject.ts';
 
@@ -46,15 +48,35 @@ export interface OpenReply extends Reply {
 /** Whether the generator with a fixed rate has reported it. */
 export const isOpen = (reply: Reply): reply is OpenReply => 'lateP99Us' in reply;
 
-/** Requests that may be under way when the generator hangs up: the server may or may not have counted them. */
+/** What the caller does at the turning points of a run. */
+export interface Moments<R extends Reply> {
+  /** Right before the first request. A generator that can hold its connections has opened them and is process `generator`. */
+  opened?(generator?: number): void;
+  /** All is answered; held connections stay open meanwhile. */
+  answered?(reply: R, generator?: number): Promise<void>;
+}
+
 export interface Load<R extends Reply = Reply> {
   readonly name: string;
+  /** Requests that may be under way when the generator hangs up: the server may or may not have counted them. */
   readonly inFlightMax: number;
+  /** Connections that it opens before `opened` and closes after `answered`; 0: their cost is within the run. */
+  readonly holds: number;
   /** Uses all of its core whatever the server does. */
   readonly spins: boolean;
   /** The file of requests: a subject that has seen it once is warm for every load made of it. */
   readonly requests: string;
-  run(url: string): Promise<R>;
+  run(url: string, moments?: Moments<R>): Promise<R>;
+}
+
+/** For a generator that cannot tell when its connections are open and closes them at its end. */
+function within<R extends Reply>(once: (url: string) => Promise<R>): Load<R>['run'] {
+  return async (url, moments) => {
+    moments?.opened?.();
+    const reply = await once(url);
+    await moments?.answered?.(reply);
+    return reply;
+  };
 }
 
 export function runPinned(command: string, args: readonly string[], core = loadCore): Promise<string> {
@@ -80,8 +102,9 @@ export function wrk(
     name: 'wrk',
     spins: false,
     inFlightMax: connections,
+    holds: 0,
     requests: requestFile,
-    async run(url) {
+    run: within(async (url) => {
       const out = await runPinned('wrk', [
         ...[
           '-t',
@@ -100,7 +123,7 @@ export function wrk(
       const line = /^RESULT (.*)$/m.exec(out);
       if (!line) throw new Error(`wrk must report a result: said=${out}`);
       return JSON.parse(line[1]!) as Reply;
-    },
+    }),
   };
 }
 
@@ -124,26 +147,49 @@ export function openLoop(requestFile: string, options: OpenLoopOptions): Load<Op
     name: 'open-loop',
     spins: !(options.nap ?? false),
     inFlightMax: 0,
+    holds: options.connections,
     requests: requestFile,
-    async run(url) {
-      const out = await runPinned(
+    run: (url, moments) =>
+      held(
         options.binary,
         [
           ...['-addr', new URL(url).host, '-requests', requestFile, '-rate', String(options.rate)],
           ...['-seconds', String(options.seconds), '-connections', String(options.connections)],
-          ...[
-            '-timeline-ms',
-            String(options.timelineMs ?? 0),
-            `-nap=${options.nap ?? false}`,
-            `-churn=${options.churn ?? false}`,
-            `-burst=${options.burst ?? 1}`,
-          ],
+          ...['-timeline-ms', String(options.timelineMs ?? 0), `-nap=${options.nap ?? false}`],
+          ...[`-churn=${options.churn ?? false}`, `-burst=${options.burst ?? 1}`, '-hold'],
         ],
-        options.core,
-      );
-      return JSON.parse(out) as OpenReply;
-    },
+        options.core ?? loadCore,
+        moments,
+      ),
   };
+}
+
+/** Runs the generator with -hold: it says "open", begins at a line, reports, and hangs up at the end of its input. */
+async function held(
+  command: string,
+  args: readonly string[],
+  core: number,
+  moments: Moments<OpenReply> | undefined,
+): Promise<OpenReply> {
+  const child = spawn('taskset', ['-c', String(core), command, ...args], { stdio: 'pipe' });
+  const ended = once(child, 'close');
+  child.stdin.on('error', () => {}); // it has ended: the exit code says why
+  let err = '';
+  child.stderr.on('data', (chunk: Buffer) => (err += chunk));
+  let reply: OpenReply | undefined;
+  for await (const line of createInterface({ input: child.stdout })) {
+    if (line === 'open') {
+      moments?.opened?.(child.pid);
+      child.stdin.write('begin\n');
+    } else {
+      reply = JSON.parse(line) as OpenReply;
+      await moments?.answered?.(reply, child.pid);
+      child.stdin.end();
+    }
+  }
+  const [code] = (await ended) as [number | null];
+  if (code !== 0 || reply === undefined) throw new Error(`${command} must end with 0: code=${code}\n${err}`);
+  return reply;
 }
 
 /** A TLS connection per request (load/tls-churn); all requests are waited for. */
@@ -155,8 +201,9 @@ export function tlsChurn(
     name: 'tls-churn',
     spins: false,
     inFlightMax: 0,
+    holds: 0,
     requests: requestFile,
-    async run(url) {
+    run: within(async (url) => {
       const address = ['-addr', new URL(url).host, '-requests', requestFile];
       const out = await runPinned(binary, [
         ...address,
@@ -166,7 +213,7 @@ export function tlsChurn(
         String(connections),
       ]);
       return JSON.parse(out) as Reply;
-    },
+    }),
   };
 }
 
@@ -180,10 +227,11 @@ export function autocannon(
     name: 'autocannon',
     spins: false,
     inFlightMax: connections,
+    holds: 0,
     requests: 'autocannon',
-    async run(url) {
+    run: within(async (url) => {
       const task = JSON.stringify({ url, connections, duration: seconds, requests: requests.slice(0, 128) });
       return JSON.parse(await runPinned(process.execPath, [program, task])) as Reply;
-    },
+    }),
   };
 }

@@ -91,8 +91,6 @@ export function added(all: readonly Costs[]): Costs {
 export interface SharesOptions {
   readonly seconds: number;
   readonly eventsPerRequest?: number;
-  /** The load has got under way after this time: its connections are open. */
-  readonly settleMs?: number;
 }
 
 export interface Shares {
@@ -103,18 +101,23 @@ export interface Shares {
   readonly seconds: number;
 }
 
-/** Where the subject's CPU goes. The load must last for settleMs and `seconds`. */
+/** From the first request until perf looks, ms. */
+const SETTLE_MS = 500;
+
+/** Where the subject's CPU goes. The load must last for `seconds` and one more. */
 export async function sharesOf(
   subject: Subject,
   load: Load,
   data: string,
-  { seconds, eventsPerRequest = 1, settleMs = 500 }: SharesOptions,
+  { seconds, eventsPerRequest = 1 }: SharesOptions,
 ): Promise<Shares> {
   // As before a round: memory that is new to the machine is no part of the server.
   warmFreeMemory((eventsPerRequest > 1 ? 2048 : 400) * 2 ** 20);
   thaw(subject);
-  const running = load.run(subject.url);
-  await sleep(settleMs);
+  const opened = Promise.withResolvers<void>();
+  const running = load.run(subject.url, { opened: () => opened.resolve() });
+  await Promise.race([opened.promise, running]); // it may fail before
+  await sleep(SETTLE_MS);
   const pids = processTree(subject.pid).map(({ pid }) => pid);
   const record = ['record', '-q', '-g', '-F', '1999', '-p', pids.join(','), '-o', data];
   const [before, begin] = [treeCpuUs(subject.pid), performance.now()];

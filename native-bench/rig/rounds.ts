@@ -3,10 +3,10 @@
  * are taken within a round. One measured round of one subject is one `Round`; a round whose lines do not match the
  * answers, or with a failed request, is void and so is its row.
  */
-
+import { setTimeout as sleep } from 'node:timers/promises';
 import { isOpen, type Load, type OpenReply, type Reply } from './load.ts';
 import { warmFreeMemory } from './memory.ts';
-import { between, machineTime, ownCpuUs, treeCpuUs, treeRssMiB, treeWrites } from './proc.ts';
+import { between, machineTime, ownCpuUs, treeCpuUs, treeRssMiB, treeWrites, usPerTick } from './proc.ts';
 import { type Spread, spread } from './stats.ts';
 import { freeze, LineCounter, type Subject, thaw, untilWritten } from './subject.ts';
 
@@ -62,7 +62,31 @@ const warmBytes = 400 * 2 ** 20;
 
 const hasLog = (subject: Subject): boolean => subject.logs.length > 0;
 
-/** Runs one load against one subject and counts the cost of everything until its files are written. */
+/** What a subject, the machine and this process with its generators, ended ones and the one that still runs, have used so far. */
+const used = (subject: Subject, generator?: number) => ({
+  atMs: performance.now(),
+  cpuUs: treeCpuUs(subject.pid),
+  writes: treeWrites(subject.pid),
+  machine: machineTime(),
+  ownUs: ownCpuUs() + (generator === undefined ? 0 : treeCpuUs(generator)),
+});
+
+/** How long a server may take to notice that its connections were closed, ms. */
+const CLOSING_MS = 3000;
+
+/** Waits until the subject has stopped working, so that what it does after a round is not counted in its next one. */
+async function untilQuiet(subject: Subject): Promise<void> {
+  for (const deadline = Date.now() + CLOSING_MS; Date.now() < deadline; ) {
+    const before = treeCpuUs(subject.pid);
+    await sleep(100);
+    if (treeCpuUs(subject.pid) - before <= usPerTick()) return;
+  }
+}
+
+/**
+ * Runs one load against one subject and counts the cost of everything from its first request until its files are written. Opening
+ * and closing the connections is in it only if the generator cannot hold them.
+ */
 export async function measure(
   subject: Subject,
   load: Load,
@@ -71,27 +95,31 @@ export async function measure(
   warmFreeMemory(eventsPerRequest > 1 ? 3 * warmBytes : warmBytes);
   thaw(subject);
   const linesBefore = counter.count(subject.logs);
-  const cpuBefore = treeCpuUs(subject.pid);
-  const writesBefore = treeWrites(subject.pid);
-  const start = performance.now();
-  const machineBefore = machineTime();
-  const ownBefore = ownCpuUs();
-  const reply = await load.run(subject.url);
-  subject.flush?.();
-  await untilWritten(subject.logs);
-  // On a busy machine a file may stand still and yet not be finished.
-  const least = linesBefore + reply.answered * eventsPerRequest;
-  for (const deadline = Date.now() + 10_000; hasLog(subject) && Date.now() < deadline; ) {
-    if (counter.count(subject.logs) >= least) break;
-    await untilWritten(subject.logs);
-  }
-  const cpuUs = treeCpuUs(subject.pid) - cpuBefore;
-  const machineAfter = machineTime();
-  const machineUs = machineAfter.busyUs - machineBefore.busyUs - (ownCpuUs() - ownBefore);
-  const foreignCores = (machineUs - cpuUs) / ((performance.now() - start) * 1000);
-  const rssMiB = treeRssMiB(subject.pid);
-  const writes = treeWrites(subject.pid) - writesBefore;
+  let before = used(subject);
+  let after = before;
+  let rssMiB = Number.NaN;
+  const reply = await load.run(subject.url, {
+    opened: (generator) => {
+      before = used(subject, generator);
+    },
+    answered: async ({ answered }, generator) => {
+      subject.flush?.();
+      await untilWritten(subject.logs);
+      // On a busy machine a file may stand still and yet not be finished.
+      const least = linesBefore + answered * eventsPerRequest;
+      for (const deadline = Date.now() + 10_000; hasLog(subject) && Date.now() < deadline; ) {
+        if (counter.count(subject.logs) >= least) break;
+        await untilWritten(subject.logs);
+      }
+      after = used(subject, generator);
+      rssMiB = treeRssMiB(subject.pid);
+    },
+  });
+  if (load.holds > 0) await untilQuiet(subject);
   freeze(subject);
+  const cpuUs = after.cpuUs - before.cpuUs;
+  const machineUs = after.machine.busyUs - before.machine.busyUs - (after.ownUs - before.ownUs);
+  const foreignCores = (machineUs - cpuUs) / ((after.atMs - before.atMs) * 1000);
   const lines = hasLog(subject) ? counter.count(subject.logs) - linesBefore : undefined;
   const events = reply.answered * eventsPerRequest;
   return {
@@ -105,9 +133,9 @@ export async function measure(
     p999Us: reply.p999Us,
     maxUs: reply.maxUs,
     rssMiB,
-    requestsPerWrite: reply.answered / writes,
+    requestsPerWrite: reply.answered / (after.writes - before.writes),
     lines,
-    steal: between(machineBefore, machineAfter).steal,
+    steal: between(before.machine, after.machine).steal,
     foreignCores,
     ...(isOpen(reply) ? { open: reply } : {}),
     invalid: invalidReason(reply, lines, { eventsPerRequest, inFlightMax: load.inFlightMax }),

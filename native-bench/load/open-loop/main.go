@@ -19,11 +19,13 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/binary"
 	"encoding/json"
 	"flag"
 	"fmt"
+	"io"
 	"math/bits"
 	"net"
 	"os"
@@ -183,6 +185,7 @@ func main() {
 	nap := flag.Bool("nap", false, "sleep in epoll up to 1 ms when nothing is due: for low rates beside other work; costs precision")
 	burst := flag.Uint64("burst", 1, "requests that are due in the same moment; the rate stays")
 	churn := flag.Bool("churn", false, "a connection per request: closed after its answer and opened anew")
+	hold := flag.Bool("hold", false, "say \"open\" once all connections are, begin at a line on stdin, and after the result keep them open until stdin ends")
 	flag.Parse()
 	requests := readRequests(*path)
 	target, err := net.ResolveTCPAddr("tcp4", *addr)
@@ -208,6 +211,13 @@ func main() {
 	}
 	for i := range connections {
 		open(int32(i))
+	}
+
+	stdin := bufio.NewReader(os.Stdin)
+	if *hold {
+		fmt.Println("open")
+		_, err := stdin.ReadString('\n')
+		check(err, "waiting for the line to begin at")
 	}
 
 	var all, window, late, served histogram
@@ -367,6 +377,10 @@ func main() {
 	out.LateMaxUs = float64(late.max) / 1e3
 	out.ServedP50, out.ServedP99, out.ServedP999 = served.percentileUs(0.5), served.percentileUs(0.99), served.percentileUs(0.999)
 	check(json.NewEncoder(os.Stdout).Encode(out), "result")
+	if *hold {
+		_, err := io.Copy(io.Discard, stdin)
+		check(err, "waiting for the end of stdin")
+	}
 }
 
 func max0(n int) int {
