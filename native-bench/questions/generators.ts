@@ -7,7 +7,7 @@
  * many the server finds at once is the other half of what an event costs. Our journal tells how many that are: it has a write(2) per turn.
  */
 import type { Bench, Question } from '../rig/bench.ts';
-import { autocannon, type Load, wrk } from '../rig/load.ts';
+import { autocannon, type Load, type Moments, type Reply, wrk } from '../rig/load.ts';
 import { libraryVersion } from '../rig/machine.ts';
 import { startNginx, startUws } from '../rig/peers.ts';
 import type { Goal } from '../rig/report.ts';
@@ -31,8 +31,8 @@ class Pace {
 
   /** A load whose rate is remembered for those that follow it. */
   lead(subject: Subject, load: Load): Entry {
-    const run = async (url: string) => {
-      const reply = await load.run(url);
+    const run: Load['run'] = async (url, moments) => {
+      const reply = await load.run(url, moments);
       this.#rates.set(`${subject.name}, ${load.name}`, reply.answered / (reply.durationUs / 1e6));
       return reply;
     };
@@ -43,8 +43,13 @@ class Pace {
   follow(bench: Bench, name: string, subject: Subject, leader: string, share: number, atOnce: number): Entry {
     const requests = bench.pixels();
     const at = (): number => share * this.#rates.get(`${subject.name}, ${leader}`)!;
-    const run = (url: string) => bench.openLoop(requests, { ...options, rate: at(), burst: atOnce }).run(url);
-    return { name: `${subject.name}, ${name}`, subject, load: { name, spins: true, inFlightMax: 0, requests, run } };
+    const now = () => bench.openLoop(requests, { ...options, rate: at(), burst: atOnce });
+    const fixed = bench.openLoop(requests, { ...options, rate: 1 }); // all but the rate is known by now
+    return {
+      name: `${subject.name}, ${name}`,
+      subject,
+      load: { ...fixed, name, run: (url, moments) => now().run(url, moments as Moments<Reply>) },
+    };
   }
 }
 
