@@ -90,7 +90,8 @@ export async function stopChild(
   const start = performance.now();
   if (child.exitCode !== null || child.signalCode !== null) return 0;
   const ended = new Promise<void>((resolve) => child.once('exit', () => resolve()));
-  child.kill('SIGCONT');
+  // Its children, too: nginx waits three seconds for a worker that stands still, then kills it.
+  signalTree(child.pid!, 'SIGCONT');
   child.kill(signal);
   const timer = setTimeout(() => child.kill('SIGKILL'), waitMsMax);
   await ended;
