@@ -93,6 +93,11 @@ process.exit(failed === 0 ? 0 : 1);
 /** What else happened on the machine meanwhile. */
 function disturbance(): string {
   const { repeated, kept } = disturbed;
-  const said = repeated > 0 ? `; ${repeated} rounds repeated because something else worked, or the hypervisor took time, meanwhile` : '';
-  return kept > 0 ? `${said}; **${kept} rounds kept though something else worked or time was taken: do not trust this table**` : said;
+  const said =
+    repeated > 0
+      ? `; ${repeated} rounds repeated because something else worked, or the hypervisor took time, meanwhile`
+      : '';
+  return kept > 0
+    ? `${said}; **${kept} rounds kept though something else worked or time was taken: do not trust this table**`
+    : said;
 }

@@ -222,7 +222,9 @@ export async function interleave(contestants: readonly Contestant[], rounds: num
       measured.push([name, one]);
       const note = one.invalid ? `  VOID: ${one.invalid}` : '';
       const cost = `${one.cpuUsPerEvent.toFixed(2)} us, ${Math.round(one.eventsPerSecond)}/s`;
-      console.error(`  ${round + 1}/${rounds} ${name}: ${cost}, others ${one.foreignCores.toFixed(2)} cores, stolen ${(100 * one.steal).toFixed(1)} %${note}`);
+      console.error(
+        `  ${round + 1}/${rounds} ${name}: ${cost}, others ${one.foreignCores.toFixed(2)} cores, stolen ${(100 * one.steal).toFixed(1)} %${note}`,
+      );
     }
     const isDisturbed = measured.some(([, one]) => one.foreignCores > foreignCoresMax || one.steal > stealMax);
     if (isDisturbed && repeatsLeft > 0) {
