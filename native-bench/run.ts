@@ -48,9 +48,10 @@ execFileSync('npm', ['run', '-s', 'build'], { cwd: tree, stdio: 'inherit' });
 execFileSync('taskset', ['-cp', String(loadCore), String(process.pid)], { stdio: 'ignore' });
 
 warmth.on = !short;
+warmth.places = mkdtempSync(join(process.env['BENCH_DIR'] ?? tmpdir(), 'ringmain-bench-'));
 const bench = new Bench({
   tree,
-  dir: mkdtempSync(join(process.env['BENCH_DIR'] ?? tmpdir(), 'ringmain-bench-')),
+  dir: warmth.places,
   portBase: Number(process.env['BENCH_PORT'] ?? 21700),
   rounds: short ? 1 : 6,
   seconds: short ? 1 : 2,

@@ -28,7 +28,8 @@ export interface Subject {
 
 const running = new Set<ChildProcess>();
 process.on('exit', () => {
-  for (const child of running) child.kill('SIGKILL');
+  // With their children: a worker that stands still would outlive its master and keep the port.
+  for (const { pid } of running) if (pid !== undefined) signalTree(pid, 'SIGKILL');
 });
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => process.exit(130));
 
@@ -103,7 +104,13 @@ export const freeze = (subject: Subject): void => signalTree(subject.pid, 'SIGST
 export const thaw = (subject: Subject): void => signalTree(subject.pid, 'SIGCONT');
 
 function signalTree(root: number, signal: NodeJS.Signals): void {
-  for (const { pid } of processTree(root)) process.kill(pid, signal);
+  for (const { pid } of processTree(root)) {
+    try {
+      process.kill(pid, signal);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error; // it has ended meanwhile
+    }
+  }
 }
 
 /** Counts the lines that files grew by since it last looked; a file that is replaced by a rotation is read anew. */
