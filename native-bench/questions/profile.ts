@@ -46,7 +46,7 @@ async function functions(bench: Bench, load: (seconds: number) => Load): Promise
     warmFreeMemory(400 * 2 ** 20);
     thaw(server);
     const begin = monotonicUs();
-    const seconds = bench.short ? 1 : 4;
+    const seconds = bench.short ? 1 : 2; // as long as memory stays warm, see rig/memory.ts
     await load(seconds).run(server.url);
     // The generator reads its requests first.
     window = { from: begin + 500_000, to: begin + seconds * 1e6 };
@@ -142,7 +142,7 @@ export const profile: Question = {
           canCount()
             ? 'System calls are counted by tracepoints of the kernel, over all threads, in a run of their own; strace would stop the server at each of them and show another server.'
             : 'No table of system calls: this kernel has no tracepoints at /sys/kernel/tracing.',
-          "Functions: self time by --cpu-prof (a sample each 0.5 ms), in shares of the acceptor's cost above. The sampler sees neither the addon nor the kernel: a function that calls them carries their time, so the one that answers holds the send. `native`: a function of Node itself, its system call included.",
+          "Functions: self time by --cpu-prof (a sample each 0.5 ms), in shares of the acceptor's cost above. It samples by the clock, so a function that waits or is interrupted is charged with that; read the shares, not the microseconds, beside perf's. The sampler sees neither the addon nor the kernel: a function that calls them carries their time, so the one that answers holds the send. `native`: a function of Node itself, its system call included.",
         ],
         versions: [`perf ${versionBehind('version', 'perf', '--version')}`],
         raw,
