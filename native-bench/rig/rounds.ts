@@ -201,7 +201,7 @@ export type Results = ReadonlyMap<string, readonly Round[]>;
 /** More than this is somebody else's work, not the kernel writing our files. */
 const foreignCoresMax = 0.5;
 /**
- * More than this share of the machine's time taken by the hypervisor for others is no round either. It comes in pieces of 14 and 24 ms: at
+ * More than this share of the machine's time taken by the hypervisor for others is no round of latencies (CPU per event bears it). It comes in pieces of 14 and 24 ms: at
  * 80 % of its limit a server works off such a pause in 100 ms, and the p99 of a round of two seconds is that alone.
  */
 const stealMax = 0.004;
@@ -226,7 +226,9 @@ export async function interleave(contestants: readonly Contestant[], rounds: num
         `  ${round + 1}/${rounds} ${name}: ${cost}, others ${one.foreignCores.toFixed(2)} cores, stolen ${(100 * one.steal).toFixed(1)} %${note}`,
       );
     }
-    const isDisturbed = measured.some(([, one]) => one.foreignCores > foreignCoresMax || one.steal > stealMax);
+    const isDisturbed = measured.some(
+      ([, one]) => one.foreignCores > foreignCoresMax || (one.open !== undefined && one.steal > stealMax),
+    );
     if (isDisturbed && repeatsLeft > 0) {
       repeatsLeft -= 1;
       disturbed.repeated += 1;
