@@ -31,7 +31,7 @@ process.on('exit', () => {
   // With their children: a worker that stands still would outlive its master and keep the port.
   for (const { pid } of running) if (pid !== undefined) signalTree(pid, 'SIGKILL');
 });
-for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => process.exit(130));
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => process.exit(130));
 
 export interface Start {
   readonly command: string;
