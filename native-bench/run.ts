@@ -1,7 +1,7 @@
 /**
  * npm run bench: measures, and rewrites the tables and plots of PERFORMANCE.md.
  *
- *   npm run bench                   all questions: 45 minutes and a soak of ten at the end; LONG=1 makes that an hour
+ *   npm run bench                   all questions: an hour, and a soak of ten minutes at the end, with LONG=1 of another hour
  *   npm run bench -- --only pixel   one question (or several, comma-separated)
  *   npm run bench -- --skip soak    all but one (or several)
  *   npm run bench -- --short        every question once and cold, < 5 minutes: shows that all of it works; leaves PERFORMANCE.md alone
