@@ -65,7 +65,9 @@ export function parseProduce(
       const recordErrors = reader.readUnsignedVarInt() - 1;
       for (let r = 0; r < recordErrors; r++) {
         reader.readInt32();
-        detail ??= reader.readNullableString();
+        // Every message is read, also those that are not kept: the fields behind a message begin where it ends.
+        const message = reader.readNullableString();
+        detail ??= message;
         reader.readTaggedFields();
       }
       detail = reader.readNullableString() ?? detail;
