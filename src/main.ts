@@ -27,13 +27,13 @@ async function main(argv: readonly string[]): Promise<number> {
   const [command, ...rest] = argv;
   switch (command) {
     case 'pixel':
-      return (await import('./pixel/command.ts')).runPixel(rest);
+      return (await import('./service/command.ts')).runPixel(rest);
     case 'journal':
-      return (await import('./sinks/journal-command.ts')).runJournal(rest);
+      return (await import('./service/journal-command.ts')).runJournal(rest);
     case 'deadletter':
-      return (await import('./sinks/dead-letter-command.ts')).runDeadLetter(rest);
+      return (await import('./service/dead-letter-command.ts')).runDeadLetter(rest);
     case '--healthcheck':
-      return (await import('./pixel/command.ts')).healthcheck(rest);
+      return (await import('./service/command.ts')).healthcheck(rest);
     case '--version': {
       const { version, commit } = readVersion();
       process.stdout.write(`ringmain ${version} (${commit})\n`);

@@ -6,36 +6,42 @@ import { globSync, readFileSync } from 'node:fs';
 import { posix } from 'node:path';
 
 /** Room -> the rooms it may import besides itself. `main.ts` imports everything and is imported by nothing. */
+const below = ['sinks', 'access', 'delivery', 'events', 'engine', 'http', 'store', 'kernel'] as const;
+const service = ['service', 'collect', 'visitor', ...below] as const;
 export const rooms: Readonly<Record<string, readonly string[]>> = {
   kernel: [],
   engine: ['kernel'],
   http: ['kernel'],
   store: ['kernel'],
   events: ['kernel'],
-  sinks: ['engine', 'events', 'store', 'kernel'],
+  delivery: ['engine', 'events', 'store', 'kernel'],
+  sinks: ['delivery', 'engine', 'events', 'store', 'kernel'],
   access: ['store', 'kernel'],
-  pixel: ['sinks', 'access', 'http', 'events', 'store', 'engine', 'kernel'],
-  analytics: ['sinks', 'access', 'http', 'events', 'store', 'engine', 'kernel'],
-  gateway: ['sinks', 'access', 'http', 'events', 'store', 'engine', 'kernel'],
-  sms: ['sinks', 'access', 'http', 'events', 'store', 'engine', 'kernel'],
+  visitor: ['http', 'events', 'kernel'],
+  service: below,
+  collect: ['service', 'visitor', ...below],
+  pixel: service,
+  analytics: service,
+  gateway: service,
+  sms: service,
 };
 
 /** Library -> the folders that may import it: what a library is for has one place. */
 export const libraries: Readonly<Record<string, readonly string[]>> = {
-  'uWebSockets.js': ['http', 'pixel'],
+  'uWebSockets.js': ['http', 'visitor', 'service', 'collect', 'analytics', 'gateway', 'sms'],
   pino: ['kernel'],
   'prom-client': ['kernel'],
-  '@platformatic/kafka': ['sinks/kafka'],
+  '@platformatic/kafka': ['store/kafka', 'sinks/kafka'],
   pg: ['store', 'sinks/postgres'],
   'pg-copy-streams': ['store', 'sinks/postgres'],
-  '@opentelemetry/api': ['kernel', 'engine', 'pixel', 'sinks'],
-  '@opentelemetry/exporter-trace-otlp-proto': ['kernel', 'pixel'],
-  '@opentelemetry/resources': ['kernel', 'pixel'],
-  '@opentelemetry/sdk-trace': ['kernel', 'pixel'],
-  isbot: ['pixel'],
-  maxmind: ['pixel'],
+  '@opentelemetry/api': ['kernel', 'service'],
+  '@opentelemetry/exporter-trace-otlp-proto': ['kernel', 'service'],
+  '@opentelemetry/resources': ['kernel', 'service'],
+  '@opentelemetry/sdk-trace': ['kernel', 'service'],
+  isbot: ['visitor', 'analytics'],
+  maxmind: ['visitor'],
   piscina: ['engine', 'sinks', 'analytics', 'gateway', 'sms'],
-  'ua-parser-js': ['pixel'],
+  'ua-parser-js': ['visitor'],
 };
 
 /** Files that hold what must stand in one place only. */
@@ -46,7 +52,7 @@ const onlyIn = [
     files: ['src/kernel/config/environment.ts'],
   },
   // Everything that waits on a word of shared memory goes through here; a thread with an event loop is stopped dead by it.
-  { what: 'Atomics.wait', pattern: /\bAtomics\s*(?:\.\s*wait\s*\(|\[)/, files: ['src/engine/wake.ts'] },
+  { what: 'Atomics.wait', pattern: /\bAtomics\s*(?:\.\s*wait\s*\(|\[)/, files: ['src/kernel/threads/wake.ts'] },
 ] as const;
 
 export type Sources = ReadonlyMap<string, string>;

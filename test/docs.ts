@@ -6,7 +6,7 @@ import { eventModelTable } from '../src/events/schema.ts';
 import { type ConfigSet, envExample, renewReference } from '../src/kernel/config.ts';
 import { errorsReference } from '../src/kernel/errors.ts';
 import { renewPart } from '../src/kernel/markdown.ts';
-import { pixelSets } from '../src/pixel/command.ts';
+import { pixelSets } from '../src/service/command.ts';
 
 const sets = pixelSets as readonly ConfigSet[];
 

@@ -4,10 +4,10 @@
  *   node lane-readers.ts <readers> <events per second> <seconds>
  */
 import { isMainThread, Worker, workerData } from 'node:worker_threads';
+import { Waiter } from '../../src/delivery/waiter.ts';
 import { Batch } from '../../src/engine/batch.ts';
 import { LaneReader } from '../../src/engine/lane-reader.ts';
-import { createWakeWords, WakeWords } from '../../src/engine/wake.ts';
-import { Waiter } from '../../src/sinks/waiter.ts';
+import { createWakeWords, WakeWords } from '../../src/kernel/threads/wake.ts';
 import { benchLane, id, ringBytes } from '../rig/lane-rig.ts';
 
 interface Task {

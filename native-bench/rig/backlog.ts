@@ -10,8 +10,8 @@ import { LaneWriter } from '../../src/engine/lane.ts';
 import { createLaneControl } from '../../src/engine/lane-control.ts';
 import { createRing } from '../../src/engine/ring.ts';
 import { laneFolder, spareName } from '../../src/engine/segment.ts';
-import { createWakeWords } from '../../src/engine/wake.ts';
 import { at, EVENT_KIND, EVENT_VERSION } from '../../src/events/record.ts';
+import { createWakeWords } from '../../src/kernel/threads/wake.ts';
 
 const MiB = 2 ** 20;
 const segmentBytes = 64 * MiB;

@@ -6,7 +6,7 @@ import { type Disk, realDisk } from '../../src/engine/disk.ts';
 import { LaneWriter } from '../../src/engine/lane.ts';
 import { createLaneControl } from '../../src/engine/lane-control.ts';
 import { createRing } from '../../src/engine/ring.ts';
-import { createWakeWords } from '../../src/engine/wake.ts';
+import { createWakeWords } from '../../src/kernel/threads/wake.ts';
 
 const MiB = 2 ** 20;
 const segmentBytes = 64 * MiB;

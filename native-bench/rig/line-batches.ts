@@ -1,6 +1,7 @@
 /** Batches of finished event lines as a sink gets them from the runner: records of 64 bytes of fixed fields and a line, one after the other. */
+
+import type { SinkBatch } from '../../src/delivery/contract.ts';
 import { at } from '../../src/events/record.ts';
-import type { SinkBatch } from '../../src/sinks/contract.ts';
 
 const RECORD_ALIGN = 8;
 

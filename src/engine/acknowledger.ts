@@ -6,8 +6,9 @@
  *   sync     after `synced` has passed the publish: one armed waiter on the keeper's group commit
  * It knows no HTTP: an answer is whatever `settled()` does.
  */
+
+import type { WakeWords } from '../kernel/threads/wake.ts';
 import type { LaneWriter } from './lane.ts';
-import type { WakeWords } from './wake.ts';
 
 export const ackLevels = ['memory', 'journal', 'sync'] as const;
 export type AckLevel = (typeof ackLevels)[number];

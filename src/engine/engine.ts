@@ -5,6 +5,7 @@
 
 import { randomBytes } from 'node:crypto';
 import { errors } from '../kernel/errors.ts';
+import { createWakeWords } from '../kernel/threads/wake.ts';
 import { CheckpointFile, type CheckpointState } from './checkpoint.ts';
 import type { EngineConfig } from './config.ts';
 import { type Disk, realDisk } from './disk.ts';
@@ -26,7 +27,6 @@ import { createRing } from './ring.ts';
 import { PAGE } from './segment.ts';
 import { SegmentStore } from './segment-store.ts';
 import { SinkBoard } from './sink-board.ts';
-import { createWakeWords } from './wake.ts';
 
 /** What a sink may ask of the engine. */
 export interface SinkWish {

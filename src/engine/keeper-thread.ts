@@ -2,10 +2,10 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { createLog, type LogLevel } from '../kernel/log.ts';
 import { attachBoard } from '../kernel/metrics.ts';
+import { WakeWords } from '../kernel/threads/wake.ts';
 import { KEEPER } from './acknowledger.ts';
 import { Keeper, type KeeperParts } from './keeper.ts';
 import { keeperMetrics } from './keeper-metrics.ts';
-import { WakeWords } from './wake.ts';
 
 export interface KeeperThreadData {
   readonly parts: KeeperParts;

@@ -11,13 +11,13 @@
  * reader sees what a crash could take back. (Redis writes its AOF in this order.)
  */
 import { join } from 'node:path';
+import { WakeWords } from '../kernel/threads/wake.ts';
 import { type Disk, realDisk } from './disk.ts';
 import { FRAME_BODY_MAX, FRAME_HEADER, laneSeed, sealFrame } from './frame.ts';
 import { FULL_NONE, LaneControl, type Spare } from './lane-control.ts';
 import { align8 } from './record.ts';
 import { Ring, RingProducer } from './ring.ts';
 import { type LaneId, laneFolder, PAGE, segmentName, spareName, writeSegmentHeader } from './segment.ts';
-import { WakeWords } from './wake.ts';
 
 /** Why a lane takes no more events now. Closed: also the label of the refused counter. */
 export const refusals = [

@@ -7,6 +7,8 @@
  *   anything else          405 with Allow on a known path, 404
  */
 import type { HttpRequest, HttpResponse, TemplatedApp } from 'uWebSockets.js';
+import { CollectRoute } from '../collect/collect-route.ts';
+import { PixelRoute } from '../collect/pixel-route.ts';
 import { CollectEncoder } from '../events/collect-encoder.ts';
 import { PixelEncoder } from '../events/pixel-encoder.ts';
 import { answerProblem, shown, type Wire } from '../http/answer.ts';
@@ -15,20 +17,18 @@ import { addressReader, trustsNobody } from '../http/client-address.ts';
 import type { HttpConfig } from '../http/config.ts';
 import { Cors } from '../http/cors.ts';
 import { answerUnread } from '../http/guards.ts';
+import { type Faults, guarded, type Handler } from '../http/handlers.ts';
 import { headerText } from '../http/header-text.ts';
 import { SidMaker, UuidMaker } from '../kernel/ids.ts';
 import type { CounterCell } from '../kernel/metrics.ts';
+import type { IntakeAcknowledger, IntakeLane } from '../service/intake.ts';
+import { IngestMeters } from '../service/intake-meters.ts';
+import { type OpsSource, opsRoutes, robotsRoute } from '../service/routes-ops.ts';
+import type { Lookup } from '../visitor/enrich.ts';
+import { ipFilter, type SaltSource } from '../visitor/privacy.ts';
+import { Visitor } from '../visitor/visitor.ts';
 import type { PixelConfig } from './config.ts';
-import type { Lookup } from './enrich.ts';
-import { type Faults, guarded, type Handler } from './handlers.ts';
-import { IngestMeters } from './ingest-meters.ts';
-import type { IntakeAcknowledger, IntakeLane } from './intake.ts';
 import type { PixelMeters } from './metrics.ts';
-import { ipFilter, type SaltSource } from './privacy.ts';
-import { CollectRoute } from './routes-collect.ts';
-import { type OpsSource, opsRoutes, robotsRoute } from './routes-ops.ts';
-import { PixelRoute } from './routes-pixel.ts';
-import { Visitor } from './visitor.ts';
 
 export interface RoutesParts {
   readonly http: HttpConfig;

@@ -1,7 +1,8 @@
 /** The kinds of sinks, loaded when they are used: a collector that writes files does not load a Kafka client. */
+
+import type { SinkKind } from '../delivery/contract.ts';
 import type { ConfigSet } from '../kernel/config.ts';
 import type { SinkName } from './config.ts';
-import type { SinkKind } from './contract.ts';
 import { fileConfig } from './file/config.ts';
 import { httpSinkConfig } from './http/config.ts';
 import { kafkaConfig } from './kafka/config.ts';

@@ -9,7 +9,7 @@ import pg from 'pg';
 import { parse } from 'yaml';
 import { boards } from '../../deploy/grafana/boards.ts';
 import { eventsSql } from '../../src/sinks/postgres/table.ts';
-import { parseTableName } from '../../src/store/names.ts';
+import { parseTableName } from '../../src/store/postgres/names.ts';
 import type { TestScope } from '../servers/process.ts';
 import { deployFolder, type LocalPostgres, startLocalPostgres } from './local-postgres.ts';
 

@@ -9,7 +9,7 @@ import { globSync, readFileSync } from 'node:fs';
 import test from 'node:test';
 import { Kafka, logLevel } from 'kafkajs';
 import { parseTraceparent, type SpanData, TraceSampler } from '../../src/kernel/tracing.ts';
-import { RequestTracing } from '../../src/pixel/tracing.ts';
+import { RequestTracing } from '../../src/service/request-tracing.ts';
 import { startKafka } from '../servers/kafka.ts';
 import { collectorFolder, eventsIn, eventually, startCollector } from './collector.ts';
 import { type Received, startOtlpReceiver } from './otlp-receiver.ts';
@@ -196,7 +196,7 @@ test('request, batch and Kafka record of a traced request name one trace, across
 test('without an endpoint nothing of the SDK is loaded: one module imports it, and that one only when it is needed', () => {
   const sources = globSync('src/**/*.ts').map((file) => ({ file, text: readFileSync(file, 'utf8') }));
   const importers = sources.filter(({ text }) => text.includes("from '@opentelemetry/")).map(({ file }) => file);
-  assert.deepEqual(importers, ['src/pixel/tracing-export.ts']);
+  assert.deepEqual(importers, ['src/service/span-export.ts']);
   const loads = sources
     .filter(({ text }) => /^import (?!type)[^;]*tracing-export\.ts'/m.test(text))
     .map(({ file }) => file);

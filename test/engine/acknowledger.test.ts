@@ -6,7 +6,7 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 import { setImmediate as turn } from 'node:timers/promises';
 import { type AckLevel, Acknowledger, type AcknowledgerOptions, type Outcome } from '../../src/engine/acknowledger.ts';
-import { WakeWords } from '../../src/engine/wake.ts';
+import { WakeWords } from '../../src/kernel/threads/wake.ts';
 import { CrashDisk } from './crash-disk.ts';
 import { appendRecord, type Log, openLog } from './lanes.ts';
 

@@ -13,11 +13,11 @@ import { type EngineConfig, engineConfig } from '../../src/engine/config.ts';
 import { openEngine } from '../../src/engine/engine.ts';
 import { keeperMetrics } from '../../src/engine/keeper-metrics.ts';
 import { LaneWriter } from '../../src/engine/lane.ts';
-import { Supervisor } from '../../src/engine/supervisor.ts';
-import { createWakeWords, WakeWords } from '../../src/engine/wake.ts';
 import { loadConfig } from '../../src/kernel/config.ts';
 import { createLog } from '../../src/kernel/log.ts';
 import { createBoard } from '../../src/kernel/metrics.ts';
+import { Supervisor } from '../../src/kernel/threads/supervisor.ts';
+import { createWakeWords, WakeWords } from '../../src/kernel/threads/wake.ts';
 import { appendRecord } from './lanes.ts';
 
 const file = new URL('../../src/engine/keeper-thread.ts', import.meta.url);

@@ -7,6 +7,7 @@
  */
 import assert from 'node:assert/strict';
 import test from 'node:test';
+import { Route } from '../../src/delivery/lane-source.ts';
 import { Batch } from '../../src/engine/batch.ts';
 import type { CheckpointState } from '../../src/engine/checkpoint.ts';
 import { lanesFolder } from '../../src/engine/journal.ts';
@@ -15,7 +16,6 @@ import type { LaneWriter } from '../../src/engine/lane.ts';
 import { recoverLanes } from '../../src/engine/recovery.ts';
 import { checkRing } from '../../src/engine/ring.ts';
 import { laneKey } from '../../src/engine/segment.ts';
-import { Route } from '../../src/sinks/route.ts';
 import { CrashDisk, CrashError, type Operation, pick, randomOf } from './crash-disk.ts';
 import { appendRecord, DIR, LOG, LOG_ID, type Log, openLog, recordBytes, recordId } from './lanes.ts';
 

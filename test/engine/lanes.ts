@@ -14,7 +14,7 @@ import { align8, RECORD_HEADER } from '../../src/engine/record.ts';
 import { recoverLanes } from '../../src/engine/recovery.ts';
 import { createRing } from '../../src/engine/ring.ts';
 import { SinkBoard } from '../../src/engine/sink-board.ts';
-import { createWakeWords } from '../../src/engine/wake.ts';
+import { createWakeWords } from '../../src/kernel/threads/wake.ts';
 
 export const DIR = '/journal';
 export const LOG_ID = Buffer.from('0123456789abcdef0123456789abcdef', 'hex');

@@ -4,12 +4,12 @@
  */
 import assert from 'node:assert/strict';
 import test from 'node:test';
+import { Route } from '../../src/delivery/lane-source.ts';
 import { CheckpointFile } from '../../src/engine/checkpoint.ts';
 import { markOf } from '../../src/engine/engine.ts';
 import { checkpointPath, lanesFolder } from '../../src/engine/journal.ts';
 import { recoverLanes } from '../../src/engine/recovery.ts';
 import { type LaneId, laneFolder, PAGE, parseSegmentName } from '../../src/engine/segment.ts';
-import { Route } from '../../src/sinks/route.ts';
 import { CrashDisk, pick, randomOf } from '../engine/crash-disk.ts';
 import { appendRecord, DIR, fill, LOG, LOG_ID, openLog, range, readAll, recordBytes, ZERO } from '../engine/lanes.ts';
 

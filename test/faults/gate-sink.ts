@@ -5,8 +5,8 @@
  */
 import { appendFileSync } from 'node:fs';
 import { getEnvironmentData } from 'node:worker_threads';
+import type { SinkBatch, SinkKind } from '../../src/delivery/contract.ts';
 import { jsonLength, jsonStart } from '../../src/events/record.ts';
-import type { SinkBatch, SinkKind } from '../../src/sinks/contract.ts';
 import { type HttpSinkConfig, httpSinkConfig } from '../../src/sinks/http/config.ts';
 
 const gate = getEnvironmentData('gate') as unknown as Int32Array;

@@ -51,7 +51,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'wake without re-read (sink)',
-    file: 'src/sinks/waiter.ts',
+    file: 'src/delivery/waiter.ts',
     edits: [['if (!work()) {', 'if (work !== undefined) {']],
     tests: ['test/sinks/waiter.test.ts'],
   },
@@ -196,7 +196,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'checkpoint before target',
-    file: 'src/sinks/runner.ts',
+    file: 'src/delivery/runner.ts',
     edits: [
       [
         '      const settled = await target?.settle?.();\n',
@@ -207,13 +207,13 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'no checkpoint before the first delivery',
-    file: 'src/sinks/runner.ts',
+    file: 'src/delivery/runner.ts',
     edits: [['(await this.#open()) && (await this.#begin())', 'await this.#open()']],
     tests: ['test/sinks/runner.test.ts'],
   },
   {
     name: 'what stands behind an undelivered batch is passed',
-    file: 'src/sinks/runner.ts',
+    file: 'src/delivery/runner.ts',
     edits: [
       [
         'if (!head.delivered) stop.broken = true;\n      if (!stop.broken) this.#pass(head);',
@@ -227,13 +227,13 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'a drain leaves what is no whole batch',
-    file: 'src/sinks/runner.ts',
+    file: 'src/delivery/runner.ts',
     edits: [["if (full || left <= 0 || phase === 'drain') {", 'if (full || left <= 0) {']],
     tests: ['test/sinks/runner.test.ts'],
   },
   {
     name: 'a drain ends with its first round',
-    file: 'src/sinks/runner.ts',
+    file: 'src/delivery/runner.ts',
     edits: [
       [
         "        if (phase === 'run' && !this.#work()) await this.#rest(wait);\n",
@@ -244,7 +244,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'a sink looks a second time for nothing',
-    file: 'src/sinks/runner.ts',
+    file: 'src/delivery/runner.ts',
     edits: [["        if (phase === 'run' && !this.#work()) await this.#rest(wait);\n", '']],
     tests: ['test/sinks/runner.test.ts'],
   },
@@ -264,7 +264,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'a target that asks for a checkpoint gets none',
-    file: 'src/sinks/delivery.ts',
+    file: 'src/delivery/delivery.ts',
     edits: [
       [
         '      const failure = await this.#parts.settle();\n',

@@ -5,7 +5,7 @@
 import type { Refusal } from '../../src/engine/lane.ts';
 import { DraftTooLarge } from '../../src/engine/lane.ts';
 import { jsonLength, jsonStart } from '../../src/events/record.ts';
-import type { AckLevel, Answerable, IntakeAcknowledger, IntakeLane } from '../../src/pixel/intake.ts';
+import type { AckLevel, Answerable, IntakeAcknowledger, IntakeLane } from '../../src/service/intake.ts';
 
 export class FakeLane implements IntakeLane, IntakeAcknowledger {
   buffer = Buffer.alloc(0);

@@ -7,12 +7,12 @@ import { Listener, type TlsFiles } from '../../src/http/listen.ts';
 import { loadConfig } from '../../src/kernel/config.ts';
 import { attachBoard, createBoard } from '../../src/kernel/metrics.ts';
 import { pixelConfig } from '../../src/pixel/config.ts';
-import { DeviceLookup } from '../../src/pixel/device.ts';
-import { GeoLookup } from '../../src/pixel/geo.ts';
 import { pixelMetrics } from '../../src/pixel/metrics.ts';
-import type { SaltSource } from '../../src/pixel/privacy.ts';
 import { Routes } from '../../src/pixel/routes.ts';
-import type { OpsSource } from '../../src/pixel/routes-ops.ts';
+import type { OpsSource } from '../../src/service/routes-ops.ts';
+import { DeviceLookup } from '../../src/visitor/device.ts';
+import { GeoLookup } from '../../src/visitor/geo.ts';
+import type { SaltSource } from '../../src/visitor/privacy.ts';
 import type { TestScope } from '../servers/process.ts';
 import { FakeLane } from './fake-lane.ts';
 

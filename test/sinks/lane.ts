@@ -3,10 +3,10 @@
  * does (in flight, chained, following moved cursors, halving refused batches).
  */
 import { createHash } from 'node:crypto';
+import { CursorMoved, type ErrorClass, type SinkBatch, type SinkTarget } from '../../src/delivery/contract.ts';
 import type { Mark } from '../../src/engine/checkpoint.ts';
 import { type LaneId, laneKey } from '../../src/engine/segment.ts';
 import { at } from '../../src/events/record.ts';
-import { CursorMoved, type ErrorClass, type SinkBatch, type SinkTarget } from '../../src/sinks/contract.ts';
 
 /** A target and how its kind classifies errors. */
 export interface Subject extends SinkTarget {

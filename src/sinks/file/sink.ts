@@ -28,11 +28,6 @@ import {
 import { basename, dirname, join, resolve } from 'node:path';
 import { crc32 } from 'node:zlib';
 import type { Piscina } from 'piscina';
-import { block } from '../../engine/wake.ts';
-import { at as field, jsonStart } from '../../events/record.ts';
-import { makeDirectory } from '../../kernel/directory.ts';
-import { errors } from '../../kernel/errors.ts';
-import type { Logger } from '../../kernel/log.ts';
 import {
   SettleFirst,
   type SinkBatch,
@@ -40,7 +35,12 @@ import {
   type SinkKind,
   type SinkTarget,
   TargetLost,
-} from '../contract.ts';
+} from '../../delivery/contract.ts';
+import { at as field, jsonStart } from '../../events/record.ts';
+import { makeDirectory } from '../../kernel/directory.ts';
+import { errors } from '../../kernel/errors.ts';
+import type { Logger } from '../../kernel/log.ts';
+import { block } from '../../kernel/threads/wake.ts';
 import { type FileConfig, fileConfig } from './config.ts';
 import { pruneRotated, rotatedFiles, rotatedName } from './rotated.ts';
 

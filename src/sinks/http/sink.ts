@@ -12,9 +12,9 @@ import { createHmac } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { Agent as HttpAgent, request as httpRequest, type IncomingMessage } from 'node:http';
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
+import type { ErrorClass, SinkBatch, SinkContext, SinkKind, SinkTarget } from '../../delivery/contract.ts';
 import { laneKey } from '../../engine/segment.ts';
 import { jsonLength, jsonStart } from '../../events/record.ts';
-import type { ErrorClass, SinkBatch, SinkContext, SinkKind, SinkTarget } from '../contract.ts';
 import { type HttpSinkConfig, httpSinkConfig } from './config.ts';
 
 /** Of an answer's body so much is kept for the reason, and so much is read at all before the connection is dropped. */

@@ -18,10 +18,10 @@ import {
   metadataV9,
   metadataV12,
 } from '@platformatic/kafka';
+import { type Address, connectionOptions, parseAddress } from '../../store/kafka/connection-options.ts';
+import { failureOf, failureOfCode, KafkaFailure, kafkaCode } from '../../store/kafka/failure.ts';
 import type { KafkaConfig } from './config.ts';
-import { type Address, connectionOptions, parseAddress } from './connection-options.ts';
 import type { ProducerIdentity } from './encode.ts';
-import { failureOf, failureOfCode, KafkaFailure, kafkaCode } from './failure.ts';
 import { encodeProduce, type PartitionResult, PRODUCE, parseProduce, produceVersions } from './produce.ts';
 
 const CLIENT_ID = 'ringmain';

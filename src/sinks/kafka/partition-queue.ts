@@ -14,8 +14,9 @@
  *   Q3  Only when the broker has lost the numbers of the oldest batch (OUT_OF_ORDER_SEQUENCE for it, or an unknown
  *       producer) is a batch of unknown outcome sent under a new identity. That may duplicate it; it is reported.
  */
+
+import { kafkaCode } from '../../store/kafka/failure.ts';
 import { nobody, type ProducerIdentity, stamp } from './encode.ts';
-import { kafkaCode } from './failure.ts';
 
 /** Sequence numbers are 31 bits and start again at 0. */
 const SEQUENCES = 2 ** 31;

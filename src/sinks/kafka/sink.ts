@@ -11,10 +11,10 @@
  *   operator   wrong credentials or certificates, missing rights or topic: retried slowly, so a correction on the
  *              broker's side heals it; readiness says which
  */
-import type { SinkKind } from '../contract.ts';
+import type { SinkKind } from '../../delivery/contract.ts';
+import { usesTls } from '../../store/kafka/connection-options.ts';
+import { KafkaFailure } from '../../store/kafka/failure.ts';
 import { type KafkaConfig, kafkaConfig } from './config.ts';
-import { usesTls } from './connection-options.ts';
-import { KafkaFailure } from './failure.ts';
 import { KafkaTarget } from './target.ts';
 
 const KiB = 1024;

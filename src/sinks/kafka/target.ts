@@ -11,13 +11,14 @@
  * Always true: a record is encoded into a second part only if its first one was refused, or its partition is gone; each
  * attempt ends within the client's time limits; memory is bounded by the batches the runner has under way.
  */
+
+import type { SinkBatch, SinkTarget } from '../../delivery/contract.ts';
 import { laneKey } from '../../engine/segment.ts';
 import type { Logger } from '../../kernel/log.ts';
-import type { SinkBatch, SinkTarget } from '../contract.ts';
+import { failureOf, failureOfCode, KafkaFailure, kafkaCode } from '../../store/kafka/failure.ts';
 import { KafkaClient, type Topic } from './client.ts';
 import type { KafkaConfig } from './config.ts';
 import { BatchEncoder, type ProducerIdentity } from './encode.ts';
-import { failureOf, failureOfCode, KafkaFailure, kafkaCode } from './failure.ts';
 import { freshPart, type Part, PartitionQueue } from './partition-queue.ts';
 import type { PartitionResult } from './produce.ts';
 

@@ -12,8 +12,8 @@ import {
   secret,
   text,
 } from '../../kernel/config.ts';
-import { parseDsn } from '../../store/dsn.ts';
-import { parseTableName } from '../../store/names.ts';
+import { parseDsn } from '../../store/postgres/dsn.ts';
+import { parseTableName } from '../../store/postgres/names.ts';
 
 export const postgresConfig = defineConfig(
   'postgres',

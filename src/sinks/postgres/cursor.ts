@@ -14,11 +14,11 @@
  * The epoch grows with each claim, by the server's clock, so it also grows over a failover that lost a claim.
  */
 
+import { CursorMoved } from '../../delivery/contract.ts';
 import type { Mark } from '../../engine/checkpoint.ts';
 import { type LaneId, laneKey } from '../../engine/segment.ts';
 import { errors } from '../../kernel/errors.ts';
-import type { PostgresLink } from '../../store/postgres.ts';
-import { CursorMoved } from '../contract.ts';
+import type { PostgresLink } from '../../store/postgres/connection.ts';
 
 /** The part of a batch that a cursor reads. */
 export interface Step {

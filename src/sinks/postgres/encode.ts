@@ -8,7 +8,7 @@
  * the buffer may still stand in a socket's queue; abandon() leaves it there and the next batch gets another.
  */
 import { eventIdAt, jsonLength, jsonStart, tsMsAt } from '../../events/record.ts';
-import { copyHeader, copyTrailer, POSTGRES_EPOCH_MS } from '../../store/copy.ts';
+import { copyHeader, copyTrailer, POSTGRES_EPOCH_MS } from '../../store/postgres/copy.ts';
 import { makeStorable, suspect } from './storable.ts';
 
 /** The part of a batch that an encoder reads. */

@@ -14,14 +14,6 @@
  * mode demands.
  */
 import { setTimeout as delay } from 'node:timers/promises';
-import type { Mark } from '../../engine/checkpoint.ts';
-import { laneKey } from '../../engine/segment.ts';
-import { RingmainError } from '../../kernel/errors.ts';
-import { copyIn } from '../../store/copy.ts';
-import { type Dsn, parseDsn } from '../../store/dsn.ts';
-import { faultOf } from '../../store/fault.ts';
-import { parseTableName } from '../../store/names.ts';
-import { connect, type PostgresLink } from '../../store/postgres.ts';
 import {
   type Batching,
   CursorMoved,
@@ -30,7 +22,15 @@ import {
   type SinkContext,
   type SinkKind,
   type SinkTarget,
-} from '../contract.ts';
+} from '../../delivery/contract.ts';
+import type { Mark } from '../../engine/checkpoint.ts';
+import { laneKey } from '../../engine/segment.ts';
+import { RingmainError } from '../../kernel/errors.ts';
+import { connect, type PostgresLink } from '../../store/postgres/connection.ts';
+import { copyIn } from '../../store/postgres/copy.ts';
+import { type Dsn, parseDsn } from '../../store/postgres/dsn.ts';
+import { faultOf } from '../../store/postgres/fault.ts';
+import { parseTableName } from '../../store/postgres/names.ts';
 import { type PostgresConfig, postgresConfig } from './config.ts';
 import { Cursors } from './cursor.ts';
 import { BatchEncoder, type Records } from './encode.ts';

@@ -9,9 +9,10 @@
  * A table that is there may have more columns than ours, as long as they fill themselves, and may be partitioned by ts.
  * What cannot work is said at once, in one message that tells what must hold; nothing is dead-lettered for it.
  */
-import { describeFault, faultOf, sqlState } from '../../store/fault.ts';
-import { quoteName, siblingOf, type TableName } from '../../store/names.ts';
-import type { PostgresLink } from '../../store/postgres.ts';
+
+import type { PostgresLink } from '../../store/postgres/connection.ts';
+import { describeFault, faultOf, sqlState } from '../../store/postgres/fault.ts';
+import { quoteName, siblingOf, type TableName } from '../../store/postgres/names.ts';
 
 export interface TableOptions {
   readonly name: TableName;

@@ -4,7 +4,7 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import test from 'node:test';
-import { summarize } from '../../../src/sinks/dead-letter-replay.ts';
+import { summarize } from '../../../src/delivery/dead-letter-replay.ts';
 import { faultProxy } from '../../servers/fault-proxy.ts';
 import { Collector, until } from '../collector.ts';
 

@@ -7,7 +7,7 @@ import { randomBytes } from 'node:crypto';
 import test, { before } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import kafkajs from 'kafkajs';
-import type { SinkTarget } from '../../../src/sinks/contract.ts';
+import type { SinkTarget } from '../../../src/delivery/contract.ts';
 import { type FaultProxy, faultProxy } from '../../servers/fault-proxy.ts';
 import { type KafkaCluster, startKafka } from '../../servers/kafka.ts';
 import { fileScope } from '../../servers/process.ts';

@@ -4,8 +4,8 @@
  */
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { kafkaCode } from '../../../src/sinks/kafka/failure.ts';
 import { freshPart, type Part, PartitionQueue } from '../../../src/sinks/kafka/partition-queue.ts';
+import { kafkaCode } from '../../../src/store/kafka/failure.ts';
 
 function randomFrom(seed: number): () => number {
   let state = seed >>> 0 || 1;

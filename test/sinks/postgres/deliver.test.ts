@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { CursorMoved } from '../../../src/sinks/contract.ts';
+import { CursorMoved } from '../../../src/delivery/contract.ts';
 import { postgresSink } from '../../../src/sinks/postgres/sink.ts';
 import { startPostgres } from '../../servers/postgres.ts';
 import { assertStored, config, deliver, event, events, open, sql, TestLane } from './fixture.ts';

@@ -2,8 +2,8 @@
 import { randomUUID } from 'node:crypto';
 import type { TestContext } from 'node:test';
 import pg from 'pg';
+import type { CursorMoved, ErrorClass } from '../../../src/delivery/contract.ts';
 import { createLog } from '../../../src/kernel/log.ts';
-import type { CursorMoved, ErrorClass } from '../../../src/sinks/contract.ts';
 import type { PostgresConfig } from '../../../src/sinks/postgres/config.ts';
 import { PostgresTarget, postgresSink } from '../../../src/sinks/postgres/sink.ts';
 import type { TestEvent } from '../lane.ts';

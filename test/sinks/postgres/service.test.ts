@@ -5,7 +5,7 @@ import { chmodSync, cpSync, readdirSync, renameSync, rmSync, statSync } from 'no
 import { join } from 'node:path';
 import test from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { summarize } from '../../../src/sinks/dead-letter-replay.ts';
+import { summarize } from '../../../src/delivery/dead-letter-replay.ts';
 import { faultProxy } from '../../servers/fault-proxy.ts';
 import { startPostgres } from '../../servers/postgres.ts';
 import { Collector, until } from '../collector.ts';

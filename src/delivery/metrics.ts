@@ -1,0 +1,139 @@
+import type { JournalFigures } from '../engine/keeper.ts';
+import { SinkBoard, sinkStates } from '../engine/sink-board.ts';
+import { type Collected, type Collector, counter, defineMetrics, histogram } from '../kernel/metrics.ts';
+import { sinkNames } from '../sinks/config.ts';
+
+export const sinkMetrics = defineMetrics({
+  sink_failures_total: counter({
+    help: 'Writes to a sink that failed, by what was done about it: retry, split (halved), stop (an operator is needed).',
+    labels: { sink: sinkNames, class: ['retry', 'split', 'stop'] },
+  }),
+  batch_flush_seconds: histogram({
+    help: 'Time from handing a batch to a sink until it was delivered, tries included.',
+    labels: { sink: sinkNames },
+    buckets: [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 60],
+  }),
+  ringmain_sink_batches_total: counter({ help: 'Batches delivered.', labels: { sink: sinkNames } }),
+  ringmain_sink_bytes_total: counter({ help: 'Bytes of batches delivered.', labels: { sink: sinkNames } }),
+});
+
+/** A sink that has told nothing for this long is busy with one call; what came meanwhile is added to its lag. */
+const QUIET_MS = 2000;
+
+/** What is computed from the sinks' board when somebody asks. `published`: what the live lanes hold by now. */
+export function sinkCollector(
+  memory: SharedArrayBuffer,
+  sinks: readonly string[],
+  published: () => { readonly records: number; readonly bytes: number },
+  now: () => number,
+): Collector {
+  const board = new SinkBoard(memory);
+  // A thread that is held up tells no lag: its last word must not stand for ever while events pile up.
+  const lag = (told: 'lagRecords' | 'lagBytes', seen: 'seenRecords' | 'seenBytes', what: 'records' | 'bytes') => {
+    return (i: number): number => {
+      const since = board.quietMs(i) > QUIET_MS ? published()[what] - board.get(i, seen) : 0;
+      return board.get(i, told) + Math.max(0, since);
+    };
+  };
+  const lagRecords = lag('lagRecords', 'seenRecords', 'records');
+  const lagBytes = lag('lagBytes', 'seenBytes', 'bytes');
+  const oldestSeconds = (i: number): number => {
+    const told = age(board.get(i, 'oldestMs'), now());
+    return board.quietMs(i) > QUIET_MS && lagRecords(i) > 0 ? Math.max(told, board.quietMs(i) / 1000) : told;
+  };
+  const each = (value: (i: number) => number) => sinks.map((sink, i) => ({ labels: { sink }, value: value(i) }));
+  const ledger = (
+    name: string,
+    help: string,
+    value: (i: number) => number,
+    type: Collected['type'] = 'counter',
+  ): Collected => ({
+    name,
+    help,
+    type,
+    values: each(value),
+  });
+  return () => [
+    ledger('queue_depth', 'Events that a sink has not delivered yet.', lagRecords, 'gauge'),
+    ledger(
+      'ringmain_sink_accepted_total',
+      'Events that were to be delivered: delivered, dead, given up and pending.',
+      (i) => board.get(i, 'passed') + lagRecords(i),
+    ),
+    ledger('ringmain_sink_delivered_total', 'Events delivered.', (i) => board.get(i, 'delivered')),
+    ledger('ringmain_sink_dead_letters_total', 'Events the target refused for good, now in a dead-letter file.', (i) =>
+      board.get(i, 'dead'),
+    ),
+    ledger(
+      'ringmain_sink_given_up_total',
+      'Events that cannot be delivered any more: damaged on disk, or gone before the sink came.',
+      (i) => board.get(i, 'givenUp'),
+    ),
+    ledger(
+      'ringmain_sink_ledger_mismatch',
+      'Passed less delivered, dead and given up. Anything but 0 is a defect: report it.',
+      (i) => board.get(i, 'passed') - board.get(i, 'delivered') - board.get(i, 'dead') - board.get(i, 'givenUp'),
+      'gauge',
+    ),
+    ledger('ringmain_sink_lag_bytes', 'Bytes of the log that a sink has not delivered yet.', lagBytes, 'gauge'),
+    ledger(
+      'ringmain_sink_oldest_seconds',
+      'Age of the oldest event that a sink is busy with; 0: none.',
+      oldestSeconds,
+      'gauge',
+    ),
+    ledger(
+      'ringmain_sink_up',
+      '1: the sink takes events; 0 also while its thread gives no sign of life.',
+      (i) => (board.state(i) === 'up' && !board.silent(i) ? 1 : 0),
+      'gauge',
+    ),
+    {
+      name: 'ringmain_sink_state',
+      help: `State of a sink: ${sinkStates.join(', ')}.`,
+      type: 'gauge',
+      values: sinks.flatMap((sink, i) =>
+        sinkStates.map((state) => ({ labels: { sink, state }, value: board.state(i) === state ? 1 : 0 })),
+      ),
+    },
+  ];
+}
+
+const age = (ms: number, now: number): number => (ms === 0 ? 0 : Math.max(0, (now - ms) / 1000));
+
+/** What the keeper tells. */
+export function journalCollector(figures: JournalFigures): Collector {
+  const one = (name: string, help: string, value: number, type: Collected['type'] = 'gauge'): Collected => ({
+    name,
+    help,
+    type,
+    values: [{ labels: {}, value }],
+  });
+  return () => {
+    const used = figures.get('usedBytes');
+    const quota = figures.get('quotaBytes');
+    const rate = figures.get('rateBytesPerSecond');
+    return [
+      one('ringmain_journal_bytes', 'Disk space that the log uses.', used),
+      one('ringmain_journal_max_bytes', 'Disk space that it may use (JOURNAL_MAX_BYTES).', quota),
+      one('ringmain_journal_segments', 'Files of the log.', figures.get('segments')),
+      one(
+        'ringmain_journal_seconds_left',
+        'Time until the log is full at the present rate if no sink delivers; +Inf when idle.',
+        rate > 0 ? Math.max(0, quota - used) / rate : Number.POSITIVE_INFINITY,
+      ),
+      one('ringmain_journal_syncs_total', 'Calls of fdatasync that succeeded.', figures.get('syncs'), 'counter'),
+      one(
+        'ringmain_journal_sync_errors_total',
+        'Calls of fdatasync that failed.',
+        figures.get('syncErrors'),
+        'counter',
+      ),
+      one(
+        'ringmain_journal_failed',
+        '1: the journal could not be synced twice running; intake is over until a restart.',
+        figures.get('failed'),
+      ),
+    ];
+  };
+}

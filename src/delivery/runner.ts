@@ -1,0 +1,435 @@
+/**
+ * Runner: what all sinks share. It follows the lanes, fills batches, hands them to the target, and moves the sink's cursor behind what
+ * is delivered.
+ *   order       batches of one lane are delivered and passed in order; up to inFlightMax are under way
+ *   retry       the same batch again, for ever, after 100 ms doubling to 30 s, with jitter; nothing else of that lane overtakes it
+ *   split       a refused batch is halved until the refused record stands alone; that one goes to the dead-letter file
+ *   checkpoint  after settle(), at most once per second, and once before the first delivery; L4: never ahead of the target
+ *   drain       what is there is delivered, then settled and checkpointed; a sink that is away ends at once, the journal keeps its part
+ */
+import { setTimeout as delay, setImmediate as turn } from 'node:timers/promises';
+import { Batch } from '../engine/batch.ts';
+import type { CheckpointFile, Mark } from '../engine/checkpoint.ts';
+import { laneKey } from '../engine/segment.ts';
+import type { SinkBoard } from '../engine/sink-board.ts';
+import { errors } from '../kernel/errors.ts';
+import type { Logger } from '../kernel/log.ts';
+import { type Batching, CursorMoved, type SinkKind, type SinkTarget, TargetLost } from './contract.ts';
+import { type DeadLetterSink, Delivery, Ended, type Entry, type RunnerMeters } from './delivery.ts';
+import { InFlight } from './in-flight.ts';
+import type { Route, Stop } from './lane-source.ts';
+import { type Report, Standing } from './standing.ts';
+import type { Waiter } from './waiter.ts';
+
+const CHECKPOINT_MS = 1000;
+const REPORT_MS = 100;
+/** Between two rests a blocking thread lets its event loop turn when it has not for this long, ms. */
+const TURN_MS = 20;
+
+export interface RunnerParts {
+  readonly kind: SinkKind<never>;
+  readonly open: (state: unknown) => Promise<SinkTarget>;
+  readonly batching: Batching;
+  readonly route: Route;
+  readonly checkpoint: CheckpointFile | undefined;
+  readonly state: unknown;
+  readonly deadLetters: DeadLetterSink;
+  readonly board: SinkBoard;
+  readonly index: number;
+  readonly waiter: Pick<Waiter, 'busy' | 'rest' | 'pause'>;
+  readonly log: Logger;
+  readonly meters: RunnerMeters;
+  /** Offset and length of a record's event line, for dead letters. */
+  readonly line: (buffer: Buffer, offset: number) => Uint8Array;
+  /** Drain goes on through outages (`ringmain journal drain`). */
+  readonly patient?: boolean;
+  /** ON_LAG=drop: undelivered bytes kept at most; 0: no limit. */
+  readonly lagBytesMax?: number;
+  /** Ms that never go backwards: a wall clock set back must not stretch a wait. */
+  readonly now?: () => number;
+  readonly random?: () => number;
+}
+
+export class SinkRunner {
+  readonly #parts: RunnerParts;
+  readonly #now: () => number;
+  readonly #standing: Standing;
+  readonly #delivery: Delivery;
+  readonly #route: Route;
+  #target: SinkTarget | undefined;
+  readonly #inFlight = new InFlight();
+  readonly #free: Batch[] = [];
+  #dirty = false;
+  #lastCheckpoint = Number.NEGATIVE_INFINITY;
+  #lastReport = Number.NEGATIVE_INFINITY;
+  #reopens: number;
+  #moved: CursorMoved | undefined;
+  /** Something is left undelivered: nothing behind it on its lane may be passed in this run. */
+  #over = false;
+  #lost: TargetLost | undefined;
+  #oldestMs = 0;
+  #ended = false;
+  #lastTurn = Number.NEGATIVE_INFINITY;
+  /** Bytes that have come since the last rest. */
+  #came = 0;
+
+  constructor(parts: RunnerParts) {
+    this.#parts = parts;
+    this.#now = parts.now ?? (() => performance.now());
+    this.#route = parts.route;
+    this.#standing = new Standing(parts, this.#now, () => this.#report());
+    this.#delivery = new Delivery({
+      ...parts,
+      standing: this.#standing,
+      target: () => this.#target as SinkTarget,
+      moved: () => this.#moved !== undefined,
+      settle: () => this.#settle(),
+    });
+    this.#reopens = parts.board.reopens(parts.index);
+  }
+
+  /** The target has found its cursors moved without a write; they are followed before the next batch is read. */
+  moved(moved: CursorMoved): void {
+    this.#moved ??= moved;
+  }
+
+  /** The target's connection was lost, or found again, without a write. */
+  connection(lost: Error | undefined): void {
+    if (lost === undefined) this.#standing.up();
+    else this.#standing.down(lost);
+  }
+
+  /** Runs until the phase says drain or stop and what has to be delivered is. Throws only for defects. */
+  async run(): Promise<void> {
+    const { board, index } = this.#parts;
+    try {
+      // Before anything else: nobody may read a lag of 0 that only means that it was not looked at yet.
+      this.#standing.tell();
+      if ((await this.#open()) && (await this.#begin())) await this.#loop();
+      await this.#finish();
+      if (this.#lost !== undefined) throw this.#lost;
+    } finally {
+      await this.#target?.close();
+      this.#route.close();
+      this.#parts.deadLetters.close();
+      this.#ended = true;
+      this.#standing.tell();
+      board.setState(index, 'ended', board.reason(index));
+    }
+  }
+
+  async #open(): Promise<boolean> {
+    for (let attempt = 0; ; attempt++) {
+      try {
+        this.#target = await this.#parts.open(this.#parts.state);
+        if (this.#target.cursors !== undefined) this.#follow(await this.#target.cursors());
+        for (const stop of this.#route.stops) this.#parts.deadLetters.passed(laneKey(stop.id), stop.delivered.position);
+        // The target's own cursors may stand elsewhere: what it owes is told before it is called up.
+        this.#standing.tell();
+        this.#standing.up();
+        return true;
+      } catch (error) {
+        await this.#target?.close();
+        this.#target = undefined;
+        this.#standing.down(error);
+        if (!(await this.#standing.backOff(attempt, error))) return false;
+      }
+    }
+  }
+
+  /**
+   * The checkpoint knows the target before anything is delivered to it: a crash right after the first batch must find out where that
+   * batch began, also in a file that is new to this sink.
+   */
+  async #begin(): Promise<boolean> {
+    const { checkpoint } = this.#parts;
+    if (checkpoint === undefined || this.#target?.settle === undefined) return true;
+    for (let attempt = 0; ; attempt++) {
+      const error = await this.#saveCheckpoint();
+      if (error === undefined) return true;
+      if (this.#lost !== undefined) return false;
+      this.#standing.down(error);
+      if (!(await this.#standing.backOff(attempt, error))) return false;
+    }
+  }
+
+  async #loop(): Promise<void> {
+    const { batching } = this.#parts;
+    for (;;) {
+      await this.#chores();
+      const phase = this.#phase();
+      if (phase === 'stop' || this.#over) return;
+      let progress = false;
+      let wait = Number.POSITIVE_INFINITY;
+      for (const stop of this.#route.stops) {
+        const now = this.#now();
+        if (this.#fill(stop, now)) progress = true;
+        const { filling } = stop;
+        if (filling === undefined || (filling.count === 0 && filling.losses.length === 0)) continue;
+        const full =
+          filling.count >= batching.records || filling.full || filling.losses.length > 0 || stop.reader.finished;
+        const left = stop.fillingSince + batching.flushMs - now;
+        if (full || left <= 0 || phase === 'drain') {
+          progress = true;
+          await this.#dispatch(stop, filling);
+          if (this.#over) return;
+        } else wait = Math.min(wait, left);
+      }
+      if (progress) {
+        // Nothing more is there: a second round would only find that out.
+        if (phase === 'run' && !this.#work()) await this.#rest(wait);
+        continue;
+      }
+      if (this.#inFlight.count > 0) {
+        await this.#rest(wait);
+        continue;
+      }
+      const before = this.#route.stops;
+      if (this.#route.advance()) {
+        for (const { filling } of before) if (filling !== undefined) this.#free.push(filling);
+        this.#dirty = true;
+        continue;
+      }
+      if (phase === 'drain' || this.#route.exhausted) return;
+      await this.#rest(wait);
+    }
+  }
+
+  async #rest(ms: number): Promise<void> {
+    const now = this.#now();
+    if (this.#came > 0) this.#parts.waiter.busy(this.#came);
+    this.#came = 0;
+    // A blocking thread lets its event loop turn now and then, for timers and for what is under way.
+    if (this.#inFlight.count > 0 || (this.#parts.kind.waits === 'blocking' && now - this.#lastTurn >= TURN_MS)) {
+      this.#lastTurn = now;
+      await turn();
+    }
+    await this.#parts.waiter.rest(now, ms, () => this.#phase() !== 'run' || this.#work());
+  }
+
+  #work(): boolean {
+    return this.#route.stops.some((stop) => stop.reader.end().position > stop.reader.mark.position);
+  }
+
+  #phase(): 'run' | 'drain' | 'stop' {
+    return this.#parts.board.phase(this.#parts.index);
+  }
+
+  #fill(stop: Stop, now: number): boolean {
+    if (this.#moved !== undefined) return false;
+    if (stop.filling === undefined) {
+      const batch = this.#free.pop() ?? this.#make();
+      if (batch === undefined) return false;
+      batch.begin(stop.id, stop.reader.mark);
+      stop.filling = batch;
+    }
+    const { filling } = stop;
+    if (filling.count === 0) {
+      stop.fillingSince = now;
+      const { lagBytesMax = 0 } = this.#parts;
+      if (lagBytesMax > 0 && filling.losses.length === 0) stop.reader.drop(filling, lagBytesMax);
+    }
+    const before = filling.bytes;
+    const added = stop.reader.fill(filling, this.#parts.batching.records);
+    this.#came += filling.bytes - before;
+    return added;
+  }
+
+  #made = 0;
+  #make(): Batch | undefined {
+    const max = this.#route.stops.length + (this.#target as SinkTarget).inFlightMax;
+    if (this.#made >= max) return undefined;
+    this.#made += 1;
+    return new Batch(this.#parts.batching.bytes);
+  }
+
+  async #dispatch(stop: Stop, batch: Batch): Promise<void> {
+    while (this.#inFlight.count >= (this.#target as SinkTarget).inFlightMax) {
+      await this.#oneEnds();
+      if (this.#phase() === 'stop') return;
+    }
+    if (this.#moved !== undefined || this.#over) return;
+    stop.filling = undefined;
+    const entry = this.#inFlight.add(stop, batch, (added) => this.#deliver(added));
+    // A synchronous target has settled already; the others go on while the next batch is filled.
+    if ((this.#target as SinkTarget).inFlightMax === 1) await entry.done;
+  }
+
+  /**
+   * Waits until a batch that is under way has ended. A checkpoint that falls due meanwhile is written: an outage may be long, and a
+   * crash in it would send again what was delivered before. (A target with settle() has nothing under way while it is settled.)
+   */
+  async #oneEnds(): Promise<void> {
+    const ends = this.#inFlight.oneEnds().then(() => true);
+    if (this.#dirty && this.#target?.settle === undefined) {
+      const cancel = new AbortController();
+      const left = Math.max(0, this.#lastCheckpoint + CHECKPOINT_MS - this.#now());
+      const due = delay(left, false, { signal: cancel.signal }).catch(() => false);
+      const ended = await Promise.race([ends, due]).finally(() => cancel.abort());
+      if (ended) return;
+      this.#lastCheckpoint = this.#now();
+      await this.#saveCheckpoint();
+    }
+    await ends;
+  }
+
+  async #deliver(entry: Entry): Promise<void> {
+    const begin = performance.now();
+    try {
+      await this.#delivery.run(entry);
+      entry.delivered = true;
+      this.#parts.meters.batch(entry.batch.count, entry.batch.bytes, (performance.now() - begin) / 1000);
+      this.#standing.up();
+    } catch (error) {
+      if (error instanceof CursorMoved) this.#moved = error;
+      else if (error instanceof TargetLost) this.#lost = error;
+      else if (!(error instanceof Ended)) throw error;
+      // CursorMoved: the lanes are read again from the target's cursors. Else the run is over.
+      if (this.#moved === undefined) this.#over = true;
+    } finally {
+      if (!entry.delivered) entry.triedFailed(new Ended('not delivered'));
+      entry.ended = true;
+      this.#settleQueue(entry.stop);
+    }
+  }
+
+  /** Takes what has ended off the head of the lane's queue, and moves the cursor over what of it is delivered. */
+  #settleQueue(stop: Stop): void {
+    for (let head = this.#inFlight.takeEnded(stop); head !== undefined; head = this.#inFlight.takeEnded(stop)) {
+      // What stands behind an undelivered batch may be delivered, but is not passed: it is read again with it.
+      if (!head.delivered) stop.broken = true;
+      if (!stop.broken) this.#pass(head);
+      this.#free.push(head.batch);
+    }
+  }
+
+  #pass({ stop, batch, dead }: Entry): void {
+    const { ledger } = this.#route;
+    ledger.passed += batch.to.record - batch.from.record;
+    ledger.delivered += batch.count - dead;
+    ledger.dead += dead;
+    ledger.givenUp += batch.lostRecords;
+    for (const loss of batch.losses)
+      this.#parts.log.error(
+        { lane: laneKey(batch.lane), from: loss.from, to: loss.to, reason: loss.reason },
+        'events are given up',
+      );
+    stop.delivered = batch.to;
+    stop.reader.advance(batch.to);
+    this.#oldestMs = 0;
+    this.#dirty = true;
+  }
+
+  async #chores(): Promise<void> {
+    const now = this.#now();
+    const { board, index } = this.#parts;
+    if (now - this.#lastReport >= REPORT_MS) {
+      this.#lastReport = now;
+      this.#standing.tell();
+      const reopens = board.reopens(index);
+      if (reopens !== this.#reopens && this.#target?.reopen !== undefined) {
+        // Before: what the file that goes holds must be known. After: at once; should that fail, the target lets nothing into the new file.
+        if ((await this.#saveCheckpoint()) === undefined) {
+          this.#reopens = reopens;
+          await this.#target.reopen();
+          await this.#saveCheckpoint();
+        }
+      }
+    }
+    if (this.#moved !== undefined) await this.#followCursors();
+    if (this.#dirty && (this.#target?.settleDue || now - this.#lastCheckpoint >= CHECKPOINT_MS)) {
+      this.#lastCheckpoint = now;
+      await this.#saveCheckpoint();
+    }
+  }
+
+  async #followCursors(): Promise<void> {
+    await this.#inFlight.allEnd();
+    const moved = this.#moved as CursorMoved;
+    this.#parts.log.warn({ reason: moved.message }, 'the target stands elsewhere; going on from its cursors');
+    for (let done = false; !done; ) {
+      try {
+        this.#follow(moved.cursors);
+        done = true;
+      } catch (error) {
+        this.#standing.down(error);
+        this.#over = !(await this.#standing.backOff(0, error));
+        if (this.#over) return;
+      }
+    }
+    for (const stop of this.#route.stops) this.#parts.deadLetters.passed(laneKey(stop.id), stop.delivered.position);
+    this.#moved = undefined;
+    this.#dirty = true;
+  }
+
+  #follow(cursors: ReadonlyMap<string, Mark>): void {
+    const reason = this.#route.foreign(cursors);
+    if (reason !== undefined) throw errors.SINK_FENCED({ sink: this.#parts.kind.name, reason });
+    for (const stop of this.#route.stops) if (stop.filling !== undefined) this.#free.push(stop.filling);
+    this.#route.follow(cursors);
+  }
+
+  /** Returns the error when it could not be written. */
+  async #saveCheckpoint(): Promise<unknown> {
+    if (this.#target?.settle !== undefined) await this.#inFlight.allEnd();
+    return this.#settle();
+  }
+
+  /** As #saveCheckpoint(), with nothing under way but a batch that waits for it. */
+  async #settle(): Promise<unknown> {
+    const { checkpoint, board, index, deadLetters } = this.#parts;
+    const target = this.#target;
+    try {
+      // What the target may have lost must not be checkpointed.
+      if (this.#lost !== undefined) return this.#lost;
+      const settled = await target?.settle?.();
+      const state = this.#route.state(settled);
+      const durable = this.#route.stops.map(({ id, delivered }) => ({
+        key: laneKey(id),
+        position: delivered.position,
+      }));
+      // Now, not at the end: a batch that is delivered while this one waits makes it dirty again.
+      this.#dirty = false;
+      if (checkpoint !== undefined) {
+        checkpoint.write(state);
+        board.setCheckpoint(index, checkpoint.sequence);
+      }
+      await target?.settled?.();
+      for (const { key, position } of durable) deadLetters.passed(key, position);
+      this.#standing.transitions.up('checkpoint', 'the checkpoint is written again');
+      return undefined;
+    } catch (error) {
+      this.#dirty = true;
+      if (error instanceof TargetLost) {
+        this.#lost = error;
+        this.#over = true;
+      }
+      this.#standing.transitions.down('checkpoint', 'the checkpoint cannot be written; retried', {
+        error: String(error),
+      });
+      this.#parts.meters.failure('retry');
+      return error;
+    }
+  }
+
+  async #finish(): Promise<void> {
+    if (this.#phase() !== 'stop') await this.#inFlight.allEnd();
+    if (this.#target !== undefined && (this.#dirty || this.#parts.checkpoint === undefined))
+      await this.#saveCheckpoint();
+  }
+
+  #report(): Report {
+    const lag = this.#route.lag();
+    if (this.#oldestMs === 0) {
+      const heads = this.#route.stops.map((stop) => this.#oldest(stop)).filter((ms) => ms > 0);
+      this.#oldestMs = heads.length > 0 ? Math.min(...heads) : 0;
+    }
+    const oldestMs = this.#ended && lag.records === 0 ? 0 : this.#oldestMs;
+    return { lag, published: this.#route.published(), ledger: this.#route.ledger, oldestMs };
+  }
+
+  #oldest(stop: Stop): number {
+    const head = this.#inFlight.head(stop) ?? stop.filling;
+    return head === undefined || head.count === 0 ? 0 : head.oldestMs;
+  }
+}

@@ -1,0 +1,247 @@
+/**
+ * Thread of one acceptor: its lane, its acknowledger, its routes, its listener. Never waits for anything but its own write into the page
+ * cache. The addon aborts the process when a thread ends with a socket open, so every way out closes the listener first.
+ */
+import { parentPort, workerData } from 'node:worker_threads';
+import { Acknowledger } from '../engine/acknowledger.ts';
+import type { EngineConfig } from '../engine/config.ts';
+import { type Disk, realDisk } from '../engine/disk.ts';
+import type { EngineParts } from '../engine/engine.ts';
+import { LaneWriter } from '../engine/lane.ts';
+import { type HttpConfig, tlsFiles } from '../http/config.ts';
+import { parseEndpoint } from '../http/endpoint.ts';
+import { FaultLog } from '../http/handlers.ts';
+import { Listener, type TlsFiles } from '../http/listen.ts';
+import { Renewal } from '../http/renewal.ts';
+import { type ErrorCode, RingmainError } from '../kernel/errors.ts';
+import { createLog, type Logger, type LogLevel } from '../kernel/log.ts';
+import { attachBoard, type HistogramCell, prepareMetricsText, watchLoop } from '../kernel/metrics.ts';
+import { ProcessBoard } from '../kernel/threads/process-board.ts';
+import { WakeWords } from '../kernel/threads/wake.ts';
+import { type SpanNews, TraceSampler, type TracingConfig } from '../kernel/tracing.ts';
+import type { PixelConfig } from '../pixel/config.ts';
+import { type PixelMeters, pixelMetrics } from '../pixel/metrics.ts';
+import { Routes } from '../pixel/routes.ts';
+import type { SaltSource } from '../visitor/privacy.ts';
+import type { IntakeLane } from './intake.ts';
+import { observer, threadMetrics } from './observe.ts';
+import { rehearse } from './rehearsal.ts';
+import { RequestTracing } from './request-tracing.ts';
+
+export interface AcceptorData {
+  readonly engine: EngineParts;
+  readonly acceptor: number;
+  readonly engineConfig: EngineConfig;
+  readonly http: HttpConfig;
+  readonly pixel: PixelConfig;
+  readonly board: SharedArrayBuffer;
+  readonly metrics: SharedArrayBuffer;
+  readonly slot: number;
+  readonly slotNames: readonly string[];
+  readonly log: { readonly level: LogLevel; readonly destination: 1 | 2 };
+  /** For IP_MODE=hash: main reads it once, so that all acceptors hash alike. */
+  readonly salts: SaltSource | undefined;
+  /** Undefined: no tracing. */
+  readonly tracing: TracingConfig | undefined;
+}
+
+/** Main -> acceptor. drain: answers close their connections, no new ones; close: publish, answer, end; now: end at once. */
+export type AcceptorOrder = 'renew' | 'drain' | 'close' | 'now';
+/** Acceptor -> main. */
+export type AcceptorNews =
+  | { readonly listening: true }
+  /** Draining, and the last connection has gone. */
+  | { readonly idle: true }
+  | { readonly failed: Failure };
+
+/** An error on its way to main; without a code it is a defect. */
+interface Failure {
+  readonly code: ErrorCode | undefined;
+  readonly fields: Readonly<Record<string, unknown>>;
+  readonly message: string;
+}
+
+const failure = (error: unknown): AcceptorNews =>
+  error instanceof RingmainError
+    ? { failed: { code: error.code, fields: error.fields, message: error.message } }
+    : { failed: { code: undefined, fields: {}, message: String((error as Error)?.stack ?? error) } };
+
+const TICK_MS = 25;
+/** Without events and without anybody who waits: forty wake-ups a second would be a third of what an idle server costs. */
+const IDLE_TICK_MS = 100;
+/** Longest time of the rehearsal: a start must stay below half a second. */
+const REHEARSAL_MS = 60;
+const WRITE_SAMPLE = 16;
+
+function timedDisk(cell: HistogramCell): Disk {
+  let count = 0;
+  return {
+    ...realDisk,
+    write(fd, buffer, offset, bytes, position) {
+      if (++count % WRITE_SAMPLE !== 0) {
+        realDisk.write(fd, buffer, offset, bytes, position);
+        return;
+      }
+      const begin = performance.now();
+      realDisk.write(fd, buffer, offset, bytes, position);
+      cell.observe((performance.now() - begin) / 1000, WRITE_SAMPLE);
+    },
+  };
+}
+
+function watch(listener: Listener, tls: TlsFiles, log: Logger): Renewal {
+  return new Renewal(listener, tls, {
+    renewed: () => log.info({ cert: tls.cert }, 'new connections get the renewed certificate'),
+    problem: (error) =>
+      log.error({ error: String(error) }, 'the certificate cannot be renewed; the last one stays in use'),
+  });
+}
+
+async function main(data: AcceptorData): Promise<void> {
+  const { engine, acceptor, engineConfig, http, pixel } = data;
+  const log = createLog({ ...data.log, name: `acceptor-${acceptor}` });
+  const board = new ProcessBoard(data.board);
+  const meters = attachBoard(pixelMetrics, data.metrics, data.slot);
+  const thread = attachBoard(threadMetrics, data.metrics, data.slot);
+  const lane = new LaneWriter(engine.lanes[acceptor], timedDisk(thread.ringmain_journal_write_seconds.at()));
+  const acknowledger = new Acknowledger(lane, new WakeWords(engine.wake), engineConfig);
+  const cacheMeters = (cache: 'geo' | 'device') => ({
+    hits: meters.ringmain_cache_hits_total.at({ cache }),
+    misses: meters.ringmain_cache_misses_total.at({ cache }),
+  });
+  const geo =
+    pixel.geoipDb === undefined
+      ? undefined
+      : await (await import('../visitor/geo.ts')).GeoLookup.open(pixel.geoipDb, cacheMeters('geo'), (error) =>
+          log.warn({ error: String(error) }, 'the GeoIP database cannot be read again; the last good one stays'),
+        );
+  const tls = tlsFiles(http);
+  const ops = observer({ engine, metrics: data.metrics, slotNames: data.slotNames, board });
+  const faults = new FaultLog((error, more) =>
+    log.error({ error: String((error as Error)?.stack ?? error), more }, 'a handler failed'),
+  );
+  const device = pixel.uaParse
+    ? new (await import('../visitor/device.ts')).DeviceLookup(cacheMeters('device'))
+    : undefined;
+  const tracing =
+    data.tracing === undefined
+      ? undefined
+      : new RequestTracing(new TraceSampler(data.tracing), (span) =>
+          parentPort?.postMessage({ span } satisfies SpanNews),
+        );
+  const build = (lane: IntakeLane, acknowledger: Acknowledger, meters: PixelMeters): Routes =>
+    new Routes({
+      http,
+      pixel,
+      lane,
+      acknowledger,
+      meters,
+      ops,
+      faults,
+      secure: tls !== undefined,
+      salts: data.salts,
+      geo,
+      device,
+    });
+  await prepareMetricsText();
+  await rehearse(build, engineConfig, REHEARSAL_MS);
+  const routes = build(tracing?.lane(lane) ?? lane, acknowledger, meters);
+  const connectionsMax = Math.max(1, Math.floor(http.maxConnections / engine.lanes.length));
+  const shed = meters.ringmain_http_connections_shed_total.at();
+  const listeners: Listener[] = [];
+  let renewal: Renewal | undefined;
+  const listen = (address: string, mount: (app: Parameters<Routes['mount']>[0]) => void, secure: boolean): void => {
+    const endpoint = parseEndpoint(address);
+    if (endpoint === undefined) throw new Error(`address must be host:port: found=${address}`);
+    listeners.push(
+      new Listener({
+        endpoint,
+        connectionsMax,
+        routes: mount,
+        onShed: () => shed.add(1),
+        ...(secure && tls !== undefined ? { tls } : {}),
+      }),
+    );
+  };
+
+  watchLoop(data.metrics, data.slot);
+  const connections = meters.ringmain_http_connections.at();
+  const bodyBytes = meters.ringmain_http_body_bytes.at();
+  const gathering = thread.ringmain_gathering.at();
+  const waiting = thread.ringmain_sync_waiting.at();
+  const pipeliners = thread.ringmain_defer_pipeliners_total.at();
+  let gaugesMs = 0;
+  let records = lane.records;
+  let timer: NodeJS.Timeout;
+  const tick = (): void => {
+    acknowledger.tick();
+    const now = performance.now();
+    if (now - gaugesMs >= IDLE_TICK_MS) {
+      gaugesMs = now;
+      bodyBytes.set(routes.bodies.heldBytes);
+      connections.set(listeners.reduce((sum, listener) => sum + listener.connections, 0));
+      gathering.set(acknowledger.gathering ? 1 : 0);
+      waiting.set(acknowledger.waiting);
+      pipeliners.add(acknowledger.pipeliners - pipeliners.value);
+    }
+    if (routes.wire.closing && listeners.every((listener) => listener.connections === 0))
+      parentPort?.postMessage({ idle: true } satisfies AcceptorNews);
+    const idle = lane.records === records && lane.stuck === undefined && acknowledger.waiting === 0;
+    records = lane.records;
+    timer = setTimeout(tick, idle && !routes.wire.closing ? IDLE_TICK_MS : TICK_MS);
+  };
+  tick();
+
+  const end = (): void => {
+    board.setAcceptor(acceptor, false);
+    clearTimeout(timer);
+    renewal?.close();
+    for (const listener of listeners) listener.close();
+    routes.close();
+    geo?.close();
+    parentPort?.close();
+  };
+  const close = (deadline: number): void => {
+    acknowledger.flush();
+    lane.tick();
+    const open = lane.stuck !== undefined || acknowledger.waiting > 0;
+    if (!open || performance.now() >= deadline) {
+      end();
+      // What still keeps the loop alive (a reloading database, a timer of the addon) must not hold up the end.
+      setTimeout(() => process.exit(0), 500).unref();
+      return;
+    }
+    setTimeout(() => close(deadline), 10);
+  };
+  parentPort?.on('message', (order: AcceptorOrder) => {
+    if (order === 'renew') renewal?.renew();
+    else if (order === 'drain') {
+      routes.wire.closing = true;
+      for (const listener of listeners) listener.stop();
+    } else if (order === 'close') close(performance.now() + engineConfig.ackTimeoutMs);
+    else end();
+  });
+  process.on('uncaughtException', (error) => {
+    log.fatal({ error: error.stack ?? String(error) }, 'the acceptor cannot go on');
+    parentPort?.postMessage(failure(error));
+    end();
+  });
+
+  try {
+    listen(http.serverAddr, (app) => routes.mount(tracing?.app(app) ?? app), true);
+    if (tls !== undefined) renewal = watch(listeners[0]!, tls, log);
+    if (http.adminAddr !== '') listen(http.adminAddr, (app) => routes.mountAdmin(app), false);
+  } catch (error) {
+    parentPort?.postMessage(failure(error));
+    end();
+    return;
+  }
+  board.setAcceptor(acceptor, true);
+  parentPort?.postMessage({ listening: true } satisfies AcceptorNews);
+}
+
+try {
+  await main(workerData as AcceptorData);
+} catch (error) {
+  parentPort?.postMessage(failure(error));
+}

@@ -1,0 +1,83 @@
+/**
+ * Command `ringmain deadletter`: events that a target refused for good.
+ *
+ *   ringmain deadletter ls [sink]       what lies there, file by file, and why
+ *   ringmain deadletter replay <sink>   sends what is pending to the sink again; the collector may run meanwhile
+ *
+ * Options are the collector's own (DEAD_LETTER_DIR, PG_DSN, KAFKA_BROKERS, ...), from the environment, --env-file or flags.
+ */
+
+import { replay, type Summary, summarize } from '../delivery/dead-letter-replay.ts';
+import { type ConfigSet, helpText, loadConfig } from '../kernel/config.ts';
+import { errors, exitCodes } from '../kernel/errors.ts';
+import { createLog, kernelConfig, type LogLevel } from '../kernel/log.ts';
+import { type SinkName, sinkNames, sinksConfig } from '../sinks/config.ts';
+import { loadSink, sinkConfigs } from '../sinks/registry.ts';
+
+const USAGE = `ringmain deadletter ls [sink]       what lies in DEAD_LETTER_DIR, and why
+ringmain deadletter replay <sink>   send what is pending to its sink again`;
+const REASONS_SHOWN = 5;
+
+export async function runDeadLetter(argv: readonly string[]): Promise<number> {
+  const sets = [sinksConfig, ...Object.values(sinkConfigs), kernelConfig] as readonly ConfigSet[];
+  if (argv.includes('--help')) {
+    process.stdout.write(`${USAGE}\n\n${helpText(sets)}\n`);
+    return exitCodes.ok;
+  }
+  const { values, words } = loadConfig(sets, { argv });
+  const { deadLetterDir } = values['sinks'] as { deadLetterDir: string };
+  const [action, name, ...more] = words;
+  const sink = sinkNames.find((known) => known === name);
+  if (more.length > 0 || (name !== undefined && sink === undefined)) {
+    throw errors.USAGE({ reason: `a sink must be one of ${sinkNames.join(', ')}: found=${words.slice(1).join(' ')}` });
+  }
+  if (action === 'ls') {
+    process.stdout.write(listing(summarize(deadLetterDir, sink)));
+    return exitCodes.ok;
+  }
+  if (action !== 'replay')
+    throw errors.USAGE({ reason: `the command must be ls or replay: found=${action}\n\n${USAGE}` });
+  // Who replays into the file sink would write to a file that a running collector holds and cuts.
+  if (sink === undefined || sink === 'log') {
+    throw errors.USAGE({ reason: `replay needs a sink other than log: found=${name ?? 'none'}\n\n${USAGE}` });
+  }
+  const config = values[sinkConfigs[sink]!.room];
+  const { logLevel } = values['kernel'] as { logLevel: LogLevel };
+  return replayTo(sink, config, deadLetterDir, logLevel);
+}
+
+async function replayTo(sink: SinkName, config: unknown, directory: string, level: LogLevel): Promise<number> {
+  const kind = await loadSink(sink);
+  const end = new AbortController();
+  const target = await kind.open(config as never, {
+    logId: 'replay',
+    journal: false,
+    state: undefined,
+    log: createLog({ level, destination: 2, name: 'deadletter' }),
+    signal: end.signal,
+    ended: () => end.signal.aborted,
+  });
+  try {
+    const { delivered, refused } = await replay({ directory, sink, target, classify: (error) => kind.classify(error) });
+    process.stdout.write(`${delivered} delivered, ${refused} refused again\n`);
+    return exitCodes.ok;
+  } catch (error) {
+    throw errors.SINK_WRITE({ sink, reason: error instanceof Error ? error.message : String(error) }, error);
+  } finally {
+    end.abort();
+    await target.close();
+  }
+}
+
+function listing(summaries: readonly Summary[]): string {
+  if (summaries.length === 0) return 'no dead letters\n';
+  return summaries
+    .flatMap(({ path, letters, pending, unreadable, firstTime, lastTime, reasons }) => [
+      `${path}: ${letters} letters, ${pending} pending${unreadable > 0 ? `, ${unreadable} unreadable lines` : ''}` +
+        (firstTime === undefined ? '' : `, ${firstTime} to ${lastTime}`),
+      ...reasons.slice(0, REASONS_SHOWN).map(([reason, count]) => `  ${count} x ${reason}`),
+      ...(reasons.length > REASONS_SHOWN ? [`  and ${reasons.length - REASONS_SHOWN} other reasons`] : []),
+    ])
+    .map((line) => `${line}\n`)
+    .join('');
+}

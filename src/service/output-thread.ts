@@ -1,0 +1,128 @@
+/** Thread of one sink: makes its runner from workerData and runs it until the phase on the board ends it. */
+import { parentPort, workerData } from 'node:worker_threads';
+import { tracedTarget } from '../delivery/batch-tracing.ts';
+import type { SinkKind } from '../delivery/contract.ts';
+import { DeadLetterFile } from '../delivery/dead-letter.ts';
+import { Route, standingIn } from '../delivery/lane-source.ts';
+import { sinkMetrics } from '../delivery/metrics.ts';
+import { SinkRunner } from '../delivery/runner.ts';
+import { Waiter } from '../delivery/waiter.ts';
+import { CheckpointFile } from '../engine/checkpoint.ts';
+import { realDisk } from '../engine/disk.ts';
+import { type EngineParts, liveLanes } from '../engine/engine.ts';
+import { checkpointPath, lanesFolder } from '../engine/journal.ts';
+import { SinkBoard } from '../engine/sink-board.ts';
+import { jsonLength, jsonStart } from '../events/record.ts';
+import { createLog, type Logger, type LogLevel } from '../kernel/log.ts';
+import { attachBoard, watchLoop } from '../kernel/metrics.ts';
+import { WakeWords } from '../kernel/threads/wake.ts';
+import type { SpanNews } from '../kernel/tracing.ts';
+import type { SinkName } from '../sinks/config.ts';
+import { loadSink } from '../sinks/registry.ts';
+
+export interface SinkThreadData {
+  readonly name: SinkName;
+  readonly index: number;
+  /** Values of the kind's config set. */
+  readonly config: unknown;
+  readonly engine: EngineParts;
+  /** False: only what earlier lives have left (`ringmain journal drain`). */
+  readonly live: boolean;
+  readonly patient: boolean;
+  readonly deadLetterDir: string;
+  /** Bytes of the largest record; a batch holds at least two. */
+  readonly recordBytesMax: number;
+  /** ON_LAG=drop: undelivered bytes of a lane kept at most; 0: no limit. */
+  readonly lagBytesMax: number;
+  readonly metrics: SharedArrayBuffer;
+  readonly slot: number;
+  readonly log: { readonly level: LogLevel; readonly destination: 1 | 2 };
+  /** Spans of batches are posted to the parent. */
+  readonly traced?: boolean;
+}
+
+export async function runSink(data: SinkThreadData, kind: SinkKind<never>, log: Logger): Promise<void> {
+  const { engine, index, name } = data;
+  const board = new SinkBoard(engine.board);
+  const checkpoint =
+    engine.journal === undefined ? undefined : new CheckpointFile(checkpointPath(engine.journal, name), realDisk);
+  const stored = checkpoint?.read();
+  const journal =
+    engine.journal === undefined ? undefined : { lanes: lanesFolder(engine.journal), logId: engine.logId };
+  const route = new Route(
+    { live: data.live ? liveLanes(engine) : [], finished: engine.finished, journal, reader: index, log: engine.log },
+    stored?.state ?? (journal === undefined ? standingIn(liveLanes(engine), index, engine.log, board) : undefined),
+  );
+  const ended = () => board.phase(index) === 'stop';
+  const abort = new AbortController();
+  const watch = setInterval(() => {
+    if (ended()) abort.abort();
+  }, 100);
+  const batching = kind.batching(data.config as never);
+  if (kind.waits === 'event-loop') watchLoop(data.metrics, data.slot);
+  const meters = attachBoard(sinkMetrics, data.metrics, data.slot);
+  const failures = {
+    retry: meters.sink_failures_total.at({ sink: name, class: 'retry' }),
+    split: meters.sink_failures_total.at({ sink: name, class: 'split' }),
+    stop: meters.sink_failures_total.at({ sink: name, class: 'stop' }),
+  };
+  const flush = meters.batch_flush_seconds.at({ sink: name });
+  const batches = meters.ringmain_sink_batches_total.at({ sink: name });
+  const bytes = meters.ringmain_sink_bytes_total.at({ sink: name });
+  const runner = new SinkRunner({
+    kind,
+    open: async (state) => {
+      const target = await kind.open(data.config as never, {
+        logId: engine.log,
+        journal: engine.journal !== undefined,
+        state,
+        log,
+        moved: (moved) => runner.moved(moved),
+        connection: (lost) => runner.connection(lost),
+        signal: abort.signal,
+        ended,
+      });
+      return data.traced
+        ? tracedTarget(target, name, (span) => parentPort?.postMessage({ span } satisfies SpanNews))
+        : target;
+    },
+    batching: { ...batching, bytes: Math.max(batching.bytes, 2 * data.recordBytesMax + 64 * 1024) },
+    route,
+    checkpoint,
+    state: stored?.state.target,
+    deadLetters: new DeadLetterFile({ directory: data.deadLetterDir, sink: name, logId: engine.log }),
+    board,
+    index,
+    waiter: new Waiter(
+      new WakeWords(engine.wake),
+      1 + index,
+      kind.waits,
+      Math.min(...engine.lanes.map(({ ring }) => ring.byteLength)),
+    ),
+    log,
+    meters: {
+      batch(_records, size, seconds) {
+        batches.add(1);
+        bytes.add(size);
+        flush.observe(seconds);
+      },
+      failure: (error) => failures[error].add(1),
+    },
+    line: (buffer, offset) => buffer.subarray(jsonStart(offset), jsonStart(offset) + jsonLength(buffer, offset)),
+    patient: data.patient,
+    lagBytesMax: data.lagBytesMax,
+  });
+  try {
+    await runner.run();
+  } finally {
+    clearInterval(watch);
+  }
+}
+
+async function main(data: SinkThreadData): Promise<void> {
+  const log = createLog({ ...data.log, name: `sink-${data.name}` });
+  await runSink(data, await loadSink(data.name), log);
+}
+
+if (workerData !== null && (workerData as Partial<SinkThreadData>).recordBytesMax !== undefined)
+  await main(workerData as SinkThreadData);

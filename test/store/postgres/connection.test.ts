@@ -1,0 +1,167 @@
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { chmodSync, chownSync, copyFileSync } from 'node:fs';
+import { join } from 'node:path';
+import test from 'node:test';
+import { connect, type LinkOptions } from '../../../src/store/postgres/connection.ts';
+import { copyIn } from '../../../src/store/postgres/copy.ts';
+import { parseDsn } from '../../../src/store/postgres/dsn.ts';
+import { faultOf } from '../../../src/store/postgres/fault.ts';
+import { faultProxy } from '../../servers/fault-proxy.ts';
+import { startPostgres } from '../../servers/postgres.ts';
+import { temporaryFolder } from '../../servers/process.ts';
+
+const PORT = 21600;
+const options: LinkOptions = { connectTimeoutMs: 500, queryTimeoutMs: 500, applicationName: 'test' };
+
+test('a Postgres link', async (t) => {
+  const server = await startPostgres(t, { port: PORT, own: true });
+  const { dsn } = server;
+  const link = async (text: string, more: Partial<LinkOptions> = {}) => {
+    const opened = await connect(parseDsn(text), { ...options, ...more });
+    t.after(() => opened.close());
+    return opened;
+  };
+  const alter = async (...statements: string[]) => {
+    const admin = await link(dsn);
+    for (const statement of statements) await admin.query(statement);
+    await admin.query('SELECT pg_reload_conf()');
+    await admin.close();
+  };
+
+  await t.test('takes the first host that will do, and says of each why it would not', async (t) => {
+    const silent = await faultProxy(t, { target: { port: PORT } });
+    silent.silence();
+    const nobody = await faultProxy(t, { target: { port: PORT } });
+    await nobody.refuse();
+    const many = dsn.replace(/@[^/]+/, `@${nobody.address},${silent.address},127.0.0.1:${PORT}`);
+    const opened = await link(many);
+    assert.equal(opened.host.port, PORT);
+    const none = dsn.replace(/@[^/]+/, `@${nobody.address},${silent.address}`);
+    await assert.rejects(link(none), (error) => {
+      assert.equal(faultOf(error), 'network');
+      assert.match((error as Error).message, /ECONNREFUSED.*; .*timeout expired/);
+      return true;
+    });
+  });
+
+  await t.test('target_session_attrs passes a read-only server by', async (t) => {
+    const other = await startPostgres(t, {
+      port: PORT + 1,
+      own: true,
+      settings: { default_transaction_read_only: 'on' },
+    });
+    const hosts = dsn.replace(/@[^/]+/, `@127.0.0.1:${other.port},127.0.0.1:${PORT}`);
+    assert.equal((await link(hosts)).host.port, PORT, 'read-write is the default of several hosts');
+    assert.equal((await link(`${hosts}?target_session_attrs=any`)).host.port, other.port);
+    await assert.rejects(
+      link(`${other.dsn}?target_session_attrs=read-write`),
+      /must be read-write: standby=false, read_only=true/,
+    );
+    assert.equal((await link(`${other.dsn}?target_session_attrs=primary`)).host.port, other.port);
+  });
+
+  await t.test('gives up a query that has no answer in time, and is of no use any more', async (t) => {
+    const proxy = await faultProxy(t, { target: { port: PORT } });
+    const opened = await link(dsn.replace(/@[^/]+/, `@${proxy.address}`));
+    proxy.freeze();
+    const begin = performance.now();
+    await assert.rejects(opened.query('SELECT 1'), /no answer within 500 ms/);
+    assert.ok(performance.now() - begin < 1500);
+    assert.ok(opened.broken !== undefined);
+    const closing = performance.now();
+    await opened.close();
+    assert.ok(performance.now() - closing < 100);
+  });
+
+  await t.test('a COPY that is refused before all of it was sent leaves the link usable', async () => {
+    const opened = await link(dsn, { queryTimeoutMs: 5000 });
+    await opened.query('CREATE TEMPORARY TABLE numbers (n int)');
+    const bad = Buffer.from(`x\n${'1\n'.repeat(8_000_000)}`);
+    await assert.rejects(copyIn(opened, 'COPY numbers FROM STDIN', bad), /invalid input syntax/);
+    assert.equal((await opened.query<{ n: number }>('SELECT 7 AS n')).rows[0]!.n, 7);
+    assert.equal(await copyIn(opened, 'COPY numbers FROM STDIN', Buffer.from('1\n2\n')), 2);
+    await assert.rejects(copyIn(opened, 'COPY nothing FROM STDIN', Buffer.from('1\n')), /does not exist/);
+    assert.equal((await opened.query('SELECT FROM numbers')).rowCount, 2);
+    assert.equal(opened.broken, undefined);
+  });
+
+  await t.test('tells its owner once when the server ends the session', async () => {
+    const opened = await link(dsn);
+    const told: Error[] = [];
+    opened.onLost = (error) => told.push(error);
+    const { rows } = await opened.query<{ pid: number }>('SELECT pg_backend_pid() AS pid');
+    await (await link(dsn)).query('SELECT pg_terminate_backend($1)', [rows[0]!.pid]);
+    for (let tries = 0; tries < 100 && told.length === 0; tries += 1)
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    await assert.rejects(opened.query('SELECT 1'));
+    assert.equal(told.length, 1);
+  });
+
+  await t.test('speaks TLS as sslmode says', async (t) => {
+    const plain = `${dsn}?sslmode=`;
+    await assert.rejects(link(`${plain}require`), /does not support SSL/);
+    assert.deepEqual(await encrypted(`${plain}prefer`), false);
+
+    const { folder, remove } = temporaryFolder('ringmain-tls-');
+    t.after(remove);
+    for (const name of ['right', 'wrong']) {
+      const subject = ['-subj', `/CN=${name}`, '-addext', 'subjectAltName=DNS:localhost'];
+      execFileSync(
+        'openssl',
+        [
+          'req',
+          '-x509',
+          '-newkey',
+          'ec',
+          '-pkeyopt',
+          'ec_paramgen_curve:P-256',
+          '-nodes',
+          '-days',
+          '2',
+          '-keyout',
+          join(folder, `${name}.key`),
+          '-out',
+          join(folder, `${name}.crt`),
+          ...subject,
+        ],
+        { stdio: 'ignore' },
+      );
+    }
+    for (const [from, to] of [
+      ['right.key', 'server.key'],
+      ['right.crt', 'server.crt'],
+    ] as const) {
+      const path = join(server.dataFolder, to);
+      copyFileSync(join(folder, from), path);
+      chmodSync(path, 0o600);
+      if (process.getuid?.() === 0) chownSync(path, 65534, 65534);
+    }
+    await alter('ALTER SYSTEM SET ssl = on');
+    for (let tries = 0; tries < 100 && !(await encrypted(`${plain}prefer`)); tries += 1)
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    assert.equal(await encrypted(`${plain}disable`), false);
+    assert.equal(await encrypted(`${plain}allow`), false);
+    assert.equal(await encrypted(`${plain}prefer`), true);
+    assert.equal(await encrypted(`${plain}require`), true);
+    const right = `&sslrootcert=${join(folder, 'right.crt')}`;
+    const wrong = `&sslrootcert=${join(folder, 'wrong.crt')}`;
+    assert.equal(await encrypted(`${plain}verify-ca${right}`), true, 'verify-ca asks for no name');
+    await assert.rejects(link(`${plain}verify-ca${wrong}`), /certificate/);
+    await assert.rejects(
+      link(`${plain}require${wrong}`),
+      /certificate/,
+      'require with a root certificate verifies, as in libpq',
+    );
+    await assert.rejects(link(`${plain}verify-full${right}`), /127\.0\.0\.1/, 'the certificate names localhost');
+    assert.equal(await encrypted(`${plain}verify-full${right}`.replace('127.0.0.1', 'localhost')), true);
+    await assert.rejects(link(`${plain}verify-full`.replace('127.0.0.1', 'localhost')), /self-signed|certificate/);
+  });
+
+  async function encrypted(text: string): Promise<boolean> {
+    const opened = await link(text);
+    const { rows } = await opened.query<{ ssl: boolean }>('SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()');
+    await opened.close();
+    return rows[0]!.ssl;
+  }
+});
