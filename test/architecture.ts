@@ -42,6 +42,8 @@ export const libraries: Readonly<Record<string, readonly string[]>> = {
   maxmind: ['visitor'],
   piscina: ['engine', 'sinks', 'analytics', 'gateway', 'sms'],
   'ua-parser-js': ['visitor'],
+  'fast-json-stringify': ['http', 'service', 'collect', 'analytics', 'gateway', 'sms'],
+  yaml: ['kernel'],
 };
 
 /** Files that hold what must stand in one place only. */
