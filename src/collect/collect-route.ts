@@ -36,7 +36,7 @@ import { acceptedBody, isTakenType, problemOfResult } from './collect-answer.ts'
 const JSON_TYPE = wireText('application/json');
 const ACCEPTED_COUNT = wireText('X-Gotrack-Accepted');
 
-export interface CollectRouteParts {
+export interface CollectRouteDeps {
   readonly lane: IntakeLane;
   readonly acknowledger: IntakeAcknowledger;
   readonly encoder: CollectEncoder;
@@ -54,15 +54,15 @@ export interface CollectRouteParts {
 }
 
 export class CollectRoute {
-  readonly parts: CollectRouteParts;
+  readonly deps: CollectRouteDeps;
   readonly #idle: CollectRequest[] = [];
 
-  constructor(parts: CollectRouteParts) {
-    this.parts = parts;
+  constructor(deps: CollectRouteDeps) {
+    this.deps = deps;
   }
 
   handle(res: HttpResponse, req: HttpRequest): void {
-    const { cors, bodies } = this.parts;
+    const { cors, bodies } = this.deps;
     const framing = framingOf(req);
     if (framing.bad !== undefined) {
       this.#rejected('framing', 400);
@@ -104,8 +104,8 @@ export class CollectRoute {
   }
 
   #rejected(reason: RejectedReason, status: number): void {
-    this.parts.meters.rejected[reason].add(1);
-    this.parts.meters.answered(status);
+    this.deps.meters.rejected[reason].add(1);
+    this.deps.meters.answered(status);
   }
 
   /** Answers without reading the body. */
@@ -118,7 +118,7 @@ export class CollectRoute {
     verdict: OriginVerdict,
     origin: string,
   ): void {
-    const { cors, wire } = this.parts;
+    const { cors, wire } = this.deps;
     const problem = problemOf(code, fields);
     this.#rejected(reason, problem.status);
     const headers = (to: HttpResponse) => {
@@ -159,7 +159,7 @@ class CollectRequest implements BodyTaker, Answerable {
       geo: undefined,
       device: undefined,
       receivedMs: 0,
-      source: route.parts.source,
+      source: route.deps.source,
     };
   }
 
@@ -171,7 +171,7 @@ class CollectRequest implements BodyTaker, Answerable {
     encoding: Encoding,
     chunked: boolean,
   ): void {
-    const { visitor, now } = this.#route.parts;
+    const { visitor, now } = this.#route.deps;
     const track = visitor.track(req);
     const input = this.#input;
     visitor.read(res, req, track !== 'track', now(), input);
@@ -193,7 +193,7 @@ class CollectRequest implements BodyTaker, Answerable {
     try {
       this.#take(bytes, inHandler);
     } catch (error) {
-      const { faults, meters } = this.#route.parts;
+      const { faults, meters } = this.#route.deps;
       faults.report(error);
       meters.rejected.internal.add(1);
       meters.answered(500);
@@ -203,7 +203,7 @@ class CollectRequest implements BodyTaker, Answerable {
   }
 
   #take(bytes: Buffer, inHandler: boolean): void {
-    const { lane, acknowledger, level, meters, visitor } = this.#route.parts;
+    const { lane, acknowledger, level, meters, visitor } = this.#route.deps;
     const full = lane.refusal(0);
     if (full !== undefined) {
       this.#refuse(full, inHandler);
@@ -247,7 +247,7 @@ class CollectRequest implements BodyTaker, Answerable {
 
   /** Undefined: the batch is more than any draft holds. */
   #encode(bytes: Buffer): { mark: number; result: CollectResult | undefined } {
-    const { lane, encoder, acknowledger } = this.#route.parts;
+    const { lane, encoder, acknowledger } = this.#route.deps;
     for (let attempt = 0; ; attempt++) {
       const mark = lane.mark();
       try {
@@ -259,7 +259,7 @@ class CollectRequest implements BodyTaker, Answerable {
   }
 
   failed(failure: BodyFailure, inHandler: boolean): void {
-    const { bodies, retryAfterS } = this.#route.parts;
+    const { bodies, retryAfterS } = this.#route.deps;
     this.#close = true;
     const { maxBodyBytes, bodyTimeoutMs } = bodies.limits;
     switch (failure.code) {
@@ -285,12 +285,12 @@ class CollectRequest implements BodyTaker, Answerable {
   aborted(): void {
     this.#res = undefined;
     // A held answer still comes back by settled(); anything else ends here.
-    if (this.#held) this.#route.parts.acknowledger.dropped(this);
+    if (this.#held) this.#route.deps.acknowledger.dropped(this);
     else this.#done();
   }
 
   settled(outcome: Outcome): void {
-    const { meters } = this.#route.parts;
+    const { meters } = this.#route.deps;
     this.#held = false;
     if (outcome === 'unknown') this.#unknown(false);
     else if (this.#res === undefined) {
@@ -304,7 +304,7 @@ class CollectRequest implements BodyTaker, Answerable {
 
   #accept(inHandler: boolean): void {
     this.#end(inHandler, 202, (res, close) => {
-      const { cors, level } = this.#route.parts;
+      const { cors, level } = this.#route.deps;
       res.writeStatus('202 Accepted');
       res.writeHeader(CONTENT_TYPE, JSON_TYPE);
       res.writeHeader(ACCEPTED_COUNT, String(this.#accepted));
@@ -317,7 +317,7 @@ class CollectRequest implements BodyTaker, Answerable {
 
   /** No room, or no disk: nothing is stored. */
   #refuse(refusal: Refusal, inHandler: boolean): void {
-    const { meters, retryAfterS } = this.#route.parts;
+    const { meters, retryAfterS } = this.#route.deps;
     const status = meters.refuse(refusal);
     const problem = { ...problemOf('BACKPRESSURE', { reason: refusal }), status };
     this.#end(inHandler, status, (res, close) => writeProblem(res, problem, { ...this.#options(close), retryAfterS }));
@@ -325,7 +325,7 @@ class CollectRequest implements BodyTaker, Answerable {
 
   /** The write failed or took too long: the events may be stored or not. */
   #unknown(inHandler: boolean): void {
-    const { meters, retryAfterS, level } = this.#route.parts;
+    const { meters, retryAfterS, level } = this.#route.deps;
     meters.unknown(this.#accepted);
     const fields = { reason: `ack=${level}` };
     this.#end(inHandler, 503, (res, close) =>
@@ -335,7 +335,7 @@ class CollectRequest implements BodyTaker, Answerable {
 
   /** Not one good event in the body, or too many. */
   #reject(result: CollectResult | undefined, inHandler: boolean): void {
-    const { meters, lane } = this.#route.parts;
+    const { meters, lane } = this.#route.deps;
     const problem = problemOfResult(result, lane.draftBytesMax);
     if (result === undefined || result.code === 'BATCH_TOO_LARGE') meters.rejected.body_too_large.add(1);
     else if (result.rejected > 0) meters.rejected.bad_event.add(result.rejected);
@@ -351,7 +351,7 @@ class CollectRequest implements BodyTaker, Answerable {
     retryAfterS?: number,
   ): void {
     const problem = problemOf(code, fields);
-    this.#route.parts.meters.rejected[reason].add(1);
+    this.#route.deps.meters.rejected[reason].add(1);
     this.#end(inHandler, problem.status, (res, close) => {
       const options = this.#options(close);
       writeProblem(res, problem, retryAfterS === undefined ? options : { ...options, retryAfterS });
@@ -359,12 +359,12 @@ class CollectRequest implements BodyTaker, Answerable {
   }
 
   #options(close: boolean): ProblemOptions {
-    const { cors } = this.#route.parts;
+    const { cors } = this.#route.deps;
     return { close, headers: (res) => cors.write(res, this.#verdict, this.#origin) };
   }
 
   #end(inHandler: boolean, status: number, write: (res: HttpResponse, close: boolean) => void): void {
-    const { meters, wire } = this.#route.parts;
+    const { meters, wire } = this.#route.deps;
     const res = this.#res;
     if (res !== undefined) {
       meters.answered(status);

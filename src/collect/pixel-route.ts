@@ -54,7 +54,7 @@ const NO_STORE = 'no-store, no-cache, must-revalidate, max-age=0';
 const HEAD_TEXT = `image/gif\r\nCache-Control: ${NO_STORE}\r\nPragma: no-cache\r\nExpires: 0`;
 const HEAD = wireText(HEAD_TEXT);
 
-export interface PixelRouteParts {
+export interface PixelRouteDeps {
   readonly lane: IntakeLane;
   readonly acknowledger: IntakeAcknowledger;
   readonly encoder: PixelEncoder;
@@ -71,7 +71,7 @@ export interface PixelRouteParts {
 }
 
 export class PixelRoute {
-  readonly #parts: PixelRouteParts;
+  readonly #deps: PixelRouteDeps;
   readonly #slots: PixelSlot[] = [];
   readonly #storedHead: ArrayBuffer;
   /** Time of the last request whose latency was measured: one per ms is enough, it stands for those since the last. */
@@ -91,14 +91,14 @@ export class PixelRoute {
     source: 0,
   };
 
-  constructor(parts: PixelRouteParts) {
-    this.#parts = parts;
-    this.#input.source = parts.source;
-    this.#storedHead = wireText(`${HEAD_TEXT}\r\nRingmain-Ack: ${parts.level}`);
+  constructor(deps: PixelRouteDeps) {
+    this.#deps = deps;
+    this.#input.source = deps.source;
+    this.#storedHead = wireText(`${HEAD_TEXT}\r\nRingmain-Ack: ${deps.level}`);
   }
 
   handle(res: HttpResponse, req: HttpRequest, head: boolean): void {
-    const { visitor, cors, meters, lane, acknowledger, encoder, now } = this.#parts;
+    const { visitor, cors, meters, lane, acknowledger, encoder, now } = this.#deps;
     if (hasFraming(req)) {
       // A body on a GET means nothing and is skipped; only its framing must be beyond doubt.
       const framing = framingOf(req);
@@ -164,7 +164,7 @@ export class PixelRoute {
 
   /** The event did not fit behind those of other requests. */
   #encodeAlone(mark: number): 'OK' | 'EVENT_TOO_LARGE' {
-    const { lane, acknowledger, encoder } = this.#parts;
+    const { lane, acknowledger, encoder } = this.#deps;
     try {
       return encoder.encode(lane, this.#input).code;
     } catch (error) {
@@ -181,7 +181,7 @@ export class PixelRoute {
     cookie: string,
     startedMs: number,
   ): void {
-    const { acknowledger, level, meters } = this.#parts;
+    const { acknowledger, level, meters } = this.#deps;
     const when = acknowledger.settle(level);
     if (when === 'now') {
       this.answer(res, STORED, head, verdict, origin, cookie);
@@ -199,13 +199,13 @@ export class PixelRoute {
 
   #stored(startedMs: number): void {
     this.#unmeasured += 1;
-    this.#parts.meters.stored(1, startedMs, this.#unmeasured);
+    this.#deps.meters.stored(1, startedMs, this.#unmeasured);
     if (startedMs > 0) this.#unmeasured = 0;
   }
 
   /** Ends the response with the GIF. Corked: in the handler, or by the caller. */
   answer(res: HttpResponse, kind: Reply, head: boolean, verdict: OriginVerdict, origin: string, cookie: string): void {
-    const { wire, cors, meters, retryAfterS } = this.#parts;
+    const { wire, cors, meters, retryAfterS } = this.#deps;
     meters.answered(kind.status);
     // 200 OK is what the addon writes by itself.
     if (kind.status !== 200) res.writeStatus(kind.line);
@@ -220,7 +220,7 @@ export class PixelRoute {
 
   /** A held answer may leave. */
   settled(slot: PixelSlot, outcome: Outcome): void {
-    const { meters } = this.#parts;
+    const { meters } = this.#deps;
     if (outcome === 'unknown') meters.unknown(1);
     else if (slot.res === undefined) meters.gone(1);
     else this.#stored(slot.startedMs);
@@ -230,16 +230,16 @@ export class PixelRoute {
   }
 
   dropped(slot: PixelSlot): void {
-    this.#parts.acknowledger.dropped(slot);
+    this.#deps.acknowledger.dropped(slot);
   }
 
   #refuse(res: HttpResponse, refusal: Refusal, head: boolean, verdict: OriginVerdict, origin: string): void {
-    const kind = this.#parts.meters.refuse(refusal) === 429 ? NO_ROOM : UNAVAILABLE;
+    const kind = this.#deps.meters.refuse(refusal) === 429 ? NO_ROOM : UNAVAILABLE;
     this.answer(res, kind, head, verdict, origin, '');
   }
 
   #forbid(res: HttpResponse, origin: string, head: boolean): void {
-    const { meters, cors, wire } = this.#parts;
+    const { meters, cors, wire } = this.#deps;
     meters.rejected.origin.add(1);
     meters.answered(403);
     const headers = () => cors.write(res, 'foreign', origin);

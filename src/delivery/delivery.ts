@@ -13,7 +13,7 @@ import {
   type SinkTarget,
   TargetLost,
 } from './contract.ts';
-import type { Stop } from './lane-source.ts';
+import type { Strand } from './lane-source.ts';
 import type { Standing } from './standing.ts';
 
 /** Where refused records go; append() has synced them when it returns. */
@@ -32,7 +32,7 @@ export interface RunnerMeters {
 
 /** A batch that is under way. */
 export interface Entry {
-  readonly stop: Stop;
+  readonly strand: Strand;
   readonly batch: Batch;
   readonly before: Entry | undefined;
   /** Settles with the first try. */
@@ -51,7 +51,7 @@ export interface Entry {
 /** The run is over while something was still under way; the journal has it. */
 export class Ended extends Error {}
 
-export interface DeliveryParts {
+export interface DeliveryDeps {
   readonly kind: SinkKind<never>;
   readonly target: () => SinkTarget;
   readonly deadLetters: DeadLetterSink;
@@ -65,10 +65,10 @@ export interface DeliveryParts {
 }
 
 export class Delivery {
-  readonly #parts: DeliveryParts;
+  readonly #deps: DeliveryDeps;
 
-  constructor(parts: DeliveryParts) {
-    this.#parts = parts;
+  constructor(deps: DeliveryDeps) {
+    this.#deps = deps;
   }
 
   /** Resolves when the batch is delivered. Throws Ended, CursorMoved or TargetLost when this run cannot deliver it. */
@@ -76,7 +76,7 @@ export class Delivery {
     let previous = entry.before?.tried ?? Promise.resolve();
     const whole = part(entry.batch, 0, entry.batch.count, true);
     for (let attempt = 0; ; attempt++) {
-      if (this.#parts.moved()) throw new Ended('the cursors moved');
+      if (this.#deps.moved()) throw new Ended('the cursors moved');
       try {
         await this.#write(whole, previous);
         entry.triedOk();
@@ -95,14 +95,14 @@ export class Delivery {
         }
         entry.failed = true;
         previous = Promise.resolve();
-        const kind = this.#parts.kind.classify(error);
-        this.#parts.meters.failure(kind);
+        const kind = this.#deps.kind.classify(error);
+        this.#deps.meters.failure(kind);
         if (kind === 'split') {
           await this.#bisect(entry);
           return;
         }
-        this.#parts.standing.down(error);
-        if (!(await this.#parts.standing.backOff(attempt, error))) throw new Ended('ended during back-off');
+        this.#deps.standing.down(error);
+        if (!(await this.#deps.standing.backOff(attempt, error))) throw new Ended('ended during back-off');
       }
     }
   }
@@ -111,41 +111,41 @@ export class Delivery {
   async #write(batch: SinkBatch, previous: Promise<void>): Promise<void> {
     for (let attempt = 0; ; attempt++) {
       try {
-        return await this.#parts.target().write(batch, previous);
+        return await this.#deps.target().write(batch, previous);
       } catch (error) {
         if (!(error instanceof SettleFirst)) throw error;
       }
-      const failure = await this.#parts.settle();
+      const failure = await this.#deps.settle();
       if (failure === undefined) continue;
       if (failure instanceof TargetLost) throw failure;
-      this.#parts.standing.down(failure);
-      if (!(await this.#parts.standing.backOff(attempt, failure))) throw new Ended('ended before its checkpoint');
+      this.#deps.standing.down(failure);
+      if (!(await this.#deps.standing.backOff(attempt, failure))) throw new Ended('ended before its checkpoint');
     }
   }
 
   /** Delivers what can be delivered of a refused batch; the rest is dead. The cursor moves last, with an empty batch. */
   async #bisect(entry: Entry): Promise<void> {
     const { batch } = entry;
-    const parts: [number, number][] = [[0, batch.count]];
-    for (let attempt = 0; parts.length > 0; ) {
-      const [from, to] = parts[parts.length - 1];
-      if (this.#parts.moved()) throw new Ended('the cursors moved');
+    const deps: [number, number][] = [[0, batch.count]];
+    for (let attempt = 0; deps.length > 0; ) {
+      const [from, to] = deps[deps.length - 1];
+      if (this.#deps.moved()) throw new Ended('the cursors moved');
       try {
         if (to > from) await this.#write(part(batch, from, to, false), Promise.resolve());
-        parts.pop();
+        deps.pop();
         attempt = 0;
       } catch (error) {
         if (error instanceof CursorMoved || error instanceof TargetLost || error instanceof Ended) throw error;
-        const kind = this.#parts.kind.classify(error);
-        this.#parts.meters.failure(kind);
+        const kind = this.#deps.kind.classify(error);
+        this.#deps.meters.failure(kind);
         if (kind !== 'split') {
-          this.#parts.standing.down(error);
-          if (!(await this.#parts.standing.backOff(attempt++, error))) throw new Ended('ended during back-off');
+          this.#deps.standing.down(error);
+          if (!(await this.#deps.standing.backOff(attempt++, error))) throw new Ended('ended during back-off');
           continue;
         }
-        parts.pop();
+        deps.pop();
         const middle = (from + to) >>> 1;
-        if (to - from > 1) parts.push([middle, to], [from, middle]);
+        if (to - from > 1) deps.push([middle, to], [from, middle]);
         else await this.#bury(entry, from, error);
       }
     }
@@ -159,9 +159,9 @@ export class Delivery {
         return await this.#write(empty, Promise.resolve());
       } catch (error) {
         if (error instanceof CursorMoved || error instanceof TargetLost || error instanceof Ended) throw error;
-        this.#parts.meters.failure('retry');
-        this.#parts.standing.down(error);
-        if (!(await this.#parts.standing.backOff(attempt, error))) throw new Ended('ended during back-off');
+        this.#deps.meters.failure('retry');
+        this.#deps.standing.down(error);
+        if (!(await this.#deps.standing.backOff(attempt, error))) throw new Ended('ended during back-off');
       }
     }
   }
@@ -172,17 +172,17 @@ export class Delivery {
       lane: laneKey(batch.lane),
       position: batch.positions[i],
       reason: String((error as Error).message ?? error),
-      event: this.#parts.line(batch.buffer, batch.offsets[i]),
+      event: this.#deps.line(batch.buffer, batch.offsets[i]),
     };
     for (let attempt = 0; ; attempt++) {
       try {
-        this.#parts.deadLetters.append([letter]);
+        this.#deps.deadLetters.append([letter]);
         entry.dead += 1;
         return;
       } catch (failure) {
         // Without a place for it the event stays where it is: nothing is passed over.
-        this.#parts.standing.down(failure);
-        if (!(await this.#parts.standing.backOff(attempt, failure))) throw new Ended('ended during back-off');
+        this.#deps.standing.down(failure);
+        if (!(await this.#deps.standing.backOff(attempt, failure))) throw new Ended('ended during back-off');
       }
     }
   }

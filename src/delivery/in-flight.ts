@@ -4,7 +4,7 @@
  */
 import type { Batch } from '../engine/batch.ts';
 import type { Entry } from './delivery.ts';
-import type { Stop } from './lane-source.ts';
+import type { Strand } from './lane-source.ts';
 
 export class InFlight {
   readonly #entries: Entry[] = [];
@@ -14,13 +14,13 @@ export class InFlight {
   }
 
   /** Takes a batch in; `deliver` works on it and settles when nobody does any more (`ended`). */
-  add(stop: Stop, batch: Batch, deliver: (entry: Entry) => Promise<void>): Entry {
+  add(strand: Strand, batch: Batch, deliver: (entry: Entry) => Promise<void>): Entry {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     promise.catch(() => undefined);
     const entry: Entry = {
-      stop,
+      strand,
       batch,
-      before: this.#entries.findLast((entry) => entry.stop === stop),
+      before: this.#entries.findLast((entry) => entry.strand === strand),
       tried: promise,
       triedOk: resolve,
       triedFailed: reject,
@@ -36,15 +36,15 @@ export class InFlight {
   }
 
   /** Takes the head of the lane's queue out if nobody works on it any more. */
-  takeEnded(stop: Stop): Entry | undefined {
-    const at = this.#entries.findIndex((entry) => entry.stop === stop);
+  takeEnded(strand: Strand): Entry | undefined {
+    const at = this.#entries.findIndex((entry) => entry.strand === strand);
     if (at < 0 || !this.#entries[at].ended) return undefined;
     return this.#entries.splice(at, 1)[0];
   }
 
   /** The batch that the lane's queue waits for. */
-  head(stop: Stop): Batch | undefined {
-    return this.#entries.find((entry) => entry.stop === stop)?.batch;
+  head(strand: Strand): Batch | undefined {
+    return this.#entries.find((entry) => entry.strand === strand)?.batch;
   }
 
   /** Resolves when one has ended that somebody works on: one that has ended behind an unfinished one would be no news, again and again. */

@@ -1,5 +1,5 @@
 /**
- * Route: the order in which one sink works through the lanes of a log. Life by life, the oldest first; the lanes of one life side by
+ * LaneSource: the order in which one sink works through the lanes of a log. Life by life, the oldest first; the lanes of one life side by
  * side; the live lanes last and for ever. It knows where the sink stands, and keeps the ledger (L5).
  */
 import type { Batch } from '../engine/batch.ts';
@@ -13,7 +13,7 @@ import type { SinkBoard } from '../engine/sink-board.ts';
 export const ZERO: Mark = { position: 0, record: 0 };
 
 /** One lane on the route. */
-export class Stop {
+export class Strand {
   readonly reader: LaneReader;
   /** Delivered up to here: what the checkpoint may hold. */
   delivered: Mark;
@@ -38,7 +38,7 @@ export class Stop {
   }
 }
 
-export interface RouteParts {
+export interface LaneSourceDeps {
   readonly live: readonly LiveLane[];
   /** Lanes of earlier lives, oldest first. */
   readonly finished: readonly FinishedLane[];
@@ -70,21 +70,21 @@ export function standingIn(
   return { log, life: live[0].id.life, lanes, ledger: { passed, delivered: passed - dead - givenUp, dead, givenUp } };
 }
 
-export class Route {
-  readonly #parts: RouteParts;
+export class LaneSource {
+  readonly #deps: LaneSourceDeps;
   readonly #rings: readonly Ring[];
   readonly #liveLife: number;
   readonly #startLife: number;
   #life = 0;
-  stops: Stop[] = [];
+  strands: Strand[] = [];
   #foreign: string | undefined;
   readonly ledger: { passed: number; delivered: number; dead: number; givenUp: number };
 
-  constructor(parts: RouteParts, checkpoint: CheckpointState | undefined) {
-    this.#parts = parts;
-    this.#rings = parts.live.map(({ ring }) => new Ring(ring));
+  constructor(deps: LaneSourceDeps, checkpoint: CheckpointState | undefined) {
+    this.#deps = deps;
+    this.#rings = deps.live.map(({ ring }) => new Ring(ring));
     this.#startLife = checkpoint?.life ?? 0;
-    this.#liveLife = parts.live[0]?.id.life ?? Number.POSITIVE_INFINITY;
+    this.#liveLife = deps.live[0]?.id.life ?? Number.POSITIVE_INFINITY;
     this.ledger = { passed: 0, delivered: 0, dead: 0, givenUp: 0, ...checkpoint?.ledger };
     const marks = new Map<string, Mark>();
     for (const [lane, position, record] of checkpoint?.lanes ?? [])
@@ -101,31 +101,31 @@ export class Route {
 
   /** Goes to the oldest life from `life` on that is still there. */
   #enter(life: number, markOf: (id: LaneId) => Mark): void {
-    for (const stop of this.stops) stop.reader.close();
-    const lives = this.#parts.finished.map((lane) => lane.id.life).filter((l) => l >= life);
+    for (const strand of this.strands) strand.reader.close();
+    const lives = this.#deps.finished.map((lane) => lane.id.life).filter((l) => l >= life);
     this.#life = Math.min(this.#liveLife, ...lives);
-    const lanes = this.live ? this.#parts.live : this.#parts.finished.filter((lane) => lane.id.life === this.#life);
-    this.stops = lanes.map((lane) => this.#stop(lane, markOf(lane.id)));
+    const lanes = this.live ? this.#deps.live : this.#deps.finished.filter((lane) => lane.id.life === this.#life);
+    this.strands = lanes.map((lane) => this.#strand(lane, markOf(lane.id)));
   }
 
-  #stop(lane: LiveLane | FinishedLane, mark: Mark): Stop {
+  #strand(lane: LiveLane | FinishedLane, mark: Mark): Strand {
     // A sink may be ahead of a log that lost its unsynced end in a power cut: then the lane is done, nothing is skipped.
     const ahead = 'end' in lane && mark.position > lane.end.position;
     const reader = new LaneReader(
       lane,
-      this.#parts.reader,
+      this.#deps.reader,
       ahead ? lane.end : mark,
-      this.#parts.journal,
-      this.#parts.disk,
+      this.#deps.journal,
+      this.#deps.disk,
     );
     if (!('end' in lane)) reader.advance(mark);
-    return new Stop(reader);
+    return new Strand(reader);
   }
 
   /** When every lane of this life is delivered: goes on to the next. Returns whether it did. */
   advance(): boolean {
-    if (this.live || !this.stops.every((stop) => stop.done)) return false;
-    if (this.#liveLife === Number.POSITIVE_INFINITY && !this.#parts.finished.some((lane) => lane.id.life > this.#life))
+    if (this.live || !this.strands.every((strand) => strand.done)) return false;
+    if (this.#liveLife === Number.POSITIVE_INFINITY && !this.#deps.finished.some((lane) => lane.id.life > this.#life))
       return false;
     this.#enter(this.#life + 1, () => ZERO);
     return true;
@@ -135,15 +135,15 @@ export class Route {
   get exhausted(): boolean {
     return (
       this.#liveLife === Number.POSITIVE_INFINITY &&
-      this.stops.every((stop) => stop.done) &&
-      !this.#parts.finished.some((lane) => lane.id.life > this.#life)
+      this.strands.every((strand) => strand.done) &&
+      !this.#deps.finished.some((lane) => lane.id.life > this.#life)
     );
   }
 
   /** Goes where the target says it stands. Cursors that are older than what is on disk show as losses when the lane is read. */
   follow(cursors: ReadonlyMap<string, Mark>): void {
     const markOf = (id: LaneId) => cursors.get(laneKey(id)) ?? ZERO;
-    const behind = this.#parts.finished.find((lane) => {
+    const behind = this.#deps.finished.find((lane) => {
       const mark = markOf(lane.id);
       // A lane that the target never saw and that this sink has already left behind was delivered before the target kept cursors.
       return mark.position < lane.end.position && (lane.id.life >= this.#life || cursors.has(laneKey(lane.id)));
@@ -162,7 +162,7 @@ export class Route {
    * grows past that cursor.
    */
   foreign(cursors: ReadonlyMap<string, Mark>): string | undefined {
-    for (const { id, ring } of this.#parts.live) {
+    for (const { id, ring } of this.#deps.live) {
       const { position } = cursors.get(laneKey(id)) ?? ZERO;
       const tail = new Ring(ring).tail();
       if (position <= tail) continue;
@@ -173,22 +173,22 @@ export class Route {
 
   /** Records before the marks: those of the present life's lanes, and all of the earlier lives that are on disk. */
   passedMarks(): number {
-    const earlier = this.#parts.finished.filter(({ id }) => id.life < this.#life);
+    const earlier = this.#deps.finished.filter(({ id }) => id.life < this.#life);
     const records = earlier.reduce((sum, { end }) => sum + end.record, 0);
-    return this.stops.reduce((sum, stop) => sum + stop.delivered.record, records);
+    return this.strands.reduce((sum, strand) => sum + strand.delivered.record, records);
   }
 
   /** Records and bytes not delivered yet, later lives included; `oldestMs` is the runner's. */
   lag(): { records: number; bytes: number } {
     let records = 0;
     let bytes = 0;
-    for (const stop of this.stops) {
-      const end = stop.reader.end();
-      records += Math.max(0, end.record - stop.delivered.record);
-      bytes += Math.max(0, end.position - stop.delivered.position);
+    for (const strand of this.strands) {
+      const end = strand.reader.end();
+      records += Math.max(0, end.record - strand.delivered.record);
+      bytes += Math.max(0, end.position - strand.delivered.position);
     }
     if (!this.live) {
-      for (const lane of this.#parts.finished) {
+      for (const lane of this.#deps.finished) {
         if (lane.id.life <= this.#life) continue;
         records += lane.end.record;
         bytes += lane.end.position;
@@ -206,14 +206,16 @@ export class Route {
   }
 
   state(target: unknown): CheckpointState {
-    const lanes = this.stops.map((stop) => [stop.id.lane, stop.delivered.position, stop.delivered.record] as const);
+    const lanes = this.strands.map(
+      (strand) => [strand.id.lane, strand.delivered.position, strand.delivered.record] as const,
+    );
     const ledger: Ledger = { ...this.ledger };
     // Without live lanes, and with nothing left: the life it has stood in stays.
     const life = Number.isFinite(this.#life) ? this.#life : this.#startLife;
-    return { log: this.#parts.log, life, lanes, ledger, ...(target === undefined ? {} : { target }) };
+    return { log: this.#deps.log, life, lanes, ledger, ...(target === undefined ? {} : { target }) };
   }
 
   close(): void {
-    for (const stop of this.stops) stop.reader.close();
+    for (const strand of this.strands) strand.reader.close();
   }
 }

@@ -17,7 +17,7 @@ import type { Logger } from '../kernel/log.ts';
 import { type Batching, CursorMoved, type SinkKind, type SinkTarget, TargetLost } from './contract.ts';
 import { type DeadLetterSink, Delivery, Ended, type Entry, type RunnerMeters } from './delivery.ts';
 import { InFlight } from './in-flight.ts';
-import type { Route, Stop } from './lane-source.ts';
+import type { LaneSource, Strand } from './lane-source.ts';
 import { type Report, Standing } from './standing.ts';
 import type { Waiter } from './waiter.ts';
 
@@ -26,11 +26,11 @@ const REPORT_MS = 100;
 /** Between two rests a blocking thread lets its event loop turn when it has not for this long, ms. */
 const TURN_MS = 20;
 
-export interface RunnerParts {
+export interface RunnerDeps {
   readonly kind: SinkKind<never>;
   readonly open: (state: unknown) => Promise<SinkTarget>;
   readonly batching: Batching;
-  readonly route: Route;
+  readonly route: LaneSource;
   readonly checkpoint: CheckpointFile | undefined;
   readonly state: unknown;
   readonly deadLetters: DeadLetterSink;
@@ -51,11 +51,11 @@ export interface RunnerParts {
 }
 
 export class SinkRunner {
-  readonly #parts: RunnerParts;
+  readonly #deps: RunnerDeps;
   readonly #now: () => number;
   readonly #standing: Standing;
   readonly #delivery: Delivery;
-  readonly #route: Route;
+  readonly #route: LaneSource;
   #target: SinkTarget | undefined;
   readonly #inFlight = new InFlight();
   readonly #free: Batch[] = [];
@@ -73,19 +73,19 @@ export class SinkRunner {
   /** Bytes that have come since the last rest. */
   #came = 0;
 
-  constructor(parts: RunnerParts) {
-    this.#parts = parts;
-    this.#now = parts.now ?? (() => performance.now());
-    this.#route = parts.route;
-    this.#standing = new Standing(parts, this.#now, () => this.#report());
+  constructor(deps: RunnerDeps) {
+    this.#deps = deps;
+    this.#now = deps.now ?? (() => performance.now());
+    this.#route = deps.route;
+    this.#standing = new Standing(deps, this.#now, () => this.#report());
     this.#delivery = new Delivery({
-      ...parts,
+      ...deps,
       standing: this.#standing,
       target: () => this.#target as SinkTarget,
       moved: () => this.#moved !== undefined,
       settle: () => this.#settle(),
     });
-    this.#reopens = parts.board.reopens(parts.index);
+    this.#reopens = deps.board.reopens(deps.index);
   }
 
   /** The target has found its cursors moved without a write; they are followed before the next batch is read. */
@@ -101,7 +101,7 @@ export class SinkRunner {
 
   /** Runs until the phase says drain or stop and what has to be delivered is. Throws only for defects. */
   async run(): Promise<void> {
-    const { board, index } = this.#parts;
+    const { board, index } = this.#deps;
     try {
       // Before anything else: nobody may read a lag of 0 that only means that it was not looked at yet.
       this.#standing.tell();
@@ -111,7 +111,7 @@ export class SinkRunner {
     } finally {
       await this.#target?.close();
       this.#route.close();
-      this.#parts.deadLetters.close();
+      this.#deps.deadLetters.close();
       this.#ended = true;
       this.#standing.tell();
       board.setState(index, 'ended', board.reason(index));
@@ -121,9 +121,10 @@ export class SinkRunner {
   async #open(): Promise<boolean> {
     for (let attempt = 0; ; attempt++) {
       try {
-        this.#target = await this.#parts.open(this.#parts.state);
+        this.#target = await this.#deps.open(this.#deps.state);
         if (this.#target.cursors !== undefined) this.#follow(await this.#target.cursors());
-        for (const stop of this.#route.stops) this.#parts.deadLetters.passed(laneKey(stop.id), stop.delivered.position);
+        for (const strand of this.#route.strands)
+          this.#deps.deadLetters.passed(laneKey(strand.id), strand.delivered.position);
         // The target's own cursors may stand elsewhere: what it owes is told before it is called up.
         this.#standing.tell();
         this.#standing.up();
@@ -142,7 +143,7 @@ export class SinkRunner {
    * batch began, also in a file that is new to this sink.
    */
   async #begin(): Promise<boolean> {
-    const { checkpoint } = this.#parts;
+    const { checkpoint } = this.#deps;
     if (checkpoint === undefined || this.#target?.settle === undefined) return true;
     for (let attempt = 0; ; attempt++) {
       const error = await this.#saveCheckpoint();
@@ -154,24 +155,24 @@ export class SinkRunner {
   }
 
   async #loop(): Promise<void> {
-    const { batching } = this.#parts;
+    const { batching } = this.#deps;
     for (;;) {
       await this.#chores();
       const phase = this.#phase();
       if (phase === 'stop' || this.#over) return;
       let progress = false;
       let wait = Number.POSITIVE_INFINITY;
-      for (const stop of this.#route.stops) {
+      for (const strand of this.#route.strands) {
         const now = this.#now();
-        if (this.#fill(stop, now)) progress = true;
-        const { filling } = stop;
+        if (this.#fill(strand, now)) progress = true;
+        const { filling } = strand;
         if (filling === undefined || (filling.count === 0 && filling.losses.length === 0)) continue;
         const full =
-          filling.count >= batching.records || filling.full || filling.losses.length > 0 || stop.reader.finished;
-        const left = stop.fillingSince + batching.flushMs - now;
+          filling.count >= batching.records || filling.full || filling.losses.length > 0 || strand.reader.finished;
+        const left = strand.fillingSince + batching.flushMs - now;
         if (full || left <= 0 || phase === 'drain') {
           progress = true;
-          await this.#dispatch(stop, filling);
+          await this.#dispatch(strand, filling);
           if (this.#over) return;
         } else wait = Math.min(wait, left);
       }
@@ -184,7 +185,7 @@ export class SinkRunner {
         await this.#rest(wait);
         continue;
       }
-      const before = this.#route.stops;
+      const before = this.#route.strands;
       if (this.#route.advance()) {
         for (const { filling } of before) if (filling !== undefined) this.#free.push(filling);
         this.#dirty = true;
@@ -197,60 +198,60 @@ export class SinkRunner {
 
   async #rest(ms: number): Promise<void> {
     const now = this.#now();
-    if (this.#came > 0) this.#parts.waiter.busy(this.#came);
+    if (this.#came > 0) this.#deps.waiter.busy(this.#came);
     this.#came = 0;
     // A blocking thread lets its event loop turn now and then, for timers and for what is under way.
-    if (this.#inFlight.count > 0 || (this.#parts.kind.waits === 'blocking' && now - this.#lastTurn >= TURN_MS)) {
+    if (this.#inFlight.count > 0 || (this.#deps.kind.waits === 'blocking' && now - this.#lastTurn >= TURN_MS)) {
       this.#lastTurn = now;
       await turn();
     }
-    await this.#parts.waiter.rest(now, ms, () => this.#phase() !== 'run' || this.#work());
+    await this.#deps.waiter.rest(now, ms, () => this.#phase() !== 'run' || this.#work());
   }
 
   #work(): boolean {
-    return this.#route.stops.some((stop) => stop.reader.end().position > stop.reader.mark.position);
+    return this.#route.strands.some((strand) => strand.reader.end().position > strand.reader.mark.position);
   }
 
   #phase(): 'run' | 'drain' | 'stop' {
-    return this.#parts.board.phase(this.#parts.index);
+    return this.#deps.board.phase(this.#deps.index);
   }
 
-  #fill(stop: Stop, now: number): boolean {
+  #fill(strand: Strand, now: number): boolean {
     if (this.#moved !== undefined) return false;
-    if (stop.filling === undefined) {
+    if (strand.filling === undefined) {
       const batch = this.#free.pop() ?? this.#make();
       if (batch === undefined) return false;
-      batch.begin(stop.id, stop.reader.mark);
-      stop.filling = batch;
+      batch.begin(strand.id, strand.reader.mark);
+      strand.filling = batch;
     }
-    const { filling } = stop;
+    const { filling } = strand;
     if (filling.count === 0) {
-      stop.fillingSince = now;
-      const { lagBytesMax = 0 } = this.#parts;
-      if (lagBytesMax > 0 && filling.losses.length === 0) stop.reader.drop(filling, lagBytesMax);
+      strand.fillingSince = now;
+      const { lagBytesMax = 0 } = this.#deps;
+      if (lagBytesMax > 0 && filling.losses.length === 0) strand.reader.drop(filling, lagBytesMax);
     }
     const before = filling.bytes;
-    const added = stop.reader.fill(filling, this.#parts.batching.records);
+    const added = strand.reader.fill(filling, this.#deps.batching.records);
     this.#came += filling.bytes - before;
     return added;
   }
 
   #made = 0;
   #make(): Batch | undefined {
-    const max = this.#route.stops.length + (this.#target as SinkTarget).inFlightMax;
+    const max = this.#route.strands.length + (this.#target as SinkTarget).inFlightMax;
     if (this.#made >= max) return undefined;
     this.#made += 1;
-    return new Batch(this.#parts.batching.bytes);
+    return new Batch(this.#deps.batching.bytes);
   }
 
-  async #dispatch(stop: Stop, batch: Batch): Promise<void> {
+  async #dispatch(strand: Strand, batch: Batch): Promise<void> {
     while (this.#inFlight.count >= (this.#target as SinkTarget).inFlightMax) {
       await this.#oneEnds();
       if (this.#phase() === 'stop') return;
     }
     if (this.#moved !== undefined || this.#over) return;
-    stop.filling = undefined;
-    const entry = this.#inFlight.add(stop, batch, (added) => this.#deliver(added));
+    strand.filling = undefined;
+    const entry = this.#inFlight.add(strand, batch, (added) => this.#deliver(added));
     // A synchronous target has settled already; the others go on while the next batch is filled.
     if ((this.#target as SinkTarget).inFlightMax === 1) await entry.done;
   }
@@ -278,7 +279,7 @@ export class SinkRunner {
     try {
       await this.#delivery.run(entry);
       entry.delivered = true;
-      this.#parts.meters.batch(entry.batch.count, entry.batch.bytes, (performance.now() - begin) / 1000);
+      this.#deps.meters.batch(entry.batch.count, entry.batch.bytes, (performance.now() - begin) / 1000);
       this.#standing.up();
     } catch (error) {
       if (error instanceof CursorMoved) this.#moved = error;
@@ -289,40 +290,40 @@ export class SinkRunner {
     } finally {
       if (!entry.delivered) entry.triedFailed(new Ended('not delivered'));
       entry.ended = true;
-      this.#settleQueue(entry.stop);
+      this.#settleQueue(entry.strand);
     }
   }
 
   /** Takes what has ended off the head of the lane's queue, and moves the cursor over what of it is delivered. */
-  #settleQueue(stop: Stop): void {
-    for (let head = this.#inFlight.takeEnded(stop); head !== undefined; head = this.#inFlight.takeEnded(stop)) {
+  #settleQueue(strand: Strand): void {
+    for (let head = this.#inFlight.takeEnded(strand); head !== undefined; head = this.#inFlight.takeEnded(strand)) {
       // What stands behind an undelivered batch may be delivered, but is not passed: it is read again with it.
-      if (!head.delivered) stop.broken = true;
-      if (!stop.broken) this.#pass(head);
+      if (!head.delivered) strand.broken = true;
+      if (!strand.broken) this.#pass(head);
       this.#free.push(head.batch);
     }
   }
 
-  #pass({ stop, batch, dead }: Entry): void {
+  #pass({ strand, batch, dead }: Entry): void {
     const { ledger } = this.#route;
     ledger.passed += batch.to.record - batch.from.record;
     ledger.delivered += batch.count - dead;
     ledger.dead += dead;
     ledger.givenUp += batch.lostRecords;
     for (const loss of batch.losses)
-      this.#parts.log.error(
+      this.#deps.log.error(
         { lane: laneKey(batch.lane), from: loss.from, to: loss.to, reason: loss.reason },
         'events are given up',
       );
-    stop.delivered = batch.to;
-    stop.reader.advance(batch.to);
+    strand.delivered = batch.to;
+    strand.reader.advance(batch.to);
     this.#oldestMs = 0;
     this.#dirty = true;
   }
 
   async #chores(): Promise<void> {
     const now = this.#now();
-    const { board, index } = this.#parts;
+    const { board, index } = this.#deps;
     if (now - this.#lastReport >= REPORT_MS) {
       this.#lastReport = now;
       this.#standing.tell();
@@ -346,7 +347,7 @@ export class SinkRunner {
   async #followCursors(): Promise<void> {
     await this.#inFlight.allEnd();
     const moved = this.#moved as CursorMoved;
-    this.#parts.log.warn({ reason: moved.message }, 'the target stands elsewhere; going on from its cursors');
+    this.#deps.log.warn({ reason: moved.message }, 'the target stands elsewhere; going on from its cursors');
     for (let done = false; !done; ) {
       try {
         this.#follow(moved.cursors);
@@ -357,15 +358,16 @@ export class SinkRunner {
         if (this.#over) return;
       }
     }
-    for (const stop of this.#route.stops) this.#parts.deadLetters.passed(laneKey(stop.id), stop.delivered.position);
+    for (const strand of this.#route.strands)
+      this.#deps.deadLetters.passed(laneKey(strand.id), strand.delivered.position);
     this.#moved = undefined;
     this.#dirty = true;
   }
 
   #follow(cursors: ReadonlyMap<string, Mark>): void {
     const reason = this.#route.foreign(cursors);
-    if (reason !== undefined) throw errors.SINK_FENCED({ sink: this.#parts.kind.name, reason });
-    for (const stop of this.#route.stops) if (stop.filling !== undefined) this.#free.push(stop.filling);
+    if (reason !== undefined) throw errors.SINK_FENCED({ sink: this.#deps.kind.name, reason });
+    for (const strand of this.#route.strands) if (strand.filling !== undefined) this.#free.push(strand.filling);
     this.#route.follow(cursors);
   }
 
@@ -377,14 +379,14 @@ export class SinkRunner {
 
   /** As #saveCheckpoint(), with nothing under way but a batch that waits for it. */
   async #settle(): Promise<unknown> {
-    const { checkpoint, board, index, deadLetters } = this.#parts;
+    const { checkpoint, board, index, deadLetters } = this.#deps;
     const target = this.#target;
     try {
       // What the target may have lost must not be checkpointed.
       if (this.#lost !== undefined) return this.#lost;
       const settled = await target?.settle?.();
       const state = this.#route.state(settled);
-      const durable = this.#route.stops.map(({ id, delivered }) => ({
+      const durable = this.#route.strands.map(({ id, delivered }) => ({
         key: laneKey(id),
         position: delivered.position,
       }));
@@ -407,29 +409,29 @@ export class SinkRunner {
       this.#standing.transitions.down('checkpoint', 'the checkpoint cannot be written; retried', {
         error: String(error),
       });
-      this.#parts.meters.failure('retry');
+      this.#deps.meters.failure('retry');
       return error;
     }
   }
 
   async #finish(): Promise<void> {
     if (this.#phase() !== 'stop') await this.#inFlight.allEnd();
-    if (this.#target !== undefined && (this.#dirty || this.#parts.checkpoint === undefined))
+    if (this.#target !== undefined && (this.#dirty || this.#deps.checkpoint === undefined))
       await this.#saveCheckpoint();
   }
 
   #report(): Report {
     const lag = this.#route.lag();
     if (this.#oldestMs === 0) {
-      const heads = this.#route.stops.map((stop) => this.#oldest(stop)).filter((ms) => ms > 0);
+      const heads = this.#route.strands.map((strand) => this.#oldest(strand)).filter((ms) => ms > 0);
       this.#oldestMs = heads.length > 0 ? Math.min(...heads) : 0;
     }
     const oldestMs = this.#ended && lag.records === 0 ? 0 : this.#oldestMs;
     return { lag, published: this.#route.published(), ledger: this.#route.ledger, oldestMs };
   }
 
-  #oldest(stop: Stop): number {
-    const head = this.#inFlight.head(stop) ?? stop.filling;
+  #oldest(strand: Strand): number {
+    const head = this.#inFlight.head(strand) ?? strand.filling;
     return head === undefined || head.count === 0 ? 0 : head.oldestMs;
   }
 }

@@ -15,7 +15,7 @@ const BACKOFF_MS_MAX = 30_000;
 /** A pause is looked up from this often: the end of the run must not wait for it. */
 const LOOK_MS = 250;
 
-export interface StandingParts {
+export interface StandingDeps {
   readonly kind: SinkKind<never>;
   readonly board: SinkBoard;
   readonly index: number;
@@ -36,29 +36,29 @@ export interface Report {
 }
 
 export class Standing {
-  readonly #parts: StandingParts;
+  readonly #deps: StandingDeps;
   readonly #now: () => number;
   readonly transitions: Transitions;
   readonly #pace = new Pace();
   /** Called while a pause lasts: figures must not stand still. */
   readonly #report: () => Report;
 
-  constructor(parts: StandingParts, now: () => number, report: () => Report) {
-    this.#parts = parts;
+  constructor(deps: StandingDeps, now: () => number, report: () => Report) {
+    this.#deps = deps;
     this.#now = now;
     this.#report = report;
-    this.transitions = new Transitions(parts.log);
+    this.transitions = new Transitions(deps.log);
   }
 
   up(): void {
-    const { board, index, kind } = this.#parts;
+    const { board, index, kind } = this.#deps;
     if (board.state(index) !== 'up') board.setState(index, 'up');
     this.transitions.up('target', `${kind.name} takes events`);
   }
 
   down(error: unknown): void {
-    const { board, index, kind } = this.#parts;
-    const stopped = this.#parts.kind.classify(error) === 'stop';
+    const { board, index, kind } = this.#deps;
+    const stopped = this.#deps.kind.classify(error) === 'stop';
     const reason = String((error as Error)?.message ?? error);
     board.setState(index, stopped ? 'stopped' : 'down', reason);
     board.set(index, 'retries', board.get(index, 'retries') + 1);
@@ -69,24 +69,24 @@ export class Standing {
 
   /** Waits before the next try. False: the run has to end. */
   async backOff(attempt: number, error: unknown): Promise<boolean> {
-    const stopped = this.#parts.kind.classify(error) === 'stop';
+    const stopped = this.#deps.kind.classify(error) === 'stop';
     const most = stopped ? BACKOFF_MS_MAX : Math.min(BACKOFF_MS_MAX, BACKOFF_MS_MIN * 2 ** Math.min(attempt, 20));
-    const until = this.#now() + most * (0.5 + (this.#parts.random ?? Math.random)() / 2);
+    const until = this.#now() + most * (0.5 + (this.#deps.random ?? Math.random)() / 2);
     for (;;) {
-      const phase = this.#parts.board.phase(this.#parts.index);
+      const phase = this.#deps.board.phase(this.#deps.index);
       // A sink that is away keeps nobody from ending: the journal has what it owes.
-      if (phase === 'stop' || (phase === 'drain' && !this.#parts.patient)) return false;
+      if (phase === 'stop' || (phase === 'drain' && !this.#deps.patient)) return false;
       this.tell();
       const left = until - this.#now();
       if (left <= 0) return true;
-      await this.#parts.waiter.pause(Math.min(left, LOOK_MS));
-      if (this.#parts.kind.waits === 'blocking') await turn();
+      await this.#deps.waiter.pause(Math.min(left, LOOK_MS));
+      if (this.#deps.kind.waits === 'blocking') await turn();
     }
   }
 
   /** Puts the figures on the board. */
   tell(): void {
-    const { board, index } = this.#parts;
+    const { board, index } = this.#deps;
     const { lag, published, ledger, oldestMs } = this.#report();
     board.set(index, 'passed', ledger.passed);
     board.set(index, 'delivered', ledger.delivered);
@@ -102,7 +102,7 @@ export class Standing {
   }
 
   #tellPace(lagEvents: number, passed: number): void {
-    const { board, index, kind } = this.#parts;
+    const { board, index, kind } = this.#deps;
     const found = this.#pace.observe(this.#now(), board.state(index) === 'up', lagEvents, passed);
     if (found === 'keeps up') this.transitions.up('pace', `${kind.name} keeps up with the intake`);
     else if (found !== undefined)

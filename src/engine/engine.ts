@@ -18,8 +18,8 @@ import {
   openJournal,
   sinksFolder,
 } from './journal.ts';
-import { JournalFigures, type KeeperParts, type KeeperSink } from './keeper.ts';
-import type { LaneParts } from './lane.ts';
+import { JournalFigures, type KeeperShared, type KeeperSink } from './keeper.ts';
+import type { LaneShared } from './lane.ts';
 import { createLaneControl } from './lane-control.ts';
 import type { FinishedLane, LiveLane } from './lane-reader.ts';
 import { recoverLanes } from './recovery.ts';
@@ -48,21 +48,21 @@ export interface EngineOptions {
 }
 
 /** What threads get. */
-export interface EngineParts {
+export interface EngineShared {
   /** 32 hex digits; random and of this life only without a journal. */
   readonly log: string;
   readonly logId: Uint8Array;
   readonly journal: string | undefined;
-  readonly lanes: readonly LaneParts[];
+  readonly lanes: readonly LaneShared[];
   readonly finished: readonly FinishedLane[];
   readonly sinks: readonly string[];
   readonly board: SharedArrayBuffer;
   readonly wake: SharedArrayBuffer;
-  readonly keeper: KeeperParts | undefined;
+  readonly keeper: KeeperShared | undefined;
 }
 
 export interface Engine {
-  readonly parts: EngineParts;
+  readonly parts: EngineShared;
   /** Sinks that have a checkpoint but do not run now, and what they owe in bytes. */
   readonly absent: readonly { name: string; kept: boolean; owedBytes: number }[];
   release(): void;
@@ -75,7 +75,7 @@ export function openEngine(options: EngineOptions, disk: Disk = realDisk): Engin
   if (config.journalDir === 'off') {
     const logId = randomBytes(16);
     const lanes = makeLanes(options, 1, logId, undefined, wake);
-    const parts: EngineParts = {
+    const parts: EngineShared = {
       log: logId.toString('hex'),
       logId,
       journal: undefined,
@@ -100,7 +100,7 @@ export function openEngine(options: EngineOptions, disk: Disk = realDisk): Engin
       .map(({ name }) => ({ name, index: undefined, drops: false, lagBytesMax: 0 }));
     const used = journalBytes(dir, disk);
     const quotaBytes = config.journalMaxBytes ?? defaultQuota(dir, used);
-    const keeper: KeeperParts = {
+    const keeper: KeeperShared = {
       dir,
       lanes: lanes.map(({ id, ring, control }) => ({ id, ring, control })),
       sinks: [...running, ...kept],
@@ -113,7 +113,7 @@ export function openEngine(options: EngineOptions, disk: Disk = realDisk): Engin
       syncIntervalMs: config.syncIntervalMs,
       syncGroupMs: config.syncGroupMs,
     };
-    const parts: EngineParts = {
+    const parts: EngineShared = {
       log: identity.log,
       logId,
       journal: dir,
@@ -139,7 +139,7 @@ function makeLanes(
   logId: Buffer,
   journal: string | undefined,
   wake: SharedArrayBuffer,
-): LaneParts[] {
+): LaneShared[] {
   return Array.from({ length: options.acceptors }, (_, lane) => ({
     id: { life, lane },
     ring: createRing(options.config.ringBytes, options.sinks.length),
@@ -150,7 +150,7 @@ function makeLanes(
   }));
 }
 
-export const liveLanes = (parts: EngineParts): LiveLane[] => parts.lanes.map(({ id, ring }) => ({ id, ring }));
+export const liveLanes = (parts: EngineShared): LiveLane[] => parts.lanes.map(({ id, ring }) => ({ id, ring }));
 
 /** A segment holds a whole draft (a quarter of the ring); four per lane fit the quota: one written, one spare, two for lagging sinks. */
 function segmentSize(config: EngineConfig, acceptors: number, quotaBytes: number): number {

@@ -4,11 +4,11 @@ import { createLog, type LogLevel } from '../kernel/log.ts';
 import { attachBoard } from '../kernel/metrics.ts';
 import { WakeWords } from '../kernel/threads/wake.ts';
 import { KEEPER } from './acknowledger.ts';
-import { Keeper, type KeeperParts } from './keeper.ts';
+import { Keeper, type KeeperShared } from './keeper.ts';
 import { keeperMetrics } from './keeper-metrics.ts';
 
 export interface KeeperThreadData {
-  readonly parts: KeeperParts;
+  readonly parts: KeeperShared;
   readonly metrics: SharedArrayBuffer;
   readonly slot: number;
   readonly log: { readonly level: LogLevel; readonly destination: 1 | 2 };

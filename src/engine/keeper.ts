@@ -31,7 +31,7 @@ export interface KeeperSink {
   readonly lagBytesMax: number;
 }
 
-export interface KeeperParts {
+export interface KeeperShared {
   readonly dir: string;
   readonly lanes: readonly { id: LaneId; ring: SharedArrayBuffer; control: SharedArrayBuffer }[];
   readonly sinks: readonly KeeperSink[];
@@ -97,7 +97,7 @@ export interface KeeperEvents {
 }
 
 export class Keeper {
-  readonly #parts: KeeperParts;
+  readonly #parts: KeeperShared;
   readonly #disk: Disk;
   readonly #events: KeeperEvents;
   readonly #store: SegmentStore;
@@ -110,7 +110,7 @@ export class Keeper {
   #usedBytes = 0;
   #lastPublished = 0;
 
-  constructor(parts: KeeperParts, disk: Disk = realDisk, events: KeeperEvents = {}) {
+  constructor(parts: KeeperShared, disk: Disk = realDisk, events: KeeperEvents = {}) {
     this.#parts = parts;
     this.#disk = disk;
     this.#events = events;

@@ -31,7 +31,7 @@ export const refusals = [
 export type Refusal = (typeof refusals)[number];
 
 /** What a lane is made of; goes to the threads through workerData. */
-export interface LaneParts {
+export interface LaneShared {
   readonly id: LaneId;
   readonly ring: SharedArrayBuffer;
   readonly control: SharedArrayBuffer;
@@ -90,7 +90,7 @@ export class LaneWriter {
   #mirrored = false;
   #stuck: Error | undefined;
 
-  constructor(parts: LaneParts, disk: Disk = realDisk, now: () => number = Date.now) {
+  constructor(parts: LaneShared, disk: Disk = realDisk, now: () => number = Date.now) {
     this.id = parts.id;
     this.ring = new Ring(parts.ring);
     this.control = new LaneControl(parts.control);

@@ -1,5 +1,5 @@
 /**
- * Routes: everything one acceptor answers, put together from its parts.
+ * Routes: everything one acceptor answers, put together from its deps.
  *
  *   GET|HEAD  /px.gif      routes-pixel.ts            GET|HEAD  /healthz /readyz /metrics   routes-ops.ts (or on ADMIN_ADDR)
  *   POST      /collect     routes-collect.ts          GET|HEAD  /robots.txt
@@ -30,7 +30,7 @@ import { Visitor } from '../visitor/visitor.ts';
 import type { PixelConfig } from './config.ts';
 import type { PixelMeters } from './metrics.ts';
 
-export interface RoutesParts {
+export interface RoutesDeps {
   readonly http: HttpConfig;
   readonly pixel: PixelConfig;
   readonly lane: IntakeLane;
@@ -57,14 +57,14 @@ export class Routes {
   /** Set `closing` when the drain begins: each answer then closes its connection. */
   readonly wire: Wire = { closing: false };
   readonly bodies: BodyReader;
-  readonly #parts: RoutesParts;
+  readonly #deps: RoutesDeps;
   readonly #pixel: PixelRoute;
   readonly #collect: CollectRoute;
   readonly #pixelCors: Cors;
   readonly #collectCors: Cors;
 
-  constructor(parts: RoutesParts) {
-    this.#parts = parts;
+  constructor(deps: RoutesDeps) {
+    this.#deps = deps;
     const {
       http,
       pixel,
@@ -78,7 +78,7 @@ export class Routes {
       faults,
       source = 0,
       now = Date.now,
-    } = parts;
+    } = deps;
     this.bodies = new BodyReader(http);
     this.#pixelCors = new Cors(http.corsOrigins, 'GET, HEAD', '');
     this.#collectCors = new Cors(http.corsOrigins, 'POST', EXPOSED);
@@ -113,7 +113,7 @@ export class Routes {
 
   /** The routes of SERVER_ADDR. */
   mount(app: TemplatedApp): void {
-    const guard = (handler: Handler) => guarded(handler, this.#parts.faults);
+    const guard = (handler: Handler) => guarded(handler, this.#deps.faults);
     app.get(
       '/px.gif',
       guard((res, req) => this.#pixel.handle(res, req, false)),
@@ -147,13 +147,13 @@ export class Routes {
       '/robots.txt',
       guard((res, req) => this.#refuseMethod(res, req, 'GET, HEAD')),
     );
-    if (this.#parts.http.adminAddr === '') this.#mountOps(app, guard);
+    if (this.#deps.http.adminAddr === '') this.#mountOps(app, guard);
     this.#mountRest(app, guard);
   }
 
   /** The routes of ADMIN_ADDR. */
   mountAdmin(app: TemplatedApp): void {
-    const guard = (handler: Handler) => guarded(handler, this.#parts.faults);
+    const guard = (handler: Handler) => guarded(handler, this.#deps.faults);
     this.#mountOps(app, guard);
     this.#mountRest(app, guard);
   }
@@ -163,7 +163,7 @@ export class Routes {
   }
 
   #mountOps(app: TemplatedApp, guard: (handler: Handler) => Handler): void {
-    opsRoutes(app, this.#parts.ops, this.wire, this.#counted(guard));
+    opsRoutes(app, this.#deps.ops, this.wire, this.#counted(guard));
     for (const path of ['/healthz', '/readyz', '/metrics']) {
       app.any(
         path,
@@ -187,7 +187,7 @@ export class Routes {
   }
 
   #counted(guard: (handler: Handler) => Handler): (handler: Handler) => Handler {
-    const cell = this.#parts.meters.requests_total.at({ route: 'ops', status: '2xx' });
+    const cell = this.#deps.meters.requests_total.at({ route: 'ops', status: '2xx' });
     return (handler) =>
       guard((res, req) => {
         cell.add(1);
@@ -196,7 +196,7 @@ export class Routes {
   }
 
   #count(route: 'preflight' | 'other', status: '2xx' | '4xx'): void {
-    this.#cells[`${route} ${status}`] ??= this.#parts.meters.requests_total.at({ route, status });
+    this.#cells[`${route} ${status}`] ??= this.#deps.meters.requests_total.at({ route, status });
     this.#cells[`${route} ${status}`]!.add(1);
   }
   readonly #cells: Record<string, CounterCell> = {};

@@ -6,7 +6,7 @@ import { parentPort, workerData } from 'node:worker_threads';
 import { Acknowledger } from '../engine/acknowledger.ts';
 import type { EngineConfig } from '../engine/config.ts';
 import { type Disk, realDisk } from '../engine/disk.ts';
-import type { EngineParts } from '../engine/engine.ts';
+import type { EngineShared } from '../engine/engine.ts';
 import { LaneWriter } from '../engine/lane.ts';
 import { type HttpConfig, tlsFiles } from '../http/config.ts';
 import { parseEndpoint } from '../http/endpoint.ts';
@@ -29,7 +29,7 @@ import { rehearse } from './rehearsal.ts';
 import { RequestTracing } from './request-tracing.ts';
 
 export interface AcceptorData {
-  readonly engine: EngineParts;
+  readonly engine: EngineShared;
   readonly acceptor: number;
   readonly engineConfig: EngineConfig;
   readonly http: HttpConfig;

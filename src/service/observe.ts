@@ -1,7 +1,7 @@
 /** What an acceptor tells operators: /readyz and /metrics, computed from shared memory. */
 
 import { journalCollector, sinkCollector, sinkMetrics } from '../delivery/metrics.ts';
-import type { EngineParts } from '../engine/engine.ts';
+import type { EngineShared } from '../engine/engine.ts';
 import { JournalFigures } from '../engine/keeper.ts';
 import { keeperMetrics } from '../engine/keeper-metrics.ts';
 import { FULL_DISK, FULL_QUOTA, LaneControl } from '../engine/lane-control.ts';
@@ -37,14 +37,14 @@ export const threadMetrics = defineMetrics({
 /** Every set on the board of the pixel service. */
 export const allMetrics = [pixelMetrics, sinkMetrics, keeperMetrics, threadMetrics, loopMetrics] as const;
 
-export interface ObserverParts {
-  readonly engine: EngineParts;
+export interface ObserverDeps {
+  readonly engine: EngineShared;
   readonly metrics: SharedArrayBuffer;
   readonly slotNames: readonly string[];
   readonly board: ProcessBoard;
 }
 
-export function observer(parts: ObserverParts): OpsSource {
+export function observer(parts: ObserverDeps): OpsSource {
   const { engine, metrics, slotNames, board } = parts;
   const sinks = new SinkBoard(engine.board);
   const controls = engine.lanes.map((lane) => new LaneControl(lane.control));
@@ -62,7 +62,7 @@ export function observer(parts: ObserverParts): OpsSource {
 }
 
 function readiness(
-  engine: EngineParts,
+  engine: EngineShared,
   board: ProcessBoard,
   controls: readonly LaneControl[],
   sinks: SinkBoard,
@@ -99,7 +99,7 @@ function laneProblem(control: LaneControl): string | undefined {
 }
 
 /** Per lane, from the rings. */
-function laneCollector(engine: EngineParts, rings: readonly Ring[]): Collector {
+function laneCollector(engine: EngineShared, rings: readonly Ring[]): Collector {
   const each = (value: (ring: Ring) => number) =>
     rings.map((ring, k) => ({ labels: { lane: String(k) }, value: value(ring) }));
   return () => [

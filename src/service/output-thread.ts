@@ -3,13 +3,13 @@ import { parentPort, workerData } from 'node:worker_threads';
 import { tracedTarget } from '../delivery/batch-tracing.ts';
 import type { SinkKind } from '../delivery/contract.ts';
 import { DeadLetterFile } from '../delivery/dead-letter.ts';
-import { Route, standingIn } from '../delivery/lane-source.ts';
+import { LaneSource, standingIn } from '../delivery/lane-source.ts';
 import { sinkMetrics } from '../delivery/metrics.ts';
 import { SinkRunner } from '../delivery/runner.ts';
 import { Waiter } from '../delivery/waiter.ts';
 import { CheckpointFile } from '../engine/checkpoint.ts';
 import { realDisk } from '../engine/disk.ts';
-import { type EngineParts, liveLanes } from '../engine/engine.ts';
+import { type EngineShared, liveLanes } from '../engine/engine.ts';
 import { checkpointPath, lanesFolder } from '../engine/journal.ts';
 import { SinkBoard } from '../engine/sink-board.ts';
 import { jsonLength, jsonStart } from '../events/record.ts';
@@ -25,7 +25,7 @@ export interface SinkThreadData {
   readonly index: number;
   /** Values of the kind's config set. */
   readonly config: unknown;
-  readonly engine: EngineParts;
+  readonly engine: EngineShared;
   /** False: only what earlier lives have left (`ringmain journal drain`). */
   readonly live: boolean;
   readonly patient: boolean;
@@ -49,7 +49,7 @@ export async function runSink(data: SinkThreadData, kind: SinkKind<never>, log: 
   const stored = checkpoint?.read();
   const journal =
     engine.journal === undefined ? undefined : { lanes: lanesFolder(engine.journal), logId: engine.logId };
-  const route = new Route(
+  const route = new LaneSource(
     { live: data.live ? liveLanes(engine) : [], finished: engine.finished, journal, reader: index, log: engine.log },
     stored?.state ?? (journal === undefined ? standingIn(liveLanes(engine), index, engine.log, board) : undefined),
   );

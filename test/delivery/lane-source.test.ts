@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { Route, type RouteParts, standingIn } from '../../src/delivery/lane-source.ts';
+import { LaneSource, type LaneSourceDeps, standingIn } from '../../src/delivery/lane-source.ts';
 import { Batch } from '../../src/engine/batch.ts';
 import type { CheckpointState } from '../../src/engine/checkpoint.ts';
 import { lanesFolder } from '../../src/engine/journal.ts';
@@ -14,7 +14,7 @@ import { DIR, fill, LOG, LOG_ID, type Log, openLog, range, recordId } from '../e
 const FRAME = 96;
 
 /** A log of `lives` dead lives with two lanes each, five records per lane, and a live one. Ids rise from life to life. */
-function lives(count: number): { log: Log; parts: RouteParts } {
+function lives(count: number): { log: Log; parts: LaneSourceDeps } {
   const disk = new CrashDisk();
   for (let life = 1; life <= count; life++) {
     const log = openLog({ disk, life, lanes: 2, retainMs: 1e12 });
@@ -37,15 +37,15 @@ function lives(count: number): { log: Log; parts: RouteParts } {
   };
 }
 
-/** Reads everything on the present life's stops, as delivered. */
-function take(route: Route): number[] {
+/** Reads everything on the present life's strands, as delivered. */
+function take(route: LaneSource): number[] {
   const ids: number[] = [];
   const batch = new Batch(64 * 1024);
-  for (const stop of route.stops) {
-    batch.begin(stop.id, stop.reader.mark);
-    while (stop.reader.fill(batch, 1000));
+  for (const strand of route.strands) {
+    batch.begin(strand.id, strand.reader.mark);
+    while (strand.reader.fill(batch, 1000));
     for (let i = 0; i < batch.count; i++) ids.push(recordId(batch.buffer, batch.offsets[i]));
-    stop.delivered = batch.to;
+    strand.delivered = batch.to;
   }
   return ids;
 }
@@ -59,7 +59,7 @@ const checkpoint = (life: number, lanes: CheckpointState['lanes'] = []): Checkpo
 
 test('it goes life by life, the oldest first, and stays with the live one', () => {
   const { parts } = lives(3);
-  const route = new Route(parts, undefined);
+  const route = new LaneSource(parts, undefined);
   const seen: number[][] = [];
   for (;;) {
     assert.equal(route.advance(), false, 'not before this life is delivered');
@@ -73,7 +73,7 @@ test('it goes life by life, the oldest first, and stays with the live one', () =
 
 test('a checkpoint begins in its life at its marks; a lane without a mark at the beginning', () => {
   const { parts } = lives(3);
-  const route = new Route(parts, checkpoint(2, [[1, 3 * FRAME, 3]]));
+  const route = new LaneSource(parts, checkpoint(2, [[1, 3 * FRAME, 3]]));
   assert.deepEqual(take(route), [...range(200, 205), 253, 254]);
   assert.equal(route.ledger.passed, 7, 'the ledger goes on');
 });
@@ -81,12 +81,15 @@ test('a checkpoint begins in its life at its marks; a lane without a mark at the
 test('a checkpoint in a life that is gone goes on with the next that is there', () => {
   const { parts } = lives(2);
   const later = { ...parts, finished: parts.finished.filter(({ id }) => id.life > 1) };
-  assert.deepEqual(take(new Route(later, checkpoint(1, [[0, FRAME, 1]]))), [...range(200, 205), ...range(250, 255)]);
+  assert.deepEqual(take(new LaneSource(later, checkpoint(1, [[0, FRAME, 1]]))), [
+    ...range(200, 205),
+    ...range(250, 255),
+  ]);
 });
 
 test('a mark beyond the end of a dead lane (power cut) makes that lane done, and no other', () => {
   const { parts } = lives(1);
-  const route = new Route(parts, checkpoint(1, [[0, 50 * FRAME, 50]]));
+  const route = new LaneSource(parts, checkpoint(1, [[0, 50 * FRAME, 50]]));
   assert.deepEqual(take(route), range(150, 155));
   assert.ok(route.advance());
   assert.deepEqual(take(route), range(200, 205));
@@ -94,7 +97,7 @@ test('a mark beyond the end of a dead lane (power cut) makes that lane done, and
 
 test('the lag counts what later lives hold, and shrinks to nothing', () => {
   const { parts } = lives(2);
-  const route = new Route(parts, undefined);
+  const route = new LaneSource(parts, undefined);
   for (const records of [25, 15, 5]) {
     assert.deepEqual(route.lag(), { records, bytes: records * FRAME });
     take(route);
@@ -105,7 +108,7 @@ test('the lag counts what later lives hold, and shrinks to nothing', () => {
 
 test('without live lanes it ends with the last life, and its state is one that can be stored', () => {
   const { parts } = lives(2);
-  const route = new Route({ ...parts, live: [] }, undefined);
+  const route = new LaneSource({ ...parts, live: [] }, undefined);
   assert.equal(route.exhausted, false);
   take(route);
   assert.ok(route.advance());
@@ -116,14 +119,14 @@ test('without live lanes it ends with the last life, and its state is one that c
     [0, 5 * FRAME, 5],
     [1, 5 * FRAME, 5],
   ]);
-  const empty = new Route({ ...parts, live: [], finished: [] }, checkpoint(9));
+  const empty = new LaneSource({ ...parts, live: [], finished: [] }, checkpoint(9));
   assert.ok(empty.exhausted);
   assert.equal(JSON.parse(JSON.stringify(empty.state(undefined))).life, 9);
 });
 
 test('a target that fell back into an earlier life is followed there, and the ledger with it', () => {
   const { log, parts } = lives(2);
-  const route = new Route(parts, undefined);
+  const route = new LaneSource(parts, undefined);
   for (let life = 0; life < 2; life++) {
     take(route);
     route.advance();

@@ -15,7 +15,7 @@ import {
   type SinkTarget,
   TargetLost,
 } from '../../src/delivery/contract.ts';
-import { Route } from '../../src/delivery/lane-source.ts';
+import { LaneSource } from '../../src/delivery/lane-source.ts';
 import { SinkRunner } from '../../src/delivery/runner.ts';
 import { CheckpointFile } from '../../src/engine/checkpoint.ts';
 import { checkpointPath, lanesFolder } from '../../src/engine/journal.ts';
@@ -51,7 +51,7 @@ interface Setting {
 class Rig {
   readonly setting: Setting;
   readonly runner: SinkRunner;
-  readonly route: Route;
+  readonly route: LaneSource;
   readonly delivered: number[] = [];
   readonly dead: { position: number; reason: string }[] = [];
   /** What happened, in order. */
@@ -66,7 +66,7 @@ class Rig {
     const { log, disk } = setting;
     const file = new CheckpointFile(checkpointPath(DIR, 'log'), disk);
     const stored = file.read();
-    this.route = new Route(
+    this.route = new LaneSource(
       {
         live: log.live,
         finished: log.finished,
@@ -161,7 +161,7 @@ class Rig {
     this.checkLedger();
   }
 
-  /** Runs until everything is delivered; then stops. */
+  /** Runs until everything is delivered; then strands. */
   async all(): Promise<void> {
     const { board } = this.setting.log;
     board.setPhase(0, 'run');
@@ -427,7 +427,7 @@ test('batches that end out of order move the cursor in order', async () => {
       // Of three that are under way the last that began ends first.
       for (let turns = 9 - 4 * (began++ % 3); turns > 0; turns--) {
         await turn();
-        assert.ok(rig.route.stops[0].delivered.record <= batch.from.record, 'passed before it was delivered');
+        assert.ok(rig.route.strands[0].delivered.record <= batch.from.record, 'passed before it was delivered');
       }
       ends.push(batch.from.record);
     },
@@ -657,7 +657,7 @@ test('it looks once for what has come, not a second time to find that nothing mo
       next += 3;
     },
   });
-  const { reader } = rig.route.stops[0]!;
+  const { reader } = rig.route.strands[0]!;
   const look = reader.fill.bind(reader);
   let looks = 0;
   reader.fill = (...args) => {

@@ -7,7 +7,7 @@
  */
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { Route } from '../../src/delivery/lane-source.ts';
+import { LaneSource } from '../../src/delivery/lane-source.ts';
 import { Batch } from '../../src/engine/batch.ts';
 import type { CheckpointState } from '../../src/engine/checkpoint.ts';
 import { lanesFolder } from '../../src/engine/journal.ts';
@@ -45,7 +45,7 @@ class World {
   readonly lanes = new Map<string, LaneModel>();
   readonly history: string[] = [];
   log!: Log;
-  route!: Route;
+  route!: LaneSource;
   life = 0;
   nextId = 1;
   /** Delivered records in order, as the target holds them. */
@@ -104,8 +104,8 @@ class World {
     for (const { lane, id } of this.target) this.model(lane).delivered.push(id);
   }
 
-  makeRoute(state: CheckpointState): Route {
-    return new Route(
+  makeRoute(state: CheckpointState): LaneSource {
+    return new LaneSource(
       {
         live: this.log.live,
         finished: this.log.finished,
@@ -195,7 +195,7 @@ class World {
 
   read(): void {
     const batch = new Batch(this.random() < 0.5 ? 2048 : 16_384);
-    for (const stop of this.route.stops) {
+    for (const stop of this.route.strands) {
       batch.begin(stop.id, stop.reader.mark);
       if (!stop.reader.fill(batch, 1 + pick(this.random, 20))) continue;
       const key = laneKey(stop.id);

@@ -6,8 +6,8 @@ import { Batch } from '../../src/engine/batch.ts';
 import { CheckpointFile, type CheckpointState, type Mark } from '../../src/engine/checkpoint.ts';
 import type { Disk } from '../../src/engine/disk.ts';
 import { checkpointPath, lanesFolder, sinksFolder } from '../../src/engine/journal.ts';
-import { JournalFigures, Keeper, type KeeperEvents, type KeeperParts } from '../../src/engine/keeper.ts';
-import { type LaneParts, LaneWriter } from '../../src/engine/lane.ts';
+import { JournalFigures, Keeper, type KeeperEvents, type KeeperShared } from '../../src/engine/keeper.ts';
+import { type LaneShared, LaneWriter } from '../../src/engine/lane.ts';
 import { createLaneControl } from '../../src/engine/lane-control.ts';
 import { type FinishedLane, LaneReader, type LiveLane } from '../../src/engine/lane-reader.ts';
 import { align8, RECORD_HEADER } from '../../src/engine/record.ts';
@@ -63,8 +63,8 @@ export interface LogOptions {
 
 export interface Log {
   readonly writers: LaneWriter[];
-  readonly parts: LaneParts[];
-  readonly keeperParts: KeeperParts;
+  readonly parts: LaneShared[];
+  readonly keeperParts: KeeperShared;
   keeper: Keeper;
   readonly live: LiveLane[];
   readonly finished: FinishedLane[];
@@ -101,7 +101,7 @@ export function openLog(options: LogOptions): Log {
   });
   disk.syncFolder(sinksFolder(DIR));
   const wake = createWakeWords(1 + names.length);
-  const parts: LaneParts[] = Array.from({ length: options.lanes ?? 1 }, (_, lane) => ({
+  const parts: LaneShared[] = Array.from({ length: options.lanes ?? 1 }, (_, lane) => ({
     id: { life, lane },
     ring: createRing(options.ringBytes ?? 4096, names.length),
     control: createLaneControl(),
@@ -109,7 +109,7 @@ export function openLog(options: LogOptions): Log {
     journal: DIR,
     logId: LOG_ID,
   }));
-  const keeperParts: KeeperParts = {
+  const keeperParts: KeeperShared = {
     dir: DIR,
     lanes: parts.map(({ id, ring, control }) => ({ id, ring, control })),
     sinks: names.map((name, index) => ({ name, index, drops: options.drops ?? false, lagBytesMax: 0 })),

@@ -4,7 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { Route } from '../../src/delivery/lane-source.ts';
+import { LaneSource } from '../../src/delivery/lane-source.ts';
 import { CheckpointFile } from '../../src/engine/checkpoint.ts';
 import { markOf } from '../../src/engine/engine.ts';
 import { checkpointPath, lanesFolder } from '../../src/engine/journal.ts';
@@ -282,7 +282,7 @@ test('a record larger than any batch (MAX_EVENT_BYTES was larger once) is delive
 test('a reader far behind reads the segment that is being written, and comes back to the ring', () => {
   const disk = new CrashDisk();
   const log = openLog({ disk, ringBytes: 4096, segmentBytes: 64 * 1024, retainMs: 1e12 });
-  const route = new Route(
+  const route = new LaneSource(
     { live: log.live, finished: [], journal: { lanes: lanesFolder(DIR), logId: LOG_ID }, reader: 0, log: LOG, disk },
     undefined,
   );
@@ -318,7 +318,7 @@ test('a checkpoint ahead of the log: that lane is done, and nothing new is skipp
   const next = openLog({ disk, life: 2, segmentBytes: SEGMENT });
   assert.ok((next.finished[0]?.end.record ?? 0) < 20, 'the power cut took something');
   fill(next, 100, 10);
-  const route = new Route(
+  const route = new LaneSource(
     {
       live: next.live,
       finished: next.finished,
@@ -331,7 +331,7 @@ test('a checkpoint ahead of the log: that lane is done, and nothing new is skipp
   );
   for (let i = 0; i < 5 && !route.live; i++) route.advance();
   assert.ok(route.live);
-  assert.deepEqual(readAll(next.live[0], disk, route.stops[0].delivered).ids, range(100, 110));
+  assert.deepEqual(readAll(next.live[0], disk, route.strands[0].delivered).ids, range(100, 110));
 });
 
 test('recovery reads one segment per lane, writes nothing, and is not led astray by a torn one (L10)', () => {
