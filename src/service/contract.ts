@@ -1,0 +1,203 @@
+/**
+ * The contract of a service: what a service is to main.ts, to the main thread and to every thread of its process. A service is a folder and one
+ * line in main.ts; its module's default export is a Service, and importing it runs nothing.
+ *
+ *   service   a name, options, roles, subcommands, migrations
+ *   role      what one process runs: routes on a port, outputs, workers, jobs; several roles may share a process
+ *   acceptor  a module that makes the routes of a role; every acceptor thread imports it
+ *   worker    a module that runs on a thread of its own
+ *   job       work at a time of day or every so often, once among all processes (an advisory lock)
+ *   output    where records go: a kind of sink with a name of its own
+ */
+import type { Acknowledger } from '../engine/acknowledger.ts';
+import type { LaneWriter } from '../engine/lane.ts';
+import type { Wire } from '../http/answer.ts';
+import type { BodyReader } from '../http/body.ts';
+import type { Faults } from '../http/handlers.ts';
+import type { Route } from '../http/router.ts';
+import type { ConfigOf, ConfigSet } from '../kernel/config.ts';
+import type { Logger } from '../kernel/log.ts';
+import type { Meters, MetricSet } from '../kernel/metrics.ts';
+import type { IntakeAcknowledger, IntakeLane } from './intake.ts';
+import type { FrameValues } from './values.ts';
+
+export type ConfigSets = readonly ConfigSet[];
+/** The values of a service's own sets, by room, beside those of the frame. */
+export type ValuesOf<S extends ConfigSets> = FrameValues & { readonly [T in S[number] as T['room']]: ConfigOf<T> };
+
+// biome-ignore lint/suspicious/noExplicitAny: the frame holds services of every option set and never looks into their values.
+export type AnyService = Service<any>;
+
+export interface Service<S extends ConfigSets = ConfigSets> {
+  /** The first word of the command line: `ringmain <name>`. */
+  readonly name: string;
+  /** One line for --help. */
+  readonly summary: string;
+  /** `import.meta.url` of the module whose default export this is: every thread imports it. */
+  readonly module: string;
+  /** The service's own options. Options of http, engine, intake, delivery, outputs, tracing and log are the frame's. */
+  readonly config: S;
+  /** Other defaults for the frame's options, as texts of the environment: { SERVER_ADDR: ':8080', KAFKA_TOPIC: 'events' }. */
+  readonly defaults?: Readonly<Record<string, string>>;
+  /** The second word of the command line. A service with one role calls it 'all'. */
+  readonly roles: Readonly<Record<string, Role<ValuesOf<S>>>>;
+  /** Roles of a process whose command line names none, or `all`. */
+  readonly together: readonly string[];
+  /** `ringmain <name> <subcommand>`: tools of the service. */
+  readonly commands?: Readonly<Record<string, Subcommand<ValuesOf<S>>>>;
+  /** Folder of NNN_name.sql and NNN_name.down.sql; applied by `ringmain migrate <name> up` and at start when `migrateAt` says so. */
+  readonly migrations?: Migrations<ValuesOf<S>>;
+}
+
+/** Declares a service; the types of its values follow from its option sets. */
+export const defineService = <const S extends ConfigSets>(service: Service<S>): Service<S> => service;
+
+export interface Migrations<V> {
+  readonly folder: URL;
+  /** Connection string of the database; undefined: the service has none now. */
+  dsn(values: V): string | undefined;
+  /** True: the process applies what is missing before its threads start. False: the start is refused until `migrate up` has run. */
+  atStart?(values: V): boolean;
+}
+
+export interface Subcommand<V> {
+  /** One line for --help. */
+  readonly summary: string;
+  /** Text of `ringmain <service> <subcommand> --help`, with an example. */
+  readonly help: string;
+  /** Option flags are read already; `words` are the others. Returns the exit code. */
+  run(values: V, words: readonly string[]): Promise<number>;
+}
+
+export interface Role<V = FrameValues, Shared = unknown> {
+  /** One line for --help. */
+  readonly summary: string;
+  /** Names of the role's routes: closed lists of metric labels and span names. */
+  readonly routes?: readonly string[];
+  /** Module whose default export is an Acceptor. Left out: the role listens only for /healthz, /readyz and /metrics. */
+  readonly acceptor?: URL;
+  /** Where it listens, host:port. Default: SERVER_ADDR. Two roles of one process need two addresses. */
+  address?(values: V): string;
+  /** Metrics of the role beside those of the frame. */
+  readonly metrics?: readonly MetricSet[];
+  /** Where its records go; OUTPUTS chooses among them. */
+  readonly outputs?: readonly Output<V>[];
+  /** Outputs of a process without OUTPUTS in its configuration. Default: the option's own default. */
+  defaultOutputs?(values: V): readonly string[];
+  workers?(values: V): readonly WorkerSpec[];
+  /** Module whose default export is a list of jobs (scheduler.ts), and the Postgres that holds their locks. */
+  readonly jobs?: { readonly module: URL; dsn(values: V): string | undefined };
+  /** Folder of built browser files, served at `/` behind the routes. */
+  readonly web?: URL;
+  /** Main, before any thread starts: what all threads must agree on. Plain data and shared memory. */
+  prepare?(values: V, main: MainContext): Promise<Shared> | Shared;
+  /** Paths and files that the start would refuse: one line per problem. */
+  problems?(values: V): readonly string[];
+  /** Lines for somebody who has just started it by hand; `at` is its URL. */
+  welcome?(values: V, at: string): readonly string[];
+}
+
+export interface MainContext {
+  readonly log: Logger;
+  /** The journal's folder; undefined: memory only. */
+  readonly journal: string | undefined;
+}
+
+/** A sink by name. Its name is the name of its checkpoint, a metric label and a word of OUTPUTS; several outputs may be of one kind. */
+export interface Output<V> {
+  readonly name: string;
+  readonly kind: 'log' | 'kafka' | 'postgres' | 'http';
+  /** Values that differ from those of the kind's options: another topic, another table. Checked like options. */
+  options?(values: V): Readonly<Record<string, unknown>>;
+  /** Kinds of records it takes (events/record.ts); others are passed over and counted as skipped. Default: all. */
+  readonly records?: readonly number[];
+  /** kind postgres: module whose default export loads a batch in the transaction (sinks/postgres/transaction.ts). */
+  readonly load?: URL;
+  /** Where its records come from. Undefined, the default: the lanes of this process. */
+  source?(values: V): KafkaSourceOptions | undefined;
+}
+
+/** Records of a Kafka topic, read by a consumer group. */
+export interface KafkaSourceOptions {
+  readonly topics: readonly string[];
+  readonly groupId: string;
+  /** Where a new group starts. */
+  readonly start: 'earliest' | 'latest';
+  readonly sessionTimeoutMs: number;
+}
+
+/** Default export of an acceptor module. */
+export interface Acceptor<V = FrameValues, Shared = unknown> {
+  open(frame: AcceptorFrame<V, Shared>): Promise<Mounted> | Mounted;
+  /** Requests, as they stand on the wire, that are played before the port opens so that the code is compiled (rehearsal.ts). */
+  readonly rehearsal?: readonly string[];
+}
+
+export interface Mounted {
+  readonly routes: readonly Route[];
+  /** Called ten times a second: puts gauges of the routes on the board. */
+  gauges?(): void;
+  close(): void;
+}
+
+export interface AcceptorFrame<V = FrameValues, Shared = unknown> {
+  readonly values: V;
+  readonly shared: Shared;
+  readonly log: Logger;
+  /** This thread's lane and who promises what a 2xx means. */
+  readonly lane: IntakeLane & Pick<LaneWriter, 'draftBytesMax'>;
+  readonly acknowledger: IntakeAcknowledger & Pick<Acknowledger, 'settle'>;
+  /** Bodies of requests, bounded for the whole thread. */
+  readonly bodies: BodyReader;
+  readonly wire: Wire;
+  readonly faults: Faults;
+  /** TLS ends in this process. */
+  readonly secure: boolean;
+  /** The cells of a metric set that the role declares, for this thread. */
+  meters<M extends MetricSet>(set: M): Meters<M>;
+  /**
+   * Asks a worker of this process by its name. Rejects with WORKER_BUSY beyond the bound of waiting questions, WORKER_GONE when the worker has died or
+   * is being started, WORKER_TIMEOUT after `timeoutMs`.
+   */
+  ask(worker: string, question: unknown, timeoutMs: number): Promise<unknown>;
+  readonly now: () => number;
+}
+
+export interface WorkerSpec {
+  readonly name: string;
+  /** Module whose default export is a Worker. */
+  readonly module: URL;
+  /** Threads of it. Default 1. */
+  readonly count?: number;
+  /** True: each of its threads has a lane and may publish records. */
+  readonly publishes?: boolean;
+  /** restart: it is started again after a pause that doubles to 30 s. fatal: the process ends. */
+  readonly onDeath: 'restart' | 'fatal';
+}
+
+/** Default export of a worker module. */
+export interface Worker<V = FrameValues, Shared = unknown> {
+  /** Returns when the signal has fired and everything is settled. Calling `ready` turns /readyz green for this seat. */
+  run(frame: WorkerFrame<V, Shared>): Promise<void>;
+}
+
+export interface WorkerFrame<V = FrameValues, Shared = unknown> {
+  readonly values: V;
+  readonly shared: Shared;
+  readonly log: Logger;
+  /** Which of the `count` threads this is. */
+  readonly index: number;
+  /** Fires when the process drains. */
+  readonly signal: AbortSignal;
+  meters<M extends MetricSet>(set: M): Meters<M>;
+  /** It can do its work now. */
+  ready(): void;
+  /** It cannot do its work now, and why; /readyz is red until ready(). */
+  away(reason: string): void;
+  /** Answers the questions of acceptors; at most `concurrency` at a time, the others wait in their order. Default: no bound. */
+  serve(answer: (question: unknown) => Promise<unknown> | unknown, concurrency?: number): void;
+  /** With `publishes`: its lane. */
+  readonly lane: IntakeLane | undefined;
+  /** With `publishes`: publishes the draft, and resolves when the level holds. */
+  publish(level: 'memory' | 'journal' | 'sync'): Promise<void>;
+}

@@ -1,0 +1,14 @@
+/** The values of the frame's own options: what every service has. */
+import type { EngineConfig } from '../engine/config.ts';
+import type { HttpConfig } from '../http/config.ts';
+import type { LogLevel } from '../kernel/log.ts';
+import type { TracingConfig } from '../kernel/tracing.ts';
+import type { SinksConfig } from '../sinks/config.ts';
+
+export interface FrameValues {
+  readonly kernel: { readonly logLevel: LogLevel };
+  readonly engine: EngineConfig;
+  readonly http: HttpConfig;
+  readonly sinks: SinksConfig;
+  readonly tracing: TracingConfig;
+}
