@@ -62,6 +62,7 @@ async function sinking(bytes: number, journal: boolean): Promise<() => Promise<n
     flushIntervalMs: 20,
   };
   const target = await fileSink.open(config, {
+    name: 'log',
     logId: '',
     journal,
     state: undefined,

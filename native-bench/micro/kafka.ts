@@ -137,6 +137,7 @@ function ours(codec: string, recordsPerBatch = 5000): Case['open'] {
     const config = loadConfig([kafkaConfig], { env, argv: [] }).values['kafka'] as unknown as KafkaConfig;
     const log = createLog({ level: 'silent', destination: 2, name: 'bench' });
     const context = {
+      name: 'kafka',
       logId: '',
       journal: true,
       state: undefined,

@@ -150,6 +150,7 @@ async function sink(rows: number, more: Partial<PostgresConfig>): Promise<Measur
   };
   const log = createLog({ level: 'silent', destination: 2, name: 'bench' });
   const target = new PostgresTarget(config, {
+    name: 'postgres',
     logId: pgTable,
     journal: true,
     state: undefined,

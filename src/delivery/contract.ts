@@ -79,6 +79,8 @@ export interface SinkTarget {
 }
 
 export interface SinkContext {
+  /** Name of the output. Several outputs may be of one kind: what a target leaves in a foreign system carries this name. */
+  readonly name: string;
   /** 32 hex digits; a random one without a journal. */
   readonly logId: string;
   /** False: memory only; nothing can be delivered again after a crash. */
@@ -112,6 +114,7 @@ export interface Batching {
 }
 
 export interface SinkKind<C> {
+  /** Name of the kind; an output has a name of its own. */
   readonly name: string;
   readonly config: ConfigSet;
   /** blocking: its thread may block (files). event-loop: it waits with timers only. */

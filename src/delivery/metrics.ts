@@ -1,21 +1,22 @@
 import type { JournalFigures } from '../engine/keeper.ts';
 import { SinkBoard, sinkStates } from '../engine/sink-board.ts';
 import { type Collected, type Collector, counter, defineMetrics, histogram } from '../kernel/metrics.ts';
-import { sinkNames } from '../sinks/config.ts';
 
-export const sinkMetrics = defineMetrics({
-  sink_failures_total: counter({
-    help: 'Writes to a sink that failed, by what was done about it: retry, split (halved), stop (an operator is needed).',
-    labels: { sink: sinkNames, class: ['retry', 'split', 'stop'] },
-  }),
-  batch_flush_seconds: histogram({
-    help: 'Time from handing a batch to a sink until it was delivered, tries included.',
-    labels: { sink: sinkNames },
-    buckets: [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 60],
-  }),
-  ringmain_sink_batches_total: counter({ help: 'Batches delivered.', labels: { sink: sinkNames } }),
-  ringmain_sink_bytes_total: counter({ help: 'Bytes of batches delivered.', labels: { sink: sinkNames } }),
-});
+/** Metrics that the threads of these outputs keep themselves; at least one output. */
+export const sinkMetrics = (outputs: readonly string[]) =>
+  defineMetrics({
+    sink_failures_total: counter({
+      help: 'Writes to a sink that failed, by what was done about it: retry, split (halved), stop (an operator is needed).',
+      labels: { sink: outputs, class: ['retry', 'split', 'stop'] },
+    }),
+    batch_flush_seconds: histogram({
+      help: 'Time from handing a batch to a sink until it was delivered, tries included.',
+      labels: { sink: outputs },
+      buckets: [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 60],
+    }),
+    ringmain_sink_batches_total: counter({ help: 'Batches delivered.', labels: { sink: outputs } }),
+    ringmain_sink_bytes_total: counter({ help: 'Bytes of batches delivered.', labels: { sink: outputs } }),
+  });
 
 /** A sink that has told nothing for this long is busy with one call; what came meanwhile is added to its lag. */
 const QUIET_MS = 2000;

@@ -27,6 +27,8 @@ const REPORT_MS = 100;
 const TURN_MS = 20;
 
 export interface RunnerDeps {
+  /** Name of the output: of its checkpoint, its dead letters, its metrics. */
+  readonly name: string;
   readonly kind: SinkKind<never>;
   readonly open: (state: unknown) => Promise<SinkTarget>;
   readonly batching: Batching;
@@ -366,7 +368,7 @@ export class SinkRunner {
 
   #follow(cursors: ReadonlyMap<string, Mark>): void {
     const reason = this.#route.foreign(cursors);
-    if (reason !== undefined) throw errors.SINK_FENCED({ sink: this.#deps.kind.name, reason });
+    if (reason !== undefined) throw errors.SINK_FENCED({ sink: this.#deps.name, reason });
     for (const strand of this.#route.strands) if (strand.filling !== undefined) this.#free.push(strand.filling);
     this.#route.follow(cursors);
   }

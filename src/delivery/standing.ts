@@ -16,6 +16,8 @@ const BACKOFF_MS_MAX = 30_000;
 const LOOK_MS = 250;
 
 export interface StandingDeps {
+  /** Name of the output. */
+  readonly name: string;
   readonly kind: SinkKind<never>;
   readonly board: SinkBoard;
   readonly index: number;
@@ -51,18 +53,18 @@ export class Standing {
   }
 
   up(): void {
-    const { board, index, kind } = this.#deps;
+    const { board, index, name } = this.#deps;
     if (board.state(index) !== 'up') board.setState(index, 'up');
-    this.transitions.up('target', `${kind.name} takes events`);
+    this.transitions.up('target', `${name} takes events`);
   }
 
   down(error: unknown): void {
-    const { board, index, kind } = this.#deps;
+    const { board, index, name } = this.#deps;
     const stopped = this.#deps.kind.classify(error) === 'stop';
     const reason = String((error as Error)?.message ?? error);
     board.setState(index, stopped ? 'stopped' : 'down', reason);
     board.set(index, 'retries', board.get(index, 'retries') + 1);
-    this.transitions.down('target', `${kind.name} takes no events; ${stopped ? 'an operator is needed' : 'retried'}`, {
+    this.transitions.down('target', `${name} takes no events; ${stopped ? 'an operator is needed' : 'retried'}`, {
       reason,
     });
   }
@@ -102,10 +104,10 @@ export class Standing {
   }
 
   #tellPace(lagEvents: number, passed: number): void {
-    const { board, index, kind } = this.#deps;
+    const { board, index, name } = this.#deps;
     const found = this.#pace.observe(this.#now(), board.state(index) === 'up', lagEvents, passed);
-    if (found === 'keeps up') this.transitions.up('pace', `${kind.name} keeps up with the intake`);
+    if (found === 'keeps up') this.transitions.up('pace', `${name} keeps up with the intake`);
     else if (found !== undefined)
-      this.transitions.down('pace', `intake has exceeded what ${kind.name} takes for a minute`, { ...found });
+      this.transitions.down('pace', `intake has exceeded what ${name} takes for a minute`, { ...found });
   }
 }

@@ -50,6 +50,7 @@ async function replayTo(sink: SinkName, config: unknown, directory: string, leve
   const kind = await loadSink(sink);
   const end = new AbortController();
   const target = await kind.open(config as never, {
+    name: sink,
     logId: 'replay',
     journal: false,
     state: undefined,

@@ -225,6 +225,7 @@ async function replay(tool: Tool): Promise<number> {
   const log = createLog({ level: 'warn', destination: 2, name: 'journal' });
   const abort = new AbortController();
   const target = await kind.open(config as never, {
+    name,
     logId: tool.log,
     journal: false,
     state: undefined,
@@ -289,7 +290,7 @@ async function drain({ flags, values }: Tool): Promise<number> {
     start: sinks.sinkStart,
   });
   const { parts } = engine;
-  const metrics = createBoard([sinkMetrics, loopMetrics], parts.sinks.length);
+  const metrics = createBoard([sinkMetrics(parts.sinks), loopMetrics], parts.sinks.length);
   const supervisor = new Supervisor(log, () => undefined);
   const names = parts.sinks.map((name, index) => {
     const data: SinkThreadData = {

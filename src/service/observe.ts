@@ -35,7 +35,8 @@ export const threadMetrics = defineMetrics({
 });
 
 /** Every set on the board of the pixel service. */
-export const allMetrics = [pixelMetrics, sinkMetrics, keeperMetrics, threadMetrics, loopMetrics] as const;
+export const allMetrics = (outputs: readonly string[]) =>
+  [pixelMetrics, sinkMetrics(outputs), keeperMetrics, threadMetrics, loopMetrics] as const;
 
 export interface ObserverDeps {
   readonly engine: EngineShared;
@@ -47,6 +48,7 @@ export interface ObserverDeps {
 export function observer(parts: ObserverDeps): OpsSource {
   const { engine, metrics, slotNames, board } = parts;
   const sinks = new SinkBoard(engine.board);
+  const sets = allMetrics(engine.sinks);
   const controls = engine.lanes.map((lane) => new LaneControl(lane.control));
   const rings = engine.lanes.map((lane) => new Ring(lane.ring));
   const collectors: Collector[] = [
@@ -57,7 +59,7 @@ export function observer(parts: ObserverDeps): OpsSource {
   if (engine.keeper !== undefined) collectors.push(journalCollector(new JournalFigures(engine.keeper.figures)));
   return {
     readiness: () => readiness(engine, board, controls, sinks),
-    metrics: () => metricsText(allMetrics, metrics, collectors, { slotNames }),
+    metrics: () => metricsText(sets, metrics, collectors, { slotNames }),
   };
 }
 

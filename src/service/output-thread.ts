@@ -60,7 +60,7 @@ export async function runSink(data: SinkThreadData, kind: SinkKind<never>, log: 
   }, 100);
   const batching = kind.batching(data.config as never);
   if (kind.waits === 'event-loop') watchLoop(data.metrics, data.slot);
-  const meters = attachBoard(sinkMetrics, data.metrics, data.slot);
+  const meters = attachBoard(sinkMetrics(engine.sinks), data.metrics, data.slot);
   const failures = {
     retry: meters.sink_failures_total.at({ sink: name, class: 'retry' }),
     split: meters.sink_failures_total.at({ sink: name, class: 'split' }),
@@ -70,9 +70,11 @@ export async function runSink(data: SinkThreadData, kind: SinkKind<never>, log: 
   const batches = meters.ringmain_sink_batches_total.at({ sink: name });
   const bytes = meters.ringmain_sink_bytes_total.at({ sink: name });
   const runner = new SinkRunner({
+    name,
     kind,
     open: async (state) => {
       const target = await kind.open(data.config as never, {
+        name,
         logId: engine.log,
         journal: engine.journal !== undefined,
         state,

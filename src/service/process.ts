@@ -123,7 +123,7 @@ export class PixelService {
       ...parts.sinks.map((name) => `sink-${name}`),
       ...parts.lanes.map((_, k) => `acceptor-${k}`),
     ];
-    const metrics = createBoard(allMetrics, slotNames.length);
+    const metrics = createBoard(allMetrics(parts.sinks), slotNames.length);
     // The SDK is loaded only when there is somebody to send spans to.
     if (this.#traces !== undefined)
       this.#tracing = (await import('./span-export.ts')).openTracingExport(this.#traces, this.#log);

@@ -66,6 +66,7 @@ test('the warning is one line in the log, after a minute, with both rates; a tar
     };
     const standing = new Standing(
       {
+        name: 'postgres',
         kind: { name: 'postgres', classify: () => 'retry' } as unknown as SinkKind<never>,
         board: new SinkBoard(SinkBoard.create(1)),
         index: 0,

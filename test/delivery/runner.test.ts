@@ -110,6 +110,7 @@ class Rig {
       await turn();
     };
     this.runner = new SinkRunner({
+      name: 'log',
       kind,
       open: async () => target,
       batching: { records: setting.records ?? 10, bytes: 64 * 1024, flushMs: 20 },

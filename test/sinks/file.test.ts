@@ -106,6 +106,7 @@ interface Saved {
 
 function open(options: FileConfig, saved: Saved, journal = true): Promise<SinkTarget> {
   return fileSink.open(options, {
+    name: 'log',
     logId: '0'.repeat(32),
     journal,
     state: saved.state,

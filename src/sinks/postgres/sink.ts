@@ -37,7 +37,6 @@ import { BatchEncoder, type Records } from './encode.ts';
 import { StartOrder, type Turn } from './start-order.ts';
 import { type EventTable, prepareTables, SetupError, STAGE } from './table.ts';
 
-const NAME = 'postgres';
 /** The client gives an answer up this much later than the server is told to end the statement, or at twice that time if shorter. */
 const DEADLINE_SLACK_MS_MAX = 5000;
 /** A batch that waits for the one before looks after this time whether it is itself what the other one waits for. */
@@ -79,7 +78,7 @@ export class PostgresTarget implements SinkTarget {
     this.#config = config;
     this.#context = context;
     this.#dsn = parseDsn(config.pgDsn);
-    this.#cursors = new Cursors(context.logId, NAME);
+    this.#cursors = new Cursors(context.logId, context.name);
     this.inFlightMax = config.pgConnections;
     this.#sessions = Array.from({ length: config.pgConnections }, () => ({
       link: undefined,
@@ -312,7 +311,7 @@ function batching({ pgBatchSize, pgBatchBytes, pgFlushMs }: PostgresConfig): Bat
 }
 
 export const postgresSink: SinkKind<PostgresConfig> = {
-  name: NAME,
+  name: 'postgres',
   config: postgresConfig,
   waits: 'event-loop',
   batching,

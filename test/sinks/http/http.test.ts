@@ -60,7 +60,15 @@ async function open(t: TestContext, port: number, more: Partial<HttpSinkConfig> 
     ...more,
   };
   const log = createLog({ level: 'silent', destination: 2, name: 'test' });
-  const context = { logId: 'log-a', journal: true, state: undefined, log, signal: end.signal, ended: () => false };
+  const context = {
+    name: 'http',
+    logId: 'log-a',
+    journal: true,
+    state: undefined,
+    log,
+    signal: end.signal,
+    ended: () => false,
+  };
   const target = await httpSink.open(config, context);
   t.after(() => target.close());
   return Object.assign(target, { classify: (error: unknown) => httpSink.classify(error) });

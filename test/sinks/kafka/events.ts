@@ -98,6 +98,7 @@ export const silent = pino({ level: 'silent' });
 
 export function openSink(env: Record<string, string>, log = silent): Promise<SinkTarget> {
   const context = {
+    name: 'kafka',
     logId: '0'.repeat(32),
     journal: true,
     state: undefined,

@@ -39,6 +39,7 @@ export function open(t: TestContext, settings: PostgresConfig, logId: string = r
   const signal = new AbortController().signal;
   const moved = (move: CursorMoved) => void moves.push(move);
   const target = new PostgresTarget(settings, {
+    name: 'postgres',
     logId,
     journal: true,
     state: undefined,
