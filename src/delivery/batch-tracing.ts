@@ -3,6 +3,7 @@
  * serves many requests, so none of them is its parent. It stands around the target; without tracing it is not there.
  */
 
+import type { LaneId } from '../engine/segment.ts';
 import { traceOf } from '../events/record.ts';
 import { newTrace, SPAN_ID_BYTES, type SpanData, spanClock, TRACE_ID_BYTES } from '../kernel/tracing.ts';
 import type { SinkBatch, SinkTarget } from './contract.ts';
@@ -38,7 +39,7 @@ export function tracedTarget(target: SinkTarget, sink: string, report: (span: Sp
     write,
     ...(target.settle && { settle: () => target.settle!() }),
     ...(target.settled && { settled: () => target.settled!() }),
-    ...(target.cursors && { cursors: () => target.cursors!() }),
+    ...(target.cursors && { cursors: (lanes?: readonly LaneId[]) => target.cursors!(lanes) }),
     ...(target.reopen && { reopen: () => target.reopen!() }),
     close: () => target.close(),
   };

@@ -70,8 +70,11 @@ export interface SinkTarget {
   settled?(): Promise<void>;
   /** True: wants settle() now rather than at the next checkpoint. */
   readonly settleDue?: boolean;
-  /** The target's own cursors, by laneKey; they win over the checkpoint. */
-  cursors?(): Promise<ReadonlyMap<string, Mark>>;
+  /**
+   * The target's own cursors, by laneKey; they win over the checkpoint. From now on this process alone moves them. `lanes`: only those of
+   * these lanes, for a source that shares its lanes with other processes.
+   */
+  cursors?(lanes?: readonly LaneId[]): Promise<ReadonlyMap<string, Mark>>;
   /** SIGHUP: open files anew. Called between two checkpoints, with nothing under way. */
   reopen?(): Promise<void>;
   /** Lets go of everything; never throws. */

@@ -3,7 +3,6 @@
  * refused, until that record stands alone and goes to the dead-letter file; the cursor moves last.
  */
 import type { Batch } from '../engine/batch.ts';
-import { laneKey } from '../engine/segment.ts';
 import {
   CursorMoved,
   type ErrorClass,
@@ -13,7 +12,7 @@ import {
   type SinkTarget,
   TargetLost,
 } from './contract.ts';
-import type { Strand } from './lane-source.ts';
+import type { Strand } from './source.ts';
 import type { Standing } from './standing.ts';
 
 /** Where refused records go; append() has synced them when it returns. */
@@ -76,9 +75,9 @@ export class Delivery {
     let previous = entry.before?.tried ?? Promise.resolve();
     const whole = part(entry.batch, 0, entry.batch.count, true);
     for (let attempt = 0; ; attempt++) {
-      if (this.#deps.moved()) throw new Ended('the cursors moved');
+      this.#check(entry);
       try {
-        await this.#write(whole, previous);
+        await this.#write(entry, whole, previous);
         entry.triedOk();
         return;
       } catch (error) {
@@ -101,14 +100,27 @@ export class Delivery {
           await this.#bisect(entry);
           return;
         }
-        this.#deps.standing.down(error);
-        if (!(await this.#deps.standing.backOff(attempt, error))) throw new Ended('ended during back-off');
+        await this.#backOff(entry, attempt, error);
       }
     }
   }
 
+  /** A batch that this run cannot deliver any more is given up: whoever delivers its strand next reads it again. */
+  #check({ strand }: Entry): void {
+    if (this.#deps.moved()) throw new Ended('the cursors moved');
+    if (strand.recalled) throw new Ended('the strand was called back');
+  }
+
+  async #backOff(entry: Entry, attempt: number, error: unknown): Promise<void> {
+    const { standing } = this.#deps;
+    standing.down(error);
+    const goOn = await standing.backOff(attempt, error, () => entry.strand.recalled);
+    this.#check(entry);
+    if (!goOn) throw new Ended('ended during back-off');
+  }
+
   /** One try, after as many checkpoints as the target asks for first. */
-  async #write(batch: SinkBatch, previous: Promise<void>): Promise<void> {
+  async #write(entry: Entry, batch: SinkBatch, previous: Promise<void>): Promise<void> {
     for (let attempt = 0; ; attempt++) {
       try {
         return await this.#deps.target().write(batch, previous);
@@ -118,8 +130,7 @@ export class Delivery {
       const failure = await this.#deps.settle();
       if (failure === undefined) continue;
       if (failure instanceof TargetLost) throw failure;
-      this.#deps.standing.down(failure);
-      if (!(await this.#deps.standing.backOff(attempt, failure))) throw new Ended('ended before its checkpoint');
+      await this.#backOff(entry, attempt, failure);
     }
   }
 
@@ -129,9 +140,9 @@ export class Delivery {
     const deps: [number, number][] = [[0, batch.count]];
     for (let attempt = 0; deps.length > 0; ) {
       const [from, to] = deps[deps.length - 1];
-      if (this.#deps.moved()) throw new Ended('the cursors moved');
+      this.#check(entry);
       try {
-        if (to > from) await this.#write(part(batch, from, to, false), Promise.resolve());
+        if (to > from) await this.#write(entry, part(batch, from, to, false), Promise.resolve());
         deps.pop();
         attempt = 0;
       } catch (error) {
@@ -139,8 +150,7 @@ export class Delivery {
         const kind = this.#deps.kind.classify(error);
         this.#deps.meters.failure(kind);
         if (kind !== 'split') {
-          this.#deps.standing.down(error);
-          if (!(await this.#deps.standing.backOff(attempt++, error))) throw new Ended('ended during back-off');
+          await this.#backOff(entry, attempt++, error);
           continue;
         }
         deps.pop();
@@ -156,12 +166,11 @@ export class Delivery {
     const empty = part(entry.batch, 0, 0, true);
     for (let attempt = 0; ; attempt++) {
       try {
-        return await this.#write(empty, Promise.resolve());
+        return await this.#write(entry, empty, Promise.resolve());
       } catch (error) {
         if (error instanceof CursorMoved || error instanceof TargetLost || error instanceof Ended) throw error;
         this.#deps.meters.failure('retry');
-        this.#deps.standing.down(error);
-        if (!(await this.#deps.standing.backOff(attempt, error))) throw new Ended('ended during back-off');
+        await this.#backOff(entry, attempt, error);
       }
     }
   }
@@ -169,7 +178,7 @@ export class Delivery {
   async #bury(entry: Entry, i: number, error: unknown): Promise<void> {
     const { batch } = entry;
     const letter = {
-      lane: laneKey(batch.lane),
+      lane: entry.strand.key,
       position: batch.positions[i],
       reason: String((error as Error).message ?? error),
       event: this.#deps.line(batch.buffer, batch.offsets[i]),
@@ -181,8 +190,7 @@ export class Delivery {
         return;
       } catch (failure) {
         // Without a place for it the event stays where it is: nothing is passed over.
-        this.#deps.standing.down(failure);
-        if (!(await this.#deps.standing.backOff(attempt, failure))) throw new Ended('ended during back-off');
+        await this.#backOff(entry, attempt, failure);
       }
     }
   }

@@ -4,7 +4,7 @@
  */
 import type { Batch } from '../engine/batch.ts';
 import type { Entry } from './delivery.ts';
-import type { Strand } from './lane-source.ts';
+import type { Strand } from './source.ts';
 
 export class InFlight {
   readonly #entries: Entry[] = [];

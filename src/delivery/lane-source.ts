@@ -2,41 +2,13 @@
  * LaneSource: the order in which one sink works through the lanes of a log. Life by life, the oldest first; the lanes of one life side by
  * side; the live lanes last and for ever. It knows where the sink stands, and keeps the ledger (L5).
  */
-import type { Batch } from '../engine/batch.ts';
-import type { CheckpointState, Ledger, Mark } from '../engine/checkpoint.ts';
+import type { CheckpointState, Mark } from '../engine/checkpoint.ts';
 import type { Disk } from '../engine/disk.ts';
 import { type FinishedLane, type JournalPlace, LaneReader, type LiveLane } from '../engine/lane-reader.ts';
 import { publishedIn, Ring } from '../engine/ring.ts';
 import { type LaneId, laneKey } from '../engine/segment.ts';
 import type { SinkBoard } from '../engine/sink-board.ts';
-
-export const ZERO: Mark = { position: 0, record: 0 };
-
-/** One lane on the route. */
-export class Strand {
-  readonly reader: LaneReader;
-  /** Delivered up to here: what the checkpoint may hold. */
-  delivered: Mark;
-  /** The batch being filled. */
-  filling: Batch | undefined;
-  /** When its first record was put in. */
-  fillingSince = 0;
-  /** A batch was left undelivered: `delivered` must not move any more. */
-  broken = false;
-
-  constructor(reader: LaneReader) {
-    this.reader = reader;
-    this.delivered = reader.mark;
-  }
-
-  get id(): LaneId {
-    return this.reader.id;
-  }
-  /** Everything there will ever be is delivered. */
-  get done(): boolean {
-    return this.reader.finished && this.delivered.position >= this.reader.mark.position;
-  }
-}
+import { type Amount, EMPTY_LEDGER, type RunningLedger, type Source, Strand, ZERO } from './source.ts';
 
 export interface LaneSourceDeps {
   readonly live: readonly LiveLane[];
@@ -67,10 +39,12 @@ export function standingIn(
   if (live.length === 0 || passed === 0) return undefined;
   const dead = board.get(reader, 'dead');
   const givenUp = board.get(reader, 'givenUp');
-  return { log, life: live[0].id.life, lanes, ledger: { passed, delivered: passed - dead - givenUp, dead, givenUp } };
+  const skipped = board.get(reader, 'skipped');
+  const delivered = passed - dead - givenUp - skipped;
+  return { log, life: live[0].id.life, lanes, ledger: { passed, delivered, dead, givenUp, skipped } };
 }
 
-export class LaneSource {
+export class LaneSource implements Source {
   readonly #deps: LaneSourceDeps;
   readonly #rings: readonly Ring[];
   readonly #liveLife: number;
@@ -78,14 +52,14 @@ export class LaneSource {
   #life = 0;
   strands: Strand[] = [];
   #foreign: string | undefined;
-  readonly ledger: { passed: number; delivered: number; dead: number; givenUp: number };
+  readonly ledger: RunningLedger;
 
   constructor(deps: LaneSourceDeps, checkpoint: CheckpointState | undefined) {
     this.#deps = deps;
     this.#rings = deps.live.map(({ ring }) => new Ring(ring));
     this.#startLife = checkpoint?.life ?? 0;
     this.#liveLife = deps.live[0]?.id.life ?? Number.POSITIVE_INFINITY;
-    this.ledger = { passed: 0, delivered: 0, dead: 0, givenUp: 0, ...checkpoint?.ledger };
+    this.ledger = { ...EMPTY_LEDGER, ...checkpoint?.ledger };
     const marks = new Map<string, Mark>();
     for (const [lane, position, record] of checkpoint?.lanes ?? [])
       marks.set(laneKey({ life: checkpoint?.life ?? 0, lane }), { position, record });
@@ -119,7 +93,7 @@ export class LaneSource {
       this.#deps.disk,
     );
     if (!('end' in lane)) reader.advance(mark);
-    return new Strand(reader);
+    return new Strand(lane.id, reader);
   }
 
   /** When every lane of this life is delivered: goes on to the next. Returns whether it did. */
@@ -179,7 +153,7 @@ export class LaneSource {
   }
 
   /** Records and bytes not delivered yet, later lives included; `oldestMs` is the runner's. */
-  lag(): { records: number; bytes: number } {
+  lag(): Amount {
     let records = 0;
     let bytes = 0;
     for (const strand of this.strands) {
@@ -201,7 +175,7 @@ export class LaneSource {
   }
 
   /** What the live lanes have taken in this life. */
-  published(): { records: number; bytes: number } {
+  published(): Amount {
     return publishedIn(this.#rings);
   }
 
@@ -209,7 +183,7 @@ export class LaneSource {
     const lanes = this.strands.map(
       (strand) => [strand.id.lane, strand.delivered.position, strand.delivered.record] as const,
     );
-    const ledger: Ledger = { ...this.ledger };
+    const ledger = { ...this.ledger };
     // Without live lanes, and with nothing left: the life it has stood in stays.
     const life = Number.isFinite(this.#life) ? this.#life : this.#startLife;
     return { log: this.#deps.log, life, lanes, ledger, ...(target === undefined ? {} : { target }) };

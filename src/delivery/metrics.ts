@@ -2,6 +2,8 @@ import type { JournalFigures } from '../engine/keeper.ts';
 import { SinkBoard, sinkStates } from '../engine/sink-board.ts';
 import { type Collected, type Collector, counter, defineMetrics, histogram } from '../kernel/metrics.ts';
 
+import type { Amount } from './source.ts';
+
 /** Metrics that the threads of these outputs keep themselves; at least one output. */
 export const sinkMetrics = (outputs: readonly string[]) =>
   defineMetrics({
@@ -21,18 +23,20 @@ export const sinkMetrics = (outputs: readonly string[]) =>
 /** A sink that has told nothing for this long is busy with one call; what came meanwhile is added to its lag. */
 const QUIET_MS = 2000;
 
-/** What is computed from the sinks' board when somebody asks. `published`: what the live lanes hold by now. */
+const dealtWith = ['delivered', 'dead', 'givenUp', 'skipped'] as const;
+
+/** What is computed from the sinks' board when somebody asks. `published`: what the source of a sink holds by now, as its thread counts it. */
 export function sinkCollector(
   memory: SharedArrayBuffer,
   sinks: readonly string[],
-  published: () => { readonly records: number; readonly bytes: number },
+  published: (sink: number) => Amount,
   now: () => number,
 ): Collector {
   const board = new SinkBoard(memory);
   // A thread that is held up tells no lag: its last word must not stand for ever while events pile up.
   const lag = (told: 'lagRecords' | 'lagBytes', seen: 'seenRecords' | 'seenBytes', what: 'records' | 'bytes') => {
     return (i: number): number => {
-      const since = board.quietMs(i) > QUIET_MS ? published()[what] - board.get(i, seen) : 0;
+      const since = board.quietMs(i) > QUIET_MS ? published(i)[what] - board.get(i, seen) : 0;
       return board.get(i, told) + Math.max(0, since);
     };
   };
@@ -58,7 +62,7 @@ export function sinkCollector(
     ledger('queue_depth', 'Events that a sink has not delivered yet.', lagRecords, 'gauge'),
     ledger(
       'ringmain_sink_accepted_total',
-      'Events that were to be delivered: delivered, dead, given up and pending.',
+      'Events that were to be delivered: delivered, dead, given up, skipped and pending.',
       (i) => board.get(i, 'passed') + lagRecords(i),
     ),
     ledger('ringmain_sink_delivered_total', 'Events delivered.', (i) => board.get(i, 'delivered')),
@@ -70,10 +74,13 @@ export function sinkCollector(
       'Events that cannot be delivered any more: damaged on disk, or gone before the sink came.',
       (i) => board.get(i, 'givenUp'),
     ),
+    ledger('ringmain_sink_skipped_total', 'Events of a kind that the output does not take.', (i) =>
+      board.get(i, 'skipped'),
+    ),
     ledger(
       'ringmain_sink_ledger_mismatch',
-      'Passed less delivered, dead and given up. Anything but 0 is a defect: report it.',
-      (i) => board.get(i, 'passed') - board.get(i, 'delivered') - board.get(i, 'dead') - board.get(i, 'givenUp'),
+      'Passed less delivered, dead, given up and skipped. Anything but 0 is a defect: report it.',
+      (i) => board.get(i, 'passed') - dealtWith.reduce((sum, figure) => sum + board.get(i, figure), 0),
       'gauge',
     ),
     ledger('ringmain_sink_lag_bytes', 'Bytes of the log that a sink has not delivered yet.', lagBytes, 'gauge'),

@@ -10,19 +10,20 @@
 import { setTimeout as delay, setImmediate as turn } from 'node:timers/promises';
 import { Batch } from '../engine/batch.ts';
 import type { CheckpointFile, Mark } from '../engine/checkpoint.ts';
-import { laneKey } from '../engine/segment.ts';
 import type { SinkBoard } from '../engine/sink-board.ts';
 import { errors } from '../kernel/errors.ts';
 import type { Logger } from '../kernel/log.ts';
 import { type Batching, CursorMoved, type SinkKind, type SinkTarget, TargetLost } from './contract.ts';
 import { type DeadLetterSink, Delivery, Ended, type Entry, type RunnerMeters } from './delivery.ts';
 import { InFlight } from './in-flight.ts';
-import type { LaneSource, Strand } from './lane-source.ts';
+import type { Membership, Source, Strand } from './source.ts';
 import { type Report, Standing } from './standing.ts';
 import type { Waiter } from './waiter.ts';
 
 const CHECKPOINT_MS = 1000;
 const REPORT_MS = 100;
+/** Byte offset of a record's kind. */
+const KIND = 4;
 /** Between two rests a blocking thread lets its event loop turn when it has not for this long, ms. */
 const TURN_MS = 20;
 
@@ -32,7 +33,9 @@ export interface RunnerDeps {
   readonly kind: SinkKind<never>;
   readonly open: (state: unknown) => Promise<SinkTarget>;
   readonly batching: Batching;
-  readonly route: LaneSource;
+  readonly source: Source;
+  /** Kinds of records that the output takes; undefined: all. The others are passed over. */
+  readonly records?: ReadonlySet<number> | undefined;
   readonly checkpoint: CheckpointFile | undefined;
   readonly state: unknown;
   readonly deadLetters: DeadLetterSink;
@@ -57,7 +60,7 @@ export class SinkRunner {
   readonly #now: () => number;
   readonly #standing: Standing;
   readonly #delivery: Delivery;
-  readonly #route: LaneSource;
+  readonly #source: Source;
   #target: SinkTarget | undefined;
   readonly #inFlight = new InFlight();
   readonly #free: Batch[] = [];
@@ -69,6 +72,8 @@ export class SinkRunner {
   /** Something is left undelivered: nothing behind it on its lane may be passed in this run. */
   #over = false;
   #lost: TargetLost | undefined;
+  /** The source's, as it was told last. */
+  #problem: Error | undefined;
   #oldestMs = 0;
   #ended = false;
   #lastTurn = Number.NEGATIVE_INFINITY;
@@ -78,8 +83,10 @@ export class SinkRunner {
   constructor(deps: RunnerDeps) {
     this.#deps = deps;
     this.#now = deps.now ?? (() => performance.now());
-    this.#route = deps.route;
-    this.#standing = new Standing(deps, this.#now, () => this.#report());
+    this.#source = deps.source;
+    const { kind } = deps;
+    const classify = (error: unknown) => deps.source.membership?.classify(error) ?? kind.classify(error);
+    this.#standing = new Standing({ ...deps, classify }, this.#now, () => this.#report());
     this.#delivery = new Delivery({
       ...deps,
       standing: this.#standing,
@@ -112,7 +119,7 @@ export class SinkRunner {
       if (this.#lost !== undefined) throw this.#lost;
     } finally {
       await this.#target?.close();
-      this.#route.close();
+      await this.#source.close();
       this.#deps.deadLetters.close();
       this.#ended = true;
       this.#standing.tell();
@@ -124,9 +131,9 @@ export class SinkRunner {
     for (let attempt = 0; ; attempt++) {
       try {
         this.#target = await this.#deps.open(this.#deps.state);
-        if (this.#target.cursors !== undefined) this.#follow(await this.#target.cursors());
-        for (const strand of this.#route.strands)
-          this.#deps.deadLetters.passed(laneKey(strand.id), strand.delivered.position);
+        if (this.#target.cursors !== undefined && this.#source.membership === undefined)
+          this.#follow(await this.#target.cursors());
+        this.#tellPassed();
         // The target's own cursors may stand elsewhere: what it owes is told before it is called up.
         this.#standing.tell();
         this.#standing.up();
@@ -161,14 +168,15 @@ export class SinkRunner {
     for (;;) {
       await this.#chores();
       const phase = this.#phase();
-      if (phase === 'stop' || this.#over) return;
+      // A topic has no end: what is not under way is left to the group.
+      if (phase === 'stop' || this.#over || (phase === 'drain' && this.#source.membership !== undefined)) return;
       let progress = false;
       let wait = Number.POSITIVE_INFINITY;
-      for (const strand of this.#route.strands) {
+      for (const strand of this.#source.strands) {
         const now = this.#now();
         if (this.#fill(strand, now)) progress = true;
         const { filling } = strand;
-        if (filling === undefined || (filling.count === 0 && filling.losses.length === 0)) continue;
+        if (filling === undefined || filling.count + filling.skipped + filling.losses.length === 0) continue;
         const full =
           filling.count >= batching.records || filling.full || filling.losses.length > 0 || strand.reader.finished;
         const left = strand.fillingSince + batching.flushMs - now;
@@ -187,13 +195,13 @@ export class SinkRunner {
         await this.#rest(wait);
         continue;
       }
-      const before = this.#route.strands;
-      if (this.#route.advance()) {
+      const before = this.#source.strands;
+      if (this.#source.advance()) {
         for (const { filling } of before) if (filling !== undefined) this.#free.push(filling);
         this.#dirty = true;
         continue;
       }
-      if (phase === 'drain' || this.#route.exhausted) return;
+      if (phase === 'drain' || this.#source.exhausted) return;
       await this.#rest(wait);
     }
   }
@@ -211,7 +219,7 @@ export class SinkRunner {
   }
 
   #work(): boolean {
-    return this.#route.strands.some((strand) => strand.reader.end().position > strand.reader.mark.position);
+    return this.#source.strands.some((strand) => strand.reader.end().position > strand.reader.mark.position);
   }
 
   #phase(): 'run' | 'drain' | 'stop' {
@@ -219,7 +227,7 @@ export class SinkRunner {
   }
 
   #fill(strand: Strand, now: number): boolean {
-    if (this.#moved !== undefined) return false;
+    if (this.#moved !== undefined || strand.recalled) return false;
     if (strand.filling === undefined) {
       const batch = this.#free.pop() ?? this.#make();
       if (batch === undefined) return false;
@@ -227,20 +235,22 @@ export class SinkRunner {
       strand.filling = batch;
     }
     const { filling } = strand;
-    if (filling.count === 0) {
+    if (filling.count + filling.skipped === 0) {
       strand.fillingSince = now;
       const { lagBytesMax = 0 } = this.#deps;
       if (lagBytesMax > 0 && filling.losses.length === 0) strand.reader.drop(filling, lagBytesMax);
     }
     const before = filling.bytes;
+    const { count } = filling;
     const added = strand.reader.fill(filling, this.#deps.batching.records);
+    if (this.#deps.records !== undefined) passOver(filling, count, this.#deps.records);
     this.#came += filling.bytes - before;
     return added;
   }
 
   #made = 0;
   #make(): Batch | undefined {
-    const max = this.#route.strands.length + (this.#target as SinkTarget).inFlightMax;
+    const max = this.#source.strands.length + (this.#target as SinkTarget).inFlightMax;
     if (this.#made >= max) return undefined;
     this.#made += 1;
     return new Batch(this.#deps.batching.bytes);
@@ -251,7 +261,7 @@ export class SinkRunner {
       await this.#oneEnds();
       if (this.#phase() === 'stop') return;
     }
-    if (this.#moved !== undefined || this.#over) return;
+    if (this.#moved !== undefined || this.#over || strand.recalled) return;
     strand.filling = undefined;
     const entry = this.#inFlight.add(strand, batch, (added) => this.#deliver(added));
     // A synchronous target has settled already; the others go on while the next batch is filled.
@@ -284,6 +294,8 @@ export class SinkRunner {
       this.#deps.meters.batch(entry.batch.count, entry.batch.bytes, (performance.now() - begin) / 1000);
       this.#standing.up();
     } catch (error) {
+      // Whoever has the strand now moves its cursor.
+      if (entry.strand.recalled && !(error instanceof TargetLost)) return;
       if (error instanceof CursorMoved) this.#moved = error;
       else if (error instanceof TargetLost) this.#lost = error;
       else if (!(error instanceof Ended)) throw error;
@@ -307,14 +319,15 @@ export class SinkRunner {
   }
 
   #pass({ strand, batch, dead }: Entry): void {
-    const { ledger } = this.#route;
+    const { ledger } = this.#source;
     ledger.passed += batch.to.record - batch.from.record;
     ledger.delivered += batch.count - dead;
     ledger.dead += dead;
     ledger.givenUp += batch.lostRecords;
+    ledger.skipped += batch.skipped;
     for (const loss of batch.losses)
       this.#deps.log.error(
-        { lane: laneKey(batch.lane), from: loss.from, to: loss.to, reason: loss.reason },
+        { lane: strand.key, from: loss.from, to: loss.to, reason: loss.reason },
         'events are given up',
       );
     strand.delivered = batch.to;
@@ -339,10 +352,49 @@ export class SinkRunner {
         }
       }
     }
+    if (this.#source.membership !== undefined) await this.#attend(this.#source.membership);
     if (this.#moved !== undefined) await this.#followCursors();
     if (this.#dirty && (this.#target?.settleDue || now - this.#lastCheckpoint >= CHECKPOINT_MS)) {
       this.#lastCheckpoint = now;
       await this.#saveCheckpoint();
+    }
+  }
+
+  /** Strands that come and go: gives back what is called back, starts what has arrived, and tells when no records can come. */
+  async #attend(membership: Membership): Promise<void> {
+    if (membership.recalling) {
+      for (const strand of this.#source.strands) {
+        if (strand.filling === undefined) continue;
+        this.#free.push(strand.filling);
+        strand.filling = undefined;
+      }
+      await this.#inFlight.allEnd();
+      if (this.#dirty) await this.#saveCheckpoint();
+      membership.released();
+    }
+    if (membership.arrived.length > 0) await this.#start(membership);
+    const { problem } = membership;
+    if (problem === this.#problem) return;
+    this.#problem = problem;
+    if (problem === undefined) this.#standing.up();
+    else this.#standing.down(problem);
+  }
+
+  async #start(membership: Membership): Promise<void> {
+    const { arrived } = membership;
+    const waiting = () => membership.arrived === arrived;
+    for (let attempt = 0; waiting(); attempt++) {
+      try {
+        const cursors = (await this.#target?.cursors?.(arrived)) ?? new Map<string, Mark>();
+        if (!waiting()) return;
+        membership.begin(cursors);
+        this.#tellPassed();
+        return;
+      } catch (error) {
+        this.#standing.down(error);
+        this.#over = !(await this.#standing.backOff(attempt, error, () => !waiting()));
+        if (this.#over) return;
+      }
     }
   }
 
@@ -360,17 +412,16 @@ export class SinkRunner {
         if (this.#over) return;
       }
     }
-    for (const strand of this.#route.strands)
-      this.#deps.deadLetters.passed(laneKey(strand.id), strand.delivered.position);
+    this.#tellPassed();
     this.#moved = undefined;
     this.#dirty = true;
   }
 
   #follow(cursors: ReadonlyMap<string, Mark>): void {
-    const reason = this.#route.foreign(cursors);
+    const reason = this.#source.foreign(cursors);
     if (reason !== undefined) throw errors.SINK_FENCED({ sink: this.#deps.name, reason });
-    for (const strand of this.#route.strands) if (strand.filling !== undefined) this.#free.push(strand.filling);
-    this.#route.follow(cursors);
+    for (const strand of this.#source.strands) if (strand.filling !== undefined) this.#free.push(strand.filling);
+    this.#source.follow(cursors);
   }
 
   /** Returns the error when it could not be written. */
@@ -387,11 +438,8 @@ export class SinkRunner {
       // What the target may have lost must not be checkpointed.
       if (this.#lost !== undefined) return this.#lost;
       const settled = await target?.settle?.();
-      const state = this.#route.state(settled);
-      const durable = this.#route.strands.map(({ id, delivered }) => ({
-        key: laneKey(id),
-        position: delivered.position,
-      }));
+      const state = this.#source.state(settled);
+      const durable = this.#source.strands.map(({ key, delivered }) => ({ key, position: delivered.position }));
       // Now, not at the end: a batch that is delivered while this one waits makes it dirty again.
       this.#dirty = false;
       if (checkpoint !== undefined) {
@@ -399,6 +447,7 @@ export class SinkRunner {
         board.setCheckpoint(index, checkpoint.sequence);
       }
       await target?.settled?.();
+      await this.#source.membership?.commit();
       for (const { key, position } of durable) deadLetters.passed(key, position);
       this.#standing.transitions.up('checkpoint', 'the checkpoint is written again');
       return undefined;
@@ -422,18 +471,36 @@ export class SinkRunner {
       await this.#saveCheckpoint();
   }
 
+  #tellPassed(): void {
+    for (const { key, delivered } of this.#source.strands) this.#deps.deadLetters.passed(key, delivered.position);
+  }
+
   #report(): Report {
-    const lag = this.#route.lag();
+    const lag = this.#source.lag();
     if (this.#oldestMs === 0) {
-      const heads = this.#route.strands.map((strand) => this.#oldest(strand)).filter((ms) => ms > 0);
+      const heads = this.#source.strands.map((strand) => this.#oldest(strand)).filter((ms) => ms > 0);
       this.#oldestMs = heads.length > 0 ? Math.min(...heads) : 0;
     }
     const oldestMs = this.#ended && lag.records === 0 ? 0 : this.#oldestMs;
-    return { lag, published: this.#route.published(), ledger: this.#route.ledger, oldestMs };
+    return { lag, published: this.#source.published(), ledger: this.#source.ledger, oldestMs };
   }
 
   #oldest(strand: Strand): number {
     const head = this.#inFlight.head(strand) ?? strand.filling;
     return head === undefined || head.count === 0 ? 0 : head.oldestMs;
   }
+}
+
+/** Takes the records of other kinds out of those that a batch has got from number `from` on; its stretch still covers them. */
+function passOver(batch: Batch, from: number, kinds: ReadonlySet<number>): void {
+  const { offsets, positions, view } = batch;
+  let kept = from;
+  for (let i = from; i < batch.count; i++) {
+    if (!kinds.has(view.getUint16(offsets[i] + KIND, true))) continue;
+    offsets[kept] = offsets[i];
+    positions[kept] = positions[i];
+    kept += 1;
+  }
+  batch.skipped += batch.count - kept;
+  batch.count = kept;
 }

@@ -6,7 +6,7 @@ import { setImmediate as turn } from 'node:timers/promises';
 import type { Ledger } from '../engine/checkpoint.ts';
 import { type SinkBoard, steadyMs } from '../engine/sink-board.ts';
 import { type Logger, Transitions } from '../kernel/log.ts';
-import type { SinkKind } from './contract.ts';
+import type { ErrorClass, SinkKind } from './contract.ts';
 import { Pace } from './pace.ts';
 import type { Waiter } from './waiter.ts';
 
@@ -18,7 +18,8 @@ const LOOK_MS = 250;
 export interface StandingDeps {
   /** Name of the output. */
   readonly name: string;
-  readonly kind: SinkKind<never>;
+  readonly kind: Pick<SinkKind<never>, 'waits'>;
+  readonly classify: (error: unknown) => ErrorClass;
   readonly board: SinkBoard;
   readonly index: number;
   readonly waiter: Pick<Waiter, 'pause'>;
@@ -30,7 +31,7 @@ export interface StandingDeps {
 
 export interface Report {
   readonly lag: { readonly records: number; readonly bytes: number };
-  /** What the live lanes hold. */
+  /** What there is in all, as other threads see it. */
   readonly published: { readonly records: number; readonly bytes: number };
   readonly ledger: Ledger;
   /** Time of the oldest undelivered frame that is known; 0: none. */
@@ -60,7 +61,7 @@ export class Standing {
 
   down(error: unknown): void {
     const { board, index, name } = this.#deps;
-    const stopped = this.#deps.kind.classify(error) === 'stop';
+    const stopped = this.#deps.classify(error) === 'stop';
     const reason = String((error as Error)?.message ?? error);
     board.setState(index, stopped ? 'stopped' : 'down', reason);
     board.set(index, 'retries', board.get(index, 'retries') + 1);
@@ -69,9 +70,9 @@ export class Standing {
     });
   }
 
-  /** Waits before the next try. False: the run has to end. */
-  async backOff(attempt: number, error: unknown): Promise<boolean> {
-    const stopped = this.#deps.kind.classify(error) === 'stop';
+  /** Waits before the next try, no longer than until `given up` is true. False: the run has to end. */
+  async backOff(attempt: number, error: unknown, givenUp: () => boolean = () => false): Promise<boolean> {
+    const stopped = this.#deps.classify(error) === 'stop';
     const most = stopped ? BACKOFF_MS_MAX : Math.min(BACKOFF_MS_MAX, BACKOFF_MS_MIN * 2 ** Math.min(attempt, 20));
     const until = this.#now() + most * (0.5 + (this.#deps.random ?? Math.random)() / 2);
     for (;;) {
@@ -80,7 +81,7 @@ export class Standing {
       if (phase === 'stop' || (phase === 'drain' && !this.#deps.patient)) return false;
       this.tell();
       const left = until - this.#now();
-      if (left <= 0) return true;
+      if (left <= 0 || givenUp()) return true;
       await this.#deps.waiter.pause(Math.min(left, LOOK_MS));
       if (this.#deps.kind.waits === 'blocking') await turn();
     }
@@ -94,6 +95,7 @@ export class Standing {
     board.set(index, 'delivered', ledger.delivered);
     board.set(index, 'dead', ledger.dead);
     board.set(index, 'givenUp', ledger.givenUp);
+    board.set(index, 'skipped', ledger.skipped ?? 0);
     board.set(index, 'lagRecords', lag.records);
     board.set(index, 'lagBytes', lag.bytes);
     board.set(index, 'oldestMs', oldestMs);

@@ -23,6 +23,8 @@ export class Batch {
   from: Mark = { position: 0, record: 0 };
   to: Mark = { position: 0, record: 0 };
   count = 0;
+  /** Records in the stretch that the output does not take. */
+  skipped = 0;
   /** The next frame does not fit. */
   full = false;
   /** Bytes of `buffer` in use. */
@@ -49,6 +51,7 @@ export class Batch {
     this.from = from;
     this.to = from;
     this.count = 0;
+    this.skipped = 0;
     this.bytes = 0;
     this.full = false;
     this.oldestMs = 0;

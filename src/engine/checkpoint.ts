@@ -26,12 +26,14 @@ export interface Mark {
   readonly record: number;
 }
 
-/** Records a sink has dealt with since it was registered: passed = delivered + dead + givenUp (L5). */
+/** Records a sink has dealt with since it was registered: passed = delivered + dead + givenUp + skipped (L5). */
 export interface Ledger {
   readonly passed: number;
   readonly delivered: number;
   readonly dead: number;
   readonly givenUp: number;
+  /** Of a kind that the output does not take. Missing in checkpoints of older versions: none. */
+  readonly skipped?: number;
 }
 
 export interface CheckpointState {

@@ -26,7 +26,8 @@ export type Phase = (typeof phases)[number];
 
 /**
  * passed: records between the sink's first mark and the present one, by record numbers; delivered, dead, givenUp: the same, counted
- * one by one. passed = delivered + dead + givenUp, always (L5). All are cumulative across restarts: they live in the checkpoint.
+ * one by one; skipped: those of a kind that the output does not take. passed = delivered + dead + givenUp + skipped, always (L5). All are
+ * cumulative across restarts: they live in the checkpoint.
  * owed: records of earlier lives not passed yet; lagBytes, lagRecords, oldestMs (0: none): what is not delivered.
  * toldMs: when the sink's thread has told all this, by steadyMs(); seenBytes, seenRecords: what the live lanes held then.
  */
@@ -43,6 +44,7 @@ export const sinkFigures = [
   'toldMs',
   'seenBytes',
   'seenRecords',
+  'skipped',
 ] as const;
 export type SinkFigure = (typeof sinkFigures)[number];
 

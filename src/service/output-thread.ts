@@ -49,7 +49,7 @@ export async function runSink(data: SinkThreadData, kind: SinkKind<never>, log: 
   const stored = checkpoint?.read();
   const journal =
     engine.journal === undefined ? undefined : { lanes: lanesFolder(engine.journal), logId: engine.logId };
-  const route = new LaneSource(
+  const source = new LaneSource(
     { live: data.live ? liveLanes(engine) : [], finished: engine.finished, journal, reader: index, log: engine.log },
     stored?.state ?? (journal === undefined ? standingIn(liveLanes(engine), index, engine.log, board) : undefined),
   );
@@ -89,7 +89,7 @@ export async function runSink(data: SinkThreadData, kind: SinkKind<never>, log: 
         : target;
     },
     batching: { ...batching, bytes: Math.max(batching.bytes, 2 * data.recordBytesMax + 64 * 1024) },
-    route,
+    source,
     checkpoint,
     state: stored?.state.target,
     deadLetters: new DeadLetterFile({ directory: data.deadLetterDir, sink: name, logId: engine.log }),

@@ -161,6 +161,6 @@ test('without a journal a thread that is started again goes on where its rings s
     log: LOG,
     life: 1,
     lanes: [[0, 800, 10]],
-    ledger: { passed: 10, delivered: 8, dead: 2, givenUp: 0 },
+    ledger: { passed: 10, delivered: 8, dead: 2, givenUp: 0, skipped: 0 },
   });
 });

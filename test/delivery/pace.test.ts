@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import type { SinkKind } from '../../src/delivery/contract.ts';
 import { type Behind, Pace } from '../../src/delivery/pace.ts';
 import { Standing } from '../../src/delivery/standing.ts';
 import { SinkBoard } from '../../src/engine/sink-board.ts';
@@ -67,7 +66,8 @@ test('the warning is one line in the log, after a minute, with both rates; a tar
     const standing = new Standing(
       {
         name: 'postgres',
-        kind: { name: 'postgres', classify: () => 'retry' } as unknown as SinkKind<never>,
+        classify: () => 'retry',
+        kind: { waits: 'event-loop' },
         board: new SinkBoard(SinkBoard.create(1)),
         index: 0,
         waiter: { pause: async () => undefined },

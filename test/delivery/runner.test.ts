@@ -22,7 +22,18 @@ import { checkpointPath, lanesFolder } from '../../src/engine/journal.ts';
 import { laneKey } from '../../src/engine/segment.ts';
 import { createLog } from '../../src/kernel/log.ts';
 import { CrashDisk, pick, randomOf } from '../engine/crash-disk.ts';
-import { DIR, fill, LOG, LOG_ID, type Log, type LogOptions, openLog, range, recordId } from '../engine/lanes.ts';
+import {
+  appendRecord,
+  DIR,
+  fill,
+  LOG,
+  LOG_ID,
+  type Log,
+  type LogOptions,
+  openLog,
+  range,
+  recordId,
+} from '../engine/lanes.ts';
 
 /** An error of a class. */
 class Refusal extends Error {
@@ -46,6 +57,7 @@ interface Setting {
   readonly bury?: (position: number) => void;
   readonly random?: () => number;
   readonly lagBytesMax?: number;
+  readonly kinds?: ReadonlySet<number>;
 }
 
 class Rig {
@@ -114,7 +126,8 @@ class Rig {
       kind,
       open: async () => target,
       batching: { records: setting.records ?? 10, bytes: 64 * 1024, flushMs: 20 },
-      route: this.route,
+      source: this.route,
+      records: setting.kinds,
       checkpoint: file,
       state: stored?.state.target,
       deadLetters: {
@@ -151,8 +164,8 @@ class Rig {
   }
 
   checkLedger(): void {
-    const { passed, delivered, dead, givenUp } = this.route.ledger;
-    assert.equal(passed, delivered + dead + givenUp, 'L5');
+    const { passed, delivered, dead, givenUp, skipped } = this.route.ledger;
+    assert.equal(passed, delivered + dead + givenUp + skipped, 'L5');
   }
 
   /** What is there is delivered, then the run ends. */
@@ -195,7 +208,7 @@ test('a drain delivers everything in order, then writes the checkpoint', async (
   assert.deepEqual(rig.delivered, range(0, 95));
   const state = rig.stored();
   assert.deepEqual(state?.lanes, [[0, rig.setting.log.writers[0].tail, 95]]);
-  assert.deepEqual(state?.ledger, { passed: 95, delivered: 95, dead: 0, givenUp: 0 });
+  assert.deepEqual(state?.ledger, { passed: 95, delivered: 95, dead: 0, givenUp: 0, skipped: 0 });
 });
 
 // Goal: whoever waits for "up and nothing owed" does not take a lag that nobody has looked at yet for an empty one.
@@ -306,7 +319,50 @@ test('GoTrack poison batch: a refused record is found by halving, goes to the de
   assert.deepEqual(parts.at(-1), [0, true], 'the cursor of a target moves with an empty batch');
   assert.ok(parts.slice(1, -1).every(([, commit]) => !commit));
   assert.ok(parts.length < 70, `halving took ${parts.length} writes`);
-  assert.deepEqual(rig.stored()?.ledger, { passed: 100, delivered: 96, dead: 4, givenUp: 0 });
+  assert.deepEqual(rig.stored()?.ledger, { passed: 100, delivered: 96, dead: 4, givenUp: 0, skipped: 0 });
+});
+
+// An output takes some kinds of records; the others are passed over, and everything stays accounted for.
+for (const [kinds, others] of [
+  [1, 'some of another kind'],
+  [2, 'none that it takes'],
+] as const)
+  test(`an output delivers the kinds that it takes and passes over the rest: ${others}`, async () => {
+    const { log, disk } = filled(0);
+    const [writer] = log.writers;
+    for (let id = 0; id < 300; id++) {
+      appendRecord(writer!, id, 40, id % 3 === 0 ? 3 : 1);
+      if (id % 7 === 0) writer!.publish();
+    }
+    writer!.publish();
+    const writes: [count: number, commit: boolean][] = [];
+    const rig = new Rig({
+      log,
+      disk,
+      kinds: new Set([kinds]),
+      write: ({ count, commit }) => void writes.push([count, commit]),
+    });
+    await rig.drain();
+    const taken = kinds === 1 ? range(0, 300).filter((id) => id % 3 !== 0) : [];
+    assert.deepEqual(rig.delivered, taken);
+    const skipped = 300 - taken.length;
+    assert.deepEqual(rig.stored()?.ledger, { passed: 300, delivered: taken.length, dead: 0, givenUp: 0, skipped });
+    assert.equal(rig.stored()?.lanes[0]?.[1], writer!.tail, 'the cursor passes records of other kinds too');
+    assert.ok(
+      writes.every(([count, commit]) => commit && (kinds === 1 || count === 0)),
+      'a target with a cursor moves it',
+    );
+    assert.equal(log.board.get(0, 'skipped'), skipped);
+  });
+
+test('a checkpoint from before outputs had kinds counts none as skipped', async () => {
+  const { log, disk } = filled(20);
+  const file = new CheckpointFile(checkpointPath(DIR, 'log'), disk);
+  const { lanes, life } = { lanes: [[0, 0, 0]] as const, life: log.live[0]!.id.life };
+  file.write({ log: LOG, life, lanes, ledger: { passed: 40, delivered: 39, dead: 1, givenUp: 0 } });
+  const rig = new Rig({ log, disk, write: () => undefined });
+  await rig.drain();
+  assert.deepEqual(rig.stored()?.ledger, { passed: 60, delivered: 59, dead: 1, givenUp: 0, skipped: 0 });
 });
 
 test('while a dead letter cannot be written nothing is passed; it is tried again', async () => {
@@ -324,7 +380,7 @@ test('while a dead letter cannot be written nothing is passed; it is tried again
   await rig.all();
   assert.equal(rig.dead.length, 1);
   assert.equal(rig.pauses.length > 0, true);
-  assert.deepEqual(rig.stored()?.ledger, { passed: 10, delivered: 9, dead: 1, givenUp: 0 });
+  assert.deepEqual(rig.stored()?.ledger, { passed: 10, delivered: 9, dead: 1, givenUp: 0, skipped: 0 });
 });
 
 test('halving goes on through outages, and no part of the batch is delivered twice', async () => {
@@ -614,7 +670,7 @@ test('ON_LAG=drop: a sink that lags further than it may gives up its oldest even
   const [first] = rig.delivered;
   assert.ok(first > 300 && first < 600, `went on at ${first}`);
   assert.deepEqual(rig.delivered, range(first, 600));
-  assert.deepEqual(state?.ledger, { passed: 600, delivered: 600 - first, dead: 0, givenUp: first });
+  assert.deepEqual(state?.ledger, { passed: 600, delivered: 600 - first, dead: 0, givenUp: first, skipped: 0 });
 });
 
 // vector#22946: an event that stays in the buffer until the next one comes.

@@ -26,12 +26,12 @@ const BODY = RECORD_HEADER + 8;
 const contentAt = (id: number, i: number): number => (id * 31 + i * 7) & 0xff;
 
 /** Appends record `id` with `bytes` of content to the draft. */
-export function appendRecord(writer: LaneWriter, id: number, bytes: number): void {
+export function appendRecord(writer: LaneWriter, id: number, bytes: number, kind = 1): void {
   const at = writer.begin(BODY + bytes);
   const { buffer } = writer;
   buffer.writeDoubleLE(id, at + RECORD_HEADER);
   for (let i = 0; i < bytes; i++) buffer[at + BODY + i] = contentAt(id, i);
-  writer.commit(at + BODY + bytes, 1, 1);
+  writer.commit(at + BODY + bytes, kind, 1);
 }
 
 /** Bytes that a record with `bytes` of content may need, for refusal(). */

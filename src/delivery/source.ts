@@ -1,0 +1,121 @@
+/**
+ * Source: where the records of a sink come from. It hands out strands; a strand is a sequence of records with positions that only grow. The
+ * runner asks a source and never looks behind it.
+ *
+ *   lane-source.ts   the lanes of a log: a strand is a lane, its position is a byte, the progress is the sink's checkpoint
+ *   kafka-source.ts  topics of Kafka: a strand is a partition, its position is an offset, the progress is the group's committed offset
+ *
+ * What the runner promises a source: records of a strand are delivered in order; `delivered` moves only over records that the target has;
+ * advance() and committed() come after that (L4).
+ */
+import type { Batch } from '../engine/batch.ts';
+import type { CheckpointState, Ledger, Mark } from '../engine/checkpoint.ts';
+import { type LaneId, laneKey } from '../engine/segment.ts';
+import type { ErrorClass } from './contract.ts';
+
+export const ZERO: Mark = { position: 0, record: 0 };
+
+/** The way through one strand. Nothing in here waits: what is not there yet comes with a later fill(). */
+export interface StrandReader {
+  /** Read up to here. */
+  readonly mark: Mark;
+  /** Everything there will ever be is read. */
+  readonly finished: boolean;
+  /** End of what can be read now; may be late. */
+  end(): Mark;
+  /**
+   * Adds records to the batch, which must be of this strand, until it holds `recordsMax` or a few more, is full, or nothing more is there.
+   * Returns whether anything was added, losses included.
+   */
+  fill(batch: Batch, recordsMax: number): boolean;
+  /** Gives up the oldest unread records so that at most about `bytesMax` stay; adds the loss to the batch, which must be empty. */
+  drop(batch: Batch, bytesMax: number): void;
+  /** The target has everything before this mark. */
+  advance(mark: Mark): void;
+  close(): void;
+}
+
+/** One strand in the hands of the runner. */
+export class Strand {
+  readonly id: LaneId;
+  /** Name of the strand in dead letters and logs. */
+  readonly key: string;
+  readonly reader: StrandReader;
+  /** Delivered up to here: what the checkpoint may hold. */
+  delivered: Mark;
+  /** The batch being filled. */
+  filling: Batch | undefined;
+  /** When its first record was put in. */
+  fillingSince = 0;
+  /** A batch was left undelivered: `delivered` must not move any more. */
+  broken = false;
+  /** The source wants it back: no new batch, and no further try of those under way. */
+  recalled = false;
+
+  constructor(id: LaneId, reader: StrandReader, key = laneKey(id)) {
+    this.id = id;
+    this.key = key;
+    this.reader = reader;
+    this.delivered = reader.mark;
+  }
+
+  /** Everything there will ever be is delivered. */
+  get done(): boolean {
+    return this.reader.finished && this.delivered.position >= this.reader.mark.position;
+  }
+}
+
+/** Records and bytes of a stretch. */
+export interface Amount {
+  readonly records: number;
+  readonly bytes: number;
+}
+
+/** The ledger while it is counted. */
+export type RunningLedger = { -readonly [F in keyof Required<Ledger>]: number };
+
+export const EMPTY_LEDGER: Required<Ledger> = { passed: 0, delivered: 0, dead: 0, givenUp: 0, skipped: 0 };
+
+export interface Source {
+  readonly strands: readonly Strand[];
+  /** Counted by the runner as batches pass (L5). */
+  readonly ledger: RunningLedger;
+  /** Everything there will ever be is delivered. */
+  readonly exhausted: boolean;
+  /** With every strand done: goes on to the next ones. Returns whether there are any. */
+  advance(): boolean;
+  /** Goes where the target says it stands. */
+  follow(cursors: ReadonlyMap<string, Mark>): void;
+  /** Why these cursors must not be followed: they belong to somebody else's records. */
+  foreign(cursors: ReadonlyMap<string, Mark>): string | undefined;
+  /** Not delivered yet. */
+  lag(): Amount;
+  /** What there is in all; 0 when that cannot be seen from other threads. */
+  published(): Amount;
+  /** What the checkpoint holds. */
+  state(target: unknown): CheckpointState;
+  /** Left out by a source whose strands are its own. */
+  readonly membership?: Membership;
+  close(): Promise<void> | void;
+}
+
+/**
+ * The part of a source that shares its strands with other processes: strands come and are called back. It works beside the runner and never
+ * makes it wait; the runner looks at it between two batches.
+ */
+export interface Membership {
+  /** Strands of `source.strands` have `recalled` set: deliver nothing more of them, store their progress, then call released(). */
+  readonly recalling: boolean;
+  /** Nothing of the recalled strands is under way, and their progress is stored as far as it could be. */
+  released(): void;
+  /** Strands that are ours now and wait for begin(). */
+  readonly arrived: readonly LaneId[];
+  /** Starts them: at the target's cursors, or where the group stands. */
+  begin(cursors: ReadonlyMap<string, Mark>): void;
+  /** Stores the progress of all strands with the group. Called when the checkpoint is durable. */
+  commit(): Promise<void>;
+  /** Why no records come; undefined: nothing is wrong. */
+  readonly problem: Error | undefined;
+  /** The class of an error of its own; undefined: it is not the source's. */
+  classify(error: unknown): ErrorClass | undefined;
+}
