@@ -1,5 +1,41 @@
+/**
+ * The test runner: five projects, each with the concurrency that it bears on two cores.
+ *
+ *   unit     everything quick, in this process or in threads of it; files side by side
+ *   servers  real Kafka, Postgres and HTTP targets
+ *   faults   SIGKILL, full disks, failed syncs, mutants
+ *   e2e      the built collector with browsers and other clients, and the tests of the benchmarks
+ *   deploy   what stands around it: Dockerfile, Kubernetes, proxies, Prometheus, systemd
+ *
+ * Pool `forks`: with `threads` an open socket of uWebSockets.js aborts the process when its thread ends. Node itself loads src/ and
+ * test/ (it strips types): what runs in a test is what runs in production, threads included, and starts faster.
+ */
 import { defineConfig } from 'vitest/config';
 
+const servers = ['test/sinks/{kafka,postgres,http}/**/*.test.ts', 'test/store/postgres/connection.test.ts'];
+const folders = { faults: 'test/faults', e2e: 'test/e2e', deploy: 'test/deploy' };
+const heavy = { fileParallelism: false, testTimeout: 600_000, hookTimeout: 300_000, teardownTimeout: 60_000 };
+const project = (name: string, include: string[], more: object) => ({
+  extends: true as const,
+  test: { name, include, ...more },
+});
+
 export default defineConfig({
-  test: { pool: 'forks', include: ['test/**/*.test.ts'], testTimeout: 60_000 },
+  test: {
+    pool: 'forks',
+    reporters: ['default', './test/last-line.ts'],
+    coverage: { provider: 'v8', include: ['src/**/*.ts'] },
+    experimental: { viteModuleRunner: false, nodeLoader: false },
+    projects: [
+      project('unit', ['test/**/*.test.ts'], {
+        exclude: [...servers, ...Object.values(folders).map((folder) => `${folder}/**`), 'test/servers/**', 'test/bench/**'],
+        testTimeout: 60_000,
+        maxWorkers: 2,
+      }),
+      project('servers', [...servers, 'test/servers/*.test.ts'], heavy),
+      project('faults', [`${folders.faults}/**/*.test.ts`], heavy),
+      project('e2e', [`${folders.e2e}/**/*.test.ts`, 'test/bench/*.test.ts'], heavy),
+      project('deploy', [`${folders.deploy}/**/*.test.ts`], heavy),
+    ],
+  },
 });

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { existsSync, readFileSync } from 'node:fs';
-import test from 'node:test';
+import { test } from 'vitest';
 import { renewed } from './docs.ts';
 
 for (const [file, text] of Object.entries(renewed())) {

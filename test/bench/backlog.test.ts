@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import test from 'node:test';
+import { test } from 'vitest';
 import { layBacklog } from '../../native-bench/rig/backlog.ts';
 import { readIdentity } from '../../src/engine/journal.ts';
 import { walkLane } from '../../src/engine/journal-walk.ts';
@@ -11,7 +11,7 @@ import { eventIdAt, eventIdTextAt, jsonLength, jsonStart } from '../../src/event
 
 test('a backlog is a lane that recovery takes: every event once, its id in bytes and in text', (t) => {
   const dir = mkdtempSync(join(tmpdir(), 'ringmain-backlog-'));
-  t.after(() => rmSync(dir, { recursive: true }));
+  t.onTestFinished(() => rmSync(dir, { recursive: true }));
   const { bytes, events } = layBacklog(dir, 300_000);
   const logId = Buffer.from(readIdentity(dir)!.log, 'hex');
   const lanes = recoverLanes(dir, logId);

@@ -4,8 +4,8 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import test from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { test } from 'vitest';
 import { audit, LedgerClient } from '../../native-bench/rig/ledger.ts';
 
 // Goal: the audit finds what a server lost, doubled or invented, and nothing where there is nothing to find.
@@ -24,7 +24,7 @@ test('the audit finds exactly what is lost, doubled and invented', async (t) => 
     appendFileSync(file, `${JSON.stringify({ event_id: id })}\n`);
     res.end('gif');
   }).listen(0, '127.0.0.1');
-  t.after(() => {
+  t.onTestFinished(() => {
     server.closeAllConnections();
     server.close();
     rmSync(dir, { recursive: true });

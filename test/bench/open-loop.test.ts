@@ -5,23 +5,23 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import test, { before } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
+import { beforeAll, test } from 'vitest';
 import { buildGo } from '../../native-bench/rig/install.ts';
 import { type OpenReply, openLoop } from '../../native-bench/rig/load.ts';
 import { pixelRequests, writeRequests } from '../../native-bench/rig/request.ts';
 import { ensureCommand } from '../servers/apt.ts';
 
 process.env['PATH'] += ':/usr/local/go/bin';
-before(() => ensureCommand('go', 'golang-go'));
+beforeAll(() => ensureCommand('go', 'golang-go'));
 
 // Goal: a stall of the server is charged to every request that was due meanwhile, not to the one that happened to wait.
 // Method: a server that stands still for 200 of 1000 ms, at 500 requests a second over two connections. A closed loop would
 // see two slow answers (p99 low); by the schedule about a fifth of all waited, 100 ms on average.
 test('the fixed-rate generator does not omit what a stall delayed', async (t) => {
   const dir = mkdtempSync(join(tmpdir(), 'open-loop-'));
-  t.after(() => rmSync(dir, { recursive: true }));
+  t.onTestFinished(() => rmSync(dir, { recursive: true }));
   const binary = buildGo('load/open-loop', dir);
   const requests = join(dir, 'requests');
   writeRequests(requests, pixelRequests());
@@ -31,7 +31,7 @@ test('the fixed-rate generator does not omit what a stall delayed', async (t) =>
     if (served === 200) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 200);
     res.end('ok');
   }).listen(0, '127.0.0.1');
-  t.after(() => server.close());
+  t.onTestFinished(() => void server.close());
   await new Promise((resolve) => server.once('listening', resolve));
   const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
   const reply = await openLoop(requests, {
@@ -58,7 +58,7 @@ test('the fixed-rate generator does not omit what a stall delayed', async (t) =>
 // SIGSTOP, before a server that answers at once. Requests that were due then are late by up to that; the server owes none of it.
 test('a stall of the generator itself is shown as its own lateness', async (t) => {
   const dir = mkdtempSync(join(tmpdir(), 'open-loop-'));
-  t.after(() => rmSync(dir, { recursive: true }));
+  t.onTestFinished(() => rmSync(dir, { recursive: true }));
   const requests = join(dir, 'requests');
   writeRequests(requests, pixelRequests());
   let served = 0;
@@ -68,7 +68,7 @@ test('a stall of the generator itself is shown as its own lateness', async (t) =
     if (served === 250) reached();
     res.end('ok');
   }).listen(0, '127.0.0.1');
-  t.after(() => server.close());
+  t.onTestFinished(() => void server.close());
   await new Promise((resolve) => server.once('listening', resolve));
   const address = `127.0.0.1:${(server.address() as AddressInfo).port}`;
   const flags = [
@@ -103,7 +103,7 @@ test('a stall of the generator itself is shown as its own lateness', async (t) =
 // Goal: percentiles of the generator are true.  Method: a server that answers every tenth request 20 ms later.
 test('percentiles stand where the delays were put', async (t) => {
   const dir = mkdtempSync(join(tmpdir(), 'open-loop-'));
-  t.after(() => rmSync(dir, { recursive: true }));
+  t.onTestFinished(() => rmSync(dir, { recursive: true }));
   const requests = join(dir, 'requests');
   writeRequests(requests, pixelRequests());
   const worker = new Worker(
@@ -113,7 +113,7 @@ test('percentiles stand where the delays were put', async (t) => {
      server.listen(0, '127.0.0.1', () => require('node:worker_threads').parentPort.postMessage(server.address().port));`,
     { eval: true },
   );
-  t.after(() => worker.terminate());
+  t.onTestFinished(async () => void (await worker.terminate()));
   const port = await new Promise<number>((resolve) => worker.once('message', resolve));
   const binary = buildGo('load/open-loop', dir);
   const reply = await openLoop(requests, { binary, connections: 32, seconds: 1, rate: 500, nap: true }).run(
@@ -127,7 +127,7 @@ test('percentiles stand where the delays were put', async (t) => {
 // Goal: a burst changes when requests are due, not how many.  Method: the gaps between what a server sees, at 50 due every 100 ms.
 test('bursts come together and keep the rate', async (t) => {
   const dir = mkdtempSync(join(tmpdir(), 'open-loop-'));
-  t.after(() => rmSync(dir, { recursive: true }));
+  t.onTestFinished(() => rmSync(dir, { recursive: true }));
   const requests = join(dir, 'requests');
   writeRequests(requests, pixelRequests());
   const came: number[] = [];
@@ -135,7 +135,7 @@ test('bursts come together and keep the rate', async (t) => {
     came.push(performance.now());
     res.end('ok');
   }).listen(0, '127.0.0.1');
-  t.after(() => server.close());
+  t.onTestFinished(() => void server.close());
   await new Promise((resolve) => server.once('listening', resolve));
   const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
   const options = { connections: 50, seconds: 1, rate: 500, burst: 50, nap: true };

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import test from 'node:test';
+import { test } from 'vitest';
 import {
   between,
   ownCpuUs,
@@ -40,7 +40,7 @@ test('CPU is counted over threads, children and ended children', async (t) => {
     });
     setInterval(() => {}, 1000);`;
   const child = spawn(process.execPath, ['-e', program], { stdio: ['ignore', 'pipe', 'inherit'] });
-  t.after(() => child.kill('SIGTERM'));
+  t.onTestFinished(() => void child.kill('SIGTERM'));
   await once(child.stdout, 'data');
   assert.equal(processTree(child.pid!).length, 2);
   const cpuMs = treeCpuUs(child.pid!) / 1000;

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import test from 'node:test';
+import { test } from 'vitest';
 import { LOOP, selfTimes } from '../../native-bench/rig/cpu-profile.ts';
 import { gcPauses } from '../../native-bench/rig/gc.ts';
 import { countSamples, partOf } from '../../native-bench/rig/perf.ts';

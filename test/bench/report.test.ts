@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import test from 'node:test';
+import { test } from 'vitest';
 import { questions } from '../../native-bench/questions/index.ts';
 import { barPlot, linePlot } from '../../native-bench/rig/plot.ts';
 import { goalRow, isReached, markdownTable, replaceBetween } from '../../native-bench/rig/report.ts';

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { appendFileSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import test from 'node:test';
+import { test } from 'vitest';
 import { collectRequests, pixelRequests, rawRequest } from '../../native-bench/rig/request.ts';
 import { disturbed, interleave, invalidReason, type Round } from '../../native-bench/rig/rounds.ts';
 import { LineCounter } from '../../native-bench/rig/subject.ts';
@@ -25,7 +25,7 @@ test('a round is void when lines and answers differ, or when anything failed', (
 
 test('lines are counted as a file grows and after it was replaced', (t) => {
   const dir = mkdtempSync(join(tmpdir(), 'lines-'));
-  t.after(() => rmSync(dir, { recursive: true }));
+  t.onTestFinished(() => rmSync(dir, { recursive: true }));
   const path = join(dir, 'log');
   const counter = new LineCounter();
   assert.equal(counter.count([path]), 0);

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import test from 'node:test';
+import { test } from 'vitest';
 import { random } from '../../native-bench/rig/request.ts';
 import { judge, median, medianInterval, pairedRatios, percentile, spread } from '../../native-bench/rig/stats.ts';
 

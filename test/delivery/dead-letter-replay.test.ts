@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { appendFileSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import test, { type TestContext } from 'node:test';
+import { type TestContext, test } from 'vitest';
 import type { SinkBatch } from '../../src/delivery/contract.ts';
 import { DeadLetterFile, deadLetterFiles } from '../../src/delivery/dead-letter.ts';
 import { replay, summarize } from '../../src/delivery/dead-letter-replay.ts';
@@ -15,7 +15,7 @@ function line(number: number, more = ''): string {
 
 function folder(t: TestContext): string {
   const directory = mkdtempSync(join(tmpdir(), 'ringmain-replay-'));
-  t.after(() => rmSync(directory, { recursive: true, force: true }));
+  t.onTestFinished(() => rmSync(directory, { recursive: true, force: true }));
   return directory;
 }
 

@@ -2,12 +2,12 @@ import assert from 'node:assert/strict';
 import { appendFileSync, mkdtempSync, readFileSync, rmSync, truncateSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import test, { type TestContext } from 'node:test';
+import { type TestContext, test } from 'vitest';
 import { type DeadLetter, DeadLetterFile, deadLetterFiles, readLetters } from '../../src/delivery/dead-letter.ts';
 
 function folder(t: TestContext): string {
   const directory = mkdtempSync(join(tmpdir(), 'ringmain-letters-'));
-  t.after(() => rmSync(directory, { recursive: true, force: true }));
+  t.onTestFinished(() => rmSync(directory, { recursive: true, force: true }));
   return directory;
 }
 

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import test from 'node:test';
+import { test } from 'vitest';
 import { LaneSource, type LaneSourceDeps, standingIn } from '../../src/delivery/lane-source.ts';
 import { Batch } from '../../src/engine/batch.ts';
 import type { CheckpointState } from '../../src/engine/checkpoint.ts';

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import test from 'node:test';
+import { test } from 'vitest';
 import { type Behind, Pace } from '../../src/delivery/pace.ts';
 import { Standing } from '../../src/delivery/standing.ts';
 import { SinkBoard } from '../../src/engine/sink-board.ts';

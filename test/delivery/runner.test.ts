@@ -4,8 +4,8 @@
  * moves when the runner waits, so that hours of back-off take milliseconds. L5 is checked at every wait.
  */
 import assert from 'node:assert/strict';
-import test from 'node:test';
 import { setTimeout as sleep, setImmediate as turn } from 'node:timers/promises';
+import { test } from 'vitest';
 import {
   CursorMoved,
   type ErrorClass,

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import test from 'node:test';
+import { test } from 'vitest';
 import { Waiter } from '../../src/delivery/waiter.ts';
 import { createWakeWords, WakeWords } from '../../src/kernel/threads/wake.ts';
 

@@ -28,7 +28,7 @@ export async function startCollector(t: TestScope, { port, env = {}, folder }: C
   const url = `http://127.0.0.1:${port}`;
   await assertFree(port);
   const process = new ServerProcess('node', [main, 'pixel'], { cwd: home, env: collectorEnv(home, port, env) }, '');
-  t.after(() => process.end('SIGTERM'));
+  t.onTestFinished(() => process.end('SIGTERM'));
   await process.until(() => isReady(url), 20_000);
   return {
     url,

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import test from 'node:test';
+import { test } from 'vitest';
 import { parse } from 'yaml';
 import { ensureCommand } from '../servers/apt.ts';
 import { runProgram, temporaryFolder } from '../servers/process.ts';
@@ -33,7 +33,7 @@ const services = both.flatMap((file) => Object.entries(file.services));
 test('the compose files fit the compose schema', async (t) => {
   const schema = await composeSchema();
   const { folder, remove } = temporaryFolder('ringmain-compose-');
-  t.after(remove);
+  t.onTestFinished(remove);
   for (const [i, compose] of both.entries()) {
     const file = join(folder, files[i]!);
     writeFileSync(file, JSON.stringify(compose));
@@ -95,7 +95,7 @@ test('HAProxy of the scaled stack is the example with a third collector', async 
   assert.equal(scaled, `${example}    server collector-3 collector-3:19890\n`);
   await ensureCommand('haproxy', 'haproxy');
   const { folder, remove } = temporaryFolder('ringmain-scale-');
-  t.after(remove);
+  t.onTestFinished(remove);
   // Names of services are only known inside the compose network.
   const text = scaled
     .replaceAll(/ collector-\d:19890/g, ' 127.0.0.1:19890')

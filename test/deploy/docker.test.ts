@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import test from 'node:test';
+import { test } from 'vitest';
 import { parse } from 'yaml';
 import { runProgram, ServerProcess, temporaryFolder } from '../servers/process.ts';
 import { eventually, isReady } from './collector.ts';
@@ -18,7 +18,7 @@ const PORT = 21950;
 
 test('the image builds from what .dockerignore lets through, and runs as its user on a read-only root', async (t) => {
   const { folder, remove } = temporaryFolder('ringmain-image-');
-  t.after(remove);
+  t.onTestFinished(remove);
   const image = await buildImage(t, root, dockerfile, folder, { COMMIT: '0123456789ab' });
 
   const allowed = readFileSync(join(root, '.dockerignore'), 'utf8')
@@ -66,7 +66,7 @@ test('the image builds from what .dockerignore lets through, and runs as its use
 
   const [program = '', ...args] = enter(image.command);
   const server = new ServerProcess(program, args, { env }, '');
-  t.after(() => server.end('SIGTERM'));
+  t.onTestFinished(() => server.end('SIGTERM'));
   const url = `http://127.0.0.1:${PORT}`;
   await server.until(() => isReady(url), 20_000);
   await run(image.healthcheck);

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { existsSync, globSync, readFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
-import test from 'node:test';
+import { test } from 'vitest';
 import { journalBytes, sizingReadme, sizingTable } from '../../deploy/sizing.ts';
 import { FORMAT } from '../../src/engine/segment.ts';
 import { EVENT_KIND, EVENT_VERSION, TRACED_VERSION } from '../../src/events/record.ts';

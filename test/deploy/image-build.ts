@@ -125,7 +125,7 @@ async function newStage(t: TestScope, folder: string, name: string): Promise<Sta
   ];
   const flags = ['--mount', '--propagation', 'private', 'sh', '-ec', mounts.join('\n')];
   const holder = new ServerProcess('unshare', flags, {}, folder);
-  t.after(() => holder.end('SIGTERM'));
+  t.onTestFinished(() => holder.end('SIGTERM'));
   await holder.until(() => holder.log.includes('mounted'), 10_000);
   return { name, folder, holder, workdir: '/', env: { PATH: IMAGE_PATH } };
 }

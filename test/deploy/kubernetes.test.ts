@@ -7,7 +7,7 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer, type IncomingMessage } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
-import test from 'node:test';
+import { test } from 'vitest';
 import { parse, parseAllDocuments } from 'yaml';
 import { runProgram, type TestScope, temporaryFolder } from '../servers/process.ts';
 import { collectorFolder, eventsIn, main, ringmain, startCollector } from './collector.ts';
@@ -70,7 +70,7 @@ networkPolicy: { enabled: false }`,
 
 async function rendered(t: TestScope, values: string): Promise<{ text: string; file: string; objects: Manifest[] }> {
   const { folder, remove } = temporaryFolder('ringmain-chart-');
-  t.after(remove);
+  t.onTestFinished(remove);
   writeFileSync(join(folder, 'values.yaml'), values);
   const env = {
     ...process.env,
@@ -154,7 +154,7 @@ test('pods keep to what the collector needs and no more', async (t) => {
 test('the collector finds the environment of the manifests and of the compose files valid', async (t) => {
   const { objects } = await rendered(t, shapes['everything']!);
   const { folder, remove } = temporaryFolder('ringmain-env-');
-  t.after(remove);
+  t.onTestFinished(remove);
   const secret = join(folder, 'secret');
   writeFileSync(secret, 'postgres://u:p@db/ringmain');
   const environments = new Map<string, Record<string, string>>();
@@ -246,7 +246,7 @@ test('what the drain Job runs delivers what a killed collector owed, once', asyn
       response.end();
     });
   });
-  t.after(() => target.close());
+  t.onTestFinished(() => void target.close());
   await new Promise<void>((resolve) => target.listen(21961, '127.0.0.1', resolve));
   await ringmain(folder, drain!.args!, { OUTPUTS: 'log,http', HTTP_SINK_URL: 'http://127.0.0.1:21961/' });
   assert.deepEqual(received.sort(), ids);
@@ -271,7 +271,7 @@ async function drainController(
 ): Promise<() => Promise<string>> {
   const { objects } = await rendered(t, '{}');
   const { folder, remove } = temporaryFolder('ringmain-drain-');
-  t.after(remove);
+  t.onTestFinished(remove);
   const config = objects.find(({ kind, data }) => kind === 'ConfigMap' && data?.['job.json'])!;
   mkdirSync(join(folder, 'account'));
   writeFileSync(join(folder, 'account', 'namespace'), 'ringmain');
@@ -334,7 +334,7 @@ async function fakeApi(t: TestScope): Promise<FakeApi> {
     });
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  t.after(() => server.close());
+  t.onTestFinished(() => server.close());
   const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
   const set = (wanted: number) => {
     replicas = wanted;

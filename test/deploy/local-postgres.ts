@@ -30,7 +30,7 @@ export async function startLocalPostgres(t: TestScope, port: number): Promise<Lo
   const compose = join(deployFolder, 'local', 'docker-compose.yml');
   const { services } = parse(readFileSync(compose, 'utf8')) as Compose;
   const { folder, remove } = temporaryFolder('ringmain-init-');
-  t.after(remove);
+  t.onTestFinished(remove);
   for (const volume of services['postgres']?.volumes ?? []) {
     const [source = '', target = ''] = volume.split(':');
     if (!target.startsWith(INIT)) continue;

@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict';
 import { cpSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import test from 'node:test';
+import { test } from 'vitest';
 import { parse } from 'yaml';
 import { boards } from '../../deploy/grafana/boards.ts';
 import { fileOf, render } from '../../deploy/grafana/render.ts';
@@ -194,7 +194,7 @@ async function startPrometheus(t: TestScope, port: number, target: string): Prom
     '--log.level=warn',
   ];
   const server = new ServerProcess('prometheus', flags, { cwd: home }, home);
-  t.after(async () => {
+  t.onTestFinished(async () => {
     await server.end('SIGTERM');
     remove();
   });

@@ -43,7 +43,7 @@ export async function startOtlpReceiver(t: TestScope, port: number): Promise<Otl
     });
   });
   await new Promise<void>((resolve) => server.listen(port, '127.0.0.1', resolve));
-  t.after(() => {
+  t.onTestFinished(() => {
     server.closeAllConnections();
     return new Promise((resolve) => server.close(resolve));
   });

@@ -8,8 +8,8 @@
  */
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
-import { describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { describe, test } from 'vitest';
 import { Client } from './clients.ts';
 import { collectorFolder, eventsIn, eventually, startCollector } from './collector.ts';
 import { startHaproxy, startNginx } from './proxy.ts';
@@ -24,7 +24,7 @@ const RELAY = 20;
 const ROLLING = { port: 21940, collectors: [21941, 21942] } as const;
 
 // At the same time: both spend it waiting.
-describe('behind a proxy', { concurrency: 2 }, () => {
+describe.concurrent('behind a proxy', () => {
   test('no request fails and each event has its address over sparse keep-alive traffic behind HAProxy (PROXY v2) and nginx', async (t) => {
     const folders = { haproxy: [] as string[], nginx: [] as string[] };
     const relays = { haproxy: [] as Relay[], nginx: [] as Relay[] };

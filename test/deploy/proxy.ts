@@ -73,7 +73,7 @@ function edited(file: string, changes: Readonly<Record<string, string>>): string
 }
 
 async function started(t: TestScope, server: ServerProcess, port: number, remove: () => void): Promise<ServerProcess> {
-  t.after(async () => {
+  t.onTestFinished(async () => {
     await server.end('SIGTERM');
     remove();
   });

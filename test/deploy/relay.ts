@@ -51,7 +51,7 @@ export async function startRelay(t: TestScope, port: number, collector: number):
     });
   });
   await new Promise<void>((resolve) => server.listen(port, '127.0.0.1', resolve));
-  t.after(() => {
+  t.onTestFinished(() => {
     for (const socket of open) socket.destroy();
     return new Promise((resolve) => server.close(resolve));
   });

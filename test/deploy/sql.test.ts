@@ -4,13 +4,13 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import test, { before } from 'node:test';
 import pg from 'pg';
+import { beforeAll, test } from 'vitest';
 import { parse } from 'yaml';
 import { boards } from '../../deploy/grafana/boards.ts';
 import { eventsSql } from '../../src/sinks/postgres/table.ts';
 import { parseTableName } from '../../src/store/postgres/names.ts';
-import type { TestScope } from '../servers/process.ts';
+import { fileScope } from '../servers/scope.ts';
 import { deployFolder, type LocalPostgres, startLocalPostgres } from './local-postgres.ts';
 
 const SEED = Number(process.env['SEED'] ?? 7);
@@ -26,24 +26,19 @@ interface Event {
   readonly url?: string;
 }
 
-const scope: TestScope & { undo: (() => unknown)[] } = {
-  undo: [],
-  after(fn) {
-    this.undo.push(fn);
-  },
-};
+const scope = fileScope();
 let server: LocalPostgres;
 let owner: pg.Client;
 let analyst: pg.Client;
 const events = makeEvents(3000, SEED);
 
-before(async () => {
+beforeAll(async () => {
   server = await startLocalPostgres(scope, 21910);
   owner = new pg.Client({ connectionString: server.as('ringmain') });
   analyst = new pg.Client({ connectionString: server.as('analyst') });
   for (const client of [owner, analyst]) {
     await client.connect();
-    scope.after(() => client.end());
+    scope.onTestFinished(() => client.end());
   }
   await owner.query(
     `INSERT INTO events_json (event_id, ts, payload)
@@ -51,9 +46,6 @@ before(async () => {
     [JSON.stringify(events)],
   );
   await owner.query('SELECT ringmain_refresh()');
-});
-test.after(async () => {
-  for (const undo of scope.undo.reverse()) await undo();
 });
 
 test('init.sql makes the tables that Ringmain itself would make', async () => {

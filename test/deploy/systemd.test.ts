@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import test from 'node:test';
+import { test } from 'vitest';
 import { ensureCommand } from '../servers/apt.ts';
 import { runProgram, ServerProcess, temporaryFolder } from '../servers/process.ts';
 import { collectorEnv, collectorFolder, isReady, main } from './collector.ts';
@@ -15,7 +15,7 @@ const setting = (name: string) => new RegExp(`^${name}=(.*)$`, 'm').exec(text)?.
 test('systemd finds nothing wrong with the unit, the credentials example switched on', async (t) => {
   await ensureCommand('systemd-analyze', 'systemd');
   const { folder, remove } = temporaryFolder('ringmain-unit-');
-  t.after(remove);
+  t.onTestFinished(remove);
   for (const [name, content] of [
     ['plain', text],
     ['credentials', text.replaceAll(/^#(LoadCredential|Environment)=/gm, '$1=')],
@@ -62,7 +62,7 @@ test('every system call of the collector passes the filter, and it needs nothing
     { cwd: home, env },
     home,
   );
-  t.after(() => traced.end('SIGKILL'));
+  t.onTestFinished(() => traced.end('SIGKILL'));
   const url = 'http://127.0.0.1:21971';
   await traced.until(() => isReady(url), 30_000);
   const body = JSON.stringify(Array.from({ length: 20 }, () => ({ e: 'large', props: { text: 'x'.repeat(5000) } })));

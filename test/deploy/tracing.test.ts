@@ -6,8 +6,8 @@
 import type { HttpRequest, HttpResponse, TemplatedApp } from 'uWebSockets.js';
 import assert from 'node:assert/strict';
 import { globSync, readFileSync } from 'node:fs';
-import test from 'node:test';
 import { Kafka, logLevel } from 'kafkajs';
+import { test } from 'vitest';
 import { parseTraceparent, type SpanData, TraceSampler } from '../../src/kernel/tracing.ts';
 import { RequestTracing } from '../../src/service/request-tracing.ts';
 import { startKafka } from '../servers/kafka.ts';

@@ -4,7 +4,7 @@ import { createHash } from 'node:crypto';
 import { cpSync, globSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
 import { join } from 'node:path';
-import test from 'node:test';
+import { test } from 'vitest';
 import { runProgram, type TestScope } from '../servers/process.ts';
 import { collectorEnv, collectorFolder, eventsIn, eventually, main, ringmain, startCollector } from './collector.ts';
 
@@ -101,7 +101,7 @@ test('on a full disk requests are answered 429; when there is room again intake 
   const disk = join(folder, 'disk');
   mkdirSync(disk);
   await runProgram('mount', ['-t', 'tmpfs', '-o', 'size=6m', 'ringmain-test', disk]);
-  t.after(() => runProgram('umount', ['-l', disk]));
+  t.onTestFinished(async () => void (await runProgram('umount', ['-l', disk])));
   const env = {
     JOURNAL_DIR: join(disk, 'journal'),
     JOURNAL_MAX_BYTES: '64MiB',
@@ -190,7 +190,7 @@ async function startTarget(t: TestScope): Promise<{ readonly received: string[] 
     });
   });
   await new Promise<void>((resolve) => server.listen(SINK, '127.0.0.1', resolve));
-  t.after(() => {
+  t.onTestFinished(() => {
     server.closeAllConnections();
     return new Promise((resolve) => server.close(resolve));
   });

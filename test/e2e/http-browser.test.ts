@@ -4,8 +4,8 @@
  */
 import assert from 'node:assert/strict';
 import { createServer } from 'node:http';
-import test from 'node:test';
 import { type Browser, chromium, type Page } from 'playwright-core';
+import { test } from 'vitest';
 import { freePort } from '../http/raw.ts';
 import { Client } from '../pixel/contract.ts';
 import { ensureCommand } from '../servers/apt.ts';
@@ -26,21 +26,21 @@ const quiet = [
   '--no-first-run',
 ];
 
-async function openBrowser(t: { after(fn: () => unknown): void }): Promise<Browser> {
+async function openBrowser(t: { onTestFinished(fn: () => unknown): void }): Promise<Browser> {
   await ensureCommand('chromium', 'chromium');
   const browser = await chromium.launch({ executablePath: '/usr/bin/chromium', args: quiet });
-  t.after(() => browser.close());
+  t.onTestFinished(() => browser.close());
   return browser;
 }
 
 /** A page at an origin of its own. */
-async function servePage(t: { after(fn: () => unknown): void }, from: number): Promise<string> {
+async function servePage(t: { onTestFinished(fn: () => unknown): void }, from: number): Promise<string> {
   const port = await freePort(from);
   const server = createServer((_, response) =>
     response.writeHead(200, { 'content-type': 'text/html' }).end('<title>page</title>'),
   );
   await new Promise<void>((resolve) => server.listen(port, '127.0.0.1', resolve));
-  t.after(() => void server.close());
+  t.onTestFinished(() => void server.close());
   return `http://localhost:${port}`;
 }
 
@@ -63,7 +63,7 @@ test('Chromium: <img>, sendBeacon and fetch with credentials across origins; the
   const browser = await openBrowser(t);
   const origin = await servePage(t, 21260);
   const server = await PixelProcess.start(21262, { CORS_ORIGINS: origin });
-  t.after(() => server.stop());
+  t.onTestFinished(async () => void (await server.stop()));
   const client = new Client(server);
   const collector = `http://localhost:${server.port}`;
   const context = await browser.newContext();
@@ -149,7 +149,7 @@ test('Chromium: with any origin allowed a page reads the answer without credenti
   const browser = await openBrowser(t);
   const origin = await servePage(t, 21266);
   const server = await PixelProcess.start(21268);
-  t.after(() => server.stop());
+  t.onTestFinished(async () => void (await server.stop()));
   const client = new Client(server);
   const page = await browser.newPage();
   await page.goto(origin);
@@ -176,7 +176,7 @@ test('Chromium with Do Not Track leaves nothing', async (t) => {
   const browser = await openBrowser(t);
   const origin = await servePage(t, 21270);
   const server = await PixelProcess.start(21272);
-  t.after(() => server.stop());
+  t.onTestFinished(async () => void (await server.stop()));
   const client = new Client(server);
   const context = await browser.newContext({ extraHTTPHeaders: { DNT: '1' } });
   const page = await context.newPage();

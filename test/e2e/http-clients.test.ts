@@ -3,10 +3,10 @@ import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { connect, type Socket } from 'node:net';
-import test from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 // @ts-expect-error: the package brings no types.
 import autocannonOf from 'autocannon';
+import { test } from 'vitest';
 import { RawConnection, request, requestBytes } from '../http/raw.ts';
 import { ensureCommand } from '../servers/apt.ts';
 import { PixelProcess } from './http-process.ts';
@@ -29,7 +29,7 @@ async function linesOf(server: PixelProcess, count: number): Promise<string[]> {
 for (const ack of ['journal', 'sync']) {
   test(`500 clients at once, ACK=${ack}: each acknowledged event is recorded exactly once, none is invented`, async (t) => {
     const server = await PixelProcess.start(21240, { ACCEPTORS: '2', ACK: ack });
-    t.after(() => server.stop());
+    t.onTestFinished(async () => void (await server.stop()));
     const acknowledged = new Set<string>();
     const sent = new Set<string>();
     const client = async (index: number) => {
@@ -63,7 +63,7 @@ test('a crowd of open connections with a request every 5 s', async (t) => {
   const files = Number(execFileSync('sh', ['-c', 'ulimit -Hn']).toString().replace('unlimited', '1000000'));
   const crowd = Math.min(10_000, files - 1000);
   const server = await PixelProcess.start(21245, { ACCEPTORS: '2', MAX_CONNECTIONS: String(files - 500) });
-  t.after(() => server.stop());
+  t.onTestFinished(async () => void (await server.stop()));
   const before = server.rss();
   const bytes = requestBytes('/px.gif?e=crowd', { headers: ['User-Agent: crowd'] });
   const waits: number[] = [];
@@ -105,10 +105,10 @@ test('a crowd of open connections with a request every 5 s', async (t) => {
   for (const socket of sockets) socket.destroy();
   waits.sort((a, b) => a - b);
   const p99 = waits[Math.floor(waits.length * 0.99)]!;
-  t.diagnostic(
+  t.annotate(
     `${crowd} connections, ${answered} answers, p50 ${waits[waits.length >> 1]!.toFixed(1)} ms, p99 ${p99.toFixed(1)} ms`,
   );
-  t.diagnostic(`resident memory ${(before / 1048576).toFixed(0)} -> ${(rss / 1048576).toFixed(0)} MB`);
+  t.annotate(`resident memory ${(before / 1048576).toFixed(0)} -> ${(rss / 1048576).toFixed(0)} MB`);
   assert.equal(gone, 0, 'no connection may be closed');
   assert.equal(answered, asked);
   assert.ok(p99 < 1000, `p99 must stay below 1 s: ${p99}`);
@@ -118,7 +118,7 @@ test('a crowd of open connections with a request every 5 s', async (t) => {
 
 test('slow and hostile clients never slow others', async (t) => {
   const server = await PixelProcess.start(21246, { BODY_TIMEOUT_MS: '1000' });
-  t.after(() => server.stop());
+  t.onTestFinished(async () => void (await server.stop()));
   const hostile = await Promise.all(Array.from({ length: 300 }, () => RawConnection.open(server.port)));
   const big = 'x'.repeat(200_000);
   for (const [i, connection] of hostile.entries()) {
@@ -150,10 +150,10 @@ test('slow and hostile clients never slow others', async (t) => {
 
 test('ACK=sync: an answer waits for the disk; a client that pipelines is closed without a lie', async (t) => {
   const server = await PixelProcess.start(21247, { ACK: 'sync', COOKIES: 'off' });
-  t.after(() => server.stop());
+  t.onTestFinished(async () => void (await server.stop()));
   assert.equal((await request(server.port, '/px.gif?e=one')).headers['ringmain-ack'], 'sync');
   const connection = await RawConnection.open(server.port);
-  t.after(() => connection.close());
+  t.onTestFinished(() => connection.close());
   connection.send(Buffer.concat([requestBytes('/px.gif?e=p1'), requestBytes('/px.gif?e=p2')]));
   assert.equal(await connection.answer(), undefined);
   const lines = await linesOf(server, 2);
@@ -174,7 +174,7 @@ for (const [target, pipelining, defer, errorsMax] of cannons) {
   const clean = errorsMax === 0 ? 'runs clean' : 'loses one burst at most';
   test(`autocannon with ${pipelining} request(s) in flight per connection, DEFER=${defer}, ${clean} on ${target}`, async (t) => {
     const server = await PixelProcess.start(21250, { ACCEPTORS: '1', DEFER: defer });
-    t.after(() => server.stop());
+    t.onTestFinished(async () => void (await server.stop()));
     const amount = 20_000;
     const connections = 50;
     const result = await autocannon({
@@ -201,7 +201,7 @@ for (const [target, pipelining, defer, errorsMax] of cannons) {
 test('wrk runs clean', async (t) => {
   await ensureCommand('wrk', 'wrk');
   const server = await PixelProcess.start(21252);
-  t.after(() => server.stop());
+  t.onTestFinished(async () => void (await server.stop()));
   const url = `http://127.0.0.1:${server.port}/px.gif?e=wrk`;
   const { stdout } = spawnSync('wrk', ['-t1', '-c64', '-d3s', url], { encoding: 'utf8', timeout: 30_000 });
   assert.doesNotMatch(stdout, /Socket errors|Non-2xx/);

@@ -1,6 +1,6 @@
 /** The contract against the real process: each case as in test/pixel, with the NDJSON file for the truth. */
 import assert from 'node:assert/strict';
-import test, { after } from 'node:test';
+import { afterAll, test } from 'vitest';
 import { collectCases } from '../pixel/cases-collect.ts';
 import { pixelCases } from '../pixel/cases-pixel.ts';
 import { wireCases } from '../pixel/cases-wire.ts';
@@ -25,7 +25,7 @@ async function end(): Promise<void> {
   assert.ok(last.running, `the collector must live to the end:\n${last.output}`);
   assert.equal(await last.stop(), 0, last.output);
 }
-after(end);
+afterAll(end);
 
 const cases = new Cases();
 pixelCases(cases);

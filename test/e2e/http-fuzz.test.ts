@@ -10,8 +10,8 @@
  * Short by default; LONG=1 goes on for 20 minutes.
  */
 import assert from 'node:assert/strict';
-import test from 'node:test';
 import { gzipSync } from 'node:zlib';
+import { test } from 'vitest';
 import { RawConnection } from '../http/raw.ts';
 import { Client, type Options } from '../pixel/contract.ts';
 import { Random } from '../pixel/random.ts';
@@ -230,12 +230,12 @@ const modes: readonly (readonly [name: string, options: Options, waits: boolean]
 for (const [name, options, waits] of modes) {
   test(`random requests, ${name}: each promise is one valid line, anything else is none, and the server lives`, async (t) => {
     const server = await PixelProcess.start(21236, { TRUST_PROXY: 'true', ...options });
-    t.after(() => server.stop());
+    t.onTestFinished(async () => void (await server.stop()));
     const client = new Client(server);
     const only = process.env['SEED'] ? Number(process.env['SEED']) : undefined;
     const end = performance.now() + (process.env['LONG'] === '1' ? LONG_MS : SHORT_MS) / modes.length;
     let seed = only ?? Date.now() % 2 ** 31;
-    t.diagnostic(`seed=${seed}`);
+    t.annotate(`seed=${seed}`);
     let requests = 0;
     let promisedAll = 0;
     do {
@@ -259,7 +259,7 @@ for (const [name, options, waits] of modes) {
       promisedAll > requests / 10,
       `too few requests were good to mean anything: ${promisedAll} of ${requests}`,
     );
-    t.diagnostic(`${requests} requests, ${promisedAll} events, seeds up to ${seed - 1}`);
+    t.annotate(`${requests} requests, ${promisedAll} events, seeds up to ${seed - 1}`);
   });
 }
 

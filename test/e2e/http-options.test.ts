@@ -2,9 +2,9 @@
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
 import { join } from 'node:path';
-import test from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { TLSSocket } from 'node:tls';
+import { test } from 'vitest';
 import { freePort, RawConnection, request, requestBytes } from '../http/raw.ts';
 import { Client } from '../pixel/contract.ts';
 import { temporaryFolder } from '../servers/process.ts';
@@ -14,7 +14,7 @@ const main = join(process.cwd(), 'dist/main.js');
 
 test('TLS: served from files, cookies are Secure, SIGHUP takes a renewed certificate and a bad one changes nothing', async (t) => {
   const { folder, remove } = temporaryFolder('ringmain-tls-');
-  t.after(remove);
+  t.onTestFinished(remove);
   const [key, cert] = [join(folder, 'key.pem'), join(folder, 'cert.pem')];
   const make = (name: string, extra: readonly string[] = []) => {
     const args = [
@@ -36,7 +36,7 @@ test('TLS: served from files, cookies are Secure, SIGHUP takes a renewed certifi
   };
   make('one');
   const server = await PixelProcess.start(21280, { TLS_CERT: cert, TLS_KEY: key, ACCEPTORS: '2' });
-  t.after(() => server.stop());
+  t.onTestFinished(async () => void (await server.stop()));
   const visit = async () => {
     const connection = await RawConnection.open(server.port, '127.0.0.1', { rejectUnauthorized: false });
     connection.send(requestBytes('/px.gif?e=tls'));
@@ -79,7 +79,7 @@ test('TLS: served from files, cookies are Secure, SIGHUP takes a renewed certifi
 test('ADMIN_ADDR takes /healthz, /readyz and /metrics away from the public port', async (t) => {
   const admin = await freePort(21285);
   const server = await PixelProcess.start(21283, { ADMIN_ADDR: `127.0.0.1:${admin}` });
-  t.after(() => server.stop());
+  t.onTestFinished(async () => void (await server.stop()));
   for (const path of ['/healthz', '/readyz', '/readyz?sinks=ignore', '/metrics']) {
     assert.equal((await request(admin, path)).status, 200, path);
     assert.equal((await request(server.port, path)).status, 404, path);
@@ -93,9 +93,9 @@ test('ADMIN_ADDR takes /healthz, /readyz and /metrics away from the public port'
 
 test('a port in use, bad certificates and options that contradict each other end the start with one line and 78', async (t) => {
   const server = await PixelProcess.start(21288);
-  t.after(() => server.stop());
+  t.onTestFinished(async () => void (await server.stop()));
   const { folder, remove } = temporaryFolder('ringmain-bad-');
-  t.after(remove);
+  t.onTestFinished(remove);
   const free = await freePort(21290);
   const rows: readonly (readonly [Record<string, string>, RegExp])[] = [
     [{ SERVER_ADDR: `:${server.port}` }, /port must be free/],
@@ -132,7 +132,7 @@ test('a port in use, bad certificates and options that contradict each other end
 
 test('IP_MODE=hash without a secret: all acceptors agree, and a restart within the day goes on with the same salt', async (t) => {
   const { folder, remove } = temporaryFolder('ringmain-salt-');
-  t.after(remove);
+  t.onTestFinished(remove);
   const hashes = new Set<unknown>();
   for (let life = 0; life < 2; life++) {
     const server = await PixelProcess.start(21292, { IP_MODE: 'hash', TRUST_PROXY: 'true', ACCEPTORS: '2' }, folder);
@@ -146,7 +146,7 @@ test('IP_MODE=hash without a secret: all acceptors agree, and a restart within t
 
 test('a fresh process has recorded and counted nothing, though it has warmed itself up', async (t) => {
   const server = await PixelProcess.start(21294);
-  t.after(() => server.stop());
+  t.onTestFinished(async () => void (await server.stop()));
   assert.equal(await server.metric('ringmain_accepted_events_total'), 0);
   assert.equal(await server.metric('requests_total{route="px"'), 0);
   assert.equal(await server.metric('ringmain_lane_events_total'), 0);
@@ -155,9 +155,9 @@ test('a fresh process has recorded and counted nothing, though it has warmed its
 
 test('a drain under load fails no request: what was asked is answered, then the port is closed', async (t) => {
   const { folder, remove } = temporaryFolder('ringmain-drain-');
-  t.after(remove);
+  t.onTestFinished(remove);
   const server = await PixelProcess.start(21296, { DRAIN_DELAY_MS: '300', ACCEPTORS: '2' }, folder);
-  t.after(() => server.stop());
+  t.onTestFinished(async () => void (await server.stop()));
   let acknowledged = 0;
   let failed = 0;
   let stopping = false;

@@ -5,7 +5,7 @@ import { closeSync, existsSync, openSync, readdirSync, readFileSync, writeSync }
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
-import test, { type TestContext } from 'node:test';
+import { type TestContext, test } from 'vitest';
 import { Collector, temporary, until } from '../sinks/collector.ts';
 
 const MAIN = join(import.meta.dirname, '..', '..', 'dist', 'main.js');
@@ -97,7 +97,7 @@ test('a collector that goes away for good: its sink was down, journal drain deli
       res.writeHead(open ? 204 : 503).end();
     });
   }).listen(0, '127.0.0.1');
-  t.after(() => target.close());
+  t.onTestFinished(() => void target.close());
   await until('the target listens', () => target.listening);
   const url = `http://127.0.0.1:${(target.address() as AddressInfo).port}/`;
   const env = { OUTPUTS: 'http', HTTP_SINK_URL: url, HTTP_URL: url };

@@ -6,8 +6,8 @@ import assert from 'node:assert/strict';
 import { execFile, spawn } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { delimiter, dirname, join } from 'node:path';
-import test from 'node:test';
 import { promisify } from 'node:util';
+import { test } from 'vitest';
 import { ensureCommand } from '../servers/apt.ts';
 import { temporary, until } from '../sinks/collector.ts';
 
@@ -37,7 +37,7 @@ test('npm start prints a curl line that works, its event is in the file, and SIG
     detached: true,
   });
   const exited = new Promise<number | null>((resolve) => npm.once('exit', resolve));
-  t.after(() => {
+  t.onTestFinished(() => {
     try {
       process.kill(-(npm.pid as number), 'SIGKILL');
     } catch {

@@ -1,8 +1,8 @@
 /** All three sinks at the quota of the journal, with a real Kafka broker and a real Postgres that are both away. */
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
-import test from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { test } from 'vitest';
 import { Collector, until } from '../sinks/collector.ts';
 import { assertSameEvents, drained, envOf, PATIENCE_MS, startAgain, startServers } from './three-sinks.ts';
 
@@ -92,7 +92,7 @@ test('broker and server away until the quota: memory flat, 429 is no lie, everyt
       PATIENCE_MS,
     );
   await drained(collector);
-  t.diagnostic(
+  t.annotate(
     `taken ${taken.size}, refused ${refused.size}; MiB of memory before, at the quota, after: ${[before, full, after].map((bytes) => Math.round(bytes / MiB)).join(', ')}`,
   );
   assert.equal(await collector.kill('SIGTERM'), 0);

@@ -14,8 +14,8 @@ import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import test, { type TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { type TestContext, test } from 'vitest';
 import { pick, randomOf } from '../engine/crash-disk.ts';
 import { Client, Oracle, sendOne } from '../faults/load.ts';
 import { Collector, temporary, until } from '../sinks/collector.ts';
@@ -118,7 +118,7 @@ function assertRepetitionsExplained(t: TestContext, arrived: readonly Arrived[],
     for (const key of keys) before.add(key);
     if (life === 0) continue;
     const had = passed[life - 1]!;
-    t.diagnostic(`crash ${life}: in the topic ${known}, in the checkpoint ${had}, sent again ${again}`);
+    t.annotate(`crash ${life}: in the topic ${known}, in the checkpoint ${had}, sent again ${again}`);
     assert.equal(again, known - had, `crash ${life}: events sent again, and those that no checkpoint told of`);
   }
 }
@@ -169,7 +169,7 @@ test(`SIGKILL of collector, broker and server in ${ROUNDS} rounds: file and tabl
   await collector.start();
   await arrives(oracle, servers, folder);
   const clients = Array.from({ length: CLIENTS }, (_, i) => new Client(oracle, HTTP, i % 4 === 0 ? 4 : 1, PAUSE_MS));
-  t.after(() => clients.forEach((client) => void client.cut()));
+  t.onTestFinished(() => clients.forEach((client) => void client.cut()));
   for (let round = 0; round < ROUNDS; round++) {
     // All three every third round; in the others broker or server, and who else has no luck.
     const turn = round % victims.length;
@@ -204,7 +204,7 @@ test(`SIGKILL of collector, broker and server in ${ROUNDS} rounds: file and tabl
   const { lines, arrived } = await assertSameEvents(servers, folder, NAME);
   // Byte for byte what was sent, each once, all that was acknowledged; what had no answer may be there, once.
   oracle.verify(lines);
-  t.diagnostic(
+  t.annotate(
     `sent ${oracle.issued}, acknowledged ${oracle.owed.size}, stored ${lines.length}, in the topic ${arrived.length}`,
   );
   assertRepetitionsExplained(t, arrived, passed);

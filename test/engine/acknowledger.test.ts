@@ -3,8 +3,8 @@
  * Method: a real lane over the disk in memory, the keeper stepped by hand; every operation of the disk and every answer go into one trace.
  */
 import assert from 'node:assert/strict';
-import test from 'node:test';
 import { setImmediate as turn } from 'node:timers/promises';
+import { test, vi } from 'vitest';
 import { type AckLevel, Acknowledger, type AcknowledgerOptions, type Outcome } from '../../src/engine/acknowledger.ts';
 import { WakeWords } from '../../src/kernel/threads/wake.ts';
 import { CrashDisk } from './crash-disk.ts';
@@ -248,12 +248,13 @@ test('sync: whoever waits longer than ackTimeoutMs is told that nobody knows', a
 
 // Each would leave a timer until ackTimeoutMs is over: at thousands of syncs a second they stopped the loop for 90 ms every few seconds.
 test('sync: the wait for a sync has no time-out of its own', async (t) => {
-  const waitAsync = t.mock.method(Atomics, 'waitAsync');
+  const waitAsync = vi.spyOn(Atomics, 'waitAsync');
+  t.onTestFinished(() => waitAsync.mockRestore());
   const desk = new Desk();
   const request = desk.request('sync');
   await desk.iterate();
-  assert.equal(waitAsync.mock.callCount(), 1);
-  assert.equal(waitAsync.mock.calls[0]!.arguments[3], undefined);
+  assert.equal(waitAsync.mock.calls.length, 1);
+  assert.equal(waitAsync.mock.calls[0]![3], undefined);
   desk.log.step();
   await desk.iterate();
   await desk.iterate();

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import test from 'node:test';
+import { test } from 'vitest';
 import { CheckpointFile, type CheckpointState } from '../../src/engine/checkpoint.ts';
 import { CrashDisk, randomOf } from './crash-disk.ts';
 import { LOG } from './lanes.ts';

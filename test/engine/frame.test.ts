@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import test from 'node:test';
+import { test } from 'vitest';
 import { claimedBytes, FRAME_HEADER, laneSeed, openFrame, sealFrame, seekMagic } from '../../src/engine/frame.ts';
 import {
   laneFolder,

@@ -6,8 +6,8 @@ import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import test, { type TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { type TestContext, test } from 'vitest';
 import { KEEPER } from '../../src/engine/acknowledger.ts';
 import { type EngineConfig, engineConfig } from '../../src/engine/config.ts';
 import { openEngine } from '../../src/engine/engine.ts';
@@ -41,7 +41,7 @@ async function startKeeper(t: TestContext, options: Record<string, string> = {})
   });
   const { parts } = engine;
   const supervisor = new Supervisor(createLog({ level: 'silent', destination: 2, name: 'test' }), () => undefined);
-  t.after(() => {
+  t.onTestFinished(() => {
     engine.release();
     rmSync(folder, { recursive: true });
   });

@@ -6,7 +6,7 @@
  *   L5 sums; L7 failed syncs; rings hold R1 and R2 after every action; recovery writes nothing (L10)
  */
 import assert from 'node:assert/strict';
-import test from 'node:test';
+import { test } from 'vitest';
 import { LaneSource } from '../../src/delivery/lane-source.ts';
 import { Batch } from '../../src/engine/batch.ts';
 import type { CheckpointState } from '../../src/engine/checkpoint.ts';

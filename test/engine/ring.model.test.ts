@@ -3,7 +3,7 @@
  * Method: random actions on a ring of 4 KiB with three readers against a plain array of frames; checkRing after each. Seeds are printed.
  */
 import assert from 'node:assert/strict';
-import test from 'node:test';
+import { test } from 'vitest';
 import { FRAME_HEADER } from '../../src/engine/frame.ts';
 import { checkRing, createRing, LAPPED, Ring, RingProducer, RingReader } from '../../src/engine/ring.ts';
 import { pick, randomOf } from './crash-disk.ts';

@@ -5,8 +5,8 @@
  * All begin at a gate in shared memory; nobody sleeps for luck.
  */
 import assert from 'node:assert/strict';
-import test from 'node:test';
 import { isMainThread, Worker, workerData } from 'node:worker_threads';
+import { test } from 'vitest';
 import { createRing, LAPPED, Ring, RingProducer, RingReader } from '../../src/engine/ring.ts';
 import { checkFrames, publishFrame } from './ring-frames.ts';
 

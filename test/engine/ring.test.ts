@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import test from 'node:test';
+import { test } from 'vitest';
 import { FRAME_HEADER } from '../../src/engine/frame.ts';
 import { checkRing, createRing, LAPPED, Ring, RingProducer, RingReader } from '../../src/engine/ring.ts';
 import { frameOf, publishFrame } from './ring-frames.ts';

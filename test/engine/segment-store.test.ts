@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import test, { type TestContext } from 'node:test';
+import { type TestContext, test } from 'vitest';
 import { type Disk, realDisk } from '../../src/engine/disk.ts';
 import { type LaneId, laneFolder, PAGE, spareName } from '../../src/engine/segment.ts';
 import { SegmentStore } from '../../src/engine/segment-store.ts';
@@ -21,7 +21,7 @@ interface Calls {
 
 function stage(t: TestContext, change: (disk: Disk) => Partial<Disk> = () => ({})) {
   const folder = mkdtempSync(join(tmpdir(), 'ringmain-store-'));
-  t.after(() => rmSync(folder, { recursive: true }));
+  t.onTestFinished(() => rmSync(folder, { recursive: true }));
   mkdirSync(join(folder, laneFolder(lane)));
   const calls: Calls = { opened: [], closed: [], synced: [], written: [] };
   const base: Disk = { ...realDisk, ...change(realDisk) };

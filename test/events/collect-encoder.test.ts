@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
-import test from 'node:test';
 import fc from 'fast-check';
+import { test } from 'vitest';
 import { CollectEncoder, type CollectOptions, type CollectResult } from '../../src/events/collect-encoder.ts';
 import { recordBytesMax } from '../../src/events/line-writer.ts';
 import type { Origin } from '../../src/events/origin.ts';

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { isUtf8 } from 'node:buffer';
-import test from 'node:test';
 import fc from 'fast-check';
+import { test } from 'vitest';
 import { copyMended, decodeString } from '../../src/events/json-mend.ts';
 import { JsonScanner } from '../../src/events/json-scanner.ts';
 import { SLACK, viewOf } from '../../src/events/json-text.ts';

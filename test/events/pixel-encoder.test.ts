@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
-import test from 'node:test';
 import fc from 'fast-check';
+import { test } from 'vitest';
 import { decodeEvent } from '../../src/events/decoder.ts';
 import { recordBytesMax } from '../../src/events/line-writer.ts';
 import { PixelEncoder, type PixelInput } from '../../src/events/pixel-encoder.ts';

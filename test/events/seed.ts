@@ -1,5 +1,5 @@
 /**
- * Seed: random tests print theirs, so that a failure can be run again: SEED=123 node --test test/events/...
+ * Seed: random tests print theirs, so that a failure can be run again: SEED=123 npx vitest run test/events/...
  */
 
 /** The seed of this run. */

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import test from 'node:test';
+import { test } from 'vitest';
 import { SLACK, viewOf } from '../../src/events/json-text.ts';
 import { KeyTable } from '../../src/events/key-table.ts';
 import { F, firstObject, firstText, objects } from '../../src/events/line-plan.ts';

@@ -9,7 +9,7 @@ import { readdirSync, readFileSync, statfsSync, statSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
-import test, { type TestContext } from 'node:test';
+import { type TestContext, test } from 'vitest';
 import { engineConfig } from '../../src/engine/config.ts';
 import { type Disk, realDisk } from '../../src/engine/disk.ts';
 import { openEngine } from '../../src/engine/engine.ts';
@@ -121,7 +121,7 @@ async function receiver(t: TestContext): Promise<Receiver> {
     }
   }
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  t.after(() => {
+  t.onTestFinished(() => {
     server.closeAllConnections();
     server.close();
   });

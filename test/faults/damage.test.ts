@@ -3,7 +3,7 @@
  * from another project's history, that issue. Everything runs on the disk in memory (test/engine/crash-disk.ts).
  */
 import assert from 'node:assert/strict';
-import test from 'node:test';
+import { test } from 'vitest';
 import { LaneSource } from '../../src/delivery/lane-source.ts';
 import { CheckpointFile } from '../../src/engine/checkpoint.ts';
 import { markOf } from '../../src/engine/engine.ts';

@@ -6,8 +6,8 @@
 import assert from 'node:assert/strict';
 import { existsSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import test, { type TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { type TestContext, test } from 'vitest';
 import { Collector, temporary, until } from '../sinks/collector.ts';
 import { Client, linesOf, Oracle, sendOne } from './load.ts';
 

@@ -4,7 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { globSync, readFileSync } from 'node:fs';
-import test from 'node:test';
+import { test } from 'vitest';
 
 /** Whose failure it was: the words that stand in the titles of the tests that prove it. */
 const failures = [

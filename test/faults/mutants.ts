@@ -282,13 +282,14 @@ export const mutants: readonly Mutant[] = [
 ];
 
 const ROOT = join(import.meta.dirname, '..', '..');
+const VITEST = join(ROOT, 'node_modules/vitest/vitest.mjs');
 const LIMIT_MS = 90_000;
 
 /** Breaks a copy and runs its tests. killed: they went red, as they must. */
 export async function tryMutant(mutant: Mutant): Promise<'killed' | 'lives' | 'does not apply'> {
   const folder = mkdtempSync(join(tmpdir(), 'ringmain-mutant-'));
   try {
-    for (const part of ['src', 'test', 'package.json'])
+    for (const part of ['src', 'test', 'package.json', 'vitest.config.ts'])
       cpSync(join(ROOT, part), join(folder, part), { recursive: true });
     symlinkSync(join(ROOT, 'node_modules'), join(folder, 'node_modules'));
     const path = join(folder, mutant.file);
@@ -298,10 +299,8 @@ export async function tryMutant(mutant: Mutant): Promise<'killed' | 'lives' | 'd
       text = text.replace(from, () => to);
     }
     writeFileSync(path, text);
-    const { NODE_TEST_CONTEXT: _, ...env } = process.env;
-    const run = spawn(process.execPath, ['--test', ...mutant.tests], {
+    const run = spawn(process.execPath, [VITEST, 'run', ...mutant.tests], {
       cwd: folder,
-      env,
       stdio: 'ignore',
       detached: true,
     });

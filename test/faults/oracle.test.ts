@@ -7,8 +7,8 @@
 import assert from 'node:assert/strict';
 import { statSync } from 'node:fs';
 import { join } from 'node:path';
-import test from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { test } from 'vitest';
 import { pick, randomOf } from '../engine/crash-disk.ts';
 import { Collector, temporary, until } from '../sinks/collector.ts';
 import { Client, linesOf, Oracle, sendOne } from './load.ts';

@@ -7,8 +7,8 @@ import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
-import test, { type TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { type TestContext, test } from 'vitest';
 import { Collector, temporary, until } from '../sinks/collector.ts';
 
 const PORT = 21_860;
@@ -43,7 +43,7 @@ async function receiver(t: TestContext): Promise<Receiver> {
     });
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  t.after(() => {
+  t.onTestFinished(() => {
     for (const end of hanging) end();
     server.closeAllConnections();
     server.close();

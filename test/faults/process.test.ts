@@ -19,14 +19,15 @@ import {
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import test, { type TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { type TestContext, test } from 'vitest';
 import { Collector, temporary, until } from '../sinks/collector.ts';
 import { Client, linesOf, Oracle, sendOne } from './load.ts';
 
 const PORT = 21_830;
 const MAIN = join(import.meta.dirname, '..', '..', 'dist', 'main.js');
-const root = process.getuid?.() === 0 ? false : 'needs root';
+/** Namespaces and mounts need root. */
+const root = process.getuid?.() === 0;
 
 const base = {
   COOKIES: 'off',
@@ -93,7 +94,7 @@ function sums(folder: string): Record<string, string> {
 function smallDisk(t: TestContext, size: string): string {
   const mount = mkdtempSync(join(tmpdir(), 'ringmain-disk-'));
   execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${size}`, 'tmpfs', mount]);
-  t.after(() => {
+  t.onTestFinished(() => {
     execFileSync('umount', ['-l', mount]);
     rmdirSync(mount);
   });
@@ -175,7 +176,7 @@ test('SIGHUP: events after it are in the new file, none is lost or doubled acros
 });
 
 test('two processes on one JOURNAL_DIR: the second exits 78, also in a PID namespace of its own, and harms nothing', {
-  skip: root,
+  skip: !root,
 }, async (t) => {
   const s = stage(t);
   const collector = s.collector();
@@ -297,7 +298,7 @@ test('the wall clock goes back an hour: events flow, ids stay in order, a restar
 });
 
 test('vector#8763, connect#2408: a full disk under the journal: 429 and a reason, then intake returns by itself when there is space', {
-  skip: root,
+  skip: !root,
 }, async (t) => {
   const s = stage(t);
   const disk = smallDisk(t, '12m');
@@ -320,7 +321,7 @@ test('vector#8763, connect#2408: a full disk under the journal: 429 and a reason
 });
 
 test('a full disk under the log file: intake goes on, and all of it arrives when there is space', {
-  skip: root,
+  skip: !root,
 }, async (t) => {
   const s = stage(t);
   const disk = smallDisk(t, '16m');

@@ -6,7 +6,7 @@
 import assert from 'node:assert/strict';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import test, { type TestContext } from 'node:test';
+import { type TestContext, test } from 'vitest';
 import { Collector, temporary, until } from '../sinks/collector.ts';
 import { Client, linesOf, Oracle, sendOne } from './load.ts';
 
@@ -51,7 +51,7 @@ function stage(t: TestContext, waits: 'blocking' | 'event-loop' | 'dies' = 'bloc
     collector: (more = {}) => new Collector(t, { port: PORT, folder, env: { ...env, ...more } }),
     clients(count, pauseMs) {
       const all = Array.from({ length: count }, () => new Client(oracle, PORT, 1, pauseMs));
-      t.after(() => {
+      t.onTestFinished(() => {
         for (const client of all) client.cut();
       });
       return all;

@@ -6,15 +6,15 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import test, { before } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { beforeAll, test } from 'vitest';
 import { ensureCommand } from '../servers/apt.ts';
 import { Collector, temporary, until } from '../sinks/collector.ts';
 import { Client, Oracle, sendOne } from './load.ts';
 
 const PORT = 21_850;
 
-before(() => ensureCommand('strace', 'strace'));
+beforeAll(() => ensureCommand('strace', 'strace'));
 
 interface Call {
   readonly name: string;

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { randomBytes, randomInt } from 'node:crypto';
 import { BlockList, isIP } from 'node:net';
-import test from 'node:test';
 import ipaddr from 'ipaddr.js';
+import { test } from 'vitest';
 import { AddressSet, canonicalAddress, formatParsed, parseAddress, takeAddress } from '../../src/http/address.ts';
 
 const cases: readonly (readonly [text: string, canonical: string])[] = [

@@ -1,6 +1,6 @@
 import type { HttpRequest, HttpResponse } from 'uWebSockets.js';
 import assert from 'node:assert/strict';
-import test from 'node:test';
+import { test } from 'vitest';
 import { parseAddress, parsed } from '../../src/http/address.ts';
 import { addressReader, trustProblem } from '../../src/http/client-address.ts';
 

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import test from 'node:test';
+import { test } from 'vitest';
 import { CookieWriter, cookieValue, isCookieName } from '../../src/http/cookies.ts';
 import { Cors, originProblem } from '../../src/http/cors.ts';
 import { encodingOf } from '../../src/http/decompress.ts';

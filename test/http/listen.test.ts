@@ -4,9 +4,9 @@ import { copyFileSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import test from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { connect, type TLSSocket } from 'node:tls';
+import { test } from 'vitest';
 import { parseEndpoint, probeEndpoint } from '../../src/http/endpoint.ts';
 import { Listener } from '../../src/http/listen.ts';
 import { Renewal } from '../../src/http/renewal.ts';
@@ -26,7 +26,7 @@ test('the probe finds a port that a server of ours has, though the addon would s
 test('the probe finds a foreign server, and an address that is not ours is one clear line', async (t) => {
   const server = createServer();
   await new Promise<void>((resolve) => server.listen(port, '127.0.0.1', resolve));
-  t.after(() => void server.close());
+  t.onTestFinished(() => void server.close());
   await assert.rejects(probeEndpoint(parseEndpoint(`127.0.0.1:${port}`)!), { code: 'PORT_IN_USE' });
   await assert.rejects(probeEndpoint({ host: '203.0.113.1', port }), {
     code: 'CONFIG',
@@ -48,7 +48,7 @@ test('without a host both IPv4 and IPv6 are served', async (t) => {
 test('stop() takes no more connections and lets open ones go on; close() ends them', async (t) => {
   const { listener } = startServer(t, port);
   const connection = await RawConnection.open(port);
-  t.after(() => connection.close());
+  t.onTestFinished(() => connection.close());
   const ask = async () => {
     connection.send('GET /get HTTP/1.1\r\nHost: t\r\n\r\n');
     return (await connection.answer())?.status;
@@ -86,7 +86,7 @@ test('connections over the limit are closed at once and counted, the others go o
 
 test('renewed certificates are served without a restart; open connections go on; a bad pair changes nothing', async (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'ringmain-tls-'));
-  t.after(() => rmSync(folder, { recursive: true }));
+  t.onTestFinished(() => rmSync(folder, { recursive: true }));
   const file = (name: string) => join(folder, name);
   const make = (name: string) => {
     const args = [
@@ -125,7 +125,7 @@ test('renewed certificates are served without a restart; open connections go on;
   };
   assert.equal(await nameOf(), 'one');
   const kept = await RawConnection.open(port, '127.0.0.1', { rejectUnauthorized: false });
-  t.after(() => kept.close());
+  t.onTestFinished(() => kept.close());
 
   copyFileSync(file('two.crt'), file('cert.pem'));
   assert.throws(() => listener.renew(), { code: 'CONFIG', message: /TLS_CERT/ }, 'a key of another certificate');
@@ -167,7 +167,7 @@ test('renewed certificates are served without a restart; open connections go on;
 
 test('renewed files are noticed when they have stood still; a bad pair is reported once', async (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'ringmain-tls-'));
-  t.after(() => rmSync(folder, { recursive: true }));
+  t.onTestFinished(() => rmSync(folder, { recursive: true }));
   const [key, cert] = [join(folder, 'key.pem'), join(folder, 'cert.pem')];
   const make = (name: string) => {
     execFileSync(
@@ -205,7 +205,7 @@ test('renewed files are noticed when they have stood still; a bad pair is report
     },
     30,
   );
-  t.after(() => renewal.close());
+  t.onTestFinished(() => renewal.close());
   await sleep(150);
   assert.deepEqual([renewed, problems.length], [0, 0], 'files that did not change are not read again');
   make('two');
@@ -229,7 +229,7 @@ async function plainHandshake(to: number): Promise<void> {
 
 test('TLS 1.2 and 1.3 are spoken, older ones are not', async (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'ringmain-tls-'));
-  t.after(() => rmSync(folder, { recursive: true }));
+  t.onTestFinished(() => rmSync(folder, { recursive: true }));
   const [key, cert] = [join(folder, 'key.pem'), join(folder, 'cert.pem')];
   execFileSync(
     'openssl',

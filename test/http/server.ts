@@ -28,7 +28,7 @@ export interface TestServer {
 const limits: BodyLimits = { maxBodyBytes: 1024 * 1024, bodyMemoryBytes: 8 * 1024 * 1024, bodyTimeoutMs: 1000 };
 
 export function startServer(
-  t: { after(fn: () => void): void },
+  t: { onTestFinished(fn: () => unknown): void },
   port: number,
   options: Partial<BodyLimits> & Partial<Omit<ListenOptions, 'routes'>> = {},
 ): TestServer {
@@ -61,7 +61,7 @@ export function startServer(
     });
   };
   const listener = new Listener({ endpoint: { host: '127.0.0.1', port }, connectionsMax: 1000, ...options, routes });
-  t.after(() => {
+  t.onTestFinished(() => {
     reader.close();
     listener.close();
   });

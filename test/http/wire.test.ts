@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
-import test from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { brotliCompressSync, deflateRawSync, deflateSync, gzipSync } from 'node:zlib';
+import { test } from 'vitest';
 import { exchange, freePort, RawConnection, request, requestBytes } from './raw.ts';
 import { startServer } from './server.ts';
 
@@ -42,7 +42,7 @@ for (const [name, bytes] of hostile) {
   test(`${name} is refused: no body and no second request is read, the connection closes`, async (t) => {
     const { seen } = startServer(t, port);
     const connection = await RawConnection.open(port);
-    t.after(() => connection.close());
+    t.onTestFinished(() => connection.close());
     connection.send(bytes);
     const answer = await connection.answer();
     // Without an answer when the smuggled request was in the same read: then the addon itself closes.
@@ -73,7 +73,7 @@ test('what follows a chunked body is never read as a request', async (t) => {
     'in the same read the addon closes without an answer',
   );
   const connection = await RawConnection.open(port);
-  t.after(() => connection.close());
+  t.onTestFinished(() => connection.close());
   connection.send(chunked);
   assert.equal((await connection.answer())?.text(), 'read 3');
   connection.send(smuggled);
@@ -92,7 +92,7 @@ test('a trailer that comes in the read of the last chunk drops the body with the
 test('a trailer that comes later changes nothing', async (t) => {
   const { seen } = startServer(t, port);
   const connection = await RawConnection.open(port);
-  t.after(() => connection.close());
+  t.onTestFinished(() => connection.close());
   connection.send(post('Transfer-Encoding: chunked', '3\r\nabc\r\n0\r\n'));
   assert.equal((await connection.answer())?.text(), 'read 3');
   connection.send('X-Sum: 1\r\n\r\n');
@@ -142,7 +142,7 @@ test('a body of the limit is taken, one byte more is not, however it is framed',
 test('Expect: 100-continue is answered before the body', async (t) => {
   startServer(t, port);
   const connection = await RawConnection.open(port);
-  t.after(() => connection.close());
+  t.onTestFinished(() => connection.close());
   connection.send(post('Expect: 100-continue\r\nContent-Length: 3', ''));
   assert.equal((await connection.answer())?.status, 100);
   connection.send('abc');
@@ -152,7 +152,7 @@ test('Expect: 100-continue is answered before the body', async (t) => {
 test('pipelined requests are answered in their order on one connection', async (t) => {
   const { seen } = startServer(t, port);
   const connection = await RawConnection.open(port);
-  t.after(() => connection.close());
+  t.onTestFinished(() => connection.close());
   const get = (n: number) => `GET /get?${n} HTTP/1.1\r\nHost: test\r\n\r\n`;
   connection.send(get(1) + post('Content-Length: 3', 'abc') + get(2) + get(3));
   const texts = [];
@@ -164,7 +164,7 @@ test('pipelined requests are answered in their order on one connection', async (
 test('a client that has closed its side is answered', async (t) => {
   startServer(t, port);
   const connection = await RawConnection.open(port);
-  t.after(() => connection.close());
+  t.onTestFinished(() => connection.close());
   connection.socket.end(post('Content-Length: 3', 'abc'));
   assert.equal((await connection.answer())?.text(), 'read 3');
 });
@@ -172,7 +172,7 @@ test('a client that has closed its side is answered', async (t) => {
 test('a body that stands still is given up after the time-out, and others are not held up by it', async (t) => {
   const { seen, reader } = startServer(t, port, { bodyTimeoutMs: 200 });
   const slow = await Promise.all(Array.from({ length: 20 }, () => RawConnection.open(port)));
-  t.after(() => closeAll(slow));
+  t.onTestFinished(() => closeAll(slow));
   const started = performance.now();
   for (const [i, connection] of slow.entries()) {
     connection.send(i % 2 ? post('Transfer-Encoding: chunked', '5\r\nabc') : post('Content-Length: 100', 'abc'));
@@ -207,7 +207,7 @@ test('a client that goes away in its body leaves nothing behind', async (t) => {
 test('bodies on their way share a bound of memory; announcing one costs nothing', async (t) => {
   const { seen, reader } = startServer(t, port, { bodyMemoryBytes: 64 * 1024, bodyTimeoutMs: 400 });
   const connections = await Promise.all(Array.from({ length: 30 }, () => RawConnection.open(port)));
-  t.after(() => closeAll(connections));
+  t.onTestFinished(() => closeAll(connections));
   for (const connection of connections) connection.send(post('Content-Length: 1000000', ''));
   await sleep(50);
   assert.ok(reader.heldBytes <= 64 * 1024);

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import test from 'node:test';
+import { test } from 'vitest';
 import {
   bool,
   bytes,
@@ -69,9 +69,9 @@ function problems(options: LoadOptions): readonly string[] {
   }
 }
 
-function inFile(content: string, t: { after(done: () => void): void }): string {
+function inFile(content: string, t: { onTestFinished(done: () => unknown): void }): string {
   const folder = mkdtempSync(join(tmpdir(), 'ringmain-config-'));
-  t.after(() => rmSync(folder, { recursive: true }));
+  t.onTestFinished(() => rmSync(folder, { recursive: true }));
   writeFileSync(join(folder, 'env'), content);
   return join(folder, 'env');
 }
@@ -294,7 +294,7 @@ test('names of other commands and shared prefixes are not unknown', (t) => {
 });
 
 test('without an env argument the environment of the process is read', (t) => {
-  t.after(() => setEnvironment('RING_BYTES', ''));
+  t.onTestFinished(() => setEnvironment('RING_BYTES', ''));
   setEnvironment('RING_BYTES', '256KiB');
   assert.equal(loadConfig([engine]).values.engine.ringBytes, 256 * KiB);
 });

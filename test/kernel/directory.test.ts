@@ -3,13 +3,13 @@ import assert from 'node:assert/strict';
 import { mkdirSync, mkdtempSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import test from 'node:test';
+import { test } from 'vitest';
 import { directoryProblem, writableFileProblem } from '../../src/kernel/config.ts';
 import { makeDirectory } from '../../src/kernel/directory.ts';
 
 test('what is missing is made, with its mode, and the topmost part that was made is told', (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'ringmain-directory-'));
-  t.after(() => rmSync(folder, { recursive: true }));
+  t.onTestFinished(() => rmSync(folder, { recursive: true }));
   assert.equal(makeDirectory(join(folder, 'a', 'b', 'c'), 0o700), join(folder, 'a'));
   assert.equal(statSync(join(folder, 'a', 'b')).mode & 0o777, 0o700);
   assert.equal(makeDirectory(join(folder, 'a', 'b', 'c')), undefined);
@@ -18,7 +18,7 @@ test('what is missing is made, with its mode, and the topmost part that was made
 
 test('a file in the way, a link to nowhere and a file system that takes no directories are errors at once', (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'ringmain-directory-'));
-  t.after(() => rmSync(folder, { recursive: true }));
+  t.onTestFinished(() => rmSync(folder, { recursive: true }));
   writeFileSync(join(folder, 'file'), '');
   mkdirSync(join(folder, 'directory'));
   symlinkSync(join(folder, 'nowhere'), join(folder, 'dangling'));

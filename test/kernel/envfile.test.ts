@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import test from 'node:test';
 import fc from 'fast-check';
+import { test } from 'vitest';
 import { formatEnvValue, parseEnvFile } from '../../src/kernel/config.ts';
 
 const lines: readonly (readonly [string, string | undefined])[] = [

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
-import test from 'node:test';
 import fc from 'fast-check';
+import { test } from 'vitest';
 import {
   parseUuid,
   SID_TEXT_BYTES,

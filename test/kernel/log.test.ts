@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import test from 'node:test';
+import { test } from 'vitest';
 import { ManualClock } from '../../src/kernel/clock.ts';
 import { createLog, Transitions } from '../../src/kernel/log.ts';
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
-import test from 'node:test';
 import { Worker } from 'node:worker_threads';
+import { test } from 'vitest';
 import {
   attachBoard,
   counter,

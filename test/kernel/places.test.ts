@@ -3,14 +3,14 @@ import { execFileSync } from 'node:child_process';
 import { chmodSync, cpSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import test from 'node:test';
 import { pathToFileURL } from 'node:url';
+import { test } from 'vitest';
 import { directoryProblem, readableFileProblem, writableFileProblem } from '../../src/kernel/config.ts';
 
 // Goal: a start says what is wrong with a path and touches nothing. Method: a folder with one of each; its content is compared.
 test('each path is judged by what it is for, in one line, and nothing is made', (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'ringmain-places-'));
-  t.after(() => rmSync(folder, { recursive: true }));
+  t.onTestFinished(() => rmSync(folder, { recursive: true }));
   const at = (name: string) => join(folder, name);
   mkdirSync(at('directory'));
   writeFileSync(at('file'), '');
@@ -50,7 +50,7 @@ test('each path is judged by what it is for, in one line, and nothing is made', 
 // Goal: a missing permission is named. Method: root may do everything, so as root the questions are asked by `nobody`.
 test('what may not be written or read is named with the code of the system', (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'ringmain-places-'));
-  t.after(() => rmSync(folder, { recursive: true }));
+  t.onTestFinished(() => rmSync(folder, { recursive: true }));
   writeFileSync(join(folder, 'file'), '', { mode: 0o400 });
   // A copy, for `nobody` may be kept out of the working tree.
   cpSync('src/kernel/config/places.ts', join(folder, 'places.mts'));

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import test from 'node:test';
+import { test } from 'vitest';
 import { editDistance, nearest } from '../../src/kernel/config/nearest.ts';
 import {
   bytes,

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
-import test from 'node:test';
 import fc from 'fast-check';
+import { test } from 'vitest';
 import { ISO_BYTES, ISO_MS_MAX, ISO_MS_MIN, parseTimestamp, TimestampWriter } from '../../src/kernel/timestamp.ts';
 
 const anyMs = fc.oneof(

@@ -3,7 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import test from 'node:test';
+import { test } from 'vitest';
 import { commitOf, readVersion } from '../../src/kernel/version.ts';
 
 test("the version is package.json's", () => {
@@ -13,7 +13,7 @@ test("the version is package.json's", () => {
 
 test('the commit is told, or stands in COMMIT, or comes from git, or is unknown', (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'ringmain-version-'));
-  t.after(() => rmSync(folder, { recursive: true }));
+  t.onTestFinished(() => rmSync(folder, { recursive: true }));
   const git = (...words: string[]) => execFileSync('git', ['-C', folder, ...words], { encoding: 'utf8' }).trim();
   assert.equal(commitOf(undefined, folder), 'unknown');
   git('init', '-q');

@@ -1,7 +1,8 @@
 /** The contract over a fake lane, on a real uWebSockets.js server in this process. */
 import './head-limit.ts';
-import test, { after } from 'node:test';
+import { test } from 'vitest';
 import { freePort } from '../http/raw.ts';
+import { fileScope } from '../servers/scope.ts';
 import { collectCases } from './cases-collect.ts';
 import { pixelCases } from './cases-pixel.ts';
 import { wireCases } from './cases-wire.ts';
@@ -9,18 +10,13 @@ import { Cases, Client, type Options } from './contract.ts';
 import { type Rig, startRig } from './rig.ts';
 
 const rigs = new Map<string, Promise<Rig>>();
-const undo: (() => unknown)[] = [];
-after(async () => {
-  for (const end of undo) await end();
-});
+const file = fileScope();
 
 function rigFor(options: Options): Promise<Rig> {
   const key = JSON.stringify(options);
   let rig = rigs.get(key);
   if (rig === undefined) {
-    rig = freePort(21220 + rigs.size).then((port) =>
-      startRig({ after: (end) => undo.push(end) }, port, { env: options }),
-    );
+    rig = freePort(21220 + rigs.size).then((port) => startRig(file, port, { env: options }));
     rigs.set(key, rig);
   }
   return rig;

@@ -213,7 +213,8 @@ let survivors = 0;
 for (const { name, file, from, to, test } of mutants.filter((mutant) => mutant.name.includes(word))) {
   const copy = mkdtempSync(join(tmpdir(), 'ringmain-mutant-'));
   try {
-    for (const part of ['src', 'test', 'package.json']) cpSync(join(root, part), join(copy, part), { recursive: true });
+    for (const part of ['src', 'test', 'package.json', 'vitest.config.ts'])
+      cpSync(join(root, part), join(copy, part), { recursive: true });
     symlinkSync(join(root, 'node_modules'), join(copy, 'node_modules'));
     const path = join(copy, file);
     const source = readFileSync(path, 'utf8');
@@ -222,7 +223,7 @@ for (const { name, file, from, to, test } of mutants.filter((mutant) => mutant.n
       path,
       source.replace(from, () => to),
     );
-    const args = ['--test', '--test-timeout=60000', test];
+    const args = ['node_modules/vitest/vitest.mjs', 'run', '--test-timeout=60000', test];
     const run = spawnSync(process.execPath, args, { cwd: copy, encoding: 'utf8', timeout: 90_000 });
     const red = run.status !== 0;
     if (!red) survivors += 1;

@@ -1,8 +1,8 @@
 /** What a client sees of the engine's word: no room, a failed write, an answer that waits, a client that goes away meanwhile. */
 import './head-limit.ts';
 import assert from 'node:assert/strict';
-import test from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { test } from 'vitest';
 import { exchange, freePort, RawConnection, request, requestBytes } from '../http/raw.ts';
 import { assertProblem } from './contract.ts';
 import { startRig } from './rig.ts';
@@ -60,7 +60,7 @@ test('a batch that does not fit behind other requests is tried again with an emp
   lane.draftBytesMax = 6000;
   const body = JSON.stringify([{ e: 'x', text: 'y'.repeat(3000) }]);
   const connections = await Promise.all([1, 2].map(() => RawConnection.open(port)));
-  t.after(() => connections.forEach((connection) => void connection.close()));
+  t.onTestFinished(() => connections.forEach((connection) => void connection.close()));
   for (const connection of connections) {
     connection.send(requestBytes('/collect', { method: 'POST', body }));
     await sleep(30);
@@ -138,7 +138,7 @@ test('a client that goes away while its answer waits is counted, and its slot se
   assert.equal(count('ringmain_unanswered_events_total', { reason: 'gone' }), 6);
   assert.equal(count('ringmain_unanswered_events_total', { reason: 'unknown' }), 3);
   const connection = await RawConnection.open(port);
-  t.after(() => connection.close());
+  t.onTestFinished(() => connection.close());
   connection.send(requestBytes('/px.gif?e=next'));
   while (lane.held.length < 1) await sleep(1);
   lane.release('stored');

@@ -71,7 +71,7 @@ export async function startRig(t: TestScope, port: number, options: RigOptions =
     routes: (app) => routes.mount(app),
     onShed: () => meters.ringmain_http_connections_shed_total.at().add(1),
   });
-  t.after(() => {
+  t.onTestFinished(() => {
     geo?.close();
     routes.close();
     listener.close();

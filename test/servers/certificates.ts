@@ -20,7 +20,7 @@ export interface Authority {
 export async function authority(t: TestScope, name = 'Ringmain test authority'): Promise<Authority> {
   await ensureCommand('openssl', 'openssl');
   const { folder, remove } = temporaryFolder('ringmain-ca-');
-  t.after(remove);
+  t.onTestFinished(remove);
   const path = (file: string) => join(folder, file);
   const openssl = (...args: string[]) => runProgram('openssl', args, { cwd: folder });
   const newKey = (file: string) =>

@@ -2,8 +2,8 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { createConnection, createServer, type Socket } from 'node:net';
-import test, { type TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { type TestContext, test } from 'vitest';
 import { faultProxy } from './fault-proxy.ts';
 
 /** A server that records what it got and answers each byte with the same byte. */
@@ -20,7 +20,7 @@ async function echo(t: TestContext, port: number) {
   });
   server.listen(port, '127.0.0.1');
   await once(server, 'listening');
-  t.after(() => {
+  t.onTestFinished(() => {
     for (const socket of sockets) socket.destroy();
     server.close();
   });
@@ -34,7 +34,7 @@ async function client(t: TestContext, port: number) {
   socket.on('error', (error) => (state.error = (error as NodeJS.ErrnoException).code ?? 'unknown'));
   socket.on('close', () => (state.closed = true));
   socket.on('data', (chunk) => got.push(chunk));
-  t.after(() => socket.destroy());
+  t.onTestFinished(() => void socket.destroy());
   await Promise.race([once(socket, 'connect'), once(socket, 'close')]).catch(() => {}); // refused: state.error has it
   return state;
 }

@@ -226,7 +226,7 @@ export async function faultProxy(t: TestScope | undefined, options: ProxyOptions
   const proxy = new FaultProxy(options);
   await proxy.listen();
   const forget = onExit(() => proxy.cutNow());
-  t?.after(async () => {
+  t?.onTestFinished(async () => {
     forget();
     await proxy.close();
   });

@@ -166,7 +166,7 @@ export async function startKafka(t: TestScope | undefined, options: KafkaOptions
     }),
   );
   const kill9 = async () => void (await Promise.all(nodes.map((node) => node.kill9())));
-  t?.after(async () => {
+  t?.onTestFinished(async () => {
     await kill9();
     remove();
   });

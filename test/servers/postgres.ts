@@ -104,7 +104,7 @@ export async function startPostgres(t: TestScope | undefined, options: PostgresO
   };
   const stop = () => server.end('SIGINT');
   await start();
-  t?.after(async () => {
+  t?.onTestFinished(async () => {
     await stop();
     remove();
   });
@@ -157,7 +157,7 @@ async function borrowedServer(t: TestScope | undefined, dsn: string): Promise<Po
     await client.query(sql).finally(() => client.end());
   };
   await admin(`CREATE DATABASE ${name}`);
-  t?.after(() => admin(`DROP DATABASE IF EXISTS ${name} WITH (FORCE)`));
+  t?.onTestFinished(() => admin(`DROP DATABASE IF EXISTS ${name} WITH (FORCE)`));
   const url = new URL(dsn);
   url.pathname = `/${name}`;
   const refuse = (): never => {

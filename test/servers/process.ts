@@ -1,31 +1,18 @@
 /**
  * A server process of a test: started, watched, stopped by its id, and never left behind.
  *
- * Always true: the process ends no later than this one. In order it is stopped by `t.after`; when this process exits,
- * by an exit handler; when this process is killed, by a guard: a shell that waits for the end of a pipe held here.
+ * Always true: the process ends no later than this one. In order it is stopped when its test is finished; when this process
+ * exits, by an exit handler; when this process is killed, by a guard: a shell that waits for the end of a pipe held here.
  */
 import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { after } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 
-/** The part of a test context that servers need: node:test's `t` fits. */
+/** The part of a test context that servers need: the `t` of a test fits. */
 export interface TestScope {
-  after(fn: () => unknown): void;
-}
-
-/**
- * The scope of a whole test file, for servers that before() starts: call it at the top of the file. (A hook has no scope
- * of its own: what is registered from within before() runs when that hook ends.)
- */
-export function fileScope(): TestScope {
-  const undo: (() => unknown)[] = [];
-  after(async () => {
-    for (const fn of undo.reverse()) await fn();
-  });
-  return { after: (fn) => void undo.push(fn) };
+  onTestFinished(fn: () => unknown): void;
 }
 
 const LOG_BYTES_MAX = 64 * 1024;

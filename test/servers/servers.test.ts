@@ -2,9 +2,9 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import test from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
+import { test } from 'vitest';
 import { ensureCommand } from './apt.ts';
 import { alive } from './cache.ts';
 import { startKafka } from './kafka.ts';

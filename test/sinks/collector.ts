@@ -19,7 +19,7 @@ export interface CollectorOptions {
 
 export function temporary(t: TestScope): string {
   const folder = mkdtempSync(join(tmpdir(), 'ringmain-collector-'));
-  t.after(() => rmSync(folder, { recursive: true, force: true, maxRetries: 5 }));
+  t.onTestFinished(() => rmSync(folder, { recursive: true, force: true, maxRetries: 5 }));
   return folder;
 }
 
@@ -35,7 +35,7 @@ export class Collector {
   constructor(t: TestScope, options: CollectorOptions) {
     this.#options = options;
     this.folder = options.folder ?? temporary(t);
-    t.after(() => this.kill());
+    t.onTestFinished(() => this.kill());
   }
 
   get pid(): number {

@@ -9,9 +9,9 @@ import fs from 'node:fs';
 import { syncBuiltinESMExports } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import test, { type TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { gunzipSync } from 'node:zlib';
+import { type TestContext, test } from 'vitest';
 import { SettleFirst, type SinkBatch, type SinkTarget, TargetLost } from '../../src/delivery/contract.ts';
 import { createLog } from '../../src/kernel/log.ts';
 import type { FileConfig } from '../../src/sinks/file/config.ts';
@@ -26,7 +26,7 @@ const lines = lane.events.map(({ line }) => line);
 
 function folder(t: TestContext): string {
   const path = fs.mkdtempSync(join(tmpdir(), 'ringmain-file-'));
-  t.after(() => fs.rmSync(path, { recursive: true, force: true }));
+  t.onTestFinished(() => fs.rmSync(path, { recursive: true, force: true }));
   return path;
 }
 
@@ -509,11 +509,11 @@ test('without a journal a torn last line of a killed writer is closed, not glued
 });
 
 test('a real disk that is full: nothing torn, and it goes on when there is space', {
-  skip: process.getuid?.() === 0 ? false : 'mounting a tmpfs needs root',
+  skip: process.getuid?.() !== 0, // only root mounts a tmpfs
 }, async (t) => {
   const mount = fs.mkdtempSync(join(tmpdir(), 'ringmain-full-'));
   execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=64k', 'tmpfs', mount]);
-  t.after(() => {
+  t.onTestFinished(() => {
     execFileSync('umount', ['-l', mount]);
     fs.rmdirSync(mount);
   });

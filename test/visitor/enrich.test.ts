@@ -3,8 +3,8 @@ import assert from 'node:assert/strict';
 import { mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import test from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { test } from 'vitest';
 import { DeviceLookup } from '../../src/visitor/device.ts';
 import { BoundedCache } from '../../src/visitor/enrich.ts';
 import { GeoLookup } from '../../src/visitor/geo.ts';
@@ -21,7 +21,7 @@ const city = (country: string, name: string) => ({
 
 test('GEOIP_DB gives country, region and city, from the full address, and takes a changed file', async (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'ringmain-geo-'));
-  t.after(() => rmSync(folder, { recursive: true }));
+  t.onTestFinished(() => rmSync(folder, { recursive: true }));
   const file = join(folder, 'city.mmdb');
   const replace = (bytes: Buffer) => {
     writeFileSync(`${file}.new`, bytes);
@@ -62,7 +62,7 @@ test('GEOIP_DB gives country, region and city, from the full address, and takes 
 
 test('a GEOIP_DB that is none refuses to open', async (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'ringmain-geo-'));
-  t.after(() => rmSync(folder, { recursive: true }));
+  t.onTestFinished(() => rmSync(folder, { recursive: true }));
   const file = join(folder, 'bad.mmdb');
   const meters = { hits: { add: () => {} }, misses: { add: () => {} } };
   await assert.rejects(

@@ -2,16 +2,16 @@ import assert from 'node:assert/strict';
 import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import test from 'node:test';
+import { test } from 'vitest';
 import { dayOf, ipFilter, loadSaltLink } from '../../src/visitor/privacy.ts';
 
 const DAY = 86_400_000;
 const noon = Date.UTC(2026, 10, 21, 12);
 const hash = (source: Parameters<typeof ipFilter>[1]) => ipFilter('hash', source);
 
-function folderFor(t: { after(fn: () => void): void }): string {
+function folderFor(t: { onTestFinished(fn: () => unknown): void }): string {
   const folder = mkdtempSync(join(tmpdir(), 'ringmain-salt-'));
-  t.after(() => rmSync(folder, { recursive: true }));
+  t.onTestFinished(() => rmSync(folder, { recursive: true }));
   return folder;
 }
 

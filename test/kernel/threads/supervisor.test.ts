@@ -1,7 +1,7 @@
 /** Goal: threads are started again, in time, and what they held is let go at once. Method: real threads that end as the test says. */
 import assert from 'node:assert/strict';
-import test from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { test } from 'vitest';
 import { createLog } from '../../../src/kernel/log.ts';
 import { Supervisor } from '../../../src/kernel/threads/supervisor.ts';
 

@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import { createHmac } from 'node:crypto';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import test, { type TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { type TestContext, test } from 'vitest';
 import { createLog } from '../../../src/kernel/log.ts';
 import type { HttpSinkConfig } from '../../../src/sinks/http/config.ts';
 import { HttpRefusal, httpSink, Paused, signature } from '../../../src/sinks/http/sink.ts';
@@ -35,7 +35,7 @@ async function receiver(t: TestContext, answer: (request: Received, response: Se
     if (!response.writableEnded) response.end();
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  t.after(() => {
+  t.onTestFinished(() => {
     server.closeAllConnections();
     server.close();
   });
@@ -70,7 +70,7 @@ async function open(t: TestContext, port: number, more: Partial<HttpSinkConfig> 
     ended: () => false,
   };
   const target = await httpSink.open(config, context);
-  t.after(() => target.close());
+  t.onTestFinished(() => target.close());
   return Object.assign(target, { classify: (error: unknown) => httpSink.classify(error) });
 }
 

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
-import test from 'node:test';
+import { test } from 'vitest';
 import { summarize } from '../../../src/delivery/dead-letter-replay.ts';
 import { faultProxy } from '../../servers/fault-proxy.ts';
 import { Collector, until } from '../collector.ts';
@@ -24,7 +24,7 @@ test('the collector posts every event, through an outage, and keeps what is refu
     response.end('the number 13');
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  t.after(() => {
+  t.onTestFinished(() => {
     server.closeAllConnections();
     server.close();
   });

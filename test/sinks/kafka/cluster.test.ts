@@ -3,11 +3,11 @@
  * brokers are too much for the two cores of a quick run. Goal of each: every event exactly once, by id and by count.
  */
 import assert from 'node:assert/strict';
-import test, { before, type TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import kafkajs from 'kafkajs';
+import { beforeAll, type TestContext, test } from 'vitest';
 import { type KafkaCluster, startKafka } from '../../servers/kafka.ts';
-import { fileScope } from '../../servers/process.ts';
+import { fileScope } from '../../servers/scope.ts';
 import {
   assertEachOnce,
   type Course,
@@ -24,7 +24,7 @@ const long = Boolean(process.env['LONG']);
 const file = fileScope();
 let kafka: KafkaCluster;
 
-before(async () => {
+beforeAll(async () => {
   if (!long) return;
   kafka = await startKafka(file, { port: 21370, nodes: 3, own: true, properties: { 'min.insync.replicas': 2 } });
 });
@@ -48,12 +48,12 @@ async function leaders(topic: string): Promise<number[]> {
 
 /** Sends events for as long as `fault` lasts, and proves that each arrived once. */
 async function throughFault(
-  t: { after(fn: () => unknown): void; diagnostic(text: string): void },
+  t: { onTestFinished(fn: () => unknown): void; annotate(text: string): unknown },
   topic: string,
   fault: () => Promise<void>,
 ): Promise<Course> {
   const sink = await openPatiently(env(topic));
-  t.after(() => sink.close());
+  t.onTestFinished(() => sink.close());
   const course = newCourse();
   await deliverAll(sink, events(0, 300), 100, course);
   let sent = 300;
@@ -68,7 +68,7 @@ async function throughFault(
   }
   await faulty;
   await deliverAll(sink, events(sent, 500), 100, course, sent);
-  t.diagnostic(
+  t.annotate(
     `sent=${sent + 500}, failures: ${JSON.stringify(course.failures)}, codes: ${[...new Set(course.codes)].join()}`,
   );
   assertEachOnce(await consumeAll(kafka.internal, topic), events(0, sent + 500));
@@ -110,7 +110,7 @@ inLongMode('a leader that moves under load (orderly stop) costs nothing', async 
 inLongMode('too few in-sync replicas hold events back, and lose none', async (t) => {
   const topic = 'replicas';
   const sink = await openPatiently(env(topic));
-  t.after(() => sink.close());
+  t.onTestFinished(() => sink.close());
   await deliver(sink, events(0, 300));
   // One broker of three is enough to lead, and not to be safe; the quorum of controllers needs two, so one is frozen.
   await kafka.nodes[1]!.kill9();
@@ -124,6 +124,6 @@ inLongMode('too few in-sync replicas hold events back, and lose none', async (t)
   kafka.nodes[2]!.thaw();
   await kafka.nodes[1]!.start();
   await writing;
-  t.diagnostic(`failures: ${JSON.stringify(course.failures)}, codes: ${[...new Set(course.codes)].join()}`);
+  t.annotate(`failures: ${JSON.stringify(course.failures)}, codes: ${[...new Set(course.codes)].join()}`);
   assertEachOnce(await consumeAll(kafka.internal, topic), events(0, 1300));
 });

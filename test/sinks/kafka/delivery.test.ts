@@ -1,13 +1,13 @@
 /** The Kafka sink against a real broker: what arrives is what was sent, as consumers that are not ours see it. */
 import assert from 'node:assert/strict';
-import test, { before } from 'node:test';
+import { beforeAll, test } from 'vitest';
 import { type KafkaCluster, startKafka } from '../../servers/kafka.ts';
-import { fileScope } from '../../servers/process.ts';
+import { fileScope } from '../../servers/scope.ts';
 import { assertEachOnce, consumeAll, deliver, event, events, kcatAll, openPatiently } from './events.ts';
 
 const file = fileScope();
 let kafka: KafkaCluster;
-before(async () => {
+beforeAll(async () => {
   kafka = await startKafka(file, { port: 21300 });
 });
 
@@ -20,7 +20,7 @@ for (const compression of ['none', 'gzip', 'snappy', 'lz4', 'zstd']) {
       KAFKA_COMPRESSION: compression,
       KAFKA_PARTITIONS: '3',
     });
-    t.after(() => sink.close());
+    t.onTestFinished(() => sink.close());
     const sent = [
       ...events(0, 2000),
       event(5000, { type: 'a "quoted" \\ name', tsMs: 1_700_000_000_000 }),

@@ -1,7 +1,7 @@
 /** Record batches byte by byte: hash, varints and limits, against an implementation that is not ours. */
 import assert from 'node:assert/strict';
-import test from 'node:test';
 import { Reader, readRecordsBatch, murmur2 as theirMurmur2 } from '@platformatic/kafka';
+import { test } from 'vitest';
 import { at } from '../../../src/events/record.ts';
 import { BatchEncoder, murmur2, stamp } from '../../../src/sinks/kafka/encode.ts';
 import { batchOf, event, events, type TestEvent } from './events.ts';

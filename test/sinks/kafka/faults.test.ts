@@ -4,13 +4,13 @@
  */
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
-import test, { before } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import kafkajs from 'kafkajs';
+import { beforeAll, test } from 'vitest';
 import type { SinkTarget } from '../../../src/delivery/contract.ts';
 import { type FaultProxy, faultProxy } from '../../servers/fault-proxy.ts';
 import { type KafkaCluster, startKafka } from '../../servers/kafka.ts';
-import { fileScope } from '../../servers/process.ts';
+import { fileScope } from '../../servers/scope.ts';
 import {
   assertEachOnce,
   type Course,
@@ -32,7 +32,7 @@ const file = fileScope();
 let kafka: KafkaCluster;
 let proxy: FaultProxy;
 
-before(async () => {
+beforeAll(async () => {
   proxy = await faultProxy(file, { target: { port: PORT }, port: PROXY });
   kafka = await startKafka(file, {
     port: PORT,
@@ -70,13 +70,13 @@ async function until(what: string, holds: () => boolean, ms = 10_000): Promise<v
 
 /** Sends events while `fault` happens, and proves that each arrived once. */
 async function throughFault(
-  t: { after(fn: () => unknown): void },
+  t: { onTestFinished(fn: () => unknown): void },
   fault: (sink: SinkTarget, course: Course) => Promise<unknown>,
   { count = 6000, size = 100, more = {} as Record<string, string> } = {},
 ): Promise<Course> {
   const { topic, env } = place(more);
   const sink = await openPatiently(env);
-  t.after(() => sink.close());
+  t.onTestFinished(() => sink.close());
   const course = newCourse();
   const sent = events(0, count);
   await deliverAll(sink, sent.slice(0, 200), size, course);
@@ -94,7 +94,7 @@ test('waits for a broker that is down at the start', async (t) => {
   const opening = openPatiently(env);
   await kafka.start();
   const sink = await opening;
-  t.after(() => sink.close());
+  t.onTestFinished(() => sink.close());
   await deliver(sink, events(0, 100));
   assertEachOnce(await consumeAll(kafka.internal, topic), events(0, 100));
 });
@@ -135,7 +135,7 @@ test('delivers each event once through a network that freezes', async (t) => {
 test('a broker that accepts and never answers fails each attempt in time, and costs nothing when it is back', async (t) => {
   const { topic, env } = place();
   const sink = await openPatiently(env);
-  t.after(() => sink.close());
+  t.onTestFinished(() => sink.close());
   proxy.silence();
   const course = newCourse();
   const begun = performance.now();
@@ -151,7 +151,7 @@ test('a broker that accepts and never answers fails each attempt in time, and co
 test('delivers each event once through connections cut at any byte of request and answer', async (t) => {
   const { topic, env } = place();
   const sink = await openPatiently(env);
-  t.after(() => sink.close());
+  t.onTestFinished(() => sink.close());
   const course = newCourse();
   let sent: TestEvent[] = [];
   await deliver(sink, events(0, 10), { lane: 9 }, course);
@@ -184,7 +184,7 @@ test('a missing topic that may not be created stops the sink until somebody crea
   await admin.createTopics({ topics: [{ topic, numPartitions: 1 }], waitForLeaders: true });
   await admin.disconnect();
   const sink = await openPatiently(env);
-  t.after(() => sink.close());
+  t.onTestFinished(() => sink.close());
   await deliver(sink, events(0, 50));
   assertEachOnce(await consumeAll(kafka.internal, topic), events(0, 50));
 });
@@ -192,11 +192,11 @@ test('a missing topic that may not be created stops the sink until somebody crea
 test('a topic deleted under way is made again, and one made anew with fewer partitions is used', async (t) => {
   const { topic, env } = place({ KAFKA_PARTITIONS: '4' });
   const sink = await openPatiently(env);
-  t.after(() => sink.close());
+  t.onTestFinished(() => sink.close());
   await deliver(sink, events(0, 100));
   const admin = new kafkajs.Kafka({ brokers: kafka.internal, logLevel: kafkajs.logLevel.NOTHING }).admin();
   await admin.connect();
-  t.after(() => admin.disconnect());
+  t.onTestFinished(() => admin.disconnect());
   await admin.deleteTopics({ topics: [topic] });
   const course = await deliver(sink, events(100, 100), { lane: 1 });
   assert.ok(course.codes.includes('UNKNOWN_TOPIC_OR_PARTITION'), course.codes.join());
@@ -210,7 +210,7 @@ test('a topic deleted under way is made again, and one made anew with fewer part
 test('what the broker refuses becomes dead letters, one by one, and everything else arrives once', async (t) => {
   const { topic, env } = place();
   const sink = await openPatiently(env);
-  t.after(() => sink.close());
+  t.onTestFinished(() => sink.close());
   const good = events(0, 300);
   const bad = [
     event(1000, { extra: { text: randomBytes(200_000).toString('base64') } }),
@@ -238,7 +238,7 @@ for (const acks of ['1', '0']) {
     const { default: pino } = await import('pino');
     const log = pino({ level: 'warn' }, { write: (line: string) => void warnings.push(line) });
     const sink = await openPatiently(env, log);
-    t.after(() => sink.close());
+    t.onTestFinished(() => sink.close());
     assert.match(warnings.join(), new RegExp(`KAFKA_ACKS=${acks}: .*los`));
     await deliverAll(sink, events(100, 900), 100);
     await sleep(acks === '0' ? 300 : 0);

@@ -3,7 +3,7 @@
  * once and in order, whatever was lost on the way. A failing run prints its seed; SEED=n repeats it.
  */
 import assert from 'node:assert/strict';
-import test from 'node:test';
+import { test } from 'vitest';
 import { freshPart, type Part, PartitionQueue } from '../../../src/sinks/kafka/partition-queue.ts';
 import { kafkaCode } from '../../../src/store/kafka/failure.ts';
 

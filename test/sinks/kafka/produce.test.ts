@@ -1,8 +1,8 @@
 /** Answers to Produce requests, byte for byte as a broker writes them: KIP-467 puts any number of record errors into one. */
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
 import { Reader, Writer } from '@platformatic/kafka';
 import fc from 'fast-check';
+import { test } from 'vitest';
 import { type PartitionResult, parseProduce } from '../../../src/sinks/kafka/produce.ts';
 
 interface PartitionAnswer {

@@ -3,10 +3,10 @@
  * it, and heals without a restart of ours once somebody has corrected it on the broker's side.
  */
 import assert from 'node:assert/strict';
-import test, { before } from 'node:test';
+import { beforeAll, test } from 'vitest';
 import { type Authority, authority } from '../../servers/certificates.ts';
 import { type KafkaCluster, saslProperties, startKafka } from '../../servers/kafka.ts';
-import { fileScope } from '../../servers/process.ts';
+import { fileScope } from '../../servers/scope.ts';
 import { assertEachOnce, consumeAll, deliver, events, newCourse, openPatiently, openSink } from './events.ts';
 
 const SASL = 21330;
@@ -19,7 +19,7 @@ let strange: Authority;
 let client: Awaited<ReturnType<Authority['issue']>>;
 let stranger: Awaited<ReturnType<Authority['issue']>>;
 
-before(async () => {
+beforeAll(async () => {
   [ours, strange] = await Promise.all([authority(file), authority(file, 'Somebody else')]);
   const server = await ours.issue('broker');
   client = await ours.issue('client');
@@ -56,7 +56,7 @@ for (const mechanism of ['plain', 'scram-sha-256', 'scram-sha-512']) {
   test(`logs in by ${mechanism}, and says so when the password is wrong`, async (t) => {
     const topic = `login-${mechanism}`;
     const sink = await openPatiently(as(mechanism, 'right', topic));
-    t.after(() => sink.close());
+    t.onTestFinished(() => sink.close());
     await deliver(sink, events(0, 50));
     assertEachOnce(await consumeAll(login.internal, topic), events(0, 50));
     await assert.rejects(openSink(as(mechanism, 'wrong', topic)), {
@@ -79,7 +79,7 @@ test('a password that is corrected on the broker heals the sink, and nothing is 
   await login.stop();
   await login.start(saslProperties({ alice: 'new' }));
   const sink = await openPatiently(env);
-  t.after(() => sink.close());
+  t.onTestFinished(() => sink.close());
   await deliver(sink, events(0, 100));
   // The password changes under a running sink: its connection ends with the broker, and the new login is refused.
   await login.stop();
@@ -95,7 +95,7 @@ test('a password that is corrected on the broker heals the sink, and nothing is 
 
 test('TLS: delivers with the right authority and our certificate', async (t) => {
   const sink = await openPatiently(withTls('tls', { KAFKA_TLS_CA: ours.caFile }));
-  t.after(() => sink.close());
+  t.onTestFinished(() => sink.close());
   await deliver(sink, events(0, 50));
   assertEachOnce(await consumeAll(tls.internal, 'tls'), events(0, 50));
 });
@@ -107,7 +107,7 @@ test('TLS: a wrong authority stops the sink and names TLS; skipping the check de
   });
   await assert.rejects(openSink(withTls('tls-wrong', {})), { verdict: 'stop', code: 'TLS' });
   const sink = await openPatiently(withTls('tls-skip', { KAFKA_TLS_SKIP_VERIFY: 'true' }));
-  t.after(() => sink.close());
+  t.onTestFinished(() => sink.close());
   await deliver(sink, events(0, 50));
   assertEachOnce(await consumeAll(tls.internal, 'tls-skip'), events(0, 50));
 });

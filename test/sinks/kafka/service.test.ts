@@ -3,10 +3,11 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import test from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { faultProxy } from '../../servers/fault-proxy.ts';
-import { startKafka } from '../../servers/kafka.ts';
+import { beforeAll, describe, test } from 'vitest';
+import { type FaultProxy, faultProxy } from '../../servers/fault-proxy.ts';
+import { type KafkaCluster, startKafka } from '../../servers/kafka.ts';
+import { fileScope } from '../../servers/scope.ts';
 import { Collector, until } from '../collector.ts';
 import { type Arrived, consumeAll, kcatAll } from './events.ts';
 
@@ -30,13 +31,18 @@ function tally(arrived: readonly Arrived[]): Map<number, number> {
   return times;
 }
 
-test('Kafka in the collector', async (t) => {
-  const proxy = await faultProxy(t, { target: { port: PORT }, port: PROXY });
-  const kafka = await startKafka(t, {
-    port: PORT,
-    own: true,
-    advertisedPort: PROXY,
-    properties: { 'message.max.bytes': 20_000 },
+describe('Kafka in the collector', () => {
+  const scope = fileScope();
+  let proxy: FaultProxy;
+  let kafka: KafkaCluster;
+  beforeAll(async () => {
+    proxy = await faultProxy(scope, { target: { port: PORT }, port: PROXY });
+    kafka = await startKafka(scope, {
+      port: PORT,
+      own: true,
+      advertisedPort: PROXY,
+      properties: { 'message.max.bytes': 20_000 },
+    });
   });
   const env = (topic: string) => ({
     OUTPUTS: 'kafka',
@@ -54,7 +60,7 @@ test('Kafka in the collector', async (t) => {
     );
 
   // Goal: without a crash of ours each event is in the topic exactly once, whatever the broker and the network do.
-  await t.test('kill -9 of the broker and cut connections under load: exactly once', async (t) => {
+  test('kill -9 of the broker and cut connections under load: exactly once', async (t) => {
     const collector = new Collector(t, { port: HTTP, env: env('once') });
     await collector.start();
     let sent = 0;
@@ -78,7 +84,7 @@ test('Kafka in the collector', async (t) => {
     assert.equal(await collector.metric('ringmain_sink_ledger_mismatch', 'kafka'), 0);
     assert.equal(await collector.kill('SIGTERM'), 0);
     const times = tally(await consumeAll(kafka.internal, 'once'));
-    t.diagnostic(`sent=${sent}, distinct=${times.size}, cuts=${proxy.cuts}`);
+    t.annotate(`sent=${sent}, distinct=${times.size}, cuts=${proxy.cuts}`);
     assert.equal(times.size, sent);
     assert.deepEqual(
       [...times].filter(([, n]) => n !== 1),
@@ -89,7 +95,7 @@ test('Kafka in the collector', async (t) => {
   });
 
   // Goal: after a crash of ours at least once; what was not acknowledged may be there, what was not sent may not.
-  await t.test('SIGKILL of collector and broker: every acknowledged event is there, none invented', async (t) => {
+  test('SIGKILL of collector and broker: every acknowledged event is there, none invented', async (t) => {
     const rounds = process.env['LONG'] === undefined ? 4 : 40;
     const collector = new Collector(t, { port: HTTP, env: env('crash') });
     const acked = new Set<number>();
@@ -111,7 +117,7 @@ test('Kafka in the collector', async (t) => {
     assert.equal(await collector.kill('SIGTERM'), 0);
     const times = tally(await consumeAll(kafka.internal, 'crash'));
     const twice = [...times.values()].reduce((sum, n) => sum + n - 1, 0);
-    t.diagnostic(`sent=${sent}, acknowledged=${acked.size}, distinct=${times.size}, repeated after a crash=${twice}`);
+    t.annotate(`sent=${sent}, acknowledged=${acked.size}, distinct=${times.size}, repeated after a crash=${twice}`);
     assert.ok(acked.size > 500);
     assert.deepEqual(
       [...acked].filter((n) => !times.has(n)),
@@ -125,7 +131,7 @@ test('Kafka in the collector', async (t) => {
     );
   });
 
-  await t.test('an outage does not slow intake, turns readyz red with the reason, and drains by itself', async (t) => {
+  test('an outage does not slow intake, turns readyz red with the reason, and drains by itself', async (t) => {
     const collector = new Collector(t, { port: HTTP, env: { ...env('outage'), OUTPUTS: 'log,kafka' } });
     await collector.start();
     await until('the sink is up', async () => (await collector.ready()).status === 200);
@@ -151,39 +157,36 @@ test('Kafka in the collector', async (t) => {
     await during(600);
     await drained(collector);
     await until('readyz is green', async () => (await collector.ready()).status === 200);
-    t.diagnostic(`events/s before, during, after: ${rates.map(Math.round).join(', ')}`);
+    t.annotate(`events/s before, during, after: ${rates.map(Math.round).join(', ')}`);
     assert.ok(rates[1]! > rates[0]! / 2, 'intake must not wait for the sink');
     const times = tally(await consumeAll(kafka.internal, 'outage'));
     assert.deepEqual([times.size, [...times.values()].every((n) => n === 1)], [sent, true]);
   });
 
-  await t.test(
-    'an event that the broker refuses is a dead letter, and everything around it arrives once',
-    async (t) => {
-      const collector = new Collector(t, { port: HTTP, env: env('dead') });
-      await collector.start();
-      await until('the sink is up', async () => (await collector.ready()).status === 200);
-      const large = { text: randomBytes(30_000).toString('base64') };
-      assert.ok(
-        await collector.send([
-          ...numbered(0, 30),
-          ...numbered(30, 1, large),
-          ...numbered(31, 60),
-          ...numbered(91, 1, large),
-          ...numbered(92, 8),
-        ]),
-      );
-      assert.ok(await collector.send(numbered(100, 100)));
-      await drained(collector);
-      assert.equal(await collector.kill('SIGTERM'), 0);
-      const times = tally(await consumeAll(kafka.internal, 'dead'));
-      assert.deepEqual([times.size, [...times.values()].every((n) => n === 1)], [198, true]);
-      const letters = readdirSync(collector.folder, { recursive: true, encoding: 'utf8' })
-        .filter((name) => /kafka-\d+\.ndjson$/.test(name))
-        .flatMap((name) => readFileSync(join(collector.folder, name), 'utf8').trim().split('\n'))
-        .map((line) => JSON.parse(line) as { reason: string; event: { props: { n: number } } });
-      assert.deepEqual(letters.map(({ event }) => event.props.n).sort(), [30, 91]);
-      assert.match(letters[0]!.reason, /MESSAGE_TOO_LARGE/);
-    },
-  );
+  test('an event that the broker refuses is a dead letter, and everything around it arrives once', async (t) => {
+    const collector = new Collector(t, { port: HTTP, env: env('dead') });
+    await collector.start();
+    await until('the sink is up', async () => (await collector.ready()).status === 200);
+    const large = { text: randomBytes(30_000).toString('base64') };
+    assert.ok(
+      await collector.send([
+        ...numbered(0, 30),
+        ...numbered(30, 1, large),
+        ...numbered(31, 60),
+        ...numbered(91, 1, large),
+        ...numbered(92, 8),
+      ]),
+    );
+    assert.ok(await collector.send(numbered(100, 100)));
+    await drained(collector);
+    assert.equal(await collector.kill('SIGTERM'), 0);
+    const times = tally(await consumeAll(kafka.internal, 'dead'));
+    assert.deepEqual([times.size, [...times.values()].every((n) => n === 1)], [198, true]);
+    const letters = readdirSync(collector.folder, { recursive: true, encoding: 'utf8' })
+      .filter((name) => /kafka-\d+\.ndjson$/.test(name))
+      .flatMap((name) => readFileSync(join(collector.folder, name), 'utf8').trim().split('\n'))
+      .map((line) => JSON.parse(line) as { reason: string; event: { props: { n: number } } });
+    assert.deepEqual(letters.map(({ event }) => event.props.n).sort(), [30, 91]);
+    assert.match(letters[0]!.reason, /MESSAGE_TOO_LARGE/);
+  });
 });

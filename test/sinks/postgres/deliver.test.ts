@@ -1,17 +1,22 @@
 import assert from 'node:assert/strict';
-import test from 'node:test';
+import { beforeAll, describe, test } from 'vitest';
 import { CursorMoved } from '../../../src/delivery/contract.ts';
 import { postgresSink } from '../../../src/sinks/postgres/sink.ts';
 import { startPostgres } from '../../servers/postgres.ts';
+import { fileScope } from '../../servers/scope.ts';
 import { assertStored, config, deliver, event, events, open, sql, TestLane } from './fixture.ts';
 
 const PORT = 21500;
 
-test('Postgres stores every event once, by COPY and by INSERT', async (t) => {
-  const { dsn } = await startPostgres(t, { port: PORT });
+describe('Postgres stores every event once, by COPY and by INSERT', () => {
+  const scope = fileScope();
+  let dsn: string;
+  beforeAll(async () => {
+    dsn = (await startPostgres(scope, { port: PORT })).dsn;
+  });
 
   for (const [index, pgCopy] of [true, false].entries()) {
-    await t.test(`PG_COPY=${pgCopy}: rows, columns and order`, async (t) => {
+    test(`PG_COPY=${pgCopy}: rows, columns and order`, async (t) => {
       const pgTable = `plain_${index}`;
       const target = open(t, config(dsn, { pgCopy, pgTable }));
       await target.cursors();
@@ -27,30 +32,27 @@ test('Postgres stores every event once, by COPY and by INSERT', async (t) => {
     });
 
     // Goal: a client's retry is harmless wherever its copy falls.
-    await t.test(
-      `GoTrack poison batch, PG_COPY=${pgCopy}: a duplicate id inside a batch, across batches and across restarts is stored once`,
-      async (t) => {
-        const pgTable = `twice_${index}`;
-        const settings = config(dsn, { pgCopy, pgTable });
-        const once = events(100);
-        const lane = new TestLane([...once, ...once.slice(90), once[99]!, ...events(50, 200), ...once.slice(0, 10)]);
-        const first = open(t, settings, `twice-${index}`);
-        await first.cursors();
-        await deliver(first, lane, { batch: 105 });
-        assert.equal(first.duplicates, 21);
-        await first.close();
-        const second = open(t, settings, `twice-${index}`);
-        assert.deepEqual([...(await second.cursors())], [['1-0', lane.mark(lane.events.length)]]);
-        const next = new TestLane([...once.slice(40, 60), ...events(10, 300)], { life: 2, lane: 0 });
-        await deliver(second, next);
-        assert.equal(second.duplicates, 20);
-        await assertStored(dsn, [...once, ...events(50, 200), ...events(10, 300)], pgTable);
-      },
-    );
+    test(`GoTrack poison batch, PG_COPY=${pgCopy}: a duplicate id inside a batch, across batches and across restarts is stored once`, async (t) => {
+      const pgTable = `twice_${index}`;
+      const settings = config(dsn, { pgCopy, pgTable });
+      const once = events(100);
+      const lane = new TestLane([...once, ...once.slice(90), once[99]!, ...events(50, 200), ...once.slice(0, 10)]);
+      const first = open(t, settings, `twice-${index}`);
+      await first.cursors();
+      await deliver(first, lane, { batch: 105 });
+      assert.equal(first.duplicates, 21);
+      await first.close();
+      const second = open(t, settings, `twice-${index}`);
+      assert.deepEqual([...(await second.cursors())], [['1-0', lane.mark(lane.events.length)]]);
+      const next = new TestLane([...once.slice(40, 60), ...events(10, 300)], { life: 2, lane: 0 });
+      await deliver(second, next);
+      assert.equal(second.duplicates, 20);
+      await assertStored(dsn, [...once, ...events(50, 200), ...events(10, 300)], pgTable);
+    });
 
     // Goal: two batches that hold the same id and load side by side do not wait for each other for ever.
     // Method: the second inserts first, holds the row, and may commit only after the first.
-    await t.test(`PG_COPY=${pgCopy}: a batch that blocks the one before it gives way`, async (t) => {
+    test(`PG_COPY=${pgCopy}: a batch that blocks the one before it gives way`, async (t) => {
       const pgTable = `way_${index}`;
       const target = open(t, config(dsn, { pgCopy, pgTable }));
       await target.cursors();
@@ -74,7 +76,7 @@ test('Postgres stores every event once, by COPY and by INSERT', async (t) => {
   }
 
   // Goal: what the socket has not sent yet is not overwritten. Large rows through a server that reads slowly.
-  await t.test('two connections with large batches store what was given, not what the buffer held later', async (t) => {
+  test('two connections with large batches store what was given, not what the buffer held later', async (t) => {
     const pgTable = 'large';
     const target = open(t, config(dsn, { pgTable, pgGin: 'off' }));
     await target.cursors();
@@ -89,7 +91,7 @@ test('Postgres stores every event once, by COPY and by INSERT', async (t) => {
     );
   });
 
-  await t.test('what jsonb refuses is stored by the rule or refused alone', async (t) => {
+  test('what jsonb refuses is stored by the rule or refused alone', async (t) => {
     const pgTable = 'odd';
     const target = open(t, config(dsn, { pgTable }));
     await target.cursors();
@@ -129,30 +131,27 @@ test('Postgres stores every event once, by COPY and by INSERT', async (t) => {
   });
 
   // Goal: two Ringmains on copies of one journal do not share its cursors: the older one is fenced, nothing it holds is lost.
-  await t.test(
-    'two writers with one cursor: the one that came first is fenced and stores nothing any more',
-    async (t) => {
-      const settings = config(dsn, { pgTable: 'fence' });
-      const lane = new TestLane(events(300));
-      const old = open(t, settings, 'fence');
-      await old.cursors();
-      await old.write(lane.batch(0, 100), Promise.resolve());
-      const young = open(t, settings, 'fence');
-      const marks = await young.cursors();
-      assert.deepEqual(marks.get('1-0'), lane.mark(100));
-      await assert.rejects(old.write(lane.batch(100, 200), Promise.resolve()), (error) => {
-        assert.equal((error as { code?: string }).code, 'SINK_FENCED');
-        assert.equal(postgresSink.classify(error), 'stop');
-        return true;
-      });
-      await assertStored(dsn, lane.events.slice(0, 100), 'fence');
-      await deliver(young, lane, { from: 100 });
-      await assert.rejects(old.write(lane.batch(100, 200), Promise.resolve()), { code: 'SINK_FENCED' });
-      await assertStored(dsn, lane.events, 'fence');
-    },
-  );
+  test('two writers with one cursor: the one that came first is fenced and stores nothing any more', async (t) => {
+    const settings = config(dsn, { pgTable: 'fence' });
+    const lane = new TestLane(events(300));
+    const old = open(t, settings, 'fence');
+    await old.cursors();
+    await old.write(lane.batch(0, 100), Promise.resolve());
+    const young = open(t, settings, 'fence');
+    const marks = await young.cursors();
+    assert.deepEqual(marks.get('1-0'), lane.mark(100));
+    await assert.rejects(old.write(lane.batch(100, 200), Promise.resolve()), (error) => {
+      assert.equal((error as { code?: string }).code, 'SINK_FENCED');
+      assert.equal(postgresSink.classify(error), 'stop');
+      return true;
+    });
+    await assertStored(dsn, lane.events.slice(0, 100), 'fence');
+    await deliver(young, lane, { from: 100 });
+    await assert.rejects(old.write(lane.batch(100, 200), Promise.resolve()), { code: 'SINK_FENCED' });
+    await assertStored(dsn, lane.events, 'fence');
+  });
 
-  await t.test('a cursor that stands elsewhere is followed, and nothing of the batch is stored', async (t) => {
+  test('a cursor that stands elsewhere is followed, and nothing of the batch is stored', async (t) => {
     const target = open(t, config(dsn, { pgTable: 'moved' }), 'moved');
     await target.cursors();
     const lane = new TestLane(events(300));
@@ -176,7 +175,7 @@ test('Postgres stores every event once, by COPY and by INSERT', async (t) => {
     await assertStored(dsn, more.events, 'moved');
   });
 
-  await t.test('a batch after one that failed is taken back', async (t) => {
+  test('a batch after one that failed is taken back', async (t) => {
     const target = open(t, config(dsn, { pgTable: 'chain' }));
     await target.cursors();
     const lane = new TestLane([...events(10), event(10, { props: '{"a":1e999999}' }), ...events(20, 11)]);
@@ -195,7 +194,7 @@ test('Postgres stores every event once, by COPY and by INSERT', async (t) => {
     assert.deepEqual((await target.cursors()).get('1-0'), lane.mark(31), 'the cursor passes the refused row');
   });
 
-  await t.test('lanes move side by side, and a lane without a cursor begins where it is written', async (t) => {
+  test('lanes move side by side, and a lane without a cursor begins where it is written', async (t) => {
     const target = open(t, config(dsn, { pgTable: 'lanes' }), 'lanes');
     await target.cursors();
     const one = new TestLane(events(50));

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import test from 'node:test';
+import { test } from 'vitest';
 import { BatchEncoder } from '../../../src/sinks/postgres/encode.ts';
 import { makeStorable } from '../../../src/sinks/postgres/storable.ts';
 import { event, events, TestLane } from './fixture.ts';

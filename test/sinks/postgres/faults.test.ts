@@ -3,12 +3,13 @@ import { execFileSync } from 'node:child_process';
 import { chmodSync, chownSync, cpSync, mkdtempSync, renameSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import test, { type TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
+import { beforeAll, describe, type TestContext, test } from 'vitest';
 import { postgresSink } from '../../../src/sinks/postgres/sink.ts';
 import { type FaultProxy, faultProxy } from '../../servers/fault-proxy.ts';
-import { startPostgres } from '../../servers/postgres.ts';
+import { type PostgresServer, startPostgres } from '../../servers/postgres.ts';
+import { fileScope } from '../../servers/scope.ts';
 import { assertStored, config, deliver, event, events, open, sql, TestLane } from './fixture.ts';
 
 const PORT = 21510;
@@ -31,7 +32,7 @@ async function session(t: TestContext, dsn: string): Promise<pg.Client> {
   const client = new pg.Client({ connectionString: dsn });
   client.on('error', () => {});
   await client.connect();
-  t.after(() => client.end().catch(() => {}));
+  t.onTestFinished(() => client.end().catch(() => {}));
   return client;
 }
 
@@ -43,12 +44,18 @@ function largeEvents(count: number, first = 0) {
   );
 }
 
-test('Postgres goes away and comes back', async (t) => {
-  const server = await startPostgres(t, { port: PORT, own: true });
-  const proxy = await faultProxy(t, { target: { port: PORT } });
-  const dsn = through(server.dsn, proxy);
+describe('Postgres goes away and comes back', () => {
+  const scope = fileScope();
+  let server: PostgresServer;
+  let proxy: FaultProxy;
+  let dsn: string;
+  beforeAll(async () => {
+    server = await startPostgres(scope, { port: PORT, own: true });
+    proxy = await faultProxy(scope, { target: { port: PORT } });
+    dsn = through(server.dsn, proxy);
+  });
 
-  await t.test('a server that is down at the start is waited for', async (t) => {
+  test('a server that is down at the start is waited for', async (t) => {
     await server.stop();
     const target = open(t, config(server.dsn, { pgTable: 'late' }));
     await assert.rejects(target.cursors(), (error) => postgresSink.classify(error) === 'retry');
@@ -61,7 +68,7 @@ test('Postgres goes away and comes back', async (t) => {
     await assertStored(server.dsn, lane.events, 'late');
   });
 
-  await t.test('kill -9 of the server in the middle of a COPY', async (t) => {
+  test('kill -9 of the server in the middle of a COPY', async (t) => {
     const target = open(t, config(dsn, { pgTable: 'killed', pgGin: 'off' }));
     await target.cursors();
     const lane = new TestLane(largeEvents(300));
@@ -93,7 +100,7 @@ test('Postgres goes away and comes back', async (t) => {
     await assertStored(server.dsn, lane.events, 'killed');
   });
 
-  await t.test('a restart under load', async (t) => {
+  test('a restart under load', async (t) => {
     const target = open(t, config(server.dsn, { pgTable: 'restarted', pgGin: 'off' }));
     await target.cursors();
     const lane = new TestLane(events(20_000));
@@ -111,7 +118,7 @@ test('Postgres goes away and comes back', async (t) => {
   // Goal: however far a conversation came, the batch is stored once; also when only the answer to COMMIT was lost.
   // Method: the same batch again and again, cut after each byte count of either direction.
   for (const direction of ['toClient', 'toTarget'] as const) {
-    await t.test(`a connection cut at every point, ${direction}`, async (t) => {
+    test(`a connection cut at every point, ${direction}`, async (t) => {
       const pgTable = `cut_${direction.toLowerCase()}`;
       const logId = `cut-${direction}`;
       const warm = open(t, config(dsn, { pgTable, pgGin: 'off' }), logId);
@@ -138,7 +145,7 @@ test('Postgres goes away and comes back', async (t) => {
   }
 
   // Goal: the answer to COMMIT is lost, the batch is not stored twice, and the sink knows that it is stored.
-  await t.test('a COMMIT whose answer was lost is found out', async (t) => {
+  test('a COMMIT whose answer was lost is found out', async (t) => {
     const target = open(t, config(dsn, { pgTable: 'doubt' }), 'doubt');
     await target.cursors();
     const lane = new TestLane(events(300));
@@ -154,7 +161,7 @@ test('Postgres goes away and comes back', async (t) => {
     assert.deepEqual((await target.cursors()).get('1-0'), lane.mark(300));
   });
 
-  await t.test('a server that is silent, and one whose network is frozen, are given up in time', async (t) => {
+  test('a server that is silent, and one whose network is frozen, are given up in time', async (t) => {
     const target = open(t, config(dsn, { pgTable: 'silent', pgStatementTimeoutMs: 200 }));
     await target.cursors();
     const lane = new TestLane(events(300));
@@ -176,7 +183,7 @@ test('Postgres goes away and comes back', async (t) => {
 
   // Goal: a transaction whose client has vanished behind a dead network does not hold its rows for as long as TCP waits.
   // Method: freeze the network while a batch waits, its rows inserted, for the one before; store the same rows past it.
-  await t.test('rows of a transaction whose client has vanished come free', async (t) => {
+  test('rows of a transaction whose client has vanished come free', async (t) => {
     const gone = open(t, config(dsn, { pgTable: 'zombie', pgStatementTimeoutMs: 300 }));
     await gone.cursors();
     const lane = new TestLane(events(100));
@@ -192,7 +199,7 @@ test('Postgres goes away and comes back', async (t) => {
     await proxy.heal();
   });
 
-  await t.test('a server out of connections is waited for', async (t) => {
+  test('a server out of connections is waited for', async (t) => {
     await server.restart({ max_connections: 5, superuser_reserved_connections: 0, max_wal_senders: 0 });
     const hogs = await Promise.all(Array.from({ length: 5 }, () => session(t, server.dsn)));
     const target = open(t, config(server.dsn, { pgTable: 'crowded' }));
@@ -209,53 +216,53 @@ test('Postgres goes away and comes back', async (t) => {
   // Goal: a failover that lost commits loses no event: rows and cursor went back together, and the sink goes back with them.
   // Method: two hosts; the second one is the server with the data folder as it was three batches earlier.
   for (const traffic of [true, false]) {
-    await t.test(
-      `a failover to the second host with lost commits, ${traffic ? 'under load' : 'while idle'}`,
-      async (t) => {
-        const pgTable = `failover_${traffic ? 'busy' : 'idle'}`;
-        const second = await faultProxy(t, { target: { port: PORT } });
-        await second.refuse();
-        const target = open(t, config(through(server.dsn, proxy, second), { pgTable }), pgTable);
-        await target.cursors();
-        const lane = new TestLane(events(900));
-        await deliver(target, new TestLane(events(300)));
-        await server.stop();
-        const older = `${server.dataFolder}-older`;
-        cpSync(server.dataFolder, older, { recursive: true, preserveTimestamps: true });
-        chmodSync(older, 0o700);
-        chownAll(older);
-        await server.restart();
-        await deliver(target, new TestLane(events(600)), { from: 300 });
-        await proxy.refuse();
-        await server.stop();
-        rmSync(server.dataFolder, { recursive: true });
-        renameSync(older, server.dataFolder);
-        await server.restart();
-        await assertStored(server.dsn, events(300), pgTable);
-        await second.heal();
-        if (traffic) {
-          const { verdicts } = await deliver(target, lane, { from: 600 });
-          assert.ok(
-            verdicts.some((verdict) => verdict.includes('1-0@')),
-            verdicts.join('\n'),
-          );
-        } else {
-          await until('the idle sink has found out', () => target.moves.length > 0);
-          assert.deepEqual([...target.moves[0]!.cursors], [['1-0', lane.mark(300)]]);
-          await deliver(target, lane, { from: 300 });
-        }
-        await assertStored(server.dsn, lane.events, pgTable);
-        await proxy.heal();
-      },
-    );
+    test(`a failover to the second host with lost commits, ${traffic ? 'under load' : 'while idle'}`, async (t) => {
+      const pgTable = `failover_${traffic ? 'busy' : 'idle'}`;
+      const second = await faultProxy(t, { target: { port: PORT } });
+      await second.refuse();
+      const target = open(t, config(through(server.dsn, proxy, second), { pgTable }), pgTable);
+      await target.cursors();
+      const lane = new TestLane(events(900));
+      await deliver(target, new TestLane(events(300)));
+      await server.stop();
+      const older = `${server.dataFolder}-older`;
+      cpSync(server.dataFolder, older, { recursive: true, preserveTimestamps: true });
+      chmodSync(older, 0o700);
+      chownAll(older);
+      await server.restart();
+      await deliver(target, new TestLane(events(600)), { from: 300 });
+      await proxy.refuse();
+      await server.stop();
+      rmSync(server.dataFolder, { recursive: true });
+      renameSync(older, server.dataFolder);
+      await server.restart();
+      await assertStored(server.dsn, events(300), pgTable);
+      await second.heal();
+      if (traffic) {
+        const { verdicts } = await deliver(target, lane, { from: 600 });
+        assert.ok(
+          verdicts.some((verdict) => verdict.includes('1-0@')),
+          verdicts.join('\n'),
+        );
+      } else {
+        await until('the idle sink has found out', () => target.moves.length > 0);
+        assert.deepEqual([...target.moves[0]!.cursors], [['1-0', lane.mark(300)]]);
+        await deliver(target, lane, { from: 300 });
+      }
+      await assertStored(server.dsn, lane.events, pgTable);
+      await proxy.heal();
+    });
   }
 });
 
-test('Postgres says no', async (t) => {
-  const server = await startPostgres(t, { port: PORT, own: true, settings: { deadlock_timeout: '200ms' } });
-  const { dsn } = server;
+describe('Postgres says no', () => {
+  const scope = fileScope();
+  let dsn: string;
+  beforeAll(async () => {
+    dsn = (await startPostgres(scope, { port: PORT, own: true, settings: { deadlock_timeout: '200ms' } })).dsn;
+  });
 
-  await t.test('a read-only server is waited for; the next host that is not is taken', async (t) => {
+  test('a read-only server is waited for; the next host that is not is taken', async (t) => {
     const target = open(t, config(dsn, { pgTable: 'readonly' }));
     await target.cursors();
     await target.write(new TestLane(events(100)).batch(0, 100), Promise.resolve());
@@ -279,7 +286,7 @@ test('Postgres says no', async (t) => {
     await assertStored(dsn, lane.events, 'readonly');
   });
 
-  await t.test('a missing table stops the sink until it is there; without events lost', async (t) => {
+  test('a missing table stops the sink until it is there; without events lost', async (t) => {
     const target = open(t, config(dsn, { pgTable: 'absent', pgCreateTable: false }));
     const lane = new TestLane(events(100));
     await assert.rejects(target.cursors(), (error) => {
@@ -317,7 +324,7 @@ test('Postgres says no', async (t) => {
     ],
     ['no unique index', 'event_id uuid, ts timestamptz, payload jsonb', /event_id must have a unique index/],
   ];
-  await t.test('a table with other columns is refused in one message, and nothing is dead-lettered', async (t) => {
+  test('a table with other columns is refused in one message, and nothing is dead-lettered', async (t) => {
     for (const [what, ddl, message] of misfits) {
       await sql(dsn, `DROP TABLE IF EXISTS misfit; CREATE TABLE misfit (${ddl})`);
       const target = open(t, config(dsn, { pgTable: 'misfit' }));
@@ -328,7 +335,7 @@ test('Postgres says no', async (t) => {
     }
   });
 
-  await t.test('a table with more columns, and one partitioned by ts, are taken as they are', async (t) => {
+  test('a table with more columns, and one partitioned by ts, are taken as they are', async (t) => {
     await sql(
       dsn,
       `CREATE TABLE wide (site int DEFAULT 7, id bigserial, payload json, extra text, ts timestamptz, event_id uuid UNIQUE);
@@ -343,7 +350,7 @@ test('Postgres says no', async (t) => {
     }
   });
 
-  await t.test('a table of another schema and with odd characters is made and filled', async (t) => {
+  test('a table of another schema and with odd characters is made and filled', async (t) => {
     await sql(dsn, 'CREATE SCHEMA "Odd; DROP"');
     const pgTable = '"Odd; DROP"."a""b.c"';
     const target = open(t, config(dsn, { pgTable }));
@@ -352,7 +359,7 @@ test('Postgres says no', async (t) => {
     assert.equal((await sql(dsn, 'SELECT FROM "Odd; DROP".ringmain_cursors')).length, 1);
   });
 
-  await t.test('permission denied stops the sink until it is granted', async (t) => {
+  test('permission denied stops the sink until it is granted', async (t) => {
     await sql(
       dsn,
       "CREATE ROLE writer LOGIN PASSWORD 'w'; GRANT CREATE ON SCHEMA public TO writer; " +
@@ -378,7 +385,7 @@ test('Postgres says no', async (t) => {
     await assert.rejects(late.cursors(), (error) => postgresSink.classify(error) === 'stop');
   });
 
-  await t.test('a statement time-out takes nothing away and is tried again', async (t) => {
+  test('a statement time-out takes nothing away and is tried again', async (t) => {
     const target = open(t, config(dsn, { pgTable: 'locked', pgStatementTimeoutMs: 300 }));
     await target.cursors();
     const other = await session(t, dsn);
@@ -392,7 +399,7 @@ test('Postgres says no', async (t) => {
     await assertStored(dsn, lane.events, 'locked');
   });
 
-  await t.test('a deadlock with somebody else is tried again', async (t) => {
+  test('a deadlock with somebody else is tried again', async (t) => {
     const target = open(t, config(dsn, { pgTable: 'deadlock', pgConnections: 1 }));
     await target.cursors();
     const list = events(100);
@@ -413,10 +420,10 @@ test('Postgres says no', async (t) => {
     await assertStored(dsn, list, 'deadlock');
   });
 
-  await t.test('a full disk is waited out', async (t) => {
+  test('a full disk is waited out', async (t) => {
     const disk = mkdtempSync(join(tmpdir(), 'ringmain-full-'));
     execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=4m,mode=777', 'tmpfs', disk]);
-    t.after(async () => {
+    t.onTestFinished(async () => {
       await sql(dsn, 'DROP TABLE IF EXISTS small; DROP TABLESPACE IF EXISTS tiny').catch(() => {});
       execFileSync('umount', ['-l', disk]);
       rmSync(disk, { recursive: true });

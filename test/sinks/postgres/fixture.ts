@@ -1,7 +1,7 @@
 /** What the tests of the Postgres sink share: a target on a real server, and questions to that server. */
 import { randomUUID } from 'node:crypto';
-import type { TestContext } from 'node:test';
 import pg from 'pg';
+import type { TestContext } from 'vitest';
 import type { CursorMoved, ErrorClass } from '../../../src/delivery/contract.ts';
 import { createLog } from '../../../src/kernel/log.ts';
 import type { PostgresConfig } from '../../../src/sinks/postgres/config.ts';
@@ -48,7 +48,7 @@ export function open(t: TestContext, settings: PostgresConfig, logId: string = r
     ended: () => false,
     moved,
   });
-  t.after(() => target.close());
+  t.onTestFinished(() => target.close());
   return Object.assign(target, { moves, classify: (error: unknown) => postgresSink.classify(error) });
 }
 

@@ -107,7 +107,8 @@ let survivors = 0;
 for (const mutant of mutants.filter(({ name }) => name.includes(word))) {
   const copy = mkdtempSync(join(tmpdir(), 'ringmain-mutant-'));
   try {
-    for (const part of ['src', 'test', 'package.json']) cpSync(join(root, part), join(copy, part), { recursive: true });
+    for (const part of ['src', 'test', 'package.json', 'vitest.config.ts'])
+      cpSync(join(root, part), join(copy, part), { recursive: true });
     symlinkSync(join(root, 'node_modules'), join(copy, 'node_modules'));
     const path = join(copy, mutant.file);
     const source = readFileSync(path, 'utf8');
@@ -116,7 +117,12 @@ for (const mutant of mutants.filter(({ name }) => name.includes(word))) {
       path,
       source.replace(mutant.from, () => mutant.to.replace('batchIsAlone', 'false')),
     );
-    const args = ['--test', '--test-timeout=90000', `test/sinks/postgres/${mutant.test}.test.ts`];
+    const args = [
+      'node_modules/vitest/vitest.mjs',
+      'run',
+      '--test-timeout=90000',
+      `test/sinks/postgres/${mutant.test}.test.ts`,
+    ];
     const run = spawnSync(process.execPath, args, { cwd: copy, encoding: 'utf8', timeout: 180_000 });
     const red = run.status !== 0;
     if (!red) survivors += 1;

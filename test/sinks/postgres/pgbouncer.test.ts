@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { chmodSync, chownSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import test from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { test } from 'vitest';
 import { ensureCommand } from '../../servers/apt.ts';
 import { startPostgres } from '../../servers/postgres.ts';
 import { ServerProcess, temporaryFolder } from '../../servers/process.ts';
@@ -17,7 +17,7 @@ test('Postgres behind PgBouncer in transaction mode', async (t) => {
   await ensureCommand('pgbouncer', 'pgbouncer');
   const server = await startPostgres(t, { port: PORT, own: true });
   const { folder, remove } = temporaryFolder('ringmain-bouncer-');
-  t.after(remove);
+  t.onTestFinished(remove);
   writeFileSync(join(folder, 'users.txt'), '"postgres" "ringmain"\n');
   const lines = [
     '[databases]',
@@ -43,7 +43,7 @@ test('Postgres behind PgBouncer in transaction mode', async (t) => {
     { ...account, cwd: folder, env: { PATH: path } },
     folder,
   );
-  t.after(() => bouncer.end('SIGINT'));
+  t.onTestFinished(() => bouncer.end('SIGINT'));
   const dsn = server.dsn.replace(`:${PORT}`, `:${BOUNCER}`);
   await bouncer.until(
     () =>

@@ -3,11 +3,12 @@ import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { chmodSync, cpSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import test from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { beforeAll, describe, test } from 'vitest';
 import { summarize } from '../../../src/delivery/dead-letter-replay.ts';
-import { faultProxy } from '../../servers/fault-proxy.ts';
-import { startPostgres } from '../../servers/postgres.ts';
+import { type FaultProxy, faultProxy } from '../../servers/fault-proxy.ts';
+import { type PostgresServer, startPostgres } from '../../servers/postgres.ts';
+import { fileScope } from '../../servers/scope.ts';
 import { Collector, until } from '../collector.ts';
 import { sql } from './fixture.ts';
 
@@ -25,14 +26,20 @@ async function stored(dsn: string, table = 'events_json'): Promise<{ numbers: Se
   return { numbers: new Set(rows.map(({ n }) => n)), rows: rows.length };
 }
 
-test('Postgres in the collector', async (t) => {
-  const server = await startPostgres(t, { port: PORT, own: true });
-  const { dsn } = server;
-  const proxy = await faultProxy(t, { target: { port: PORT } });
+describe('Postgres in the collector', () => {
+  const file = fileScope();
+  let server: PostgresServer;
+  let dsn: string;
+  let proxy: FaultProxy;
+  beforeAll(async () => {
+    server = await startPostgres(file, { port: PORT, own: true });
+    dsn = server.dsn;
+    proxy = await faultProxy(file, { target: { port: PORT } });
+  });
 
   // Goal: each acknowledged event is in the table exactly once, whatever dies, and nothing that was not sent.
   // Method: SIGKILL of the collector and of the server at random moments under load; ids and counts at the end.
-  await t.test('acknowledged events survive SIGKILL of collector and server, each once', async (t) => {
+  test('acknowledged events survive SIGKILL of collector and server, each once', async (t) => {
     const rounds = process.env['LONG'] === undefined ? 4 : 60;
     const collector = new Collector(t, {
       port: HTTP + 1,
@@ -77,7 +84,7 @@ test('Postgres in the collector', async (t) => {
     );
     assert.equal(await collector.metric('ringmain_sink_ledger_mismatch'), 0);
     const { numbers, rows } = await stored(dsn, 'oracle');
-    t.diagnostic(`sent=${sent}, acknowledged=${acked.size}, rows=${rows}`);
+    t.annotate(`sent=${sent}, acknowledged=${acked.size}, rows=${rows}`);
     assert.ok(acked.size > 200);
     assert.equal(rows, numbers.size, 'a number stands twice');
     assert.deepEqual(
@@ -93,7 +100,7 @@ test('Postgres in the collector', async (t) => {
     assert.equal(await collector.kill('SIGTERM'), 0);
   });
 
-  await t.test('an outage does not slow intake, turns readyz red and drains by itself', async (t) => {
+  test('an outage does not slow intake, turns readyz red and drains by itself', async (t) => {
     const env = {
       OUTPUTS: 'log,postgres',
       PG_DSN: dsn.replace(/@[^/]+/, `@${proxy.address}`),
@@ -134,13 +141,13 @@ test('Postgres in the collector', async (t) => {
     await until('readyz is red while idle', async () => (await collector.ready()).status === 503);
     await proxy.heal();
     await until('readyz is green again', async () => (await collector.ready()).status === 200);
-    t.diagnostic(`events/s before, during, after: ${rates.map(Math.round).join(', ')}`);
+    t.annotate(`events/s before, during, after: ${rates.map(Math.round).join(', ')}`);
     assert.ok(rates[1]! > rates[0]! / 4, 'intake must not wait for the sink');
     const { numbers, rows } = await stored(dsn, 'outage');
     assert.deepEqual([rows, numbers.size], [sent, sent]);
   });
 
-  await t.test('what Postgres refuses is a dead letter; the rest arrives; replay finds it', async (t) => {
+  test('what Postgres refuses is a dead letter; the rest arrives; replay finds it', async (t) => {
     const env = { OUTPUTS: 'postgres', PG_DSN: dsn, PG_TABLE: 'dead', PG_FLUSH_MS: '20' };
     const collector = new Collector(t, { port: HTTP + 3, env });
     await sql(
@@ -171,133 +178,123 @@ test('Postgres in the collector', async (t) => {
   });
 
   for (const restarted of [false, true]) {
-    await t.test(
-      `a failover with lost commits is followed back${restarted ? ' into an earlier life' : ''}`,
-      async (t) => {
-        const pgTable = restarted ? 'failover_lives' : 'failover';
-        const second = await faultProxy(t, { target: { port: PORT } });
-        await second.refuse();
-        const hosts = dsn.replace(/@[^/]+/, `@${proxy.address},${second.address}`);
-        const collector = new Collector(t, {
-          port: HTTP + 4,
-          env: { OUTPUTS: 'postgres', PG_DSN: hosts, PG_TABLE: pgTable, PG_FLUSH_MS: '20' },
-        });
+    test(`a failover with lost commits is followed back${restarted ? ' into an earlier life' : ''}`, async (t) => {
+      const pgTable = restarted ? 'failover_lives' : 'failover';
+      const second = await faultProxy(t, { target: { port: PORT } });
+      await second.refuse();
+      const hosts = dsn.replace(/@[^/]+/, `@${proxy.address},${second.address}`);
+      const collector = new Collector(t, {
+        port: HTTP + 4,
+        env: { OUTPUTS: 'postgres', PG_DSN: hosts, PG_TABLE: pgTable, PG_FLUSH_MS: '20' },
+      });
+      await collector.start();
+      await collector.deliver(numbered(0, 500));
+      await until('the first part is stored', async () => (await stored(dsn, pgTable)).rows === 500);
+      await server.stop();
+      const older = `${server.dataFolder}-older`;
+      cpSync(server.dataFolder, older, { recursive: true, preserveTimestamps: true });
+      chmodSync(older, 0o700);
+      if (process.getuid?.() === 0) execFileSync('chown', ['-R', '65534:65534', older]);
+      await server.restart();
+      await collector.deliver(numbered(500, 200));
+      if (restarted) {
+        assert.equal(await collector.kill('SIGTERM'), 0);
         await collector.start();
-        await collector.deliver(numbered(0, 500));
-        await until('the first part is stored', async () => (await stored(dsn, pgTable)).rows === 500);
-        await server.stop();
-        const older = `${server.dataFolder}-older`;
-        cpSync(server.dataFolder, older, { recursive: true, preserveTimestamps: true });
-        chmodSync(older, 0o700);
-        if (process.getuid?.() === 0) execFileSync('chown', ['-R', '65534:65534', older]);
-        await server.restart();
-        await collector.deliver(numbered(500, 200));
-        if (restarted) {
-          assert.equal(await collector.kill('SIGTERM'), 0);
-          await collector.start();
-        }
-        await collector.deliver(numbered(700, 300));
-        await until('the second part is stored', async () => (await stored(dsn, pgTable)).rows === 1000);
-        await proxy.refuse();
-        await server.stop();
-        rmSync(server.dataFolder, { recursive: true });
-        renameSync(older, server.dataFolder);
-        await server.restart();
-        assert.equal((await stored(dsn, pgTable)).rows, 500);
-        await second.heal();
-        // Nothing is sent: the idle sink finds out by itself.
-        await until('what the failover lost is stored again', async () => (await stored(dsn, pgTable)).rows === 1000);
-        await collector.deliver(numbered(1000, 100));
-        await until('new events arrive', async () => (await stored(dsn, pgTable)).numbers.size === 1100);
-        assert.equal(await collector.metric('ringmain_sink_ledger_mismatch'), 0);
-        await until(
-          'the ledger has counted each event once',
-          async () => (await collector.metric('ringmain_sink_delivered_total')) === 1100,
-          3000,
-        );
-        assert.equal(await collector.metric('ringmain_sink_accepted_total'), 1100);
-        assert.equal(await collector.metric('ringmain_sink_given_up_total'), 0);
-        assert.equal((await stored(dsn, pgTable)).rows, 1100);
-        await proxy.heal();
-      },
-    );
+      }
+      await collector.deliver(numbered(700, 300));
+      await until('the second part is stored', async () => (await stored(dsn, pgTable)).rows === 1000);
+      await proxy.refuse();
+      await server.stop();
+      rmSync(server.dataFolder, { recursive: true });
+      renameSync(older, server.dataFolder);
+      await server.restart();
+      assert.equal((await stored(dsn, pgTable)).rows, 500);
+      await second.heal();
+      // Nothing is sent: the idle sink finds out by itself.
+      await until('what the failover lost is stored again', async () => (await stored(dsn, pgTable)).rows === 1000);
+      await collector.deliver(numbered(1000, 100));
+      await until('new events arrive', async () => (await stored(dsn, pgTable)).numbers.size === 1100);
+      assert.equal(await collector.metric('ringmain_sink_ledger_mismatch'), 0);
+      await until(
+        'the ledger has counted each event once',
+        async () => (await collector.metric('ringmain_sink_delivered_total')) === 1100,
+        3000,
+      );
+      assert.equal(await collector.metric('ringmain_sink_accepted_total'), 1100);
+      assert.equal(await collector.metric('ringmain_sink_given_up_total'), 0);
+      assert.equal((await stored(dsn, pgTable)).rows, 1100);
+      await proxy.heal();
+    });
   }
 
-  await t.test(
-    'a restored backup that is older than the journal is alarmed, and what is gone is counted',
-    async (t) => {
-      const env = {
-        OUTPUTS: 'postgres',
-        PG_DSN: dsn,
-        PG_TABLE: 'restored',
-        PG_GIN: 'off',
-        PG_FLUSH_MS: '20',
-        JOURNAL_RETAIN_MS: '0',
-        SEGMENT_BYTES: '1MiB',
-        RING_BYTES: '2MiB',
-        MAX_BODY_BYTES: '128KiB',
-      };
-      const collector = new Collector(t, { port: HTTP + 5, env });
-      await collector.start();
-      for (let from = 0; from < 4000; from += 20)
-        await collector.deliver(numbered(from, 20, { text: 'x'.repeat(2000) }));
-      await until('everything is stored', async () => (await stored(dsn, 'restored')).rows === 4000);
-      const lanes = join(collector.folder, 'data', 'journal', 'lanes');
-      await until('old segments are gone', () => bytesOf(lanes) < 6_000_000);
-      await collector.kill('SIGTERM');
-      await sql(
-        dsn,
-        'TRUNCATE restored; UPDATE ringmain_cursors SET position = 0, record = 0 WHERE log_id = (SELECT log_id FROM ringmain_cursors ORDER BY updated_at DESC LIMIT 1)',
-      );
-      await collector.start();
-      await until(
-        'everything there is has been delivered',
-        async () =>
-          (await collector.metric('queue_depth')) === 0 && (await collector.metric('ringmain_sink_given_up_total')) > 0,
-      );
-      const { rows } = await stored(dsn, 'restored');
-      const given = await collector.metric('ringmain_sink_given_up_total');
-      t.diagnostic(`rows=${rows}, given up=${given}`);
-      assert.equal(rows + given, 4000, 'delivered and given up are all there were');
-      assert.equal(await collector.metric('ringmain_sink_ledger_mismatch'), 0);
-      assert.match(collector.log, /given up/);
-    },
-  );
+  test('a restored backup that is older than the journal is alarmed, and what is gone is counted', async (t) => {
+    const env = {
+      OUTPUTS: 'postgres',
+      PG_DSN: dsn,
+      PG_TABLE: 'restored',
+      PG_GIN: 'off',
+      PG_FLUSH_MS: '20',
+      JOURNAL_RETAIN_MS: '0',
+      SEGMENT_BYTES: '1MiB',
+      RING_BYTES: '2MiB',
+      MAX_BODY_BYTES: '128KiB',
+    };
+    const collector = new Collector(t, { port: HTTP + 5, env });
+    await collector.start();
+    for (let from = 0; from < 4000; from += 20) await collector.deliver(numbered(from, 20, { text: 'x'.repeat(2000) }));
+    await until('everything is stored', async () => (await stored(dsn, 'restored')).rows === 4000);
+    const lanes = join(collector.folder, 'data', 'journal', 'lanes');
+    await until('old segments are gone', () => bytesOf(lanes) < 6_000_000);
+    await collector.kill('SIGTERM');
+    await sql(
+      dsn,
+      'TRUNCATE restored; UPDATE ringmain_cursors SET position = 0, record = 0 WHERE log_id = (SELECT log_id FROM ringmain_cursors ORDER BY updated_at DESC LIMIT 1)',
+    );
+    await collector.start();
+    await until(
+      'everything there is has been delivered',
+      async () =>
+        (await collector.metric('queue_depth')) === 0 && (await collector.metric('ringmain_sink_given_up_total')) > 0,
+    );
+    const { rows } = await stored(dsn, 'restored');
+    const given = await collector.metric('ringmain_sink_given_up_total');
+    t.annotate(`rows=${rows}, given up=${given}`);
+    assert.equal(rows + given, 4000, 'delivered and given up are all there were');
+    assert.equal(await collector.metric('ringmain_sink_ledger_mismatch'), 0);
+    assert.match(collector.log, /given up/);
+  });
 
-  await t.test(
-    'a second collector on a copied journal fences the first; what the first took in waits in its journal',
-    async (t) => {
-      const env = { OUTPUTS: 'postgres', PG_DSN: dsn, PG_TABLE: 'copied', PG_FLUSH_MS: '20' };
-      const first = new Collector(t, { port: HTTP + 6, env });
-      await first.start();
-      await first.deliver(numbered(0, 100));
-      await until('the first part is stored', async () => (await stored(dsn, 'copied')).rows === 100);
-      const second = new Collector(t, { port: HTTP + 7, env });
-      cpSync(first.folder, second.folder, { recursive: true });
-      await second.start();
-      await until('the second one is up', async () => (await second.metric('ringmain_sink_up')) === 1);
-      await first.deliver(numbered(100, 100));
-      await until('the first one is fenced', async () =>
-        (await first.ready()).text.includes('another process has claimed'),
-      );
-      assert.equal((await first.ready()).status, 503);
-      await second.deliver(numbered(200, 100));
-      await until('the second one delivers', async () => (await stored(dsn, 'copied')).numbers.has(299));
-      await sleep(200);
-      const { numbers, rows } = await stored(dsn, 'copied');
-      assert.deepEqual([rows, numbers.size, numbers.has(100)], [200, 200, false]);
-      assert.equal(await first.metric('queue_depth'), 100);
+  test('a second collector on a copied journal fences the first; what the first took in waits in its journal', async (t) => {
+    const env = { OUTPUTS: 'postgres', PG_DSN: dsn, PG_TABLE: 'copied', PG_FLUSH_MS: '20' };
+    const first = new Collector(t, { port: HTTP + 6, env });
+    await first.start();
+    await first.deliver(numbered(0, 100));
+    await until('the first part is stored', async () => (await stored(dsn, 'copied')).rows === 100);
+    const second = new Collector(t, { port: HTTP + 7, env });
+    cpSync(first.folder, second.folder, { recursive: true });
+    await second.start();
+    await until('the second one is up', async () => (await second.metric('ringmain_sink_up')) === 1);
+    await first.deliver(numbered(100, 100));
+    await until('the first one is fenced', async () =>
+      (await first.ready()).text.includes('another process has claimed'),
+    );
+    assert.equal((await first.ready()).status, 503);
+    await second.deliver(numbered(200, 100));
+    await until('the second one delivers', async () => (await stored(dsn, 'copied')).numbers.has(299));
+    await sleep(200);
+    const { numbers, rows } = await stored(dsn, 'copied');
+    assert.deepEqual([rows, numbers.size, numbers.has(100)], [200, 200, false]);
+    assert.equal(await first.metric('queue_depth'), 100);
 
-      // Started again, the first one has a lane of the same name as the second one's: it must not take over that lane's cursor.
-      await first.kill('SIGTERM');
-      await first.start();
-      await first.deliver(numbered(300, 50));
-      await until('the copy is found out', async () => (await first.ready()).text.includes('copy of this journal'));
-      await until('what it holds is still to be delivered', async () => (await first.metric('queue_depth')) === 150);
-      assert.equal((await stored(dsn, 'copied')).rows, 200);
-      assert.equal(await first.kill('SIGTERM'), 0);
-    },
-  );
+    // Started again, the first one has a lane of the same name as the second one's: it must not take over that lane's cursor.
+    await first.kill('SIGTERM');
+    await first.start();
+    await first.deliver(numbered(300, 50));
+    await until('the copy is found out', async () => (await first.ready()).text.includes('copy of this journal'));
+    await until('what it holds is still to be delivered', async () => (await first.metric('queue_depth')) === 150);
+    assert.equal((await stored(dsn, 'copied')).rows, 200);
+    assert.equal(await first.kill('SIGTERM'), 0);
+  });
 });
 
 function bytesOf(folder: string): number {

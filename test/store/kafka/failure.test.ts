@@ -1,6 +1,5 @@
 /** What the runner does about each error follows from codes, never from text. */
 import assert from 'node:assert/strict';
-import test from 'node:test';
 import {
   AuthenticationError,
   NetworkError,
@@ -10,6 +9,7 @@ import {
   TimeoutError,
   UserError,
 } from '@platformatic/kafka';
+import { test } from 'vitest';
 import { kafkaSink } from '../../../src/sinks/kafka/sink.ts';
 import { failureOf, failureOfCode, KafkaFailure } from '../../../src/store/kafka/failure.ts';
 import { openSink } from '../../sinks/kafka/events.ts';

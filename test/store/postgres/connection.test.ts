@@ -2,24 +2,30 @@ import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { chmodSync, chownSync, copyFileSync } from 'node:fs';
 import { join } from 'node:path';
-import test from 'node:test';
+import { beforeAll, describe, test } from 'vitest';
 import { connect, type LinkOptions } from '../../../src/store/postgres/connection.ts';
 import { copyIn } from '../../../src/store/postgres/copy.ts';
 import { parseDsn } from '../../../src/store/postgres/dsn.ts';
 import { faultOf } from '../../../src/store/postgres/fault.ts';
 import { faultProxy } from '../../servers/fault-proxy.ts';
-import { startPostgres } from '../../servers/postgres.ts';
+import { type PostgresServer, startPostgres } from '../../servers/postgres.ts';
 import { temporaryFolder } from '../../servers/process.ts';
+import { fileScope } from '../../servers/scope.ts';
 
 const PORT = 21600;
 const options: LinkOptions = { connectTimeoutMs: 500, queryTimeoutMs: 500, applicationName: 'test' };
 
-test('a Postgres link', async (t) => {
-  const server = await startPostgres(t, { port: PORT, own: true });
-  const { dsn } = server;
+describe('a Postgres link', () => {
+  const scope = fileScope();
+  let server: PostgresServer;
+  let dsn: string;
+  beforeAll(async () => {
+    server = await startPostgres(scope, { port: PORT, own: true });
+    dsn = server.dsn;
+  });
   const link = async (text: string, more: Partial<LinkOptions> = {}) => {
     const opened = await connect(parseDsn(text), { ...options, ...more });
-    t.after(() => opened.close());
+    scope.onTestFinished(() => opened.close());
     return opened;
   };
   const alter = async (...statements: string[]) => {
@@ -29,7 +35,7 @@ test('a Postgres link', async (t) => {
     await admin.close();
   };
 
-  await t.test('takes the first host that will do, and says of each why it would not', async (t) => {
+  test('takes the first host that will do, and says of each why it would not', async (t) => {
     const silent = await faultProxy(t, { target: { port: PORT } });
     silent.silence();
     const nobody = await faultProxy(t, { target: { port: PORT } });
@@ -45,7 +51,7 @@ test('a Postgres link', async (t) => {
     });
   });
 
-  await t.test('target_session_attrs passes a read-only server by', async (t) => {
+  test('target_session_attrs passes a read-only server by', async (t) => {
     const other = await startPostgres(t, {
       port: PORT + 1,
       own: true,
@@ -61,7 +67,7 @@ test('a Postgres link', async (t) => {
     assert.equal((await link(`${other.dsn}?target_session_attrs=primary`)).host.port, other.port);
   });
 
-  await t.test('gives up a query that has no answer in time, and is of no use any more', async (t) => {
+  test('gives up a query that has no answer in time, and is of no use any more', async (t) => {
     const proxy = await faultProxy(t, { target: { port: PORT } });
     const opened = await link(dsn.replace(/@[^/]+/, `@${proxy.address}`));
     proxy.freeze();
@@ -74,7 +80,7 @@ test('a Postgres link', async (t) => {
     assert.ok(performance.now() - closing < 100);
   });
 
-  await t.test('a COPY that is refused before all of it was sent leaves the link usable', async () => {
+  test('a COPY that is refused before all of it was sent leaves the link usable', async () => {
     const opened = await link(dsn, { queryTimeoutMs: 5000 });
     await opened.query('CREATE TEMPORARY TABLE numbers (n int)');
     const bad = Buffer.from(`x\n${'1\n'.repeat(8_000_000)}`);
@@ -86,7 +92,7 @@ test('a Postgres link', async (t) => {
     assert.equal(opened.broken, undefined);
   });
 
-  await t.test('tells its owner once when the server ends the session', async () => {
+  test('tells its owner once when the server ends the session', async () => {
     const opened = await link(dsn);
     const told: Error[] = [];
     opened.onLost = (error) => told.push(error);
@@ -98,13 +104,13 @@ test('a Postgres link', async (t) => {
     assert.equal(told.length, 1);
   });
 
-  await t.test('speaks TLS as sslmode says', async (t) => {
+  test('speaks TLS as sslmode says', async (t) => {
     const plain = `${dsn}?sslmode=`;
     await assert.rejects(link(`${plain}require`), /does not support SSL/);
     assert.deepEqual(await encrypted(`${plain}prefer`), false);
 
     const { folder, remove } = temporaryFolder('ringmain-tls-');
-    t.after(remove);
+    t.onTestFinished(remove);
     for (const name of ['right', 'wrong']) {
       const subject = ['-subj', `/CN=${name}`, '-addext', 'subjectAltName=DNS:localhost'];
       execFileSync(

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import test from 'node:test';
+import { test } from 'vitest';
 import { parseTableName, siblingOf } from '../../../src/store/postgres/names.ts';
 
 test('a table name is read as SQL reads it and written so that nothing breaks out', () => {
