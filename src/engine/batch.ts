@@ -2,9 +2,9 @@
  * Batch: records of one lane in private memory, and the stretch of the lane they cover. [from, to) is whole frames; it may hold
  * records that could not be read any more (`lost`), so `to` can move on without a record.
  */
+import { align8, recordAt } from '../kernel/record.ts';
 import type { Mark } from './checkpoint.ts';
-import { FRAME_HEADER } from './frame.ts';
-import { align8 } from './record.ts';
+import { FRAME_HEADER, frameAt } from './frame.ts';
 import type { LaneId } from './segment.ts';
 
 /** A stretch of a lane that cannot be delivered any more. */
@@ -79,21 +79,21 @@ export class Batch {
     let record = this.to.record;
     let position = this.to.position;
     for (let at = this.bytes; at < end; ) {
-      const bytes = view.getUint32(at + 8, true);
-      const records = view.getUint32(at + 12, true);
-      if (this.oldestMs === 0) this.oldestMs = view.getFloat64(at + 32, true);
+      const bytes = view.getUint32(at + frameAt.bytes, true);
+      const records = view.getUint32(at + frameAt.records, true);
+      if (this.oldestMs === 0) this.oldestMs = view.getFloat64(at + frameAt.ms, true);
       if (this.count + records > this.offsets.length) this.#widen(this.count + records);
       let offset = at + FRAME_HEADER;
       for (let r = 0; r < records; r++) {
         this.offsets[this.count] = offset;
         this.positions[this.count] = position + offset - at;
         this.count += 1;
-        offset += align8(view.getUint32(offset, true));
+        offset += align8(view.getUint32(offset + recordAt.length, true));
       }
       if (offset !== at + bytes)
         throw new Error(`batch: records must fill their frame: position=${position}, off by ${offset - at - bytes}`);
       // The frame's own number, not a sum: records that went missing unnoticed show in the ledger.
-      record = view.getFloat64(at + 24, true) + records;
+      record = view.getFloat64(at + frameAt.firstRecord, true) + records;
       position += bytes;
       at += bytes;
     }

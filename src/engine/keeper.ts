@@ -11,7 +11,7 @@ import { CheckpointFile, type CheckpointState } from './checkpoint.ts';
 import { type Disk, realDisk } from './disk.ts';
 import { checkpointPath, lanesFolder } from './journal.ts';
 import { FULL_DISK, FULL_NONE, FULL_QUOTA, LaneControl } from './lane-control.ts';
-import { Ring } from './ring.ts';
+import { checkRing, Ring } from './ring.ts';
 import { type LaneId, laneKey, PAGE } from './segment.ts';
 import { type SegmentFile, SegmentStore } from './segment-store.ts';
 import { SinkBoard } from './sink-board.ts';
@@ -88,6 +88,8 @@ interface KeptLane {
   nextBytes: number;
   spareBytes: number;
   retryAt: number;
+  /** A law of its ring was found broken, and that was told. */
+  broken: boolean;
 }
 
 export interface KeeperEvents {
@@ -133,6 +135,7 @@ export class Keeper {
         nextBytes: Math.min(FIRST_SEGMENT, parts.segmentBytes),
         spareBytes: 0,
         retryAt: 0,
+        broken: false,
       };
     });
     this.#checkpoints = parts.sinks.map((sink) => ({
@@ -324,6 +327,26 @@ export class Keeper {
     this.#removeEmptyLanes();
     this.#measure(now);
     this.#applyLagLimits();
+    this.#checkRings();
+  }
+
+  /**
+   * A ring that breaks R1 has overwritten bytes that are not on disk yet; after a failed fdatasync they would be missing (L2), and
+   * nothing else would show it. Four loads per lane; told once per lane, because a broken ring stays broken.
+   */
+  #checkRings(): void {
+    for (const lane of this.#lanes) {
+      if (lane.broken) continue;
+      try {
+        checkRing(lane.ring, true);
+      } catch (error) {
+        lane.broken = true;
+        this.#events.warn?.('a ring has broken its rules: a defect, please report it', {
+          lane: laneKey(lane.id),
+          error: String(error),
+        });
+      }
+    }
   }
 
   #measure(now: number): void {

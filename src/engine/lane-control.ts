@@ -2,16 +2,16 @@
  * Lane control: what the producer and the keeper of one lane tell each other, in shared memory beside the ring.
  *
  *   byte  field         written by         meaning
- *      0  spare         keeper, producer   i32: 0 none, 1 ready, 2 refused; the keeper fills the fields below, then stores 1;
- *                                          the producer reads them, then stores 0, or 2 when it is too small for a rescue
+ *      0  spare         keeper, producer   i32: 0 none, 1 ready, 2 refused. The keeper fills the fields below, then stores 1.
+ *                                          The producer reads them, then stores 0, or 2 when the spare is too small for a rescue
  *      4  spareFd       keeper             i32, open file of the spare (files belong to the process, not to a thread)
  *      8  spareSerial   keeper             i32, number in its name
  *     16  spareBytes    keeper             f64, its size
- *    128  current       producer           i32: count of rotations; stored last when the producer takes a segment
+ *    128  rotations     producer           i32, counts the segments taken; raised after the five fields below are stored
  *    132  currentFd     producer           i32
  *    136  currentBase   producer           f64, position of its first frame
  *    144  generation    producer           i32
- *    148  state         producer           i32: 0 fine, 1 the last write failed and is repeated
+ *    148  stuck         producer           i32: 1 = the last write failed and is being repeated
  *    152  wanted        producer           f64: somebody waits until this position is synced (ACK=sync)
  *    160  currentEnd    producer           f64: first position that does not fit the current segment
  *    256  rescue        keeper, producer   i32: 1 = an fdatasync failed, write [synced, tail) anew (L7); the producer stores 0
@@ -19,9 +19,32 @@
  *    264  failed        keeper             i32: 1 = the journal has failed for good: intake is over (L7)
  *    268  paused        keeper             i32: 1 = a sink lags further than its limit allows
  *
- * The keeper hands out one spare at a time and looks at `current` before it hands out the next, so it never misses a rotation.
+ * The keeper hands out one spare at a time, and reads `rotations` before it hands out the next, so it never misses a rotation.
  */
 const BYTES = 384;
+
+/** Byte offsets as the table gives them, turned into indices of the view that a field is read through. */
+const i32 = (byte: number): number => byte / Int32Array.BYTES_PER_ELEMENT;
+const f64 = (byte: number): number => byte / Float64Array.BYTES_PER_ELEMENT;
+const SPARE = i32(0);
+const SPARE_FD = i32(4);
+const SPARE_SERIAL = i32(8);
+const SPARE_BYTES = f64(16);
+const ROTATIONS = i32(128);
+const CURRENT_FD = i32(132);
+const CURRENT_BASE = f64(136);
+const GENERATION = i32(144);
+const STUCK = i32(148);
+const WANTED = f64(152);
+const CURRENT_END = f64(160);
+const RESCUE = i32(256);
+const FULL = i32(260);
+const FAILED = i32(264);
+const PAUSED = i32(268);
+
+const SPARE_NONE = 0;
+const SPARE_READY = 1;
+const SPARE_REFUSED = 2;
 
 export const FULL_NONE = 0;
 export const FULL_QUOTA = 1;
@@ -47,101 +70,105 @@ export class LaneControl {
   }
 
   spareReady(): boolean {
-    return Atomics.load(this.#words, 0) === 1;
+    return Atomics.load(this.#words, SPARE) === SPARE_READY;
   }
   /** Size of the spare that is ready, 0 when none is. */
   spareBytes(): number {
-    return this.spareReady() ? this.#floats[2] : 0;
+    return this.spareReady() ? this.#floats[SPARE_BYTES] : 0;
   }
-  /** Keeper. */
+  /** Keeper: hands out a spare. */
   offerSpare(spare: Spare): void {
-    this.#words[1] = spare.fd;
-    this.#words[2] = spare.serial;
-    this.#floats[2] = spare.bytes;
-    Atomics.store(this.#words, 0, 1);
+    this.#words[SPARE_FD] = spare.fd;
+    this.#words[SPARE_SERIAL] = spare.serial;
+    this.#floats[SPARE_BYTES] = spare.bytes;
+    Atomics.store(this.#words, SPARE, SPARE_READY);
   }
   /** Producer: the spare, when one is ready; setCurrent() takes it. */
   spare(): Spare | undefined {
-    if (!this.spareReady()) return undefined;
-    return { fd: this.#words[1], serial: this.#words[2], bytes: this.#floats[2] };
+    return this.spareReady() ? this.#offered() : undefined;
   }
 
   /** Producer: the spare cannot hold what has to be rescued. */
   refuseSpare(): void {
-    Atomics.store(this.#words, 0, 2);
+    Atomics.store(this.#words, SPARE, SPARE_REFUSED);
   }
   /** Keeper: takes back a spare that was refused. */
   takeRefused(): Spare | undefined {
-    if (Atomics.load(this.#words, 0) !== 2) return undefined;
-    const spare = { fd: this.#words[1], serial: this.#words[2], bytes: this.#floats[2] };
-    Atomics.store(this.#words, 0, 0);
+    if (Atomics.load(this.#words, SPARE) !== SPARE_REFUSED) return undefined;
+    const spare = this.#offered();
+    Atomics.store(this.#words, SPARE, SPARE_NONE);
     return spare;
   }
 
-  /** Producer: the spare is its segment from now on. A higher generation is what a rescue was asked for. */
+  #offered(): Spare {
+    return { fd: this.#words[SPARE_FD], serial: this.#words[SPARE_SERIAL], bytes: this.#floats[SPARE_BYTES] };
+  }
+
+  /** Producer: the spare is its segment from now on. A higher generation answers a rescue. */
   setCurrent(fd: number, base: number, end: number, generation: number): void {
-    // Before the rotation: a keeper that sees a rotation with the request gone knows that the lane has started over.
-    if (generation > this.#words[36]) this.setRescue(false);
-    this.#words[33] = fd;
-    this.#floats[17] = base;
-    this.#floats[20] = end;
-    this.#words[36] = generation;
-    // Rotation first: a keeper that sees the spare gone sees the rotation too.
-    Atomics.add(this.#words, 32, 1);
-    Atomics.store(this.#words, 0, 0);
+    // The request ends before the rotation counts: a keeper that sees the rotation and no request knows that the lane started over.
+    if (generation > this.#words[GENERATION]) this.setRescue(false);
+    this.#words[CURRENT_FD] = fd;
+    this.#floats[CURRENT_BASE] = base;
+    this.#floats[CURRENT_END] = end;
+    this.#words[GENERATION] = generation;
+    // The rotation counts before the spare goes: a keeper that sees no spare sees the rotation too.
+    Atomics.add(this.#words, ROTATIONS, 1);
+    Atomics.store(this.#words, SPARE, SPARE_NONE);
   }
   rotations(): number {
-    return Atomics.load(this.#words, 32);
+    return Atomics.load(this.#words, ROTATIONS);
   }
+  /** The segment being written. The producer may rotate meanwhile: the fields belong together if rotations() is still the same. */
   current(): { rotations: number; fd: number; base: number; end: number; generation: number } {
     const rotations = this.rotations();
     return {
       rotations,
-      fd: this.#words[33],
-      base: this.#floats[17],
-      end: this.#floats[20],
-      generation: this.#words[36],
+      fd: this.#words[CURRENT_FD],
+      base: this.#floats[CURRENT_BASE],
+      end: this.#floats[CURRENT_END],
+      generation: this.#words[GENERATION],
     };
   }
 
   setStuck(stuck: boolean): void {
-    Atomics.store(this.#words, 37, stuck ? 1 : 0);
+    Atomics.store(this.#words, STUCK, stuck ? 1 : 0);
   }
   stuck(): boolean {
-    return Atomics.load(this.#words, 37) === 1;
+    return Atomics.load(this.#words, STUCK) === 1;
   }
 
   want(position: number): void {
-    this.#floats[19] = position;
+    this.#floats[WANTED] = position;
   }
   wanted(): number {
-    return this.#floats[19];
+    return this.#floats[WANTED];
   }
 
   setRescue(asked: boolean): void {
-    Atomics.store(this.#words, 64, asked ? 1 : 0);
+    Atomics.store(this.#words, RESCUE, asked ? 1 : 0);
   }
   rescue(): boolean {
-    return Atomics.load(this.#words, 64) === 1;
+    return Atomics.load(this.#words, RESCUE) === 1;
   }
   setFull(reason: number): void {
-    Atomics.store(this.#words, 65, reason);
+    Atomics.store(this.#words, FULL, reason);
   }
   full(): number {
-    return Atomics.load(this.#words, 65);
+    return Atomics.load(this.#words, FULL);
   }
   setFailed(): void {
-    Atomics.store(this.#words, 66, 1);
+    Atomics.store(this.#words, FAILED, 1);
     this.setPaused(true);
   }
   setPaused(paused: boolean): void {
-    this.#words[67] = paused || this.failed() ? 1 : 0;
+    this.#words[PAUSED] = paused || this.failed() ? 1 : 0;
   }
-  /** Read on the hot path, so without a fence: a late answer is fine. */
+  /** Read on the hot path, so without a fence: an answer that is a little late does no harm. */
   paused(): boolean {
-    return this.#words[67] === 1;
+    return this.#words[PAUSED] === 1;
   }
   failed(): boolean {
-    return Atomics.load(this.#words, 66) === 1;
+    return Atomics.load(this.#words, FAILED) === 1;
   }
 }

@@ -5,6 +5,7 @@
 import { join } from 'node:path';
 import type { Mark } from './checkpoint.ts';
 import { type Disk, realDisk } from './disk.ts';
+import { frameAt } from './frame.ts';
 import { lanesFolder, listLanes } from './journal.ts';
 import type { FinishedLane } from './lane-reader.ts';
 import { type LaneId, laneFolder, PAGE, readableSegments, readSegmentHeader } from './segment.ts';
@@ -80,8 +81,8 @@ function lastFrameEnd(reader: SegmentReader, from: Mark, stop: number): Mark | u
     }
     if (got === 0) return seen ? mark : undefined;
     let record = mark.record;
-    for (let at = 0; at < got; at += view.getUint32(at + 8, true))
-      record = view.getFloat64(at + 24, true) + view.getUint32(at + 12, true);
+    for (let at = 0; at < got; at += view.getUint32(at + frameAt.bytes, true))
+      record = view.getFloat64(at + frameAt.firstRecord, true) + view.getUint32(at + frameAt.records, true);
     mark = { position: mark.position + got, record };
     seen = true;
   }

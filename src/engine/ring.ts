@@ -3,27 +3,33 @@
  * each with a cursor and a pin of its own. No locks, no padding, no zeroing.
  *
  *   byte  field    written by  meaning
- *      0  magic    creator     layout version; attach refuses any other
- *      8  capacity creator     data bytes, a power of two
- *     16  readers  creator     how many of the reader lines are in use
- *    128  tail     producer    i64, end of the last published frame; i64 records published, stored before tail; the same, stored after
+ *      0  magic    creator     i32, layout version; Ring refuses any other
+ *      8  capacity creator     i32, data bytes, a power of two
+ *     16  readers  creator     i32, how many of the reader lines are in use
+ *    128  tail     producer    i64, end of the last published frame; i64, records published, stored before tail;
+ *                              i64, the same number, stored after tail
  *    256  floor    producer    i64, oldest byte still here
  *    384  synced   keeper      i64, synced to disk up to here; then i32, count of moves (waiters wait on it)
  *    512  readers  each reader i64 cursor, i64 pin (-1: none), i64 records passed; 16 lines of 128 bytes
  *   2560  data     producer    whole frames; a frame may wrap around the end
  *
  * Mutable fields of different writers stand 128 bytes apart, so two threads never write to one cache line or its neighbour.
- * Always true (checkRing() asserts what can be seen from outside):
+ * Always true (checkRing() asserts what can be seen from outside; the keeper does so four times a second):
  *   R1  tail - floor <= capacity; floor <= synced (no journal: floor <= every cursor)
  *   R2  [floor, tail) is whole frames; tail is stored after their bytes
- *   R3  nothing at or above min(floor, every pin) is overwritten: a reader pins, then looks at floor; the producer raises
- *       floor, then looks at the pins; Atomics are sequentially consistent, so one of them sees the other
+ *   R3  nothing at or above min(floor, every pin) is overwritten. A reader stores its pin, then reads floor; the producer
+ *       raises floor, then reads the pins. Atomics are sequentially consistent, so one of the two sees the other
  *
  * Positions are i64 in memory and numbers in code: exact below 2^53, which is 285 years at 1 GB/s.
  */
-import { FRAME_HEADER } from './frame.ts';
+import { FRAME_HEADER, frameAt } from './frame.ts';
 
 const LINE = 128;
+/** Indices of 32-bit words. */
+const MAGIC_I32 = 0;
+const CAPACITY_I32 = 8 / 4;
+const READER_COUNT_I32 = 16 / 4;
+/** Indices of 64-bit words. */
 const TAIL = LINE / 8;
 const TAIL_RECORD = TAIL + 1;
 const TAIL_RECORD_AFTER = TAIL + 2;
@@ -32,11 +38,16 @@ const SYNCED = (3 * LINE) / 8;
 const SYNC_COUNT_I32 = (3 * LINE + 8) / 4;
 const READERS = (4 * LINE) / 8;
 const READER_LINE = LINE / 8;
+/** Within the line of one reader. */
+const CURSOR = 0;
+const PIN = 1;
+const CURSOR_RECORD = 2;
+const UNPINNED = -1n;
 export const RING_READERS_MAX = 16;
 const DATA = 4 * LINE + RING_READERS_MAX * LINE;
 const MAGIC = 0x52494e32; // "RIN2"
 
-/** What a copy answers when the bytes asked for have left the ring. */
+/** What copy() answers when the bytes asked for have left the ring. */
 export const LAPPED = -1;
 
 export function createRing(capacity: number, readers: number): SharedArrayBuffer {
@@ -46,31 +57,32 @@ export function createRing(capacity: number, readers: number): SharedArrayBuffer
     throw new RangeError(`a ring has at most ${RING_READERS_MAX} readers: found=${readers}`);
   const memory = new SharedArrayBuffer(DATA + capacity);
   const words = new Int32Array(memory, 0, LINE / 4);
-  words[0] = MAGIC;
-  words[2] = capacity;
-  words[4] = readers;
+  words[MAGIC_I32] = MAGIC;
+  words[CAPACITY_I32] = capacity;
+  words[READER_COUNT_I32] = readers;
   const longs = new BigInt64Array(memory, 0, DATA / 8);
-  for (let r = 0; r < RING_READERS_MAX; r++) longs[READERS + r * READER_LINE + 1] = -1n;
+  for (let r = 0; r < RING_READERS_MAX; r++) longs[READERS + r * READER_LINE + PIN] = UNPINNED;
   return memory;
 }
 
-/** The shared fields of a ring, for any thread. Values may be late: the other threads move meanwhile. */
+/** The shared fields of a ring, for any thread. A value may be late: the other threads go on meanwhile. */
 export class Ring {
   readonly capacity: number;
   readonly readers: number;
   readonly data: Uint8Array;
   readonly data32: Int32Array;
   readonly longs: BigInt64Array;
-  /** Waiters for a sync wait on `words[syncCountIndex]`. */
+  /** Who waits for a sync waits on `words[syncCountIndex]`. */
   readonly words: Int32Array;
   readonly syncCountIndex = SYNC_COUNT_I32;
   readonly mask: number;
 
   constructor(memory: SharedArrayBuffer) {
     const head = new Int32Array(memory, 0, LINE / 4);
-    if (head[0] !== MAGIC) throw new TypeError(`not a ring of this version: magic=0x${(head[0] >>> 0).toString(16)}`);
-    this.capacity = head[2];
-    this.readers = head[4];
+    const magic = head[MAGIC_I32];
+    if (magic !== MAGIC) throw new TypeError(`not a ring of this version: magic=0x${(magic >>> 0).toString(16)}`);
+    this.capacity = head[CAPACITY_I32];
+    this.readers = head[READER_COUNT_I32];
     this.mask = this.capacity - 1;
     this.longs = new BigInt64Array(memory, 0, DATA / 8);
     this.words = new Int32Array(memory, 0, DATA / 4);
@@ -84,12 +96,12 @@ export class Ring {
   tailRecord(): number {
     return Number(Atomics.load(this.longs, TAIL_RECORD_AFTER));
   }
-  /** Tail and the records before it, which belong together. */
+  /** The tail and the number of records before it, as one publish stored both. */
   tailMark(): { position: number; record: number } {
     for (;;) {
       const after = Atomics.load(this.longs, TAIL_RECORD_AFTER);
       const tail = Atomics.load(this.longs, TAIL);
-      // Equal: the publish that stored `after` had stored this tail before, and the next one had not begun to.
+      // Equal: the publish that stored `after` had stored this tail before, and the next publish had not stored its own.
       if (after === Atomics.load(this.longs, TAIL_RECORD)) return { position: Number(tail), record: Number(after) };
     }
   }
@@ -100,25 +112,25 @@ export class Ring {
     return Number(Atomics.load(this.longs, SYNCED));
   }
   cursor(reader: number): number {
-    return Number(Atomics.load(this.longs, READERS + reader * READER_LINE));
+    return Number(Atomics.load(this.longs, READERS + reader * READER_LINE + CURSOR));
   }
   pin(reader: number): number {
-    return Number(Atomics.load(this.longs, READERS + reader * READER_LINE + 1));
+    return Number(Atomics.load(this.longs, READERS + reader * READER_LINE + PIN));
   }
   cursorRecord(reader: number): number {
-    return Number(Atomics.load(this.longs, READERS + reader * READER_LINE + 2));
+    return Number(Atomics.load(this.longs, READERS + reader * READER_LINE + CURSOR_RECORD));
   }
 
-  /** Keeper only: everything before `position` is on disk; wakes those who wait for it. */
+  /** Keeper only: everything before `position` is on disk. Wakes the threads that wait for a sync. */
   setSynced(position: number): void {
     Atomics.store(this.longs, SYNCED, BigInt(position));
     Atomics.add(this.words, SYNC_COUNT_I32, 1);
     Atomics.notify(this.words, SYNC_COUNT_I32);
   }
 
-  /** Main only, after a reader's thread has ended: its pin must not stop the producer for ever. */
+  /** Main only, after a reader's thread has ended: a pin that stayed behind would stop the producer for ever. */
   clearPin(reader: number): void {
-    Atomics.store(this.longs, READERS + reader * READER_LINE + 1, -1n);
+    Atomics.store(this.longs, READERS + reader * READER_LINE + PIN, UNPINNED);
   }
 
   /** Copies [position, position + bytes) out of the ring; the caller holds a pin or is the producer. */
@@ -131,22 +143,26 @@ export class Ring {
 
   /** `bytes` field of the frame at `position`. Frames start at multiples of 8, so no field is split by the wrap. */
   frameBytes(position: number): number {
-    return this.data32[((position + 8) & this.mask) >>> 2];
+    return this.data32[((position + frameAt.bytes) & this.mask) >>> 2];
   }
   /** `records` field of the frame at `position`. */
   frameRecords(position: number): number {
-    return this.data32[((position + 12) & this.mask) >>> 2];
+    return this.data32[((position + frameAt.records) & this.mask) >>> 2];
   }
 }
 
-/** Throws when R1 or the order of the shared fields is broken; for tests and for the keeper's self-check. */
+/**
+ * Throws when R1 or the order of the shared fields is broken. Other threads may go on meanwhile: every field only grows, so each
+ * comparison reads the smaller side first, and tail is read once before floor and once after.
+ */
 export function checkRing(ring: Ring, journal: boolean): void {
+  const tailBefore = ring.tail();
   const floor = ring.floor();
   const synced = ring.synced();
   const tail = ring.tail();
   if (floor > tail) throw new Error(`ring: floor passed tail: floor=${floor}, tail=${tail}`);
-  if (tail - floor > ring.capacity)
-    throw new Error(`ring: R1 broken: tail=${tail}, floor=${floor}, capacity=${ring.capacity}`);
+  if (tailBefore - floor > ring.capacity)
+    throw new Error(`ring: R1 broken: tail=${tailBefore}, floor=${floor}, capacity=${ring.capacity}`);
   if (journal && floor > synced) throw new Error(`ring: R1 broken: floor=${floor}, synced=${synced}`);
 }
 
@@ -157,10 +173,10 @@ export class RingProducer {
   readonly #stride: number;
   #tail: number;
   #floor: number;
-  /** Bytes below this position may be written: min(floor, pins) + capacity, as last looked at. */
+  /** Bytes below this position may be written: min(floor, every pin) + capacity, as last read. */
   #writable: number;
 
-  /** `journal`: synced bytes may be overwritten; without one, bytes that every reader has passed. */
+  /** With a journal, synced bytes may be overwritten; without one, only bytes that every reader has passed. */
   constructor(ring: Ring, journal: boolean) {
     this.ring = ring;
     this.#journal = journal;
@@ -203,7 +219,7 @@ export class RingProducer {
       const pin = ring.pin(r);
       if (pin >= 0 && pin < low) low = pin;
     }
-    // Never less than before: a pin below what was promised is of a reader that has yet to see that it was overtaken.
+    // Never lowered. A pin below the promised limit belongs to a reader that has been lapped and will notice when it reads floor.
     this.#writable = Math.max(this.#writable, low + ring.capacity);
     return this.#tail + bytes <= this.#writable;
   }
@@ -216,7 +232,7 @@ export class RingProducer {
     return limit;
   }
 
-  /** Copies whole frames that `room` has allowed, then makes them visible. `records`: total published in this lane so far. */
+  /** Copies whole frames, which room() has allowed, then makes them visible. `records`: all published in this lane so far. */
   publish(buffer: Buffer, words: Int32Array, at: number, bytes: number, records: number): void {
     const { ring } = this;
     const from = this.#tail & ring.mask;
@@ -250,18 +266,18 @@ export class RingReader {
   }
 
   /**
-   * Copies whole frames from `position` into private memory: as many as fit `bytesMax` and `recordsMax`, at least one when it
-   * fits `into`. Returns the bytes copied, 0 when nothing is published there yet, LAPPED when the bytes have left the ring.
+   * Copies whole frames from `position` into private memory: as many as fit `bytesMax` and `recordsMax`, but at least one when
+   * that one fits `into`. Returns the bytes copied, 0 when nothing is published there yet, LAPPED when the bytes have left.
    */
   copy(position: number, into: Buffer, at: number, bytesMax: number, recordsMax: number): number {
     const { ring } = this;
     const tail = ring.tail();
     if (position >= tail) return 0;
     const { longs } = ring;
-    Atomics.store(longs, this.#line + 1, BigInt(position));
+    Atomics.store(longs, this.#line + PIN, BigInt(position));
     // Floor is read after the pin is stored (R3).
     if (ring.floor() > position) {
-      Atomics.store(longs, this.#line + 1, -1n);
+      Atomics.store(longs, this.#line + PIN, UNPINNED);
       return LAPPED;
     }
     let end = position;
@@ -270,13 +286,13 @@ export class RingReader {
     while (end < tail) {
       const bytes = ring.frameBytes(end);
       if (bytes < FRAME_HEADER || end + bytes > tail) {
-        Atomics.store(longs, this.#line + 1, -1n);
+        Atomics.store(longs, this.#line + PIN, UNPINNED);
         throw new Error(`ring: R2 broken: position=${end}, frame=${bytes}, tail=${tail}`);
       }
       const count = ring.frameRecords(end);
       const first = end === position;
       if (first && bytes > room) {
-        Atomics.store(longs, this.#line + 1, -1n);
+        Atomics.store(longs, this.#line + PIN, UNPINNED);
         throw new RangeError(`ring: a frame does not fit the reader's buffer: frame=${bytes}, buffer=${room}`);
       }
       if (
@@ -289,28 +305,28 @@ export class RingReader {
       if (records >= recordsMax) break;
     }
     ring.copyOut(position, end - position, into, at);
-    Atomics.store(longs, this.#line + 1, -1n);
+    Atomics.store(longs, this.#line + PIN, UNPINNED);
     return end - position;
   }
 
-  /** The oldest frame still here; undefined: none, or it left while it was looked at. */
+  /** The oldest frame still here; undefined: there is none, or the producer overtook this reader. */
   floorMark(): { position: number; record: number } | undefined {
     const { ring } = this;
     const position = ring.floor();
     if (position >= ring.tail()) return undefined;
-    Atomics.store(ring.longs, this.#line + 1, BigInt(position));
+    Atomics.store(ring.longs, this.#line + PIN, BigInt(position));
     const header = new Float64Array(1);
-    if (ring.floor() <= position) ring.copyOut(position + 24, 8, new Uint8Array(header.buffer), 0);
+    if (ring.floor() <= position) ring.copyOut(position + frameAt.firstRecord, 8, new Uint8Array(header.buffer), 0);
     else header[0] = Number.NaN;
-    Atomics.store(ring.longs, this.#line + 1, -1n);
+    Atomics.store(ring.longs, this.#line + PIN, UNPINNED);
     return Number.isNaN(header[0]) ? undefined : { position, record: header[0] };
   }
 
   /** Everything before `position` (and `record`) is dealt with. */
   advance(position: number, record: number): void {
     const { longs } = this.ring;
-    longs[this.#line + 2] = BigInt(record);
-    Atomics.store(longs, this.#line, BigInt(position));
+    longs[this.#line + CURSOR_RECORD] = BigInt(record);
+    Atomics.store(longs, this.#line + CURSOR, BigInt(position));
   }
 }
 

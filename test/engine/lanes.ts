@@ -10,10 +10,10 @@ import { JournalFigures, Keeper, type KeeperEvents, type KeeperShared } from '..
 import { type LaneShared, LaneWriter } from '../../src/engine/lane.ts';
 import { createLaneControl } from '../../src/engine/lane-control.ts';
 import { type FinishedLane, LaneReader, type LiveLane } from '../../src/engine/lane-reader.ts';
-import { align8, RECORD_HEADER } from '../../src/engine/record.ts';
 import { recoverLanes } from '../../src/engine/recovery.ts';
 import { createRing } from '../../src/engine/ring.ts';
 import { SinkBoard } from '../../src/engine/sink-board.ts';
+import { align8, RECORD_HEADER } from '../../src/kernel/record.ts';
 import { createWakeWords } from '../../src/kernel/threads/wake.ts';
 
 export const DIR = '/journal';

@@ -23,7 +23,7 @@ export interface Mutant {
 const RING = 'src/engine/ring.ts';
 const STORE_TAIL = '    Atomics.store(ring.longs, TAIL, BigInt(this.#tail));\n';
 const STORE_FLOOR = '      Atomics.store(ring.longs, FLOOR, BigInt(floor));\n';
-const STORE_PIN = '    Atomics.store(longs, this.#line + 1, BigInt(position));\n';
+const STORE_PIN = '    Atomics.store(longs, this.#line + PIN, BigInt(position));\n';
 
 export const mutants: readonly Mutant[] = [
   {
@@ -111,16 +111,16 @@ export const mutants: readonly Mutant[] = [
     file: 'src/engine/lane.ts',
     edits: [
       [
-        '    if (this.#journal !== undefined) {\n      try {',
-        '    this.#producer.publish(this.buffer, this.#words, from, end - from, this.#records + this.#draftRecords);\n    if (this.#journal !== undefined) {\n      try {',
+        '    let keep = 0;\n',
+        '    let keep = 0;\n    producer.publish(draft.buffer, draft.words, draft.start, draft.bytes, this.#records + draft.records);\n',
       ],
-      ['    this.#producer.publish(this.buffer, this.#words, from, end - from, this.#records);\n', ''],
+      ['    producer.publish(draft.buffer, draft.words, draft.start, draft.bytes, this.#records);\n', ''],
     ],
     tests: ['test/faults/damage.test.ts'],
   },
   {
     name: 'a rescue names its segment before it holds the bytes',
-    file: 'src/engine/lane.ts',
+    file: 'src/engine/segment-writer.ts',
     edits: [
       ['      if (bytes > 0) this.#disk.write(this.#spare().fd, copy, 0, copy.length, PAGE);\n', ''],
       [
@@ -182,7 +182,7 @@ export const mutants: readonly Mutant[] = [
     file: 'src/engine/frame.ts',
     edits: [
       [
-        '  if (view.getFloat64(at + 16, true) !== position) return undefined;\n',
+        '  if (view.getFloat64(at + frameAt.position, true) !== position) return undefined;\n',
         '  if (position < 0) return undefined;\n',
       ],
     ],

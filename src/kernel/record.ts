@@ -1,5 +1,6 @@
 /**
- * Record: one event in a frame. The engine knows its length, kind and version; the rest belongs to the room that wrote it.
+ * Record: one event in a frame. The log knows only this header; the body belongs to the room that wrote the record. The
+ * header stands in the kernel because engine/ and events/ both need it and neither may import the other.
  *
  *   byte  field
  *      0  length   u32  header and body, without the zero padding to 8 bytes
@@ -9,6 +10,7 @@
  *
  * Records start at multiples of 8, so a reader may use aligned typed-array access on them.
  */
+export const recordAt = { length: 0, kind: 4, version: 6 } as const;
 export const RECORD_HEADER = 8;
 
 /** Rounds up to the alignment of records and frames. */
