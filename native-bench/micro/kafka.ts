@@ -18,7 +18,7 @@ import kafkajs from 'kafkajs';
 import type { SinkTarget } from '../../src/delivery/contract.ts';
 import { Batch } from '../../src/engine/batch.ts';
 import { LaneReader } from '../../src/engine/lane-reader.ts';
-import { at, EVENT_KIND, EVENT_VERSION } from '../../src/events/record.ts';
+import { at, EVENT_KIND, EVENT_VERSION, putRecord, recordBytes } from '../../src/events/record.ts';
 import { loadConfig } from '../../src/kernel/config.ts';
 import { createLog } from '../../src/kernel/log.ts';
 import { type KafkaConfig, kafkaConfig } from '../../src/sinks/kafka/config.ts';
@@ -97,17 +97,9 @@ function lane(recordsPerBatch: number, bytes: number) {
   const free: Batch[] = [];
   return {
     fill() {
-      for (const [n, { id, tsMs, line }] of rows.entries()) {
-        const from = writer.begin(at.json + line.length + 16);
-        const { buffer } = writer;
-        buffer.fill(0, from + 8, from + at.json);
-        buffer.writeUInt32LE(line.length, from + at.jsonLength);
-        buffer.write(id.replaceAll('-', ''), from + at.eventId, 'hex');
-        buffer.writeDoubleLE(tsMs, from + at.tsMs);
-        buffer.writeUInt32LE(line.indexOf('pageview'), from + at.eOffset);
-        buffer.writeUInt32LE('pageview'.length, from + at.eLength);
-        buffer.write(line, from + at.json, 'latin1');
-        buffer[from + at.json + line.length] = 0x0a;
+      for (const [n, { tsMs, line }] of rows.entries()) {
+        const from = writer.begin(recordBytes(line.length));
+        putRecord(writer.buffer, from, Buffer.from(line), tsMs);
         writer.commit(from + at.json + line.length + 1, EVENT_KIND, EVENT_VERSION);
         if (n % 32 === 31 || n === rows.length - 1) writer.publish();
       }

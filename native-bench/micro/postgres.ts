@@ -12,7 +12,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import pg from 'pg';
 import type { SinkBatch } from '../../src/delivery/contract.ts';
-import { at } from '../../src/events/record.ts';
+import { packRecords } from '../../src/events/record.ts';
 import { createLog } from '../../src/kernel/log.ts';
 import type { PostgresConfig } from '../../src/sinks/postgres/config.ts';
 import { PostgresTarget } from '../../src/sinks/postgres/sink.ts';
@@ -66,20 +66,7 @@ function row(): Row {
 }
 
 function batchOf(rows: readonly Row[], position: number): SinkBatch {
-  const offsets = new Int32Array(rows.length);
-  let length = 0;
-  rows.forEach(({ line }, index) => {
-    offsets[index] = length;
-    length += (at.json + line.length + 8) & ~7;
-  });
-  const buffer = Buffer.alloc(length);
-  rows.forEach(({ id, line }, index) => {
-    const record = offsets[index]!;
-    buffer.writeUInt32LE(line.length, record + at.jsonLength);
-    buffer.write(id.replaceAll('-', ''), record + at.eventId, 'hex');
-    buffer.writeDoubleLE(Date.UTC(2026, 10, 21, 8), record + at.tsMs);
-    buffer.write(line, record + at.json);
-  });
+  const { buffer, offsets } = packRecords(rows.map(({ line }) => ({ line: Buffer.from(line), receivedMs: 0 })));
   const from = { position, record: position };
   const to = { position: position + rows.length, record: position + rows.length };
   return {

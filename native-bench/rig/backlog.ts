@@ -10,7 +10,7 @@ import { LaneWriter } from '../../src/engine/lane.ts';
 import { createLaneControl } from '../../src/engine/lane-control.ts';
 import { createRing } from '../../src/engine/ring.ts';
 import { laneFolder, spareName } from '../../src/engine/segment.ts';
-import { at, EVENT_KIND, EVENT_VERSION } from '../../src/events/record.ts';
+import { at, EVENT_KIND, EVENT_VERSION, packRecords } from '../../src/events/record.ts';
 import { createWakeWords } from '../../src/kernel/threads/wake.ts';
 
 const MiB = 2 ** 20;
@@ -24,15 +24,8 @@ function template(): Buffer {
   const head =
     '{"event_id":"00000000-0000-7000-8000-000000000000","ts":"2026-11-21T08:00:00.123Z","e":"backlog","props":{"x":"';
   const line = `${head}${'x'.repeat(lineBytes - head.length - 3)}"}}`;
-  const record = Buffer.alloc(at.json + line.length + 1);
-  record.writeUInt32LE(line.length, at.jsonLength);
-  record.writeDoubleLE(Date.now(), at.receivedMs);
-  record.write('00000000000070008000000000000000', at.eventId, 'hex');
-  record.writeDoubleLE(Date.UTC(2026, 10, 21, 8), at.tsMs);
-  record.writeUInt32LE(line.indexOf('backlog'), at.eOffset);
-  record.writeUInt32LE('backlog'.length, at.eLength);
-  record.write(`${line}\n`, at.json, 'latin1');
-  return record;
+  const { buffer } = packRecords([{ line: Buffer.from(line), receivedMs: Date.now() }]);
+  return buffer.subarray(0, at.json + line.length + 1);
 }
 const idText = at.json + '{"event_id":"'.length + 24;
 

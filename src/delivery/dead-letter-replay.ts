@@ -10,7 +10,7 @@
  */
 import { closeSync, fsyncSync, openSync, readFileSync, renameSync, statSync, writeSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
-import { at } from '../events/record.ts';
+import { isEventLine, packRecords } from '../events/record.ts';
 import type { ErrorClass, SinkBatch, SinkTarget } from './contract.ts';
 import { deadLetterFiles, type LetterLine, readLetters } from './dead-letter.ts';
 
@@ -139,54 +139,14 @@ async function attempt(options: ReplayOptions, batch: SinkBatch): Promise<'deliv
   }
 }
 
-/** What an encoder has made: the text that is no JSON, or somebody's own line, is none. */
-function isEvent({ letter }: LetterLine): boolean {
-  const event = letter?.event as { event_id?: unknown; ts?: unknown; e?: unknown } | null | undefined;
-  if (typeof event !== 'object' || event === null) return false;
-  const { event_id: id, ts, e } = event;
-  return (
-    typeof id === 'string' &&
-    /^[0-9a-f-]{36}$/.test(id) &&
-    typeof e === 'string' &&
-    !Number.isNaN(Date.parse(String(ts)))
-  );
-}
+/** What an encoder has made, and no text that is not JSON and no line of somebody else. */
+const isEvent = ({ letter, line }: LetterLine): boolean => letter !== undefined && isEventLine(line);
 
 /** Records as they lay in the lane, made again from their lines. */
 function batchOf(lines: readonly LetterLine[]): SinkBatch {
-  const offsets = new Int32Array(lines.length);
-  let length = 0;
-  lines.forEach(({ line }, index) => {
-    offsets[index] = length;
-    length += (at.json + line.length + 1 + 7) & ~7;
-  });
-  const buffer = Buffer.alloc(length);
-  lines.forEach(({ line, letter }, index) => {
-    const event = letter!.event as { event_id: string; ts: string; uid?: string };
-    const record = offsets[index]!;
-    buffer.writeUInt32LE(at.json + line.length + 1, record);
-    buffer.writeUInt32LE(line.length, record + at.jsonLength);
-    buffer.write(event.event_id.replaceAll('-', ''), record + at.eventId, 'hex');
-    buffer.writeDoubleLE(Date.parse(event.ts), record + at.tsMs);
-    buffer.writeDoubleLE(Date.parse(letter!.time), record + at.receivedMs);
-    putText(buffer, record, line, 'e', at.eOffset, at.eLength);
-    if (typeof event.uid === 'string') putText(buffer, record, line, 'uid', at.uidOffset, at.uidLength);
-    line.copy(buffer, record + at.json);
-    buffer[record + at.json + line.length] = 10;
-  });
+  const records = packRecords(lines.map(({ line, letter }) => ({ line, receivedMs: Date.parse(letter!.time) })));
   const positions = Float64Array.from(lines, ({ letter }) => letter!.position);
-  return { lane: NO_LANE, count: lines.length, buffer, offsets, positions, from: ZERO, to: ZERO, commit: false };
-}
-
-/** Keys stand in the order of the schema, and before "e" and "uid" only an id and a time: the first hit is the key. */
-function putText(buffer: Buffer, record: number, line: Buffer, key: string, offset: number, length: number): void {
-  const mark = `"${key}":"`;
-  const begin = line.indexOf(mark);
-  if (begin < 0) return;
-  let end = begin + mark.length;
-  while (line[end] !== 0x22) end += line[end] === 0x5c ? 2 : 1;
-  buffer.writeUInt32LE(begin + mark.length, record + offset);
-  buffer.writeUInt32LE(end - begin - mark.length, record + length);
+  return { lane: NO_LANE, count: lines.length, ...records, positions, from: ZERO, to: ZERO, commit: false };
 }
 
 interface Mark {

@@ -23,8 +23,9 @@ import { type Invalid, ItemReader, kindOf } from './item-reader.ts';
 import { JsonScanner } from './json-scanner.ts';
 import { copyEscaped, ESCAPE_GROWTH, SLACK, viewOf } from './json-text.ts';
 import { emptyLineBytes, F, firstOf, objects, PLAIN, personalSet, Slots, textSet } from './line-plan.ts';
-import { LineWriter, recordBytes } from './line-writer.ts';
+import { LineWriter } from './line-writer.ts';
 import { asItIs, type EncoderOptions, type Origin } from './origin.ts';
+import { recordBytes } from './record.ts';
 import { defaultEvent } from './schema.ts';
 
 export interface CollectOptions extends EncoderOptions {

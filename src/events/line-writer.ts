@@ -9,12 +9,13 @@
  * be first and the rest in schema order; a record that is opened and not closed leaves nothing behind.
  */
 import { parseUuid, UUID_TEXT_BYTES, type UuidMaker } from '../kernel/ids.ts';
+import { align8 } from '../kernel/record.ts';
 import { ISO_BYTES, TimestampWriter } from '../kernel/timestamp.ts';
 import type { Draft } from './draft.ts';
 import { copyMended } from './json-mend.ts';
 import { copyEscaped, copyPlain, SLACK, viewOf } from './json-text.ts';
 import { ESCAPE, F, firstOf, MEND, PLAIN, putFragment, type Slots, textSet } from './line-plan.ts';
-import { EVENT_KIND, EVENT_VERSION, at as place } from './record.ts';
+import { EVENT_KIND, EVENT_VERSION, at as place, recordBytes } from './record.ts';
 
 const QUOTE = 0x22;
 const OPEN = 0x7b;
@@ -30,11 +31,6 @@ const EVENT_ID = F.event_id;
 const TS = F.ts;
 const E = F.e;
 const UID = F.uid;
-
-const align8 = (bytes: number): number => (bytes + 7) & ~7;
-
-/** Bytes of a record whose line has `jsonBytes`, padding included. */
-export const recordBytes = (jsonBytes: number): number => align8(place.json + jsonBytes + 1);
 
 /** The most an encoder with this event limit asks a draft for in one begin(). */
 export const recordBytesMax = (eventBytesMax: number): number => recordBytes(eventBytesMax) + SLACK;

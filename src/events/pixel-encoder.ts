@@ -19,9 +19,10 @@ import { parseTimestamp } from '../kernel/timestamp.ts';
 import type { Draft } from './draft.ts';
 import { copyEscaped, copyPlain, ESCAPE_GROWTH, SLACK, viewOf } from './json-text.ts';
 import { ESCAPE, emptyLineBytes, F, objects, PLAIN, personalSet } from './line-plan.ts';
-import { LineWriter, recordBytes } from './line-writer.ts';
+import { LineWriter } from './line-writer.ts';
 import { asItIs, type EncoderOptions, type Origin } from './origin.ts';
 import { type NamedValues, QUERY_END, QueryReader } from './query-reader.ts';
+import { recordBytes } from './record.ts';
 import { defaultEvent } from './schema.ts';
 
 /** What a pixel request brings. */

@@ -15,7 +15,7 @@ import { type Disk, realDisk } from '../../src/engine/disk.ts';
 import { openEngine } from '../../src/engine/engine.ts';
 import { Keeper } from '../../src/engine/keeper.ts';
 import { LaneWriter } from '../../src/engine/lane.ts';
-import { at, EVENT_KIND, EVENT_VERSION } from '../../src/events/record.ts';
+import { at, EVENT_KIND, EVENT_VERSION, packRecords } from '../../src/events/record.ts';
 import { type ConfigOf, loadConfig } from '../../src/kernel/config.ts';
 import { Collector, temporary, until } from '../sinks/collector.ts';
 
@@ -32,10 +32,7 @@ function template(): Buffer {
   const head = `{"event_id":"00000000-0000-7000-8000-000000000000","ts":"2026-11-21T08:00:00.000Z","e":"x","utm":{},"geo":{},"props":{"pad":"`;
   const line = Buffer.from(`${head}${'x'.repeat(LINE_BYTES - head.length - 4)}"}}\n`);
   assert.equal(line.length, LINE_BYTES);
-  const record = Buffer.alloc(at.json + LINE_BYTES);
-  record.writeUInt32LE(LINE_BYTES - 1, at.jsonLength);
-  line.copy(record, at.json);
-  return record;
+  return packRecords([{ line: line.subarray(0, -1), receivedMs: 0 }]).buffer;
 }
 
 /** Twelve decimal digits are as good in an id as any hex. */

@@ -6,7 +6,7 @@ import { createHash } from 'node:crypto';
 import { CursorMoved, type ErrorClass, type SinkBatch, type SinkTarget } from '../../src/delivery/contract.ts';
 import type { Mark } from '../../src/engine/checkpoint.ts';
 import { type LaneId, laneKey } from '../../src/engine/segment.ts';
-import { at } from '../../src/events/record.ts';
+import { packRecords } from '../../src/events/record.ts';
 
 /** A target and how its kind classifies errors. */
 export interface Subject extends SinkTarget {
@@ -48,21 +48,9 @@ export class TestLane {
   constructor(list: TestEvent[], id: LaneId = LANE) {
     this.id = id;
     this.events = list;
-    this.#offsets = new Int32Array(list.length + 1);
-    const lines = list.map(({ line }) => Buffer.from(line));
-    lines.forEach((line, index) => {
-      this.#offsets[index + 1] = this.#offsets[index]! + ((at.json + line.length + 1 + 7) & ~7);
-    });
-    this.#buffer = Buffer.alloc(this.#offsets[list.length]!);
-    lines.forEach((line, index) => {
-      const record = this.#offsets[index]!;
-      this.#buffer.writeUInt32LE(at.json + line.length + 1, record);
-      this.#buffer.writeUInt32LE(line.length, record + at.jsonLength);
-      this.#buffer.write(list[index]!.id.replaceAll('-', ''), record + at.eventId, 'hex');
-      this.#buffer.writeDoubleLE(list[index]!.ts, record + at.tsMs);
-      line.copy(this.#buffer, record + at.json);
-      this.#buffer[record + at.json + line.length] = 10;
-    });
+    const { buffer, offsets } = packRecords(list.map(({ line, ts }) => ({ line: Buffer.from(line), receivedMs: ts })));
+    this.#buffer = buffer;
+    this.#offsets = Int32Array.from([...offsets, buffer.length]);
   }
 
   mark(record: number): Mark {

@@ -10,7 +10,7 @@ import { decompressFrameSync } from 'lz4-napi';
 import pino from 'pino';
 import { uncompressSync } from 'snappy';
 import type { ErrorClass, SinkBatch, SinkTarget } from '../../../src/delivery/contract.ts';
-import { at } from '../../../src/events/record.ts';
+import { packRecords } from '../../../src/events/record.ts';
 import { loadConfig } from '../../../src/kernel/config.ts';
 import { type KafkaConfig, kafkaConfig } from '../../../src/sinks/kafka/config.ts';
 import { kafkaSink } from '../../../src/sinks/kafka/sink.ts';
@@ -56,35 +56,17 @@ export function batchOf(
   list: readonly TestEvent[],
   { lane = 0, position = 0, record = 0, commit = true } = {},
 ): SinkBatch {
-  const parts: Buffer[] = [];
-  const offsets = new Int32Array(list.length);
-  const positions = new Float64Array(list.length);
-  let end = 0;
-  for (const [i, { id, tsMs, type, line }] of list.entries()) {
-    const json = Buffer.from(`${line}\n`);
-    const bytes = Buffer.alloc((at.json + json.length + 7) & ~7);
-    bytes.writeUInt32LE(at.json + json.length, 0);
-    bytes.writeUInt32LE(json.length - 1, at.jsonLength);
-    bytes.writeDoubleLE(tsMs, at.receivedMs);
-    Buffer.from(id.replaceAll('-', ''), 'hex').copy(bytes, at.eventId);
-    bytes.writeDoubleLE(tsMs, at.tsMs);
-    const quoted = JSON.stringify(type).slice(1, -1);
-    bytes.writeUInt32LE(Buffer.from(line.slice(0, line.indexOf(`"e":"`) + 5)).length, at.eOffset);
-    bytes.writeUInt32LE(Buffer.byteLength(quoted), at.eLength);
-    json.copy(bytes, at.json);
-    offsets[i] = end;
-    positions[i] = position + end;
-    end += bytes.length;
-    parts.push(bytes);
-  }
+  const { buffer, offsets } = packRecords(
+    list.map(({ line, tsMs }) => ({ line: Buffer.from(line), receivedMs: tsMs })),
+  );
   return {
     lane: { life: 1, lane },
     count: list.length,
-    buffer: Buffer.concat(parts),
+    buffer,
     offsets,
-    positions,
+    positions: Float64Array.from(offsets, (offset) => position + offset),
     from: { position, record },
-    to: { position: position + end, record: record + list.length },
+    to: { position: position + buffer.length, record: record + list.length },
     commit,
   };
 }
