@@ -8,8 +8,9 @@
  *   const { values, warnings } = loadConfig([kernelConfig, engineConfig], { argv });   // values.engine.ringBytes
  *
  * config/kinds     what an option may be           config/set        declaration and names
- * config/load      flags > environment > env file > default, all problems at once (exit 78)
+ * config/load      flags > environment > env file > YAML file > default, all problems at once (exit 78)
  * config/envfile   the format of --env-file        config/reference  README, .env.example, --help, --print-config
+ * config/yaml-file the format of --config          config/arguments  flags, switches and words
  * config/places    whether a path can be used      config/environment  the only reader of process.env
  */
 
@@ -30,7 +31,9 @@ export {
   type Option,
   oneOf,
   path,
+  Refused,
   secret,
+  structure,
   text,
 } from './config/kinds.ts';
 export { type Loaded, type LoadOptions, loadConfig } from './config/load.ts';

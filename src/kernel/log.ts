@@ -17,6 +17,7 @@ export type LogLevel = (typeof logLevels)[number];
 export const kernelConfig = defineConfig('kernel', {
   logLevel: oneOf(logLevels, {
     default: 'info',
+    yaml: 'log.level',
     doc: 'Least severe level of our own log that is written. There is no line per event at any level.',
   }),
 });

@@ -19,13 +19,15 @@ export const tracingConfig = defineConfig(
       default: '',
       must: 'an http or https URL',
       test: isHttpUrl,
+      yaml: 'tracing.endpoint',
       doc: 'Where spans go, by OTLP over HTTP with protobuf: a base URL, /v1/traces is appended. Empty: no tracing, at no cost. OTEL_EXPORTER_OTLP_HEADERS is obeyed.',
     }),
-    otelServiceName: text({ default: 'ringmain', doc: 'service.name of the spans.' }),
+    otelServiceName: text({ default: 'ringmain', yaml: 'tracing.service_name', doc: 'service.name of the spans.' }),
     otelTracesSamplerArg: number({
       default: 0.001,
       min: 0,
       max: 1,
+      yaml: 'tracing.sample_ratio',
       doc: 'Share of the requests without a traceparent that are traced. With one its sampled flag decides.',
     }),
     traceLimit: integer({
@@ -36,7 +38,7 @@ export const tracingConfig = defineConfig(
     }),
   },
   // The SDK reads variables of its own.
-  { sharedPrefixes: ['OTEL_'] },
+  { sharedPrefixes: ['OTEL_'], prefix: 'TRACE_' },
 );
 export type TracingConfig = ConfigOf<typeof tracingConfig>;
 

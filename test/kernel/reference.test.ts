@@ -31,13 +31,13 @@ test('the reference has a row per option with names, default, limits and text', 
   assert.deepEqual(markdownReference([room]).split('\n'), [
     '### room',
     '',
-    '| Option | Default | Must be | Meaning |',
-    '|---|---|---|---|',
-    '| `RING_BYTES` | `16MiB` | bytes, at least 1B | Data bytes of a ring \\| of each lane. |',
-    '| `ACCEPTORS`<br>also `WORKER_CONCURRENCY` | cores - 1 | a whole number, at least 1 | Threads. |',
-    '| `PG_DSN`<br>also `PG_DSN_FILE` | no Postgres | a text | Where Postgres is. |',
-    '| `ACK` | `journal` | one of memory, journal | When a 2xx is sent. |',
-    '| `GREETING` | `say "hi" to $you; now` | a text | A text that needs quotes. |',
+    '| Option | In a YAML file | Default | Must be | Meaning |',
+    '|---|---|---|---|---|',
+    '| `RING_BYTES` | `room.ring_bytes` | `16MiB` | bytes, at least 1B | Data bytes of a ring \\| of each lane. |',
+    '| `ACCEPTORS`<br>also `WORKER_CONCURRENCY` | `room.acceptors` | cores - 1 | a whole number, at least 1 | Threads. |',
+    '| `PG_DSN`<br>also `PG_DSN_FILE` | `room.pg_dsn` | no Postgres | a text | Where Postgres is. |',
+    '| `ACK` | `room.ack` | `journal` | one of memory, journal | When a 2xx is sent. |',
+    '| `GREETING` | `room.greeting` | `say "hi" to $you; now` | a text | A text that needs quotes. |',
   ]);
 });
 

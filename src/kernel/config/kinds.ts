@@ -13,10 +13,13 @@
  *   bool      true false 1 0 on off yes no               boolean
  *   bytes     65536, 64k, 64KiB, 16 MB                   bytes; k, m, g, t are powers of 1024 in every spelling
  *   duration  500ms, 5s, 10m, 2h, 7d                     ms
+ *   structure JSON; in a YAML file lists and mappings    what the declaration's own function makes of it
  *
  * Bytes and durations as plain numbers are read in the unit that the option's name ends with (`LOG_ROTATE_MB=100`,
  * `SYNC_INTERVAL_MS=10`); the value is bytes and ms all the same. An option without a default is undefined when nobody sets it.
  */
+
+import { type Collection, FILE_BYTES_MAX } from './given.ts';
 
 /** What every declaration says. */
 export interface Common<D> {
@@ -28,6 +31,8 @@ export interface Common<D> {
   readonly env?: string;
   /** Other environment names for the same option. */
   readonly aliases?: readonly string[];
+  /** Path in a YAML file, when it is not section and name: `log.level`. */
+  readonly yaml?: string;
   /** Masked in --print-config and messages; NAME_FILE may name a file that holds the value. */
   readonly secret?: boolean;
   /** For the reference: what happens when an option without a default is not set. */
@@ -45,18 +50,33 @@ export interface Option<T> extends Common<T> {
   readonly switch: boolean;
   /** Reads a text that is not empty; throws Refused when it is not what must be. `name` is the environment name. */
   parse(text: string, name: string): NonNullable<T>;
+  /** Reads a list or a mapping of a YAML file; throws Refused. A kind without it takes single values only. */
+  readonly parseCollection: ((collection: Pick<Collection, 'value' | 'items'>) => NonNullable<T>) | undefined;
   format(value: NonNullable<T>): string;
-  /** Throws a TypeError when the declaration itself is wrong. `key` and `name` are known only to defineConfig. */
-  declare(key: string, name: string): void;
+  /** Throws a TypeError when the declaration itself is wrong. Only defineConfig knows `key` and `names`. */
+  declare(key: string, names: readonly string[]): void;
 }
 
-/** Thrown by `parse`: the text is not what the option must be. The loader, who knows name and source, makes the message. */
-export class Refused {}
+/**
+ * Thrown by `parse`: the text is not what the option must be. The loader knows name and source and makes the message.
+ * A structure says more: which part of the value breaks which rule.
+ */
+export class Refused {
+  readonly because: string | undefined;
+  /** The steps to that part: ['backends', 1, 'url']. */
+  readonly path: readonly (string | number)[];
+
+  constructor(because?: string, path: readonly (string | number)[] = []) {
+    this.because = because;
+    this.path = path;
+  }
+}
 
 interface Kind<T> {
   readonly kind: string;
   readonly must: string;
   readonly parse: (text: string, name: string) => T;
+  readonly parseCollection?: (collection: Pick<Collection, 'value' | 'items'>) => T;
   readonly format?: (value: T) => string;
   readonly switch?: boolean;
   readonly declare?: (key: string, name: string) => void;
@@ -75,9 +95,10 @@ function make<T, S extends Common<T>>(kind: Kind<T>, spec: S): Made<T, S> {
     must: kind.must,
     switch: kind.switch ?? false,
     parse: kind.parse,
+    parseCollection: kind.parseCollection,
     format: kind.format ?? String,
-    declare(key: string, name: string) {
-      kind.declare?.(key, name);
+    declare(key: string, names: readonly string[]) {
+      for (const name of names) kind.declare?.(key, name);
       if (spec.default === undefined) return;
       const text = option.format(spec.default);
       // A default obeys its own limits; the empty string and the empty list alone cannot be written as a text.
@@ -147,17 +168,23 @@ export function list<const V extends string = string, const S extends ListSpec<V
   spec: S & ListSpec<V>,
 ): Made<readonly V[], S> {
   const item = spec.of ? `of ${spec.of.join(', ')}` : (spec.must ?? 'that are not empty');
+  const checked = (items: readonly string[]) => {
+    for (const part of items) {
+      const known = spec.of === undefined || (spec.of as readonly string[]).includes(part);
+      if (part === '' || !known || spec.test?.(part) === false) throw new Refused();
+    }
+    return [...new Set(items)] as V[];
+  };
   const kind: Kind<readonly V[]> = {
     kind: 'list',
     must: `items ${item}, with commas between`,
     format: (items) => items.join(','),
-    parse: (text) => {
-      const items = text.split(',').map((part) => part.trim());
-      for (const part of items) {
-        const known = spec.of === undefined || (spec.of as readonly string[]).includes(part);
-        if (part === '' || !known || spec.test?.(part) === false) throw new Refused();
-      }
-      return [...new Set(items)] as V[];
+    parse: (text) => checked(text.split(',').map((part) => part.trim())),
+    parseCollection: ({ items }) => {
+      // A text can say neither an item with a comma nor the empty list, so --print-config could not show either.
+      if (items === undefined || items.some((part) => part.includes(','))) throw new Refused();
+      if (items.length === 0 && spec.default?.length !== 0) throw new Refused('a list must hold an item');
+      return checked(items.map((part) => part.trim()));
     },
   };
   return make<readonly V[], S>(kind, spec);
@@ -228,6 +255,39 @@ export function bool<const S extends Common<boolean>>(spec: S): Made<boolean, S>
     },
   };
   return make<boolean, S>(kind, spec);
+}
+
+interface StructureSpec<T> extends Common<T> {
+  /** What the value must be, in words: 'a list of {url, weight}'. */
+  readonly must: string;
+  /**
+   * Makes the value of plain data, which may be anything. Throws `new Refused(because, path)` for a part that breaks a rule:
+   * `because` says what must hold and what was found. The value is plain data, too: it goes to worker threads.
+   */
+  readonly parse: (value: unknown) => T;
+}
+
+/** A list or a mapping: JSON in a flag, a variable or an env file, written out in a YAML file. */
+export function structure<T extends NonNullable<unknown>, const S extends StructureSpec<T> = StructureSpec<T>>(
+  spec: S & StructureSpec<T>,
+): Made<T, S> {
+  const kind: Kind<T> = {
+    kind: 'structure',
+    must: spec.must,
+    format: (value) => JSON.stringify(value),
+    parse: (text) => {
+      if (Buffer.byteLength(text) > FILE_BYTES_MAX) throw new Refused(`at most ${formatBytes(FILE_BYTES_MAX)}`);
+      let value: unknown;
+      try {
+        value = JSON.parse(text);
+      } catch {
+        throw new Refused('the text must be JSON');
+      }
+      return spec.parse(value);
+    },
+    parseCollection: ({ value }) => spec.parse(value),
+  };
+  return make<T, S>(kind, spec);
 }
 
 export const KiB = 1024;

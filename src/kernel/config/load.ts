@@ -1,18 +1,20 @@
 /**
- * Load: from flags, environment and env file to checked values. Flags beat the environment, that beats the env file, that
- * beats the default. Every problem is found and told in one go, a line each, and nothing is touched before all is well.
+ * Load: from flags, environment, env file and YAML file to checked values. The first of them that gives an option wins; an
+ * option that none gives has its default. All problems are reported together, one line each, before anything is touched.
  *
- *   given     a text under one of our names, with where it was given
- *   empty     NAME= in the environment or an env file means "not set here"; --name= is refused (a variable that was empty)
- *   unknown   refused with the nearest name as a flag and in an env file; in the environment only warned about when it
- *             begins like one of our names (Kubernetes injects KAFKA_PORT), refused there under --check-config
- *   NAME_FILE for secrets: the value is that file's content without its last line break
+ *   empty     NAME= in the environment or a file means "not set here"; --name= is refused, because a script's variable was
+ *             empty
+ *   unknown   a flag and a name in a file are refused with the nearest known name. In the environment only names that begin
+ *             like an option's are judged (Kubernetes injects KAFKA_PORT): a warning, and a problem under --check-config
+ *   NAME_FILE for secrets: the value is the content of that file without its last line break
  */
-import { readFileSync } from 'node:fs';
+import { closeSync, openSync, readSync } from 'node:fs';
 import { errors } from '../errors.ts';
+import { knownNames, readArguments } from './arguments.ts';
 import { parseEnvFile } from './envfile.ts';
 import { environment } from './environment.ts';
-import { Refused } from './kinds.ts';
+import { FILE_BYTES_MAX, type Given, type Source } from './given.ts';
+import { formatBytes, Refused } from './kinds.ts';
 import { nearest } from './nearest.ts';
 import {
   type AllValues,
@@ -20,9 +22,11 @@ import {
   type ConfigSet,
   type Declared,
   declaredIn,
-  fileNameOf,
-  flagName,
+  unitName,
+  withFiles,
+  yamlPaths,
 } from './set.ts';
+import { parseYamlFile } from './yaml-file.ts';
 
 const FOUND_LENGTH_MAX = 100;
 
@@ -33,6 +37,8 @@ export interface LoadOptions<W extends string = string> {
   readonly argv?: readonly string[];
   /** An env file to read; --env-file on the command line wins. */
   readonly envFile?: string;
+  /** A YAML file to read; --config on the command line wins. */
+  readonly configFile?: string;
   /** Flags that are no options and take no value: `check-config`, `help`. */
   readonly switches?: readonly W[];
   /** Sets of other commands: their names are known in environment and env file, and not used. */
@@ -48,20 +54,12 @@ export interface Loaded<S extends readonly ConfigSet[] = readonly ConfigSet[], W
   readonly values: ValuesByRoom<S>;
   /** One line each, for the log. */
   readonly warnings: readonly string[];
-  /** Where each option that is not at its default was given: 'flag --log-path', 'environment', '.env:3'. */
+  /** Where each option that is not at its default was given: 'flag --log-path', 'environment', '.env:3', 'x.yaml:3:5'. */
   readonly sources: ReadonlyMap<string, string>;
   readonly switches: ReadonlySet<W>;
   /** Words that belong to no flag. */
   readonly words: readonly string[];
 }
-
-interface Given {
-  readonly text: string;
-  /** The name that was used, which may be an alias or NAME_FILE. */
-  readonly name: string;
-  readonly from: string;
-}
-type Source = ReadonlyMap<string, Given>;
 
 /** Reads and checks the options of the sets. Throws errors.CONFIG, one line per problem. */
 export function loadConfig<const S extends readonly ConfigSet[], const W extends string = never>(
@@ -78,6 +76,7 @@ export function loadConfig<const S extends readonly ConfigSet[], const W extends
   const strict = options.strict ?? (line.switches as ReadonlySet<string>).has('check-config');
 
   const file = readEnvFile(line.envFile ?? options.envFile, problems);
+  const yaml = readYamlFile(line.configFile ?? options.configFile, declared, options.others ?? [], problems);
   for (const [name, given] of file) {
     if (known.has(name) || elsewhere.has(name)) continue;
     problems.push(`${given.from}: ${unknown(name, known)}`);
@@ -98,7 +97,7 @@ export function loadConfig<const S extends readonly ConfigSet[], const W extends
   for (const set of sets) values[set.room] ??= {};
   for (const item of declared) {
     const before = problems.length;
-    const given = firstGiven(item, [line.flags, fromEnv, file], problems);
+    const given = firstGiven(item, [line.flags, fromEnv, file, yaml], problems);
     if (given) sources.set(item.name, given.from);
     values[item.room]![item.key] = given ? parse(item, given, problems) : item.option.default;
     if (problems.length > before) broken.add(item.room);
@@ -110,12 +109,6 @@ export function loadConfig<const S extends readonly ConfigSet[], const W extends
   }
   if (problems.length > 0) throw errors.CONFIG({ problems });
   return { values: values as ValuesByRoom<S>, warnings, sources, switches: line.switches, words: line.words };
-}
-
-function knownNames(declared: readonly Declared[]): ReadonlySet<string> {
-  return new Set(
-    declared.flatMap(({ names, option }) => (option.secret ? [...names, ...names.map(fileNameOf)] : names)),
-  );
 }
 
 function unknown(name: string, known: Iterable<string>): string {
@@ -135,81 +128,6 @@ function prefixesOf(sets: readonly ConfigSet[]): ReadonlySet<string> {
   return prefixes;
 }
 
-interface Line<W extends string> {
-  readonly flags: Source;
-  readonly switches: ReadonlySet<W>;
-  readonly words: readonly string[];
-  readonly envFile: string | undefined;
-}
-
-function readArguments<W extends string>(
-  argv: readonly string[],
-  declared: readonly Declared[],
-  switchNames: readonly W[],
-  problems: string[],
-): Line<W> {
-  const known = knownNames(declared);
-  const bools = new Map(
-    declared.filter(({ option }) => option.switch).flatMap((item) => item.names.map((name) => [name, item] as const)),
-  );
-  const flags = new Map<string, Given>();
-  const switches = new Set<W>();
-  const words: string[] = [];
-  let envFile: string | undefined;
-  const rest = [...argv];
-  while (rest.length > 0) {
-    const word = rest.shift()!;
-    if (word === '--') {
-      words.push(...rest);
-      break;
-    }
-    if (!word.startsWith('-') || word === '-') {
-      words.push(word);
-      continue;
-    }
-    const equals = word.indexOf('=');
-    const flag = equals < 0 ? word : word.slice(0, equals);
-    const name = flag.replace(/^--?/, '').replaceAll('-', '_').toUpperCase();
-    const switched = switchNames.find((candidate) => flag === `--${candidate}`);
-    if (switched !== undefined) {
-      if (equals < 0) switches.add(switched);
-      else problems.push(`${flag} must stand without a value: found=${word.slice(equals + 1)}`);
-      continue;
-    }
-    if (!flag.startsWith('--') || (name !== 'ENV_FILE' && !known.has(name))) {
-      const flagNames = [...known, 'ENV_FILE'].map(flagName).concat(switchNames.map((candidate) => `--${candidate}`));
-      const meant = nearest(`--${name.toLowerCase().replaceAll('_', '-')}`, flagNames);
-      problems.push(`${flag} is not a flag${meant ? `: did you mean ${meant}?` : ''}`);
-      // Its value, if it has one, is not a word of ours either.
-      if (equals < 0 && rest.length > 0 && !rest[0]!.startsWith('-')) rest.shift();
-      continue;
-    }
-    let value = equals < 0 ? undefined : word.slice(equals + 1);
-    if (value === undefined) {
-      const item = bools.get(name);
-      const next = rest[0];
-      // A bool takes the next word only when that reads as a bool: `--dnt-respect off`, but also `--dnt-respect cat`.
-      if (item && (next === undefined || !reads(item, next))) value = 'true';
-      else if (next !== undefined && !next.startsWith('--')) value = rest.shift()!;
-    }
-    if (value === undefined || value === '') problems.push(`${flag} must have a value: found none`);
-    else if (name === 'ENV_FILE' && (envFile ?? value) !== value) problems.push(`${flag} must stand once: found twice`);
-    else if (name === 'ENV_FILE') envFile = value;
-    else if (flags.has(name) && flags.get(name)!.text !== value) problems.push(`${flag} must stand once: found twice`);
-    else flags.set(name, { text: value, name, from: `flag ${flag}` });
-  }
-  return { flags, switches, words, envFile };
-}
-
-function reads(item: Declared, text: string): boolean {
-  try {
-    item.option.parse(text, item.name);
-    return true;
-  } catch {
-    return false;
-  }
-}
-
 function readEnvFile(path: string | undefined, problems: string[]): Source {
   const given = new Map<string, Given>();
   if (path === undefined) return given;
@@ -221,36 +139,88 @@ function readEnvFile(path: string | undefined, problems: string[]): Source {
   return given;
 }
 
+/** The options of a YAML file under their environment names. Options of other commands are known and left out. */
+function readYamlFile(
+  path: string | undefined,
+  declared: readonly Declared[],
+  others: readonly ConfigSet[],
+  problems: string[],
+): Source {
+  const given = new Map<string, Given>();
+  if (path === undefined) return given;
+  const text = readText(path, '--config', problems);
+  if (text === undefined) return given;
+  const all = [...declared, ...declaredIn(others)];
+  const parsed = parseYamlFile(text, path, {
+    paths: new Set(all.flatMap(yamlPaths)),
+    byName: new Map(all.flatMap(({ names, yaml }) => names.map((name) => [name, yaml] as const))),
+  });
+  problems.push(...parsed.problems);
+  for (const item of declared) {
+    const names = withFiles([item.name], item.option);
+    for (const [index, name] of yamlPaths(item).entries()) {
+      const entry = parsed.entries.get(name);
+      if (entry) given.set(names[index]!, { ...entry, name });
+    }
+  }
+  return given;
+}
+
 function readText(path: string, name: string, problems: string[]): string | undefined {
   try {
-    return readFileSync(path, 'utf8');
+    const content = readBounded(path);
+    if (content.length <= FILE_BYTES_MAX) return content.toString('utf8');
+    problems.push(`${name} must name a file of at most ${formatBytes(FILE_BYTES_MAX)}: path=${path} is larger`);
   } catch (error) {
     problems.push(
       `${name} must name a file that can be read: path=${path}, found=${(error as NodeJS.ErrnoException).code}`,
     );
-    return undefined;
+  }
+  return undefined;
+}
+
+/** The content of a file, a pipe or a device up to one byte over the limit, so that none without an end is read for ever. */
+function readBounded(path: string): Buffer {
+  const file = openSync(path, 'r');
+  try {
+    const buffer = Buffer.alloc(FILE_BYTES_MAX + 1);
+    let length = 0;
+    for (;;) {
+      const count = readSync(file, buffer, length, buffer.length - length, null);
+      length += count;
+      if (count === 0 || length === buffer.length) return buffer.subarray(0, length);
+    }
+  } finally {
+    closeSync(file);
   }
 }
 
-/** The text of an option from the first source that has it, with a file's content put in for NAME_FILE. */
+/** The value of an option from the first source that has it, with a file's content put in for NAME_FILE. */
 function firstGiven(item: Declared, from: readonly Source[], problems: string[]): Given | undefined {
-  const names = item.option.secret ? [...item.names, ...item.names.map(fileNameOf)] : item.names;
+  const names = withFiles(item.names, item.option);
   for (const source of from) {
-    const givens = names.map((name) => source.get(name)).filter((given) => given !== undefined && given.text !== '');
-    const [first, ...others] = givens as Given[];
+    const found = names
+      .map((name) => ({ name, given: source.get(name) }))
+      .filter((one): one is { name: string; given: Given } => one.given !== undefined && one.given.text !== '');
+    const [first, ...others] = found;
     if (!first) continue;
-    const different = others.find((other) => other.text !== first.text);
+    const { given } = first;
+    const different = others.find((other) => other.given.text !== given.text);
     if (different) {
       problems.push(
-        `${first.name} and ${different.name} must not differ: they are names of one option (${first.from})`,
+        `${given.name} and ${different.given.name} must not differ: they are names of one option (${given.from})`,
       );
     }
-    if (item.names.includes(first.name)) return first;
-    const text = readText(first.text, first.name, problems);
+    if (item.names.includes(first.name)) return given;
+    if (given.collection) {
+      problems.push(`${given.name} must be a path: found=${given.collection.shape} (${given.from})`);
+      return undefined;
+    }
+    const text = readText(given.text, given.name, problems);
     if (text === undefined) return undefined;
     const value = text.replace(/\r?\n$/, '');
-    if (value === '') problems.push(`${first.name} must name a file that holds a value: path=${first.text} is empty`);
-    return value === '' ? undefined : { text: value, name: item.name, from: `${first.from}, ${first.name}` };
+    if (value === '') problems.push(`${given.name} must name a file that holds a value: path=${given.text} is empty`);
+    return value === '' ? undefined : { text: value, name: item.name, from: `${given.from}, ${given.name}` };
   }
   return undefined;
 }
@@ -261,14 +231,26 @@ function shortened(text: string): string {
 }
 
 function parse(item: Declared, given: Given, problems: string[]): unknown {
+  const { option } = item;
   try {
-    return item.option.parse(given.text, given.name);
+    if (given.collection === undefined) return option.parse(given.text, unitName(given.name));
+    if (option.parseCollection === undefined) throw new Refused();
+    return option.parseCollection(given.collection);
   } catch (error) {
     if (!(error instanceof Refused)) throw error;
-    const found = item.option.secret ? '***' : shortened(given.text);
-    const where = given.from.startsWith('flag') ? '' : ` (${given.from})`;
-    const name = given.from.startsWith('flag') ? given.from.slice('flag '.length) : given.name;
-    problems.push(`${name} must be ${item.option.must}: found=${JSON.stringify(found)}${where}`);
-    return item.option.default;
+    problems.push(refusal(item, given, error));
+    return option.default;
   }
+}
+
+function refusal({ option }: Declared, given: Given, { because, path }: Refused): string {
+  const flag = given.from.startsWith('flag ');
+  const name = flag ? given.from.slice('flag '.length) : given.name;
+  const from = because === undefined ? given.from : (given.collection?.at(path) ?? given.from);
+  const where = flag ? '' : ` (${from})`;
+  // What a structure says of its parts may quote them.
+  if (because !== undefined && !option.secret) return `${name} must be ${option.must}: ${because}${where}`;
+  const scalarWanted = given.collection !== undefined && option.parseCollection === undefined;
+  const found = scalarWanted ? given.collection?.shape : JSON.stringify(option.secret ? '***' : shortened(given.text));
+  return `${name} must be ${option.must}: found=${found}${where}`;
 }

@@ -30,9 +30,9 @@ export function markdownReference(sets: readonly ConfigSet[]): string {
       const names = `\`${item.name}\`${also.length > 0 ? `<br>also \`${also.join('`, `')}\`` : ''}`;
       const initial = defaultText(item);
       const shown = item.option.default === undefined || initial === '' ? initial : `\`${initial}\``;
-      return [names, shown, item.option.must, item.option.doc];
+      return [names, `\`${item.yaml}\``, shown, item.option.must, item.option.doc];
     });
-    return `### ${room}\n\n${markdownTable(['Option', 'Default', 'Must be', 'Meaning'], rows)}`;
+    return `### ${room}\n\n${markdownTable(['Option', 'In a YAML file', 'Default', 'Must be', 'Meaning'], rows)}`;
   });
   return sections.join('\n\n');
 }
@@ -62,6 +62,13 @@ export function envExample(sets: readonly ConfigSet[]): string {
   return `${head}\n${sections.join('\n\n')}\n`;
 }
 
+const fileHelp = `files:
+    --config=FILE
+        YAML file of options, at the paths that stand behind the names below. Flags, environment
+        and env file win over it.
+    --env-file=FILE
+        File of NAME=value lines. Flags and environment win over it.`;
+
 /** The options as --help shows them. */
 export function helpText(sets: readonly ConfigSet[]): string {
   const sections = [...byRoom(sets)].map(([room, items]) => {
@@ -69,11 +76,11 @@ export function helpText(sets: readonly ConfigSet[]): string {
       const initial = defaultText(item);
       const facts = `Must be ${item.option.must}.${initial === '' ? '' : ` Default: ${initial}.`}`;
       const body = wrap(`${item.option.doc} ${facts}`, 92).map((line) => `        ${line}`);
-      return [`    ${flagName(item.name)}  (${item.names.join(', ')})`, ...body].join('\n');
+      return [`    ${flagName(item.name)}  (${item.names.join(', ')}; ${item.yaml})`, ...body].join('\n');
     });
     return [`${room}:`, ...lines].join('\n');
   });
-  return `${sections.join('\n\n')}\n`;
+  return `${[fileHelp, ...sections].join('\n\n')}\n`;
 }
 
 /** The values in force as an env file, with where each was given; secrets are masked. */

@@ -1,6 +1,6 @@
 /**
  * Config set: the options of one room, declared once, and the names they go by. `ringBytes` is RING_BYTES in the
- * environment and in an env file, --ring-bytes or --RING_BYTES on the command line.
+ * environment and in an env file, --ring-bytes or --RING_BYTES on the command line, engine.ring_bytes in a YAML file.
  */
 import type { Option } from './kinds.ts';
 
@@ -16,6 +16,8 @@ interface Extra<O> {
   readonly check?: (values: ValuesOf<O>, all: AllValues) => readonly string[];
   /** Prefixes that this room's names share with other software (`OTEL_`): unknown variables there are not ours to judge. */
   readonly sharedPrefixes?: readonly string[];
+  /** What the names of this room begin with, as a rule: a YAML path leaves it out, for the section says it. Default: `ROOM_`. */
+  readonly prefix?: string;
 }
 
 export interface ConfigSet<R extends string = string, O extends Options = Options> {
@@ -23,6 +25,7 @@ export interface ConfigSet<R extends string = string, O extends Options = Option
   readonly options: O;
   check(values: ValuesOf<O>, all: AllValues): readonly string[];
   readonly sharedPrefixes: readonly string[];
+  readonly prefix: string;
 }
 
 /** The values of a set: a plain object that may go to a worker thread. */
@@ -34,25 +37,55 @@ export function defineConfig<const R extends string, O extends Options>(
   options: O,
   extra: Extra<O> = {},
 ): ConfigSet<R, O> {
+  const prefix = extra.prefix ?? `${upperSnake(room)}_`;
   for (const [key, option] of Object.entries(options)) {
     if (!/^[a-z][A-Za-z0-9]*$/.test(key)) throw new TypeError(`${room}.${key}: a key is camelCase`);
     for (const name of namesOf(key, option)) {
       if (!/^[A-Z][A-Z0-9_]*$/.test(name)) throw new TypeError(`${room}.${key}: ${name} is not UPPER_SNAKE`);
+      if (fileFlags.has(name)) throw new TypeError(`${room}.${key}: ${flagName(name)} names a file of options`);
+    }
+    const yaml = yamlPath({ room, prefix }, key, option);
+    if (!/^[a-z][a-z0-9_]*(?:\.[a-z][a-z0-9_]*)+$/.test(yaml)) {
+      throw new TypeError(`${room}.${key}: ${yaml} is not a path of lower_snake words with dots between`);
     }
     try {
-      option.declare(key, envName(key, option));
+      option.declare(key, [envName(key, option), unitName(yaml)]);
     } catch (error) {
       if (error instanceof TypeError) throw error;
       throw new TypeError(`${room}.${key}: the default must be ${option.must}`);
     }
   }
-  return { room, options, check: extra.check ?? (() => []), sharedPrefixes: extra.sharedPrefixes ?? [] };
+  return { room, options, check: extra.check ?? (() => []), sharedPrefixes: extra.sharedPrefixes ?? [], prefix };
 }
 
 /** The environment name of an option. */
 export function envName(key: string, option: Pick<Option<unknown>, 'env'>): string {
-  return option.env ?? key.replace(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase();
+  return option.env ?? upperSnake(key);
 }
+
+/** ringBytes -> RING_BYTES */
+function upperSnake(words: string): string {
+  return words.replace(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase();
+}
+
+/** The path of an option in a YAML file: httpSink's HTTP_SINK_TIMEOUT_MS is http_sink.timeout_ms. */
+export function yamlPath(
+  set: Pick<ConfigSet, 'room' | 'prefix'>,
+  key: string,
+  option: Pick<Option<unknown>, 'env' | 'yaml'>,
+): string {
+  if (option.yaml !== undefined) return option.yaml;
+  const name = envName(key, option);
+  return `${upperSnake(set.room)}.${name.startsWith(set.prefix) ? name.slice(set.prefix.length) : name}`.toLowerCase();
+}
+
+/** The name that the unit of a plain number is read from: file.rotate_mb -> FILE_ROTATE_MB. */
+export function unitName(name: string): string {
+  return name.toUpperCase().replaceAll('.', '_');
+}
+
+/** Names of flags that give files of options, so no option may have them. */
+export const fileFlags: ReadonlySet<string> = new Set(['CONFIG', 'ENV_FILE']);
 
 /** All names of an option, its own first. */
 export function namesOf(key: string, option: Pick<Option<unknown>, 'env' | 'aliases'>): readonly string[] {
@@ -70,25 +103,47 @@ export interface Declared {
   readonly key: string;
   readonly name: string;
   readonly names: readonly string[];
+  /** Where it stands in a YAML file. */
+  readonly yaml: string;
   readonly option: Option<unknown>;
 }
 
-/** Every option of the sets, in their order. Two options may not share a name: a TypeError. */
+/**
+ * Every option of the sets, in their order. Two options may not share a name, nor a YAML path, and no path leads through
+ * another: a TypeError.
+ */
 export function declaredIn(sets: readonly ConfigSet[]): readonly Declared[] {
   const all: Declared[] = [];
   const owners = new Map<string, string>();
   for (const set of new Set(sets)) {
     for (const [key, option] of Object.entries(set.options)) {
       const names = namesOf(key, option);
-      all.push({ room: set.room, key, name: names[0]!, names, option });
-      for (const name of option.secret ? [...names, ...names.map(fileNameOf)] : names) {
+      const yaml = yamlPath(set, key, option);
+      all.push({ room: set.room, key, name: names[0]!, names, yaml, option });
+      for (const name of [...withFiles(names, option), ...yamlPaths({ yaml, option })]) {
         const owner = owners.get(name);
         if (owner) throw new TypeError(`${name} is declared twice: ${owner} and ${set.room}.${key}`);
         owners.set(name, `${set.room}.${key}`);
       }
     }
   }
+  for (const { yaml } of all) {
+    for (let end = yaml.lastIndexOf('.'); end > 0; end = yaml.lastIndexOf('.', end - 1)) {
+      if (owners.has(yaml.slice(0, end)))
+        throw new TypeError(`${yaml.slice(0, end)} is an option and a section: ${yaml}`);
+    }
+  }
   return all;
+}
+
+/** The names, and for a secret those that name its file. */
+export function withFiles(names: readonly string[], option: Pick<Option<unknown>, 'secret'>): readonly string[] {
+  return option.secret ? [...names, ...names.map(fileNameOf)] : names;
+}
+
+/** The path of an option in a YAML file, and for a secret the path that names its file. */
+export function yamlPaths({ yaml, option }: Pick<Declared, 'yaml' | 'option'>): readonly string[] {
+  return option.secret ? [yaml, `${yaml}_file`] : [yaml];
 }
 
 /** PG_DSN -> PG_DSN_FILE: names a file that holds a secret, as containers and systemd hand them over. */

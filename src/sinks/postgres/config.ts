@@ -84,7 +84,10 @@ export const postgresConfig = defineConfig(
       doc: 'Longest run of one statement. The server ends it; should the server itself be silent, the connection is given up 5 s later.',
     }),
   },
-  { check: ({ pgDsn }, all) => dsnProblems(pgDsn, (all['sinks']?.['outputs'] as readonly string[] | undefined) ?? []) },
+  {
+    check: ({ pgDsn }, all) => dsnProblems(pgDsn, (all['sinks']?.['outputs'] as readonly string[] | undefined) ?? []),
+    prefix: 'PG_',
+  },
 );
 export type PostgresConfig = ConfigOf<typeof postgresConfig>;
 
