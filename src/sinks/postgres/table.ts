@@ -1,18 +1,18 @@
 /**
- * Tables: made when missing, checked before use, never altered.
+ * Table of the events: made when missing, checked before use, never altered.
  *
- *   events            id bigserial primary key, event_id uuid unique not null, ts timestamptz not null default now(),
- *                     payload jsonb not null; btree on ts, GIN on payload (PG_GIN)
- *   ringmain_cursors  in the same schema: how far each lane of each log has been stored (cursor.ts)
- *   ringmain_stage    temporary, one per session: where COPY puts a batch before its duplicates are sorted out
+ *   events          id bigserial primary key, event_id uuid unique not null, ts timestamptz not null default now(),
+ *                   payload jsonb not null; btree on ts, GIN on payload (PG_GIN)
+ *   ringmain_stage  temporary, one per session: COPY puts a batch there before its duplicates are sorted out
  *
- * A table that is there may have more columns than ours, as long as they fill themselves, and may be partitioned by ts.
- * What cannot work is said at once, in one message that tells what must hold; nothing is dead-lettered for it.
+ * A table that exists may have more columns than ours, as long as they fill themselves, and may be partitioned by ts.
+ * A table that cannot work is refused at once, with one message that says what must hold; no event is dead-lettered for it.
  */
 
 import type { PostgresLink } from '../../store/postgres/connection.ts';
-import { describeFault, faultOf, sqlState } from '../../store/postgres/fault.ts';
-import { quoteName, siblingOf, type TableName } from '../../store/postgres/names.ts';
+import { createOnce, exists } from '../../store/postgres/create.ts';
+import { describeFault, SetupError, sqlState } from '../../store/postgres/fault.ts';
+import { quoteName, type TableName } from '../../store/postgres/names.ts';
 
 export interface TableOptions {
   readonly name: TableName;
@@ -24,54 +24,24 @@ export interface TableOptions {
 export interface EventTable {
   /** Quoted names for SQL. */
   readonly events: string;
-  readonly cursors: string;
   /** Columns of the unique index that tells duplicates: "event_id", on a partitioned table "event_id","ts". */
   readonly conflict: string;
   readonly payload: 'json' | 'jsonb';
 }
 
 export const STAGE = 'pg_temp.ringmain_stage';
-export const CURSORS = 'ringmain_cursors';
 
-/** An operator has to act; the message says how. */
-export class SetupError extends Error {
-  override readonly name = 'SetupError';
-}
-
-/** Makes what is missing (when allowed), checks what is there, prepares the session. */
-export async function prepareTables(link: PostgresLink, options: TableOptions): Promise<EventTable> {
-  const events = options.name;
-  const cursors = siblingOf(events, CURSORS);
-  if (options.create) await createMissing(link, events, cursors, options.gin);
+/** Makes the table when it is missing and that is allowed, checks it, and prepares the session. */
+export async function prepareTable(link: PostgresLink, options: TableOptions): Promise<EventTable> {
+  const { name: events, create, gin, copy } = options;
+  if (create && !(await exists(link, events))) {
+    await createOnce(link, async () => {
+      if (!(await exists(link, events))) await link.query(eventsSql(events, gin));
+    });
+  }
   const { conflict, payload } = await inspect(link, events);
-  if (!(await exists(link, cursors))) {
-    throw new SetupError(
-      `table ${cursors.sql} must exist when PG_CREATE_TABLE=false; it is made by: ${cursorsSql(cursors)}`,
-    );
-  }
-  if (options.copy) await createStage(link);
-  return { events: events.sql, cursors: cursors.sql, conflict, payload };
-}
-
-async function createMissing(
-  link: PostgresLink,
-  events: TableName,
-  cursors: TableName,
-  gin: TableOptions['gin'],
-): Promise<void> {
-  if ((await exists(link, events)) && (await exists(link, cursors))) return;
-  // Two collectors that start together would both create; IF NOT EXISTS alone does not keep them apart.
-  await link.query('BEGIN');
-  try {
-    await link.query("SELECT pg_advisory_xact_lock(hashtext('ringmain create'))");
-    if (!(await exists(link, events))) await link.query(eventsSql(events, gin));
-    await link.query(cursorsSql(cursors));
-    await link.query('COMMIT');
-  } catch (error) {
-    if (link.broken === undefined) await link.query('ROLLBACK');
-    if (faultOf(error) !== 'setup') throw error;
-    throw new SetupError(`tables could not be made: ${describeFault(error)}`, { cause: error });
-  }
+  if (copy) await createStage(link);
+  return { events: events.sql, conflict, payload };
 }
 
 /** The events table and its indexes, as one text of statements. */
@@ -85,25 +55,6 @@ export function eventsSql(events: TableName, gin: TableOptions['gin']): string {
     statements.push(`CREATE INDEX ON ${events.sql} USING gin (payload${gin === 'path' ? ' jsonb_path_ops' : ''})`);
   }
   return statements.join('; ');
-}
-
-function cursorsSql(cursors: TableName): string {
-  // A low fillfactor keeps the one row that changes with every transaction on its page (HOT), so the table never grows.
-  return (
-    `CREATE TABLE IF NOT EXISTS ${cursors.sql} (log_id text, sink text, life bigint, lane int, position bigint NOT NULL,` +
-    ' record bigint NOT NULL, epoch bigint NOT NULL, updated_at timestamptz NOT NULL DEFAULT now(),' +
-    ' PRIMARY KEY (log_id, sink, life, lane)) WITH (fillfactor = 20)'
-  );
-}
-
-async function exists(link: PostgresLink, name: TableName): Promise<boolean> {
-  // Through pg_class: opening a table makes the session take in what others have committed. to_regclass alone answers from a
-  // cache, and would not see the table whose creator we have just waited for.
-  const { rows } = await link.query<{ found: boolean }>(
-    'SELECT EXISTS (SELECT FROM pg_class WHERE oid = to_regclass($1)) AS found',
-    [name.sql],
-  );
-  return rows[0]!.found;
 }
 
 async function createStage(link: PostgresLink): Promise<void> {

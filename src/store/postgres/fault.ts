@@ -1,5 +1,5 @@
 /**
- * Faults: what a database's error means for who writes to it, by SQLSTATE, never by text.
+ * Faults: what an error of the database means for the code that writes to it, by SQLSTATE, never by text.
  *
  *   network  the connection is gone or never came: connect again, the next host included
  *   moved    the server may not be written to (a standby): connect again, another host may have become the primary
@@ -8,6 +8,11 @@
  *   setup    tables, permissions or credentials: an operator has to act
  */
 import { DatabaseError } from 'pg';
+
+/** What only an operator can mend: tables that do not fit, permissions that are missing. The message says how. */
+export class SetupError extends Error {
+  override readonly name = 'SetupError';
+}
 
 export type Fault = 'network' | 'moved' | 'busy' | 'row' | 'setup';
 
@@ -42,8 +47,9 @@ const byClass: Readonly<Record<string, Fault>> = {
 
 /** The fault of anything a query or a connection attempt has thrown. */
 export function faultOf(error: unknown): Fault {
+  if (error instanceof SetupError) return 'setup';
   const state = sqlState(error);
-  // Whatever is no answer of the server comes from the way to it: sockets, DNS, TLS, our own time-outs.
+  // An error that is no answer of the server comes from the way to it: sockets, DNS, TLS, our own time-outs.
   if (state === undefined) return 'network';
   return byCode[state] ?? byClass[state.slice(0, 2)] ?? 'setup';
 }
