@@ -86,6 +86,8 @@ export interface SinkContext {
   readonly name: string;
   /** 32 hex digits; a random one without a journal. */
   readonly logId: string;
+  /** kind postgres: URL of the module that loads the batches of this output (Output.load), and the values of its service. */
+  readonly load?: { readonly module: string; readonly values: unknown };
   /** False: memory only; nothing can be delivered again after a crash. */
   readonly journal: boolean;
   /** Target state of the last checkpoint. */

@@ -3,8 +3,8 @@
  * moves in the transaction that stores the rows.
  *
  *   ringmain_cursors  log_id, sink, life, lane -> position, record, epoch, updated_at
- *   strand "7-0"      lane 0 of life 7: log_id is the log's id
- *   strand "topic/3"  partition 3: log_id is "<id of the source>/topic", life is 0, position is the offset
+ *   log_id            id of the log; of a topic: what its source gives as SinkContext.logId
+ *   life, lane        the strand's id, as the source gives it (delivery/source.ts); position is a byte, or an offset
  *
  * `sink` is the name of the output, so several outputs share the table. A transaction ends with
  * `UPDATE ... SET position = to WHERE position = from AND epoch = mine`. When the UPDATE finds no row:
@@ -20,6 +20,7 @@
  */
 import { CursorMoved } from '../../delivery/contract.ts';
 import type { Mark } from '../../engine/checkpoint.ts';
+import { type LaneId, laneKey } from '../../engine/segment.ts';
 import { errors } from '../../kernel/errors.ts';
 import type { PostgresLink } from '../../store/postgres/connection.ts';
 import { createOnce, exists } from '../../store/postgres/create.ts';
@@ -30,8 +31,7 @@ export const CURSORS = 'ringmain_cursors';
 
 /** What a cursor reads of a batch. */
 export interface Step {
-  /** Key of the strand. */
-  readonly strand: string;
+  readonly lane: LaneId;
   readonly from: Mark;
   readonly to: Mark;
 }
@@ -42,14 +42,13 @@ export class StrandTaken extends Error {
 }
 
 interface Row {
-  readonly log_id: string;
   readonly life: string;
   readonly lane: number;
   readonly position: string;
   readonly record: string;
   readonly epoch: string;
 }
-const COLUMNS = 'log_id, life, lane, position, record, epoch';
+const COLUMNS = 'life, lane, position, record, epoch';
 
 /** Rows of earlier lives go after this time. Should one be needed later, its lane is delivered again and ids sort it out. */
 const KEEP_DAYS = 30;
@@ -62,7 +61,7 @@ export class Cursors {
   /** Other positions where a row may stand: commits whose answer has not come, or never came. */
   readonly #doubtful = new Map<string, Set<number>>();
   /** Epochs of the strands that are held one by one. Undefined: every strand of the log is held, at `#epoch`. */
-  #held: Map<string, number> | undefined;
+  #held: Map<string, { readonly lane: LaneId; readonly epoch: number }> | undefined;
   #epoch: number | undefined;
   #fenced = false;
 
@@ -97,31 +96,28 @@ export class Cursors {
     this.#epoch = epoch;
     this.#marks.clear();
     this.#doubtful.clear();
-    for (const row of rows) this.#marks.set(this.#keyOf(row), markOf(row));
+    for (const row of rows) this.#marks.set(keyOf(row), markOf(row));
     return this.#marks;
   }
 
   /**
-   * Claims the strands that are new in the list, forgets those that are not in it, and returns the cursors of the list: the
-   * partitions that the consumer group has given to this process.
+   * Claims these strands and returns the cursors of all that were claimed so: the partitions that the consumer group has
+   * given to this process. A strand that another process claims later is found taken when its cursor moves.
    */
-  async hold(link: PostgresLink, table: string, strands: readonly string[]): Promise<ReadonlyMap<string, Mark>> {
-    const held = this.#held ?? new Map<string, number>();
-    const fresh = strands.filter((strand) => !held.has(strand));
+  async hold(link: PostgresLink, table: string, lanes: readonly LaneId[]): Promise<ReadonlyMap<string, Mark>> {
     await link.query('BEGIN');
     await this.#lock(link);
-    const { epoch, rows } = await this.#raise(link, table, fresh);
+    const { epoch, rows } = await this.#raise(link, table, lanes);
     await link.query('COMMIT');
-    this.#held = held;
+    this.#held ??= new Map();
     this.#epoch = epoch;
-    for (const strand of [...held.keys(), ...fresh]) {
-      if (held.has(strand) && strands.includes(strand)) continue;
-      held.delete(strand);
-      this.#marks.delete(strand);
-      this.#doubtful.delete(strand);
+    for (const lane of lanes) {
+      const key = laneKey(lane);
+      this.#held.set(key, { lane, epoch });
+      this.#marks.delete(key);
+      this.#doubtful.delete(key);
     }
-    for (const strand of fresh) held.set(strand, epoch);
-    for (const row of rows) this.#marks.set(this.#keyOf(row), markOf(row));
+    for (const row of rows) this.#marks.set(keyOf(row), markOf(row));
     return this.#marks;
   }
 
@@ -133,17 +129,17 @@ export class Cursors {
     if (this.#epoch === undefined) return;
     const before = new Map(this.#marks);
     const held = this.#held === undefined ? undefined : new Map(this.#held);
-    const rows = await this.#read(link, table, held && [...held.keys()]);
-    const lower: string[] = [];
+    const rows = await this.#read(link, table, held && [...held.values()].map(({ lane }) => lane));
+    const lower: LaneId[] = [];
     for (const row of rows) {
-      const key = this.#keyOf(row);
-      const mine = held === undefined ? this.#epoch : held.get(key)!;
+      const key = keyOf(row);
+      const mine = held?.get(key)?.epoch ?? this.#epoch;
       if (Number(row.epoch) > mine && held === undefined) throw this.#fence();
       if (Number(row.epoch) > mine) this.#taken(key);
-      if (Number(row.epoch) < mine) lower.push(key);
+      if (Number(row.epoch) < mine) lower.push({ life: Number(row.life), lane: row.lane });
     }
-    for (const key of lower) await this.#takeOver(link, table, key);
-    const found = new Map(rows.map((row) => [this.#keyOf(row), markOf(row)]));
+    for (const lane of lower) await this.#takeOver(link, table, lane);
+    const found = new Map(rows.map((row) => [keyOf(row), markOf(row)]));
     const moved = [...new Set([...this.#marks.keys(), ...found.keys()])].filter((key) => {
       if (held !== undefined && !this.#held!.has(key)) return false; // it is somebody else's now
       const mark = this.#marks.get(key);
@@ -155,11 +151,11 @@ export class Cursors {
   }
 
   /** The last statement of the batch's transaction: true when the row was moved and COMMIT may follow. */
-  async move(link: PostgresLink, table: string, { strand, from, to }: Step): Promise<boolean> {
-    const epoch = this.#epochOf(strand);
-    const { log, life, lane } = this.#rowOf(strand);
-    const row = [log, this.#sink, life, lane, to.position, to.record, epoch];
-    const { rowCount } = !this.#marks.has(strand)
+  async move(link: PostgresLink, table: string, { lane: id, from, to }: Step): Promise<boolean> {
+    const key = laneKey(id);
+    const epoch = this.#epochOf(key);
+    const row = [this.#source, this.#sink, id.life, id.lane, to.position, to.record, epoch];
+    const { rowCount } = !this.#marks.has(key)
       ? await link.query(
           `INSERT INTO ${table} (log_id, sink, life, lane, position, record, epoch) VALUES ($1, $2, $3, $4, $5, $6, $7)
              ON CONFLICT DO NOTHING`,
@@ -171,34 +167,35 @@ export class Cursors {
           [...row, from.position],
         );
     if (rowCount !== 1) return false;
-    const doubtful = this.#doubtful.get(strand);
-    if (doubtful === undefined) this.#doubtful.set(strand, new Set([to.position]));
+    const doubtful = this.#doubtful.get(key);
+    if (doubtful === undefined) this.#doubtful.set(key, new Set([to.position]));
     else doubtful.add(to.position);
     return true;
   }
 
   /** COMMIT was answered. */
-  committed({ strand, to }: Step): void {
-    this.#marks.set(strand, to);
-    this.#doubtful.delete(strand);
+  committed({ lane, to }: Step): void {
+    this.#marks.set(laneKey(lane), to);
+    this.#doubtful.delete(laneKey(lane));
   }
 
   /** Called after move() was false and the transaction was rolled back. Returns when the batch turns out to be stored, else throws. */
   async explain(link: PostgresLink, table: string, step: Step): Promise<void> {
-    const { strand, to } = step;
-    const epoch = this.#epochOf(strand);
-    const [row] = await this.#read(link, table, [strand]);
+    const { lane, to } = step;
+    const key = laneKey(lane);
+    const epoch = this.#epochOf(key);
+    const [row] = await this.#read(link, table, [lane]);
     if (row !== undefined && Number(row.epoch) > epoch) {
       if (this.#held === undefined) throw this.#fence();
-      this.#taken(strand);
-      this.#epochOf(strand); // throws StrandTaken
+      this.#taken(key);
+      this.#epochOf(key); // throws StrandTaken
     }
-    if (row !== undefined && Number(row.position) === to.position && this.#doubtful.get(strand)?.has(to.position)) {
+    if (row !== undefined && Number(row.position) === to.position && this.#doubtful.get(key)?.has(to.position)) {
       this.committed(step);
       return;
     }
     await this.verify(link, table); // takes rows of an older epoch over, and finds other strands that were moved
-    throw this.#follow(new Set([strand]), new Map(row === undefined ? [] : [[strand, markOf(row)]]));
+    throw this.#follow(new Set([key]), new Map(row === undefined ? [] : [[key, markOf(row)]]));
   }
 
   async #lock(link: PostgresLink): Promise<void> {
@@ -211,9 +208,9 @@ export class Cursors {
   async #raise(
     link: PostgresLink,
     table: string,
-    strands: readonly string[] | undefined,
+    lanes: readonly LaneId[] | undefined,
   ): Promise<{ epoch: number; rows: readonly Row[] }> {
-    const { where, values } = this.#select(strands);
+    const { where, values } = this.#select(lanes);
     const { rows: found } = await link.query<{ epoch: string }>(
       `SELECT greatest(coalesce(max(epoch), 0) + 1, (extract(epoch FROM clock_timestamp()) * 1000)::bigint) AS epoch
          FROM ${table} WHERE ${where}`,
@@ -228,40 +225,43 @@ export class Cursors {
   }
 
   /** After a failover that lost our claim, the row has an older epoch: it gets ours again. */
-  async #takeOver(link: PostgresLink, table: string, strand: string): Promise<void> {
-    const { where, values } = this.#select([strand]);
-    const epoch = this.#held === undefined ? this.#epoch : this.#held.get(strand);
+  async #takeOver(link: PostgresLink, table: string, lane: LaneId): Promise<void> {
+    const { where, values } = this.#select([lane]);
     const at = `$${values.length + 1}`;
-    await link.query(`UPDATE ${table} SET epoch = ${at} WHERE ${where} AND epoch < ${at}`, [...values, epoch]);
+    await link.query(`UPDATE ${table} SET epoch = ${at} WHERE ${where} AND epoch < ${at}`, [
+      ...values,
+      this.#epochOf(laneKey(lane)),
+    ]);
   }
 
-  async #read(link: PostgresLink, table: string, strands: readonly string[] | undefined): Promise<readonly Row[]> {
-    const { where, values } = this.#select(strands);
+  async #read(link: PostgresLink, table: string, lanes: readonly LaneId[] | undefined): Promise<readonly Row[]> {
+    const { where, values } = this.#select(lanes);
     return (await link.query<Row>(`SELECT ${COLUMNS} FROM ${table} WHERE ${where}`, values)).rows;
   }
 
-  #select(strands: readonly string[] | undefined): { where: string; values: unknown[] } {
-    if (strands === undefined) return { where: 'sink = $1 AND log_id = $2', values: [this.#sink, this.#source] };
-    const rows = strands.map((strand) => this.#rowOf(strand));
-    const where =
-      'sink = $1 AND (log_id, life, lane) IN (SELECT * FROM unnest($2::text[], $3::bigint[], $4::int[]) AS strand)';
-    const lists = [rows.map(({ log }) => log), rows.map(({ life }) => life), rows.map(({ lane }) => lane)];
-    return { where, values: [this.#sink, ...lists] };
+  #select(lanes: readonly LaneId[] | undefined): { where: string; values: unknown[] } {
+    const where = 'log_id = $1 AND sink = $2';
+    const values = [this.#source, this.#sink];
+    if (lanes === undefined) return { where, values };
+    return {
+      where: `${where} AND (life, lane) IN (SELECT * FROM unnest($3::bigint[], $4::int[]) AS strand)`,
+      values: [...values, lanes.map(({ life }) => life), lanes.map(({ lane }) => lane)],
+    };
   }
 
-  #epochOf(strand: string): number {
+  #epochOf(key: string): number {
     if (this.#held === undefined) return this.#epoch!;
-    const epoch = this.#held.get(strand);
-    if (epoch === undefined) {
-      throw new StrandTaken(`strand must be held by this process: strand=${strand}, source=${this.#source}`);
+    const held = this.#held.get(key);
+    if (held === undefined) {
+      throw new StrandTaken(`strand must be held by this process: strand=${key}, source=${this.#source}`);
     }
-    return epoch;
+    return held.epoch;
   }
 
-  #taken(strand: string): void {
-    this.#held?.delete(strand);
-    this.#marks.delete(strand);
-    this.#doubtful.delete(strand);
+  #taken(key: string): void {
+    this.#held?.delete(key);
+    this.#marks.delete(key);
+    this.#doubtful.delete(key);
   }
 
   #follow(strands: ReadonlySet<string>, found: ReadonlyMap<string, Mark>): CursorMoved {
@@ -279,21 +279,11 @@ export class Cursors {
     this.#fenced = true;
     return errors.SINK_FENCED({ sink: this.#sink, reason: `another process has claimed log ${this.#source}` });
   }
-
-  #rowOf(strand: string): { log: string; life: number; lane: number } {
-    const slash = strand.lastIndexOf('/');
-    if (slash >= 0) {
-      return { log: `${this.#source}/${strand.slice(0, slash)}`, life: 0, lane: Number(strand.slice(slash + 1)) };
-    }
-    const [life, lane] = strand.split('-').map(Number);
-    return { log: this.#source, life: life!, lane: lane! };
-  }
-
-  #keyOf({ log_id, life, lane }: Row): string {
-    return log_id === this.#source ? `${life}-${lane}` : `${log_id.slice(this.#source.length + 1)}/${lane}`;
-  }
 }
 
+function keyOf(row: Row): string {
+  return laneKey({ life: Number(row.life), lane: row.lane });
+}
 function markOf(row: Row): Mark {
   return { position: Number(row.position), record: Number(row.record) };
 }

@@ -10,14 +10,20 @@
  *   outage    the source keeps what is not delivered; every wait is bounded, and after a failure the session starts anew
  */
 import { setTimeout as delay } from 'node:timers/promises';
-import { CursorMoved, type ErrorClass, type SinkBatch, type SinkContext, type SinkTarget } from '../../delivery/contract.ts';
+import {
+  CursorMoved,
+  type ErrorClass,
+  type SinkBatch,
+  type SinkContext,
+  type SinkTarget,
+} from '../../delivery/contract.ts';
 import type { Mark } from '../../engine/checkpoint.ts';
-import { laneKey } from '../../engine/segment.ts';
+import { type LaneId, laneKey } from '../../engine/segment.ts';
 import { RingmainError } from '../../kernel/errors.ts';
 import { connect, type PostgresLink } from '../../store/postgres/connection.ts';
 import { copyIn } from '../../store/postgres/copy.ts';
 import type { Dsn } from '../../store/postgres/dsn.ts';
-import { faultOf, SetupError } from '../../store/postgres/fault.ts';
+import { faultOf } from '../../store/postgres/fault.ts';
 import type { TableName } from '../../store/postgres/names.ts';
 import { Cursors, prepareCursors, StrandTaken } from './cursor.ts';
 import type { Load } from './load.ts';
@@ -57,7 +63,7 @@ function isBug(error: unknown): boolean {
 export interface TransactionOptions {
   /** Name of the output: part of the key of its cursors. */
   readonly output: string;
-  /** Id of the log, or of the cluster and group: part of the key of the cursors. */
+  /** Id of the log, or of a topic's source: part of the key of the cursors. */
   readonly source: string;
   readonly dsn: Dsn;
   /** Sessions that load at the same time. */
@@ -168,14 +174,14 @@ export class TransactionTarget implements SinkTarget {
   }
 
   /**
-   * Claims the cursors for this process and returns them; a strand without one has nothing stored. With `strands`, the
-   * partitions that this process reads now, only theirs; each change of the assignment calls it again.
+   * Claims the cursors for this process and returns them; a strand without one has nothing stored. `lanes`: only the cursors
+   * of these, for a source that shares its strands with other processes.
    */
-  cursors(strands?: readonly string[]): Promise<ReadonlyMap<string, Mark>> {
+  cursors(lanes?: readonly LaneId[]): Promise<ReadonlyMap<string, Mark>> {
     const table = this.#options.cursors.sql;
     return this.#withSession(async (session) => {
       const link = await this.#ready(session);
-      return strands === undefined ? this.#cursors.claim(link, table) : this.#cursors.hold(link, table, strands);
+      return lanes === undefined ? this.#cursors.claim(link, table) : this.#cursors.hold(link, table, lanes);
     });
   }
 
@@ -185,9 +191,8 @@ export class TransactionTarget implements SinkTarget {
       throw new PreviousFailed('the batch before was not stored', { cause });
     });
     before.catch(() => {}); // it may fail long before anybody waits for it
-    const step = { strand: laneKey(batch.lane), from: batch.from, to: batch.to };
-    const table = this.#options.cursors.sql;
-    const turn = this.#order.turn(step.strand);
+        const table = this.#options.cursors.sql;
+    const turn = this.#order.turn(laneKey(batch.lane));
     const stored = this.#withSession(async (session) => {
       if (batch.commit) this.#cursors.assertMine();
       const link = await this.#ready(session);
@@ -198,14 +203,14 @@ export class TransactionTarget implements SinkTarget {
           await before;
           transaction = await this.#load(session, link, batch, turn);
         }
-        if (!(await this.#cursors.move(link, table, step))) {
+        if (!(await this.#cursors.move(link, table, batch))) {
           await link.query('ROLLBACK');
-          await this.#cursors.explain(link, table, step);
+          await this.#cursors.explain(link, table, batch);
           return;
         }
       }
       await transaction.commit();
-      if (batch.commit) this.#cursors.committed(step);
+      if (batch.commit) this.#cursors.committed(batch);
     });
     return stored.finally(turn.done);
   }

@@ -21,6 +21,7 @@ interface Mutant {
 
 const cursor = 'src/sinks/postgres/cursor.ts';
 const sink = 'src/sinks/postgres/sink.ts';
+const transaction = 'src/sinks/postgres/transaction.ts';
 const mutants: readonly Mutant[] = [
   {
     name: 'the cursor moves from wherever it stands',
@@ -38,21 +39,21 @@ const mutants: readonly Mutant[] = [
   },
   {
     name: 'rows are committed before the cursor',
-    file: sink,
+    file: transaction,
     from: 'if (!(await this.#cursors.move(',
     to: "await link.query('COMMIT; BEGIN');\n        if (!(await this.#cursors.move(",
     test: 'deliver',
   },
   {
     name: 'a batch does not wait for the one before',
-    file: sink,
+    file: transaction,
     from: 'if (await this.#mustGiveWay(link, before)) {',
     to: 'if (before === undefined) {',
     test: 'deliver',
   },
   {
     name: 'a batch that blocks the one before does not give way',
-    file: sink,
+    file: transaction,
     from: 'if (rows[0]!.blocking) return true;',
     to: 'if (rows[0]!.blocking && batchIsAlone) return true;',
     test: 'deliver',
@@ -60,15 +61,15 @@ const mutants: readonly Mutant[] = [
   {
     name: 'duplicates are not sorted out',
     file: sink,
-    from: 'ON CONFLICT (${table.conflict}) DO NOTHING`',
+    from: 'ON CONFLICT (${conflict}) DO NOTHING`',
     to: '`',
     test: 'deliver',
   },
   {
     name: 'a lost answer to COMMIT is forgotten',
     file: cursor,
-    from: 'else doubtful.add(step.to.position);\n    return true;',
-    to: 'else doubtful.add(step.to.position);\n    this.#doubtful.clear();\n    return true;',
+    from: 'else doubtful.add(to.position);\n    return true;',
+    to: 'else doubtful.add(to.position);\n    this.#doubtful.clear();\n    return true;',
     test: 'faults',
   },
   {
@@ -80,14 +81,14 @@ const mutants: readonly Mutant[] = [
   },
   {
     name: 'a vanished client keeps its rows',
-    file: sink,
+    file: transaction,
     from: '; SET LOCAL idle_in_transaction_session_timeout = ${2 * timeout}',
     to: '',
     test: 'faults',
   },
   {
     name: 'a statement may run for ever',
-    file: sink,
+    file: transaction,
     from: 'SET LOCAL statement_timeout = ${timeout};',
     to: '',
     test: 'faults',
