@@ -191,7 +191,7 @@ export class TransactionTarget implements SinkTarget {
       throw new PreviousFailed('the batch before was not stored', { cause });
     });
     before.catch(() => {}); // it may fail long before anybody waits for it
-        const table = this.#options.cursors.sql;
+    const table = this.#options.cursors.sql;
     const turn = this.#order.turn(laneKey(batch.lane));
     const stored = this.#withSession(async (session) => {
       if (batch.commit) this.#cursors.assertMine();

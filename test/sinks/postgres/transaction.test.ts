@@ -16,7 +16,7 @@ const PORT = 21560;
 let dsn = '';
 const undo: (() => unknown)[] = [];
 beforeAll(async () => {
-  ({ dsn } = await startPostgres({ after: (fn) => undo.push(fn) }, { port: PORT, settings: fastSettings }));
+  ({ dsn } = await startPostgres({ onTestFinished: (fn) => undo.push(fn) }, { port: PORT, settings: fastSettings }));
 });
 afterAll(async () => {
   for (const fn of undo.reverse()) await fn();
