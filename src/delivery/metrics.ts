@@ -1,4 +1,3 @@
-import type { JournalFigures } from '../engine/keeper.ts';
 import { SinkBoard, sinkStates } from '../engine/sink-board.ts';
 import { type Collected, type Collector, counter, defineMetrics, histogram } from '../kernel/metrics.ts';
 
@@ -108,40 +107,3 @@ export function sinkCollector(
 }
 
 const age = (ms: number, now: number): number => (ms === 0 ? 0 : Math.max(0, (now - ms) / 1000));
-
-/** What the keeper tells. */
-export function journalCollector(figures: JournalFigures): Collector {
-  const one = (name: string, help: string, value: number, type: Collected['type'] = 'gauge'): Collected => ({
-    name,
-    help,
-    type,
-    values: [{ labels: {}, value }],
-  });
-  return () => {
-    const used = figures.get('usedBytes');
-    const quota = figures.get('quotaBytes');
-    const rate = figures.get('rateBytesPerSecond');
-    return [
-      one('ringmain_journal_bytes', 'Disk space that the log uses.', used),
-      one('ringmain_journal_max_bytes', 'Disk space that it may use (JOURNAL_MAX_BYTES).', quota),
-      one('ringmain_journal_segments', 'Files of the log.', figures.get('segments')),
-      one(
-        'ringmain_journal_seconds_left',
-        'Time until the log is full at the present rate if no sink delivers; +Inf when idle.',
-        rate > 0 ? Math.max(0, quota - used) / rate : Number.POSITIVE_INFINITY,
-      ),
-      one('ringmain_journal_syncs_total', 'Calls of fdatasync that succeeded.', figures.get('syncs'), 'counter'),
-      one(
-        'ringmain_journal_sync_errors_total',
-        'Calls of fdatasync that failed.',
-        figures.get('syncErrors'),
-        'counter',
-      ),
-      one(
-        'ringmain_journal_failed',
-        '1: the journal could not be synced twice running; intake is over until a restart.',
-        figures.get('failed'),
-      ),
-    ];
-  };
-}

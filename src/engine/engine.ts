@@ -18,10 +18,11 @@ import {
   openJournal,
   sinksFolder,
 } from './journal.ts';
-import { JournalFigures, type KeeperShared, type KeeperSink } from './keeper.ts';
+import type { KeeperShared, KeeperSink } from './keeper.ts';
 import type { LaneShared } from './lane.ts';
 import { createLaneControl } from './lane-control.ts';
 import type { FinishedLane, LiveLane } from './lane-reader.ts';
+import { JournalFigures } from './metrics.ts';
 import { recoverLanes } from './recovery.ts';
 import { createRing } from './ring.ts';
 import { PAGE } from './segment.ts';

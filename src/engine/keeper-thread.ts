@@ -5,7 +5,7 @@ import { attachBoard } from '../kernel/metrics.ts';
 import { WakeWords } from '../kernel/threads/wake.ts';
 import { KEEPER } from './acknowledger.ts';
 import { Keeper, type KeeperShared } from './keeper.ts';
-import { keeperMetrics } from './keeper-metrics.ts';
+import { keeperMetrics } from './metrics.ts';
 
 export interface KeeperThreadData {
   readonly parts: KeeperShared;

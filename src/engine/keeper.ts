@@ -11,6 +11,7 @@ import { CheckpointFile, type CheckpointState } from './checkpoint.ts';
 import { type Disk, realDisk } from './disk.ts';
 import { checkpointPath, lanesFolder } from './journal.ts';
 import { FULL_DISK, FULL_NONE, FULL_QUOTA, LaneControl } from './lane-control.ts';
+import { JournalFigures } from './metrics.ts';
 import { checkRing, Ring } from './ring.ts';
 import { type LaneId, laneKey, PAGE } from './segment.ts';
 import { type SegmentFile, SegmentStore } from './segment-store.ts';
@@ -45,33 +46,6 @@ export interface KeeperShared {
   readonly retainMs: number;
   readonly syncIntervalMs: number;
   readonly syncGroupMs: number;
-}
-
-/** What the keeper tells the metrics: f64 each. */
-export const figureNames = [
-  'usedBytes',
-  'quotaBytes',
-  'rateBytesPerSecond',
-  'syncs',
-  'syncErrors',
-  'segments',
-  'failed',
-] as const;
-export type FigureName = (typeof figureNames)[number];
-export class JournalFigures {
-  readonly #floats: Float64Array;
-  constructor(memory: SharedArrayBuffer) {
-    this.#floats = new Float64Array(memory);
-  }
-  static create(): SharedArrayBuffer {
-    return new SharedArrayBuffer(figureNames.length * 8);
-  }
-  get(name: FigureName): number {
-    return this.#floats[figureNames.indexOf(name)];
-  }
-  set(name: FigureName, value: number): void {
-    this.#floats[figureNames.indexOf(name)] = value;
-  }
 }
 
 interface KeptLane {

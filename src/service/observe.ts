@@ -1,10 +1,9 @@
 /** What an acceptor tells operators: /readyz and /metrics, computed from shared memory. */
 
-import { journalCollector, sinkCollector, sinkMetrics } from '../delivery/metrics.ts';
+import { sinkCollector, sinkMetrics } from '../delivery/metrics.ts';
 import type { EngineShared } from '../engine/engine.ts';
-import { JournalFigures } from '../engine/keeper.ts';
-import { keeperMetrics } from '../engine/keeper-metrics.ts';
-import { FULL_DISK, FULL_QUOTA, LaneControl } from '../engine/lane-control.ts';
+import { LaneControl } from '../engine/lane-control.ts';
+import { JournalFigures, journalCollector, keeperMetrics, laneCollector, laneProblem } from '../engine/metrics.ts';
 import { publishedIn, Ring } from '../engine/ring.ts';
 import { SinkBoard } from '../engine/sink-board.ts';
 import {
@@ -53,7 +52,7 @@ export function observer(parts: ObserverDeps): OpsSource {
   const rings = engine.lanes.map((lane) => new Ring(lane.ring));
   const collectors: Collector[] = [
     sinkCollector(engine.board, engine.sinks, () => publishedIn(rings), Date.now),
-    laneCollector(engine, rings),
+    laneCollector(rings, engine.journal !== undefined),
     processMetrics(readVersion()),
   ];
   if (engine.keeper !== undefined) collectors.push(journalCollector(new JournalFigures(engine.keeper.figures)));
@@ -88,40 +87,4 @@ function readiness(
     return state === 'up' ? [] : [{ part, reason: sinks.reason(i) || state }];
   });
   return { intake, sinks: away };
-}
-
-function laneProblem(control: LaneControl): string | undefined {
-  if (control.failed()) return 'it could not be synced twice running; restart on a healthy disk';
-  if (control.stuck()) return 'a write failed and is being repeated';
-  if (control.paused()) return 'a sink lags further than MAX_LAG_BYTES';
-  if (control.spareReady()) return undefined;
-  if (control.full() === FULL_QUOTA) return 'JOURNAL_MAX_BYTES is reached by undelivered events';
-  if (control.full() === FULL_DISK) return 'the disk refuses a segment';
-  return undefined;
-}
-
-/** Per lane, from the rings. */
-function laneCollector(engine: EngineShared, rings: readonly Ring[]): Collector {
-  const each = (value: (ring: Ring) => number) =>
-    rings.map((ring, k) => ({ labels: { lane: String(k) }, value: value(ring) }));
-  return () => [
-    {
-      name: 'ringmain_lane_events_total',
-      help: 'Events published in this life.',
-      type: 'counter',
-      values: each((ring) => ring.tailRecord()),
-    },
-    {
-      name: 'ringmain_lane_bytes_total',
-      help: 'Bytes published in this life.',
-      type: 'counter',
-      values: each((ring) => ring.tail()),
-    },
-    {
-      name: 'ringmain_lane_unsynced_bytes',
-      help: 'Bytes published and not synced yet.',
-      type: 'gauge',
-      values: each((ring) => (engine.journal === undefined ? 0 : ring.tail() - ring.synced())),
-    },
-  ];
 }
