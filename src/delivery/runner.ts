@@ -13,6 +13,7 @@ import type { CheckpointFile, Mark } from '../engine/checkpoint.ts';
 import type { SinkBoard } from '../engine/sink-board.ts';
 import { errors } from '../kernel/errors.ts';
 import type { Logger } from '../kernel/log.ts';
+import { recordAt } from '../kernel/record.ts';
 import { type Batching, CursorMoved, type SinkKind, type SinkTarget, TargetLost } from './contract.ts';
 import { type DeadLetterSink, Delivery, Ended, type Entry, type RunnerMeters } from './delivery.ts';
 import { InFlight } from './in-flight.ts';
@@ -22,8 +23,6 @@ import type { Waiter } from './waiter.ts';
 
 const CHECKPOINT_MS = 1000;
 const REPORT_MS = 100;
-/** Byte offset of a record's kind. */
-const KIND = 4;
 /** Between two rests a blocking thread lets its event loop turn when it has not for this long, ms. */
 const TURN_MS = 20;
 
@@ -496,7 +495,7 @@ function passOver(batch: Batch, from: number, kinds: ReadonlySet<number>): void 
   const { offsets, positions, view } = batch;
   let kept = from;
   for (let i = from; i < batch.count; i++) {
-    if (!kinds.has(view.getUint16(offsets[i] + KIND, true))) continue;
+    if (!kinds.has(view.getUint16(offsets[i] + recordAt.kind, true))) continue;
     offsets[kept] = offsets[i];
     positions[kept] = positions[i];
     kept += 1;

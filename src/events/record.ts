@@ -56,7 +56,7 @@ export const recordBytes = (jsonBytes: number): number => align8(at.json + jsonB
 
 /** Trace id and span id of the request that an event came by, a view of TRACE_BYTES; undefined: it was not traced. */
 export function traceOf(buffer: Buffer, record: number): Buffer | undefined {
-  if (buffer.readUInt16LE(record + at.version) !== TRACED_VERSION) return undefined;
+  if ((buffer[record + at.version]! & TRACED_VERSION) === 0) return undefined;
   const end = record + buffer.readUInt32LE(record + at.length);
   return buffer.subarray(end - TRACE_BYTES, end);
 }

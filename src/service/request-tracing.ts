@@ -11,7 +11,7 @@
  */
 import type { HttpRequest, HttpResponse, TemplatedApp } from 'uWebSockets.js';
 import type { Refusal } from '../engine/lane.ts';
-import { TRACE_BYTES, TRACED_VERSION } from '../events/record.ts';
+import { EVENT_VERSION, TRACE_BYTES, TRACED_VERSION } from '../events/record.ts';
 import { type SpanData, spanClock, type TraceContext, type TraceSampler } from '../kernel/tracing.ts';
 import type { IntakeLane } from './intake.ts';
 
@@ -164,6 +164,6 @@ class TracedLane implements IntakeLane {
       return;
     }
     ids.copy(this.#inner.buffer, end);
-    this.#inner.commit(end + TRACE_BYTES, kind, TRACED_VERSION);
+    this.#inner.commit(end + TRACE_BYTES, kind, (version & ~EVENT_VERSION) | TRACED_VERSION);
   }
 }

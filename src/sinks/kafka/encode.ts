@@ -11,31 +11,56 @@
  *     21  attributes i16 (codec)     57  records i32
  *     23  lastOffsetDelta i32        61  records, compressed as a whole
  *
- *   record  length, attributes 0, timestamp delta, offset delta, key = event_id (36 characters), value = the JSON line,
- *           headers event_type and schema=v1, of a traced request traceparent; lengths and deltas are zig-zag varints
+ *   record  length, attributes 0, timestamp delta, offset delta, key = the record's own or its event_id (36 characters),
+ *           value = the line, headers event_type and schema=v1, of a traced request traceparent (a foreign record, which
+ *           came from another topic, has no headers); lengths and deltas are zig-zag varints
  *
  * Always true: the bytes of a part are private and do not change once it is made, apart from stamp(). Partitions are
  * chosen as Java's default partitioner does (murmur2 of the key), so one key lies in one partition whoever wrote it.
  */
 import { constants, gzipSync, zstdCompressSync } from 'node:zlib';
 import { compressionsAlgorithms, crc32c, Writer } from '@platformatic/kafka';
-import { at, jsonLength, traceOf, tsMsAt } from '../../events/record.ts';
+import { FOREIGN_KIND } from '../../events/foreign.ts';
+import { at, EVENT_KIND, jsonLength, traceOf, tsMsAt } from '../../events/record.ts';
+import { isKeyed, keyEnd, keyLength } from '../../events/record-key.ts';
 
 export type Codec = 'none' | 'gzip' | 'snappy' | 'lz4' | 'zstd';
 
 const HEADER = 61;
-const KEY_LENGTH = 36;
-const KEY = at.json + '{"event_id":"'.length;
+const ID_MARK = Buffer.from('{"event_id":"');
+const ID_LENGTH = 36;
 const BACKSLASH = 0x5c;
 const HEAD_TYPE = varintText('event_type');
 const HEAD_SCHEMA = Buffer.concat([varintText('schema'), varintText('v1')]);
 /** Header of a traced request up to the ids: 00-<trace id>-<span id>-01, always 55 characters. */
 const HEAD_TRACE = Buffer.concat([varintText('traceparent'), Buffer.from([55 << 1]), Buffer.from('00-')]);
 const TRACE_LENGTH = HEAD_TRACE.length + 55 - 3;
-/** Everything of a record besides its varying lengths and contents: attributes, key with its length, header names. */
-const FIXED = 1 + 1 + KEY_LENGTH + 1 + HEAD_TYPE.length + HEAD_SCHEMA.length;
-/** Most bytes that the varints of a record can take: length, timestamp delta (10), offset delta, two lengths. */
-const VARINTS_MAX = 5 + 10 + 5 + 5 + 5;
+/** Attributes and number of headers. */
+const FIXED = 1 + 1;
+/** Most bytes that the varints of a record can take: length, timestamp delta (10), offset delta, three lengths. */
+const VARINTS_MAX = 5 + 10 + 5 + 5 + 5 + 5;
+
+/** Bytes of the record's key, or of its event id when it has none; -1: a record of another kind may have neither. */
+function keyLengthOf(buffer: Buffer, record: number): number {
+  if (isKeyed(buffer, record)) return keyLength(buffer, record);
+  if (buffer.readUInt16LE(record + at.kind) === EVENT_KIND) return ID_LENGTH;
+  const json = record + at.json;
+  return buffer.compare(ID_MARK, 0, ID_MARK.length, json, json + ID_MARK.length) === 0 ? ID_LENGTH : -1;
+}
+
+const keyStart = (buffer: Buffer, record: number): number =>
+  isKeyed(buffer, record) ? keyEnd(buffer, record) - keyLength(buffer, record) : record + at.json + ID_MARK.length;
+
+/** Java's default partitioner; records without a key are spread by their line. */
+function partitionOf(buffer: Buffer, record: number, partitions: number): number {
+  if (partitions === 1) return 0;
+  const length = keyLengthOf(buffer, record);
+  const hash =
+    length < 0
+      ? murmur2(buffer, record + at.json, jsonLength(buffer, record))
+      : murmur2(buffer, keyStart(buffer, record), length);
+  return (hash & 0x7fffffff) % partitions;
+}
 
 interface Compression {
   readonly bits: number;
@@ -105,31 +130,37 @@ class PartWriter {
     const delta = tsMs - this.baseMs;
     const trace = traceOf(buffer, record);
     const traceLength = trace === undefined ? 0 : TRACE_LENGTH;
-    const sizeMax = FIXED + VARINTS_MAX + lineLength + typeLength + traceLength;
+    const keyBytes = keyLengthOf(buffer, record);
+    const keyAt = keyStart(buffer, record);
+    const event = buffer.readUInt16LE(record + at.kind) !== FOREIGN_KIND;
+    const headers = event ? HEAD_TYPE.length + typeLength + HEAD_SCHEMA.length + traceLength : 0;
+    const sizeMax = FIXED + VARINTS_MAX + Math.max(0, keyBytes) + lineLength + headers;
     if (this.end + sizeMax > this.bytes.length) this.#grow(sizeMax);
 
     const out = this.bytes;
-    let length =
-      FIXED + varintLength(this.count) + varintLength(lineLength) + varintLength(typeLength) + lineLength + typeLength;
-    length += traceLength;
+    let length = FIXED + varintLength(this.count) + varintLength(lineLength) + lineLength + headers;
+    if (event) length += varintLength(typeLength);
+    length += varintLength(keyBytes) + Math.max(0, keyBytes);
     length += fitsInt31(delta) ? varintLength(delta) : wideVarintLength(delta);
     let end = putVarint(out, this.end, length);
     out[end++] = 0;
     end = fitsInt31(delta) ? putVarint(out, end, delta) : putWideVarint(out, end, delta);
     end = putVarint(out, end, this.count);
-    out[end++] = KEY_LENGTH << 1;
-    buffer.copy(out, end, record + KEY, record + KEY + KEY_LENGTH);
-    end = putVarint(out, end + KEY_LENGTH, lineLength);
+    end = putVarint(out, end, keyBytes);
+    if (keyBytes > 0) end += buffer.copy(out, end, keyAt, keyAt + keyBytes);
+    end = putVarint(out, end, lineLength);
     buffer.copy(out, end, record + at.json, record + at.json + lineLength);
     end += lineLength;
-    out[end++] = (trace === undefined ? 2 : 3) << 1;
-    HEAD_TYPE.copy(out, end);
-    end = putVarint(out, end + HEAD_TYPE.length, typeLength);
-    types.copy(out, end, typeAt, typeAt + typeLength);
-    end += typeLength;
-    HEAD_SCHEMA.copy(out, end);
-    end += HEAD_SCHEMA.length;
-    if (trace !== undefined) end = putTrace(out, end, trace);
+    if (event) {
+      out[end++] = (trace === undefined ? 2 : 3) << 1;
+      HEAD_TYPE.copy(out, end);
+      end = putVarint(out, end + HEAD_TYPE.length, typeLength);
+      types.copy(out, end, typeAt, typeAt + typeLength);
+      end += typeLength;
+      HEAD_SCHEMA.copy(out, end);
+      end += HEAD_SCHEMA.length;
+      if (trace !== undefined) end = putTrace(out, end, trace);
+    } else out[end++] = 0;
     this.end = end;
     this.count += 1;
   }
@@ -192,7 +223,7 @@ export class BatchEncoder {
     for (let i = 0; i < count; i++) {
       if (skip?.(i)) continue;
       const record = offsets[i]!;
-      const partition = partitions === 1 ? 0 : (murmur2(buffer, record + KEY, KEY_LENGTH) & 0x7fffffff) % partitions;
+      const partition = partitionOf(buffer, record, partitions);
       let writer = this.#writers[partition];
       if (writer === undefined) {
         writer = new PartWriter();

@@ -1,8 +1,11 @@
 /** Record batches byte by byte: hash, varints and limits, against an implementation that is not ours. */
 import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
 import { Reader, readRecordsBatch, murmur2 as theirMurmur2 } from '@platformatic/kafka';
 import { test } from 'vitest';
-import { at } from '../../../src/events/record.ts';
+import { putForeign } from '../../../src/events/foreign.ts';
+import { at, EVENT_KIND, EVENT_VERSION, TRACE_BYTES, TRACED_VERSION } from '../../../src/events/record.ts';
+import { KEYED, keyBytes, keyOf, putKey } from '../../../src/events/record-key.ts';
 import { BatchEncoder, murmur2, stamp } from '../../../src/sinks/kafka/encode.ts';
 import { batchOf, event, events, type TestEvent } from './events.ts';
 
@@ -112,3 +115,93 @@ test('a batch that cannot be encoded leaves nothing behind for the next one', ()
   const [part] = encoder.encode(sound.buffer, sound.offsets, 2, 1, new Int32Array(2));
   assert.equal(part!.count, 2);
 });
+
+// Consumers and brokers that tell a repeated batch by its bytes see no difference between versions.
+test('record batches of events without a key are those of the first version, byte by byte', () => {
+  const { buffer, offsets, count } = batchOf(
+    Array.from({ length: 500 }, (_, n) => event(n, { tsMs: 1_763_700_000_000 + n * 977 })),
+  );
+  for (const offset of offsets) buffer.writeUInt32LE(0x0001_0001, offset + 4);
+  const hash = createHash('sha256');
+  for (const { bytes } of new BatchEncoder('none').encode(buffer, offsets, count, 5, new Int32Array(count))) {
+    bytes.fill(0, 17, 21).fill(0, 43, 57); // checksum and producer: stamp() has not been here
+    hash.update(bytes);
+  }
+  assert.equal(hash.digest('hex'), '7870fdd27a9e244a03af5923627ae1e411282eae86a344577d5c302afd95003b');
+});
+
+test('a record with a key of its own goes to the partition of that key, in order, traced or not', () => {
+  const customers = ['acme', 'ümlaut & sons', '', 'x'.repeat(70_000)];
+  const sent = Array.from({ length: 200 }, (_, n) => ({ ...event(n), customer: customers[n % customers.length]! }));
+  const { buffer, offsets } = keyed(sent, (n) => n % 3 === 0);
+  const parts = new BatchEncoder('none').encode(buffer, offsets, sent.length, 5, new Int32Array(sent.length));
+  const seen = new Map<string, number[]>();
+  for (const part of parts) {
+    for (const record of readRecordsBatch(Reader.from(part.bytes)).records) {
+      const key = String(record.key);
+      assert.equal((theirMurmur2(Buffer.from(key)) & 0x7fffffff) % 5, part.partition);
+      const { n } = (JSON.parse(String(record.value)) as { props: { n: number } }).props;
+      assert.equal(key, sent[n]!.customer);
+      assert.equal(record.headers.length, n % 3 === 0 ? 3 : 2);
+      seen.set(key, [...(seen.get(key) ?? []), n]);
+    }
+  }
+  for (const [i, customer] of customers.entries())
+    assert.deepEqual(
+      seen.get(customer),
+      Array.from({ length: 50 }, (_, k) => i + 4 * k),
+      'order within a key',
+    );
+});
+
+test('a foreign record goes on as it came: its value, its key or none, its time, no headers', () => {
+  const buffer = Buffer.alloc(4096);
+  const values = ['not JSON', '{"a":1}', ''];
+  const offsets = new Int32Array(values.length);
+  let end = 0;
+  for (const [i, value] of values.entries()) {
+    offsets[i] = end;
+    const key = i === 1 ? undefined : Buffer.from(`k${i}`);
+    end = putForeign(buffer, end, Buffer.from(value), key, 1_763_700_000_000 + i, {
+      topic: 0,
+      partition: 1,
+      offset: i,
+    });
+  }
+  const [part, ...others] = new BatchEncoder('none').encode(buffer, offsets, 3, 1, new Int32Array(3));
+  assert.equal(others.length, 0);
+  const { records, firstTimestamp } = readRecordsBatch(Reader.from(part!.bytes));
+  assert.equal(firstTimestamp, 1_763_700_000_000n);
+  assert.deepEqual(
+    records.map(({ key, value, headers }) => [key?.toString(), value?.toString(), headers]),
+    [
+      ['k0', 'not JSON', []],
+      [undefined, '{"a":1}', []],
+      ['k2', '', []],
+    ],
+  );
+});
+
+/** Records of events that have a key. */
+function keyed(list: readonly (TestEvent & { customer: string })[], traced: (n: number) => boolean) {
+  const parts: Buffer[] = [];
+  const offsets = new Int32Array(list.length);
+  let at = 0;
+  for (const [n, one] of list.entries()) {
+    offsets[n] = at;
+    const plain = batchOf([one]).buffer;
+    const key = Buffer.from(one.customer);
+    let end = plain.readUInt32LE(0);
+    const record = Buffer.concat([plain.subarray(0, end), Buffer.alloc(keyBytes(key) + TRACE_BYTES + 8)]);
+    end = putKey(record, end, key);
+    if (traced(n)) end += TRACE_BYTES;
+    record.writeUInt32LE(end, 0);
+    record.writeUInt16LE(EVENT_KIND, 4);
+    record.writeUInt16LE((traced(n) ? TRACED_VERSION : EVENT_VERSION) | KEYED, 6);
+    assert.deepEqual(keyOf(record, 0), key);
+    const padded = (end + 7) & ~7;
+    parts.push(record.subarray(0, padded));
+    at += padded;
+  }
+  return { buffer: Buffer.concat(parts), offsets };
+}
