@@ -18,7 +18,8 @@ for (const text of [undefined, '', 'k', 'site 7|visitor ä', 'x'.repeat(100_000)
       expect(buffer.subarray(jsonStart(16), jsonStart(16) + jsonLength(buffer, 16))).toEqual(value);
       expect(buffer[jsonStart(16) + length]).toBe(10);
       expect(isKeyed(buffer, 16)).toBe(key !== undefined);
-      expect(keyOf(buffer, 16)).toEqual(key);
+      // toEqual() takes a second for 100 KB.
+      expect(keyOf(buffer, 16)?.equals(key!)).toBe(key && true);
       expect(traceOf(buffer, 16)).toBe(undefined);
       expect([receivedMsAt(buffer, 16), tsMsAt(buffer, 16)]).toEqual([1234.5, 1234.5]);
       expect(originOf(buffer, 16)).toEqual({ topic: 3, partition: 70_000, offset: 2 ** 40 + 1 });
