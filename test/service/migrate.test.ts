@@ -1,0 +1,96 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
+import { type Migrated, migrateAtStart, runMigrate } from '../../src/service/migrate.ts';
+import { fastSettings, startPostgres } from '../servers/postgres.ts';
+
+const PORT = 21564;
+let dsn = '';
+const undo: (() => unknown)[] = [];
+beforeAll(async () => {
+  ({ dsn } = await startPostgres({ onTestFinished: (fn) => undo.push(fn) }, { port: PORT, settings: fastSettings }));
+});
+afterAll(async () => {
+  for (const fn of undo.reverse()) await fn();
+});
+
+interface Values {
+  readonly dsn: string | undefined;
+  readonly migrate: boolean;
+}
+
+function service(name: string, files: Readonly<Record<string, string>>): Migrated<Values> {
+  const path = mkdtempSync(join(tmpdir(), 'ringmain-migrations-'));
+  onTestFinished(() => rmSync(path, { recursive: true, force: true }));
+  for (const [file, text] of Object.entries(files)) writeFileSync(join(path, file), text);
+  return {
+    name,
+    migrations: { folder: pathToFileURL(path), dsn: (values) => values.dsn, atStart: (values) => values.migrate },
+  };
+}
+
+async function run(
+  of: Migrated<Values>,
+  words: readonly string[],
+  values: Values = { dsn, migrate: false },
+): Promise<{ code: number; text: string }> {
+  let text = '';
+  const code = await runMigrate(of, values, words, (more) => {
+    text += more;
+  });
+  return { code, text };
+}
+
+test('migrate tells people what it does, and scripts by its exit code', async () => {
+  const toy = service('toy', {
+    '001_tables.sql': 'CREATE TABLE toy (id int)',
+    '001_tables.down.sql': 'DROP TABLE toy',
+    '002_more.sql': 'ALTER TABLE toy ADD n int',
+    '002_more.down.sql': 'ALTER TABLE toy DROP n',
+  });
+  expect(await run(toy, ['status'])).toEqual({ code: 1, text: '001_tables  pending\n002_more    pending\n' });
+  expect(await run(toy, ['up'])).toEqual({ code: 0, text: 'applied 001_tables.sql\napplied 002_more.sql\n' });
+  expect(await run(toy, ['up'])).toEqual({ code: 0, text: 'nothing to apply\n' });
+  const status = await run(toy, ['status']);
+  expect(status.code).toBe(0);
+  expect(status.text).toMatch(/^001_tables {2}applied {2}20\d\d-.*Z\n002_more {4}applied {2}20\d\d-.*Z\n$/);
+  expect(await run(toy, ['down'])).toEqual({ code: 0, text: 'took back 002_more.sql\n' });
+  expect(await run(toy, ['down', '5'])).toEqual({ code: 0, text: 'took back 001_tables.sql\n' });
+  expect(await run(toy, ['down'])).toEqual({ code: 0, text: 'nothing to take back\n' });
+});
+
+test('migrate refuses words that it does not know, and a service without a database', async () => {
+  const toy = service('words', { '001_a.sql': 'SELECT 1' });
+  for (const words of [[], ['sideways'], ['down', 'x'], ['down', '0'], ['down', '1.5'], ['up', '1'], ['status', 'x']]) {
+    await expect(run(toy, words), words.join(' ')).rejects.toMatchObject({ code: 'USAGE' });
+  }
+  const none = (name: string) => ({ code: 78, text: `${name} has no migrations, or no database now\n` });
+  expect(await run(toy, ['up'], { dsn: undefined, migrate: false })).toEqual(none('words'));
+  expect(await run({ name: 'bare' }, ['up'])).toEqual(none('bare'));
+});
+
+test('a failure and a database that is away end with 70 and one line', async () => {
+  const toy = service('bad', { '001_a.sql': 'SELECT 1;\nSELEC 2;' });
+  const failed = await run(toy, ['up']);
+  expect(failed.code).toBe(70);
+  expect(failed.text).toMatch(/^001_a\.sql:2 \(SELEC 2;\): syntax error at or near "SELEC".*\n$/);
+  const away = await run(toy, ['up'], { dsn: 'postgres://nobody@127.0.0.1:9/none', migrate: false });
+  expect(away.code).toBe(70);
+  expect(away.text).toMatch(/^.*ECONNREFUSED.*\n$/);
+});
+
+test('a start applies what is missing when it may, else it is refused until everything is applied', async () => {
+  const toy = service('start', { '001_a.sql': 'CREATE TABLE start (id int)' });
+  const told: string[] = [];
+  const tell = (line: string): void => void told.push(line);
+  await expect(migrateAtStart(toy, { dsn, migrate: false }, tell)).rejects.toThrow('run: ringmain migrate start up');
+  await migrateAtStart(toy, { dsn, migrate: true }, tell);
+  await migrateAtStart(toy, { dsn, migrate: false }, tell);
+  expect(told).toEqual(['applied 001_a.sql']);
+  await migrateAtStart(service('start', {}), { dsn, migrate: true }, tell);
+  expect(told[1]).toBe('the database has versions that this build does not know: 001_a');
+  await migrateAtStart(toy, { dsn: undefined, migrate: true }, tell);
+  expect(told).toHaveLength(2);
+});
