@@ -1,19 +1,23 @@
 /**
- * Collect encoder: the body of one POST /collect, an event object or an array of them, becomes event records in the draft. One pass of a
- * strict scanner finds where each member lies (json-scanner.ts, item-reader.ts); members are copied as they are, in schema order.
- * JSON.parse and JSON.stringify cost four times as much (measured), and lose digits of big integers.
+ * Collect encoder: turns the body of one POST /collect, an event object or an array of event objects, into event
+ * records in the draft. A strict scanner passes over the body once and finds where each member lies (json-scanner.ts,
+ * item-reader.ts); the encoder copies the members as they are, in schema order. JSON.parse and JSON.stringify cost four
+ * times as much (measured), and they lose digits of big integers.
  *
- * How an item's members are read is item-reader.ts's table. Beyond it:
+ * The table in item-reader.ts says how each member of an item is read. The encoder adds:
  *   e          pageview when absent
- *   event_id   made when absent        ts   when it was received, when absent
- *   sid        the item's, else the cookie's, else made if the caller allows: one for the whole request
+ *   event_id   a new id when absent
+ *   ts         the time of receipt when absent
+ *   sid        the item's, else the cookie's, else a new one if the caller allows it, the same for the whole request
  *   ua         the item's (a server that reports for a browser), else the User-Agent header
  *   ip, geo, device   the server's
  *
- * Items stand alone: a bad one is listed and the others are accepted. A body that is not JSON counts as a whole, whatever was committed
- * before it broke: the caller marks the draft before and rewinds unless `code` is OK.
+ * Each item is judged by itself: a bad item is listed, the others are accepted. A body that is not JSON is refused as a
+ * whole, although items before the error may be in the draft already: the caller marks the draft before the call and
+ * rewinds it unless `code` is OK.
  *
- * Memory is bounded: a body of a million {} would make a million records of 250 bytes, so batchBytesMax ends such a request.
+ * Memory is bounded: a body of a million {} would make a million records of 250 bytes; batchBytesMax ends such a
+ * request.
  */
 import { isUtf8 } from 'node:buffer';
 import { type ErrorCode, problemOf } from '../kernel/errors.ts';
@@ -31,13 +35,13 @@ import { defaultEvent } from './schema.ts';
 export interface CollectOptions extends EncoderOptions {
   /** The most bytes of records that one request may make. */
   readonly batchBytesMax: number;
-  /** How many objects and arrays may lie within each other in an event, itself counted. */
+  /** How deep objects and arrays may be nested in an event, the event itself counted as 1. */
   readonly depthMax?: number;
-  /** How many rejected items are listed; all are counted. */
+  /** How many rejected items the answer lists; the count covers all of them. */
   readonly errorsMax?: number;
 }
 
-/** A rejected item. Its shape is the contract of the answer's `errors`. */
+/** A rejected item. The answer's `errors` have this shape, so changing it changes the contract. */
 export interface ItemError {
   readonly index: number;
   readonly event_id?: string;
@@ -45,7 +49,7 @@ export interface ItemError {
   readonly message: string;
 }
 
-/** Kept and overwritten by the next call. */
+/** One object per encoder; the next call overwrites it. */
 export interface CollectResult {
   /** Unless OK, the caller rewinds the draft. OK with accepted = 0 and rejected > 0: nothing is stored either. */
   code: 'OK' | 'INVALID_JSON' | 'INVALID_BODY' | 'BATCH_TOO_LARGE';
@@ -54,12 +58,12 @@ export interface CollectResult {
   errors: readonly ItemError[];
   /** Bytes that the records take in the draft. */
   recordBytes: number;
-  /** INVALID_JSON: the byte of the body where it breaks, and what was expected there. */
+  /** INVALID_JSON: the byte of the body where the error lies, and what was expected there. */
   offset: number;
   reason: string;
   /** INVALID_BODY: what the body is instead of an object or an array. */
   found: string;
-  /** The sid that was made for this request, for Set-Cookie; '' when none was. */
+  /** The sid that was made for this request, for Set-Cookie; '' when none was made. */
   mintedSid: string;
 }
 
@@ -68,9 +72,9 @@ const CLOSE = 0x7d;
 const COMMA = 0x2c;
 const OPEN_ARRAY = 0x5b;
 const CLOSE_ARRAY = 0x5d;
-/** The most bytes of UTF-8 one UTF-16 unit takes. */
+/** A UTF-16 unit takes at most this many bytes of UTF-8. */
 const UNIT_BYTES = 3;
-/** Instead of a position: the rest of the body is not read. */
+/** Returned instead of a position: the encoder does not read the rest of the body. */
 const STOPPED = -2;
 const DEPTH_MAX = 64;
 const ERRORS_MAX = 100;
@@ -101,9 +105,9 @@ export class CollectEncoder {
   /** [texts of the request, ready for the line][body][SLACK zeros][room for unescaped names] */
   #text: Buffer = Buffer.allocUnsafeSlow(0);
   #view: DataView = viewOf(this.#text);
-  /** Where in #text the request's own texts lie. */
+  /** Where the texts of the request (headers, address) lie in #text. */
   readonly #own = new Slots();
-  /** Where there is room for a sid that is made; 0: none may be. */
+  /** Where a new sid may be written; 0: no sid may be made. */
   #mintAt = 0;
   #bodyFrom = 0;
   #errors: ItemError[] = [];
@@ -116,12 +120,12 @@ export class CollectEncoder {
     this.#eventBytesMax = eventBytesMax;
     this.#batchBytesMax = batchBytesMax;
     this.#errorsMax = errorsMax;
-    // The item itself is scanned here, so what lies in it may be one less deep.
+    // The scanner does not count the item itself, so the item's values may be one level less deep.
     this.#scanner = new JsonScanner(depthMax - 1);
     this.#item = new ItemReader(this.#scanner);
   }
 
-  /** Commits the good items to the draft. The body is copied: it may go when this returns. */
+  /** Commits the good items to the draft. Copies the body first, so the caller may release it on return. */
   encode(draft: Draft, body: Buffer, origin: Origin): CollectResult {
     const { result } = this;
     result.code = 'OK';
@@ -141,7 +145,7 @@ export class CollectEncoder {
     return rest === end ? result : this.#notJson(rest - this.#bodyFrom, 'expected nothing more');
   }
 
-  /** Copies the body, and the request's own texts as they will stand in every line. */
+  /** Copies the body, and the texts of the request in the form in which every line holds them. */
   #take(body: Buffer, origin: Origin): void {
     const { userAgent, ip, cookieSid } = origin;
     const units = userAgent.length + ip.length + cookieSid.length;
@@ -182,7 +186,7 @@ export class CollectEncoder {
     return end;
   }
 
-  /** Reads the body's value; returns what follows it, -1 when it is not JSON, STOPPED when `code` says why. */
+  /** Reads the value of the body. Returns the position behind it, -1 for invalid JSON, STOPPED when `code` says why. */
   #read(draft: Draft, origin: Origin): number {
     const text = this.#text;
     const scanner = this.#scanner;
@@ -241,7 +245,7 @@ export class CollectEncoder {
     const text = this.#text;
     const view = this.#view;
     this.#fill(origin.anonymous);
-    // Each byte of the item and of the request's own texts comes into the line at most once.
+    // The line holds each byte of the item and of the request's texts at most once.
     const bound = FIXED_BYTES + this.#bodyFrom + itemBytes + (geo?.length ?? 0) + (device?.length ?? 0);
     writer.open(draft, bound, origin.source, receivedMs);
     if (!slots.has(F.event_id)) writer.newId(receivedMs);
@@ -271,7 +275,7 @@ export class CollectEncoder {
     }
   }
 
-  /** Gives the texts that the item lacks those of the request, and takes from an anonymous one what is personal. */
+  /** Fills in the request's texts where the item has none, and drops personal fields of an anonymous event. */
   #fill(anonymous: boolean): void {
     const { slots } = this.#item;
     const own = this.#own;
@@ -292,7 +296,7 @@ export class CollectEncoder {
     this.result.mintedSid = this.#text.toString('latin1', from, to);
   }
 
-  /** Writes the members that move into props, then those of props itself. */
+  /** Writes the members that move into props, then the members of props. */
   #putProps(): void {
     const writer = this.#writer;
     const item = this.#item;
@@ -348,7 +352,7 @@ export class CollectEncoder {
   }
 }
 
-/** Where a text that is not UTF-8 stops being it. */
+/** The offset of the first byte that is not UTF-8. */
 function firstBadByte(body: Buffer): number {
   const mended = Buffer.from(body.toString('utf8'));
   let p = 0;

@@ -1,15 +1,18 @@
 /**
- * Item reader: scans one item of a /collect body and files its members under the event model, as ranges of the body.
+ * Item reader: scans one item of a /collect body and files its members under the fields of the event model, as ranges
+ * of the body.
  *
- *   known keys     compared after unescaping ("\u0065" is "e"); given twice, the last one counts, as in JSON.parse; null is absent
- *   texts          strings, else the item is invalid; an empty one is absent
- *   event_id, ts   strings that spell a UUID, an RFC 3339 time, else the item is invalid
+ *   known keys     compared after unescaping ("\u0065" is "e"); the last of two equal keys counts, as in JSON.parse;
+ *                  null means absent
+ *   texts          strings, else the item is invalid; an empty string means absent
+ *   event_id, ts   strings that spell a UUID or an RFC 3339 time, else the item is invalid
  *   utm            an object whose values are all strings, else the item is invalid
  *   props          an object, else the item is invalid
- *   ip, geo        dropped, whatever they hold: the server says where a client is
- *   other keys     moved into props; given twice, the last one counts; one that props itself has is dropped
+ *   ip, geo        dropped, whatever they hold: the server determines them
+ *   other keys     moved into props; the last of two equal keys counts; a key that props already has is dropped
  *
- * What lies within props and utm is passed through as it is: key order, digits, duplicate keys (of which readers take the last).
+ * The content of props and utm is passed through unchanged: order of keys, digits, duplicate keys (readers take the
+ * last one).
  */
 import { parseTimestamp } from '../kernel/timestamp.ts';
 import { decodeString } from './json-mend.ts';
@@ -42,13 +45,13 @@ const known = new KeyTable(knownKeys);
 const knownField = Uint8Array.from(knownKeys, (key) => F[key]);
 const dropped = Uint8Array.from(fields, (field) => (field.collect === 'drop' ? 1 : 0));
 
-/** Numbers kept per moved member: where it lies, how it must be copied, where its name, unescaped, lies. */
+/** Numbers stored per moved member: its range, how to copy it, and the range of its unescaped name. */
 const MEMBER = 5;
 
-/** How much of a bad value an answer repeats. */
+/** An answer repeats at most this much of a bad value. */
 const SHOWN_BYTES = 64;
 
-/** Why an item is not an event. */
+/** Why an item is not a valid event. */
 export interface Invalid {
   readonly field: string;
   readonly must: string;
@@ -65,22 +68,22 @@ export function kindOf(byte: number): string {
 }
 
 export class ItemReader {
-  /** After settle() texts lie inside their quotes, utm and props with their braces. */
+  /** After settle() the range of a text excludes its quotes, the range of utm and props includes the braces. */
   readonly slots = new Slots();
-  /** The ts of the item, NaN when it has none. */
+  /** The item's ts in ms; NaN when it has none. */
   tsMs = Number.NaN;
-  /** Members that move into props: how many, after read() without those that lose against another of their name. */
+  /** Number of members that move into props; after read() without the members that a later equal name replaces. */
   movedCount = 0;
-  /** The fields that were given as strings, be they empty. */
+  /** The fields that were given as strings, empty ones included. */
   #given = 0;
-  /** How many values within utm, itself counted, are no strings. */
+  /** How many values within utm, utm itself included, are not strings. */
   #utmOthers = 0;
   #moved = new Int32Array(64 * MEMBER);
   readonly #names = new NameIndex();
   readonly #scanner: JsonScanner;
   #text: Buffer = Buffer.alloc(0);
   #view: DataView = new DataView(new ArrayBuffer(0));
-  /** Where unescaped texts go: behind the body, where there is room for as many bytes again. */
+  /** Where unescaped texts are written: behind the body, where as many bytes again are free. */
   #arena = 0;
   #arenaAt = 0;
 
@@ -88,14 +91,14 @@ export class ItemReader {
     this.#scanner = scanner;
   }
 
-  /** Turns to a text with a body that the scanner uses, too; from `arena` on it has room for as many bytes as the body has. */
+  /** Selects a text, the same one as the scanner's. From `arena` on it has as many free bytes as the body has bytes. */
   use(text: Buffer, view: DataView, arena: number): void {
     this.#text = text;
     this.#view = view;
     this.#arena = arena;
   }
 
-  /** Scans the object at p, nothing more; returns what follows it, or -1 when it is not JSON (the scanner says why). */
+  /** Scans the object at p. Returns the position behind it, or -1 for invalid JSON (the scanner says why). */
   scan(start: number): number {
     const text = this.#text;
     const scanner = this.#scanner;
@@ -114,7 +117,7 @@ export class ItemReader {
     }
   }
 
-  /** Forgets the item before. */
+  /** Forgets the previous item. */
   forget(): void {
     this.slots.present = 0;
     this.#given = 0;
@@ -122,7 +125,10 @@ export class ItemReader {
     this.#arenaAt = this.#arena;
   }
 
-  /** Judges what scan() found and settles which members move; undefined: it is an event, as far as its id is one. */
+  /**
+   * Judges what scan() found and settles which members move. Returns undefined for a valid event; only the text of its
+   * id is not checked yet.
+   */
   settle(): Invalid | undefined {
     const text = this.#text;
     const { slots } = this;
@@ -159,12 +165,12 @@ export class ItemReader {
     return undefined;
   }
 
-  /** What to say of an item whose event_id turned out to be no UUID. */
+  /** The error of an item whose event_id is not a UUID. */
   invalidId(): Invalid {
     return this.#invalid(EVENT_ID, 'a UUID');
   }
 
-  /** The item's event_id as it came, for the answer; undefined when it has none or a monster. */
+  /** The item's event_id as it was sent, for the answer; undefined when it is absent or very long. */
   eventId(): string | undefined {
     const from = this.slots.from[EVENT_ID]!;
     const length = this.slots.to[EVENT_ID]! - from;
@@ -173,7 +179,7 @@ export class ItemReader {
       : this.#text.toString('utf8', from, from + length);
   }
 
-  /** Offset of a moved member, its name's opening quote. */
+  /** Offset of a moved member: the opening quote of its name. */
   movedFrom(index: number): number {
     return this.#moved[index * MEMBER]!;
   }
@@ -192,7 +198,7 @@ export class ItemReader {
     return { field: fields[field]!.key, must, found: `"${this.#text.toString('utf8', from, to)}"` };
   }
 
-  /** Scans "name": value at p and files it; returns what follows it. */
+  /** Scans "name": value at p and files it. Returns the position behind it. */
   #member(start: number): number {
     const text = this.#text;
     const scanner = this.#scanner;
@@ -243,7 +249,7 @@ export class ItemReader {
     this.movedCount += 1;
   }
 
-  /** Unescapes an id or a time, so that "\u0030" is read as 0; their text is never copied into the line. */
+  /** Unescapes an id or a time, so that "\u0030" reads as 0. The line never holds the unescaped text itself. */
   #unescape(field: number): void {
     const { from, to } = this.slots;
     let p = from[field]!;
@@ -255,13 +261,13 @@ export class ItemReader {
     this.#arenaAt = end;
   }
 
-  /** Offset of the first value of the object at p that is no string; there is one. The object has been scanned. */
+  /** Offset of the first value of the object at p that is not a string. The object is scanned and has such a value. */
   #oddValue(start: number): number {
     const text = this.#text;
     const scanner = this.#scanner;
     let p = start;
     do {
-      // Over a brace or comma, a name and its colon.
+      // Step over a brace or comma, a name and its colon.
       p = scanner.skip(scanner.string(scanner.skip(p + 1) + 1));
       p = scanner.skip(p + 1);
       if (text[p] !== QUOTE) return p;
@@ -270,7 +276,7 @@ export class ItemReader {
     return p;
   }
 
-  /** Drops moved members whose name props has itself or a later one has; keeps the order of the others. */
+  /** Drops moved members whose name is in props or follows again; keeps the order of the others. */
   #settleMoved(): void {
     const names = this.#names;
     const view = this.#view;

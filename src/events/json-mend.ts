@@ -1,8 +1,8 @@
 /**
- * JSON mend: copies JSON that the scanner has found valid, making it fit for one line that every consumer can read:
- *   - white space between tokens goes, so no raw newline remains;
- *   - the escape of a lone surrogate (\ud800 without its other half), which is no character, becomes \ufffd.
- * Everything else, numbers and other escapes included, is copied byte by byte. Never longer than its source.
+ * JSON mend: copies valid JSON so that it fits one line which every consumer can read:
+ *   - white space between tokens is dropped, so no raw newline remains;
+ *   - the escape of a lone surrogate (\ud800 without its other half) becomes \ufffd, because it is no character.
+ * All other bytes, also numbers and escapes, are copied unchanged. The result is never longer than the source.
  */
 import { hexValue } from './json-text.ts';
 
@@ -22,14 +22,15 @@ export function escapedUnit(source: Buffer, p: number): number {
   );
 }
 
-/** Whether two units are the halves of one character. */
+/** Whether two units form a surrogate pair. */
 export const arePair = (high: number, low: number): boolean => (high & 0xfc00) === 0xd800 && (low & 0xfc00) === 0xdc00;
 
-/** Whether a unit is half of a character. */
+/** Whether a unit is a surrogate. */
 export const isHalf = (unit: number): boolean => (unit & 0xf800) === 0xd800;
 
 /**
- * Copies [from, to): whole JSON values, or with `inString` the inside of a string. Returns the end in the target.
+ * Copies [from, to), which holds whole JSON values, or with `inString` the inside of a string. Returns the end in the
+ * target.
  */
 export function copyMended(
   source: Buffer,
@@ -45,7 +46,7 @@ export function copyMended(
   while (p < to) {
     const byte = source[p]!;
     if (!within) {
-      // In valid JSON nothing outside of strings is at or below a space but white space.
+      // In valid JSON a byte <= 0x20 outside of strings is white space.
       if (byte > 0x20) target[end++] = byte;
       within = byte === QUOTE;
       p += 1;
@@ -70,8 +71,8 @@ export function copyMended(
 }
 
 /**
- * Bytes of the escaped character at p: one \uXXXX, or two that are a pair; 0 for a lone surrogate. Looking past the end of the text is
- * harmless: a quote stands there.
+ * Length of the escape at p: 6 for one \uXXXX, 12 for a surrogate pair, 0 for a lone surrogate. Reading past the end of
+ * the text is harmless because a quote stands there.
  */
 function unitBytes(source: Buffer, p: number): number {
   const unit = escapedUnit(source, p);
@@ -82,15 +83,15 @@ function unitBytes(source: Buffer, p: number): number {
   return paired ? 2 * ESCAPED_UNIT : 0;
 }
 
-/** For each byte that may follow a backslash, \u apart: the character it stands for. */
+/** For each byte that may follow a backslash, except u: the character that the escape stands for. */
 const unescaped = new Uint8Array(256);
 for (const [letter, char] of ['""', '\\\\', '//', 'b\b', 'f\f', 'n\n', 'r\r', 't\t'].map((pair) => [...pair])) {
   unescaped[letter!.charCodeAt(0)] = char!.charCodeAt(0);
 }
 
 /**
- * Writes what the inside of a JSON string, [from, to), stands for, as UTF-8: U+FFFD for a lone surrogate. Returns the end in the
- * target, which may be the same buffer behind the source. Never longer than its source.
+ * Unescapes the inside of a JSON string, [from, to), to UTF-8; a lone surrogate becomes U+FFFD. Returns the end in the
+ * target, which may be the same buffer behind the source. The result is never longer than the source.
  */
 export function decodeString(source: Buffer, from: number, to: number, target: Buffer, at: number): number {
   let end = at;

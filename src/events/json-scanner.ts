@@ -1,13 +1,13 @@
 /**
- * JSON scanner: checks RFC 8259 strictly, byte by byte, in one pass, and answers with positions; it makes no values. What a value
- * holds stays where it is, so numbers keep every digit and strings their escapes.
+ * JSON scanner: checks RFC 8259 strictly, byte by byte, in one pass. It returns positions and makes no values, so
+ * numbers keep every digit and strings their escapes.
  *
- *   taken            exactly what JSON.parse takes of the same bytes, as long as nesting stays within depthMax
- *   not looked at    whether the bytes are UTF-8: the caller asks isUtf8 once for the whole body (5 ns for 8 KB)
- *   noted            white space between tokens and escapes of lone surrogates, in `how`: copy such a value with copyMended
+ *   accepts        exactly the bytes that JSON.parse accepts, as long as nesting stays within depthMax
+ *   does not check whether the bytes are UTF-8: the caller calls isUtf8 once for the whole body (5 ns for 8 KB)
+ *   notes in `how` white space between tokens and escapes of lone surrogates: copy such a value with copyMended
  *
- * The text must be followed by SLACK zero bytes: zero is valid nowhere, so every loop ends there without looking at a length.
- * A failed scan returns -1; then `failedAt` and `reason` say where and why.
+ * SLACK zero bytes must follow the text. Zero is valid nowhere, so every loop ends there without comparing lengths.
+ * A failed scan returns -1 and sets `failedAt` and `reason`.
  */
 import { arePair, escapedUnit, isHalf } from './json-mend.ts';
 import { hexValue, lowestByte, unsafeBytes } from './json-text.ts';
@@ -36,7 +36,7 @@ const EXPECTED_VALUE = 'expected a value';
 /** 1: white space. */
 const blank = new Uint8Array(256);
 for (const char of ' \t\n\r') blank[char.charCodeAt(0)] = 1;
-/** 1: may follow a backslash; \u apart. */
+/** 1: the byte may follow a backslash; u is handled apart. */
 const simpleEscape = new Uint8Array(256);
 for (const char of '"\\/bfnrt') simpleEscape[char.charCodeAt(0)] = 1;
 /** 1: a decimal digit. */
@@ -47,34 +47,34 @@ const NULL = Buffer.from('null').readInt32LE(0);
 const ALSE = Buffer.from('alse').readInt32LE(0);
 
 export class JsonScanner {
-  /** Why and where the last scan failed. */
+  /** Where the last scan failed, and why. */
   reason = '';
   failedAt = 0;
-  /** PLAIN or MEND, for all that was scanned since the caller set it to PLAIN. */
+  /** PLAIN or MEND: covers everything scanned since the caller set it to PLAIN. */
   how = 0;
-  /** Backslashes seen since the caller set it to 0: tells whether a name must be decoded before it is compared. */
+  /** Backslashes seen since the caller set it to 0; not 0: a name must be unescaped before it is compared. */
   escapes = 0;
-  /** How many of the values of the last value(), itself counted, are no strings. */
+  /** How many values of the last value(), the outermost included, are not strings. */
   others = 0;
   readonly #depthMax: number;
-  /** Whether each open container is an object, outermost first. */
+  /** For each open container, outermost first: whether it is an object. */
   readonly #isObject: Uint8Array;
   #text: Buffer = Buffer.alloc(0);
   #view: DataView = new DataView(new ArrayBuffer(0));
 
-  /** `depthMax`: how many containers may be open at once within one call of value(). */
+  /** `depthMax`: how many containers one call of value() may have open at once. */
   constructor(depthMax: number) {
     this.#depthMax = depthMax;
     this.#isObject = new Uint8Array(depthMax);
   }
 
-  /** Turns to a text; `view` is over the same bytes. */
+  /** Selects a text; `view` covers the same bytes. */
   use(text: Buffer, view: DataView): void {
     this.#text = text;
     this.#view = view;
   }
 
-  /** First byte at or after p that is no white space. */
+  /** Position of the first byte at or after p that is not white space. */
   skip(start: number): number {
     const text = this.#text;
     let p = start;
@@ -82,7 +82,7 @@ export class JsonScanner {
     return p;
   }
 
-  /** Scans the string whose opening quote is at p - 1; returns what follows its closing quote. */
+  /** Scans the string whose opening quote is at p - 1. Returns the position behind its closing quote. */
   string(start: number): number {
     const text = this.#text;
     const view = this.#view;
@@ -107,7 +107,7 @@ export class JsonScanner {
     }
   }
 
-  /** Scans the value at p, which is no white space; returns what follows it. */
+  /** Scans the value at p, which is not white space. Returns the position behind it. */
   value(start: number): number {
     const text = this.#text;
     const isObject = this.#isObject;
@@ -160,21 +160,21 @@ export class JsonScanner {
     }
   }
 
-  /** Notes a failure. */
+  /** Records where and why the scan failed. */
   fail(at: number, reason: string): -1 {
     this.failedAt = at;
     this.reason = reason;
     return -1;
   }
 
-  /** Steps over white space within a value, which must not come into the line. */
+  /** Skips white space within a value and notes that the value needs mending. */
   #pass(start: number): number {
     const p = this.skip(start);
     if (p !== start) this.how = MEND;
     return p;
   }
 
-  /** Scans "name": at p; returns where its value begins. */
+  /** Scans "name": at p. Returns where the value begins. */
   #name(start: number, reason: string): number {
     if (this.#text[start] !== QUOTE) return this.fail(start, reason);
     let p = this.string(start + 1);
@@ -214,7 +214,7 @@ export class JsonScanner {
     return p;
   }
 
-  /** One digit or more. */
+  /** Scans one digit or more. */
   #digits(start: number): number {
     const text = this.#text;
     let p = start;
@@ -222,14 +222,14 @@ export class JsonScanner {
     return p === start ? this.fail(p, 'expected a digit') : p;
   }
 
-  /** Scans \uXXXX at p, with its other half if it has one. */
+  /** Scans \uXXXX at p, and the low surrogate that follows a high one. */
   #unit(p: number): number {
     if (!this.#isUnit(p)) return this.fail(p + 2, 'expected four hexadecimal digits after \\u');
     const unit = escapedUnit(this.#text, p);
     if (!isHalf(unit)) return p + 6;
     const next = p + 6;
     if (this.#isUnit(next) && arePair(unit, escapedUnit(this.#text, next))) return next + 6;
-    // What follows is scanned by itself.
+    // The text behind a lone surrogate is scanned on its own.
     this.how = MEND;
     return next;
   }
@@ -237,7 +237,7 @@ export class JsonScanner {
   #isUnit(p: number): boolean {
     const text = this.#text;
     if (text[p] !== BACKSLASH || text[p + 1] !== LETTER_U) return false;
-    // Four looks in a row, each of which fails on the zeros behind the text.
+    // Four comparisons in a row; each fails on the zeros behind the text.
     for (let i = 2; i < 6; i += 1) if (hexValue[text[p + i]!]! > 15) return false;
     return true;
   }

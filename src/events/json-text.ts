@@ -1,20 +1,21 @@
 /**
- * JSON text at byte level: copying UTF-8 between two private buffers, with escaping where it is needed.
+ * JSON text at byte level: copies UTF-8 between two private buffers and escapes where it must.
  *
- * Four bytes at a time (SWAR), so source and target need SLACK bytes of room past the ends named: reads and writes may run over
- * by up to three bytes, and what they write there is overwritten by whoever writes next. Long runs go through Buffer.copy.
- * An escape is the one JSON.stringify would write: \b \t \n \f \r \" \\, else \u00xx; other characters stay as they are.
+ * The loops take four bytes at a time (SWAR), so they read and write up to three bytes past the given ends: source and
+ * target need SLACK bytes of room there. The next writer overwrites what was written too far. Long runs go through
+ * Buffer.copy. Escapes are those of JSON.stringify: \b \t \n \f \r \" \\, else \u00xx; other characters stay
+ * as they are.
  */
 
 /** Bytes past the end of source and target that a copy may touch. */
 export const SLACK = 8;
-/** The most bytes one byte of UTF-8 becomes: \u0000. */
+/** Escaping makes at most this many bytes of one byte: \u0000. */
 export const ESCAPE_GROWTH = 6;
 
 const COPY_CALL_FROM = 48; // Bytes from which one call of Buffer.copy beats the loop (measured: 10 ns a call).
 const HEX_DIGITS = Buffer.from('0123456789abcdef', 'latin1');
 
-/** For each byte what must stand after a backslash in its place: 0 = it needs none, 'u' = \u00xx, else a letter or itself. */
+/** For each byte, what follows the backslash of its escape: 0 = no escape needed, 'u' = \u00xx, else the character. */
 const escapes = new Uint8Array(256);
 escapes.fill(0x75, 0, 0x20);
 for (const [char, letter] of ['\bb', '\tt', '\nn', '\ff', '\rr', '""', '\\\\'].map((pair) => [...pair])) {
@@ -26,13 +27,13 @@ export const needsEscape: Uint8Array = escapes.map((letter) => (letter === 0 ? 0
 /** A view for unaligned 4-byte access to the same bytes. */
 export const viewOf = (buffer: Buffer): DataView => new DataView(buffer.buffer, buffer.byteOffset, buffer.length);
 
-/** Mask of the bytes of a 4-byte word that belong to a text with `left` bytes to go. */
+/** Mask for the bytes of a 4-byte word that still belong to a text with `left` bytes to go. */
 export const tailMask = (left: number): number => (left >= 4 ? -1 : (1 << (left << 3)) - 1);
 
 /**
- * A bit set for bytes of the word that are below 0x20, a quote or a backslash; 0 when there is none. The lowest set bit is right, those
- * above it may be wrong. With bit 1 flipped the controls stay below 0x20, the quote becomes 0x20 and the space 0x22, so one
- * comparison finds both.
+ * Sets a bit for each byte of the word that is below 0x20, a quote or a backslash; 0 when the word has none. Only the
+ * lowest set bit is reliable. Flipping bit 1 keeps control characters below 0x20 and turns the quote into 0x20 and the
+ * space into 0x22, so one comparison finds both.
  */
 export function unsafeBytes(word: number): number {
   const low = word ^ 0x02020202;
@@ -40,10 +41,10 @@ export function unsafeBytes(word: number): number {
   return (((low - 0x21212121) & ~low) | ((slash - 0x01010101) & ~slash)) & 0x80808080;
 }
 
-/** Place in its word, 0 to 3, of the byte that the lowest set bit of such a mask is for. */
+/** Index in its word, 0 to 3, of the byte that the lowest set bit of such a mask marks. */
 export const lowestByte = (mask: number): number => (31 - Math.clz32(mask & -mask)) >> 3;
 
-/** Copies [from, to) as it is; returns the end in the target. */
+/** Copies [from, to) unchanged; returns the end in the target. */
 export function copyPlain(
   source: Buffer,
   sourceView: DataView,
@@ -102,7 +103,7 @@ export function copyEscaped(
   return end;
 }
 
-/** For each byte: its value as a hexadecimal digit, 255 when it is none. */
+/** For each byte its value as a hexadecimal digit, 255 for any other byte. */
 export const hexValue: Uint8Array = new Uint8Array(256).fill(255);
 for (let digit = 0; digit < 16; digit += 1) {
   const char = digit.toString(16);

@@ -1,6 +1,7 @@
 /**
- * Key table: which known key is this run of bytes? A perfect hash of the length and the first four bytes, found once at start-up;
- * then one look into a table and one comparison, four bytes at a time, per key, however many keys are known.
+ * Key table: finds which known key a run of bytes spells. A perfect hash of the length and the first four bytes is
+ * searched once at start-up; then a lookup takes one table access and one comparison, four bytes at a time, for any
+ * number of keys.
  */
 import { SLACK, tailMask, viewOf } from './json-text.ts';
 
@@ -13,7 +14,7 @@ export class KeyTable {
   readonly #slots = new Int8Array(1 << SLOT_BITS);
   readonly #factor: number;
 
-  /** `keys` are ASCII, none empty, all different; find() answers with a key's place in this list. */
+  /** `keys` are ASCII, not empty, all different; find() returns a key's index in this list. */
   constructor(keys: readonly string[]) {
     const text = Buffer.alloc(keys.join('').length + SLACK);
     text.write(keys.join(''), 'latin1');
@@ -23,7 +24,7 @@ export class KeyTable {
     this.#factor = this.#findFactor(keys);
   }
 
-  /** Place of the key that [from, to) spells, -1 when it is none of them. May read up to three bytes past `to`. */
+  /** Index of the key that [from, to) spells, -1 for any other text. May read up to three bytes past `to`. */
   find(view: DataView, from: number, to: number): number {
     const length = to - from;
     if (length === 0) return -1;

@@ -1,11 +1,11 @@
 /**
  * Line plan: what both encoders need of the schema, compiled once at start-up into tables of numbers and ready bytes.
  *
- *   field numbers   places in eventFields, so in the line; `F.props` is the number of "props"
+ *   field numbers   indexes in eventFields, so the order in the line; `F.props` is the number of "props"
  *   fragments       per field the bytes that stand before its value: {"event_id":"   ,"e":"   ,"utm":
- *   texts           the text fields, which lie between the instant and the first object
- *   objects         the object fields, which end the line
- *   sets            of fields, as bit masks
+ *   texts           the text fields; they lie between the instant and the first object
+ *   objects         the object fields; they end the line
+ *   sets            sets of fields, as bit masks
  *
  * Always true (checked here, at start-up): the first key is the uuid, the second the instant; then texts, then objects.
  */
@@ -31,7 +31,7 @@ export const objects: readonly number[] = numbersOf('texts', 'made', 'rest');
 const setOf = (numbers: readonly number[]): number => numbers.reduce((set, number) => set | (1 << number), 0);
 export const textSet: number = setOf(texts);
 export const objectSet: number = setOf(objects);
-/** Text fields that an anonymous event does not have. */
+/** Text fields that an anonymous event lacks. */
 export const personalSet: number = setOf(texts.filter((number) => fields[number]!.personal === true));
 
 const order = [...numbersOf('uuid'), ...numbersOf('instant'), ...texts, ...objects];
@@ -50,7 +50,7 @@ const fragments = Buffer.from(fragmentTexts.map((text) => text.padEnd(4 * FRAGME
 /** Each fragment as words, padded. */
 const fragmentWords = Int32Array.from({ length: fieldCount * FRAGMENT_WORDS }, (_, i) => fragments.readInt32LE(4 * i));
 
-/** Writes what stands before the field's value; returns the end. Nearly every one fits two words, so those are always written. */
+/** Writes the fragment before a field's value; returns the end. Always writes two words, since nearly all fit them. */
 export function putFragment(field: number, target: DataView, at: number): number {
   const words = fragmentWords;
   const bytes = fragmentBytes[field]!;
@@ -61,7 +61,7 @@ export function putFragment(field: number, target: DataView, at: number): number
   return at + bytes;
 }
 
-/** Bytes of a line whose texts and objects are all empty but there, with its braces, quotes and newline. */
+/** Length of a line whose texts and objects are all present and empty, with braces, quotes and newline. */
 export const emptyLineBytes: number =
   fragmentTexts.join('').length +
   (texts.length + 2) +
@@ -70,24 +70,24 @@ export const emptyLineBytes: number =
   '2000-01-01T00:00:00.000Z'.length +
   '}\n'.length;
 
-/** Ready to stand inside the quotes of a JSON string. */
+/** Can be copied between the quotes of a JSON string as it is. */
 export const PLAIN = 0;
-/** UTF-8 text that may hold what JSON must escape. */
+/** UTF-8 text that may hold characters which JSON must escape. */
 export const ESCAPE = 1;
 /** JSON with white space between tokens, or with escapes of lone surrogates (see json-mend.ts). */
 export const MEND = 2;
 
 /**
- * Where the fields of one event lie in an encoder's scratch. A set of fields is a bit mask: walking what is there costs less than
- * looking at what may be there, and forgetting is one store.
+ * Where the fields of one event lie in an encoder's scratch. A set of fields is a bit mask: visiting the present fields
+ * costs less than asking every field, and clearing is one store.
  */
 export class Slots {
-  /** By field; meaningful for those that are present. */
+  /** By field; valid only for fields that are present. */
   readonly from = new Int32Array(fieldCount);
   readonly to = new Int32Array(fieldCount);
   /** PLAIN, ESCAPE or MEND. */
   readonly how = new Uint8Array(fieldCount);
-  /** The fields that are there. */
+  /** The fields that are present. */
   present = 0;
 
   has(field: number): boolean {
@@ -106,5 +106,5 @@ export class Slots {
   }
 }
 
-/** The first field of a set that is not empty. `set &= set - 1` takes it out. */
+/** The lowest field number of a set that is not empty. `set &= set - 1` removes it. */
 export const firstOf = (set: number): number => 31 - Math.clz32(set & -set);

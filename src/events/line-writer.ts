@@ -1,12 +1,14 @@
 /**
- * Line writer: writes one event record (record.ts) at a time into a draft: fixed fields, and the line's keys in schema order.
+ * Line writer: writes one event record (record.ts) at a time into a draft: the fixed fields and the line, its keys in
+ * schema order.
  *
- * A record whose upper bound fits the event limit is written in place. A larger bound says little about the real length (an upper
- * bound of a query is twelve times its characters), so such an event is written to a buffer of the writer's own, measured, and copied
- * if it fits. So a draft is never asked for more than recordBytesMax(eventBytesMax), and an event over the limit never touches it.
+ * A record whose upper bound fits the event limit is written in place. A larger bound says little about the real length
+ * (the bound for a query is twelve times its characters), so the writer puts such an event into a buffer of its own,
+ * measures it and copies it if it fits. So a draft is never asked for more than recordBytesMax(eventBytesMax), and an
+ * event over the limit never touches it.
  *
- * Order of calls: open, givenId | newId, instant, texts, then per object field key and its value by the encoder, close. The id must
- * be first and the rest in schema order; a record that is opened and not closed leaves nothing behind.
+ * Order of calls: open, givenId | newId, instant, texts, then for each object field key and the encoder's value, close.
+ * The id comes first and the rest in schema order; a record that is opened and not closed leaves nothing behind.
  */
 import { parseUuid, UUID_TEXT_BYTES, type UuidMaker } from '../kernel/ids.ts';
 import { align8 } from '../kernel/record.ts';
@@ -32,7 +34,7 @@ const TS = F.ts;
 const E = F.e;
 const UID = F.uid;
 
-/** The most an encoder with this event limit asks a draft for in one begin(). */
+/** An encoder with this event limit asks a draft for at most this many bytes in one begin(). */
 export const recordBytesMax = (eventBytesMax: number): number => recordBytes(eventBytesMax) + SLACK;
 
 /** The two lower-case hex digits of each byte, as one little-endian word. */
@@ -40,7 +42,7 @@ const hexPairs = Uint16Array.from({ length: 256 }, (_, byte) =>
   Buffer.from(byte.toString(16).padStart(2, '0'), 'latin1').readUInt16LE(0),
 );
 
-/** Writes 16 bytes as a UUID's text: straight on and two digits a store, for it is a twentieth of the hot path otherwise. */
+/** Writes 16 bytes as the text of a UUID, unrolled, two digits per store: a loop costs a twentieth of the hot path. */
 function putUuid(view: DataView, from: number, at: number): void {
   const pairs = hexPairs;
   view.setUint16(at, pairs[view.getUint8(from)]!, true);
@@ -61,11 +63,11 @@ function putUuid(view: DataView, from: number, at: number): void {
 }
 
 export class LineWriter {
-  /** Where the record is being written; `at` is the next free byte. The encoders write the values of objects here. */
+  /** The buffer that holds the record; `at` is the next free byte. The encoders write the values of objects here. */
   buffer: Buffer;
   view: DataView;
   at = 0;
-  /** Bytes of the last line that was closed, without its newline, whether it fitted or not. */
+  /** Length of the last closed line, without its newline, whether it fitted or not. */
   jsonBytes = 0;
   readonly #eventBytesMax: number;
   readonly #inPlaceMax: number;
@@ -107,7 +109,7 @@ export class LineWriter {
     this.at = start + place.json;
   }
 
-  /** Takes the id that the ASCII bytes [from, to) spell; false when they spell none, and nothing is written. */
+  /** Takes the id that the ASCII bytes [from, to) spell. Returns false and writes nothing when they spell no id. */
   givenId(source: Buffer, from: number, to: number): boolean {
     if (!parseUuid(source, from, to - from, this.buffer, this.#start + place.eventId)) return false;
     this.#putId();
@@ -124,7 +126,7 @@ export class LineWriter {
     const { buffer, view } = this;
     view.setFloat64(this.#start + place.tsMs, tsMs, true);
     const at = putFragment(TS, view, this.at);
-    // At 100 k events/s a hundred of them share their ms.
+    // At 100 k events/s about a hundred events share one ms.
     if (tsMs !== this.#instantMs) {
       this.#timestamps.write(this.#instant, 0, tsMs);
       this.#instantMs = tsMs;
@@ -132,7 +134,7 @@ export class LineWriter {
     this.at = copyPlain(this.#instant, this.#instantView, 0, ISO_BYTES + 1, buffer, view, at);
   }
 
-  /** The same for an instant whose text [from, to) has been parsed: one that is written as we write it is copied. */
+  /** The same for an instant whose text [from, to) was parsed: a text in our own spelling is copied. */
   givenInstant(tsMs: number, source: Buffer, sourceView: DataView, from: number, to: number): void {
     const asWeWrite =
       to - from === ISO_BYTES &&
@@ -150,7 +152,7 @@ export class LineWriter {
     this.byte(QUOTE);
   }
 
-  /** Writes the text fields that are there. */
+  /** Writes the text fields that are present. */
   texts(source: Buffer, sourceView: DataView, slots: Slots): void {
     const { buffer, view } = this;
     const { from, to, how } = slots;
@@ -178,12 +180,12 @@ export class LineWriter {
     this.at = at;
   }
 
-  /** Writes what stands before an object field's value. */
+  /** Writes the fragment before an object field's value. */
   key(field: number): void {
     this.at = putFragment(field, this.view, this.at);
   }
 
-  /** Writes an object that is JSON already, {} when there is none. */
+  /** Writes an object given as JSON, or {} when there is none. */
   object(json: Buffer | undefined): void {
     if (json === undefined) {
       this.buffer[this.at++] = OPEN;
@@ -206,7 +208,7 @@ export class LineWriter {
     this.buffer[this.at++] = value;
   }
 
-  /** Ends the line and commits the record; 0, and nothing is committed, when the line is over the limit; else the record's bytes. */
+  /** Ends the line and commits the record; returns its bytes. A line over the limit is not committed and returns 0. */
   close(draft: Draft): number {
     const { buffer } = this;
     let { at } = this;

@@ -1,9 +1,10 @@
 /**
- * Name index: the distinct names of one request, as ranges of one buffer, each with an entry number in order of arrival. Open
- * addressing over typed arrays that are kept between requests and grow with the largest one; reset() costs what was used.
+ * Name index: the distinct names of one request, as ranges of one buffer, each with an entry number in order of
+ * arrival. Open addressing over typed arrays, which are kept between requests and grow to the largest request; reset()
+ * clears only the slots in use.
  *
- * Thousands of names cost no more than their bytes: the hash starts from a secret seed, so a client cannot choose names that share
- * a slot, and full hashes are compared before bytes.
+ * Thousands of names stay cheap: the hash starts from a secret seed, so a client cannot choose names that share a slot,
+ * and full hashes are compared before bytes.
  */
 import { randomInt } from 'node:crypto';
 import { tailMask } from './json-text.ts';
@@ -19,7 +20,7 @@ export class NameIndex {
   to = new Int32Array(ENTRIES_AT_START);
   #hash = new Int32Array(ENTRIES_AT_START);
   #slot = new Int32Array(ENTRIES_AT_START);
-  /** Entry + 1 by slot, 0 = free; twice as many as entries, a power of two. */
+  /** Per slot the entry + 1, 0 = free. There are twice as many slots as entries, a power of two. */
   #slots = new Int32Array(ENTRIES_AT_START * 2);
 
   /** Forgets all names. */
@@ -29,8 +30,8 @@ export class NameIndex {
   }
 
   /**
-   * Entry of the name [from, to): the one it got before, else a new one, which then equals the `count` of before the call.
-   * All names of one round lie in one buffer. May read up to three bytes past `to`.
+   * Entry of the name [from, to): its existing entry, or a new one, which then equals `count` before the call. Names
+   * between two resets lie in one buffer. May read up to three bytes past `to`.
    */
   put(view: DataView, from: number, to: number): number {
     const length = to - from;

@@ -1,5 +1,5 @@
 /**
- * Origin: what a request brings besides its events, and what both encoders are made with.
+ * Origin: what a request carries besides its events, and the options that both encoders share.
  */
 import type { SidMaker, UuidMaker } from '../kernel/ids.ts';
 
@@ -7,15 +7,15 @@ import type { SidMaker, UuidMaker } from '../kernel/ids.ts';
 export interface Origin {
   /** The User-Agent header. */
   userAgent: string;
-  /** The client's address as IP_MODE leaves it. */
+  /** The client's address after IP_MODE is applied. */
   ip: string;
   /** The sid of a well-formed cookie. */
   cookieSid: string;
-  /** Whether a sid may be made when neither event nor cookie has one. */
+  /** Whether the encoder may make a sid when neither event nor cookie has one. */
   mintSid: boolean;
-  /** DNT_MODE=anonymize: no field that the schema calls personal, given or not; no sid is made. */
+  /** DNT_MODE=anonymize: no field that the schema calls personal is written, and no sid is made. */
   anonymous: boolean;
-  /** A JSON object each; undefined: nothing known of geo, UA_PARSE off. */
+  /** Each a JSON object; undefined: no geo is known, UA_PARSE is off. */
   geo: Buffer | undefined;
   device: Buffer | undefined;
   /** Now, whole ms since 1970. */
@@ -31,11 +31,11 @@ export interface EncoderOptions {
   readonly ids: UuidMaker;
   readonly sids: SidMaker;
   /**
-   * How to read a header's text that holds more than ASCII. Some servers hand a header over as one character per byte: then this
-   * makes of them the text that was sent. Left out: the text is the text. Never called for ASCII, so it costs nothing there.
+   * How to read a header's text that is not pure ASCII. Some servers hand over one character per byte; then this
+   * function restores the text that was sent. Left out: the text is used as it is. Never called for ASCII.
    */
   readonly headerText?: (text: string) => string;
 }
 
-/** A header's text that is a text already. */
+/** For servers that hand over header texts decoded. */
 export const asItIs = (text: string): string => text;

@@ -1,18 +1,21 @@
 /**
- * Pixel encoder: one GET /px.gif becomes one event record in the draft. The hot path of the product: no object, string, BigInt or
- * closure is made per event.
+ * Pixel encoder: turns one GET /px.gif into one event record in the draft. This is the hot path of the product: no
+ * object, string, BigInt or closure is made per event.
  *
- *   query, referer, user agent, address, cookie  --write-->  scratch  --decode in place-->  ranges  --copy, escape-->  draft
+ *   query, referer, user agent, address, cookie  -- write -->  scratch  -- decode in place -->  ranges
+ *   ranges  -- copy, escape -->  draft
  *
- * How the parameters are read is query-reader.ts's table. Beyond it:
- *   e          pageview when absent; here as everywhere an empty value counts as absent
- *   event_id   any UUID, stored in lower case. Anything else: an id is made, and what was sent is kept as props.event_id
- *   ts         RFC 3339, stored in UTC. Anything else (Date.now() as cache buster): when it was received, and props.ts keeps it
- *   sid        of the query, else of the cookie, else made if the caller allows; the caller sets the cookie (`mintedSid`)
- *   url        of the query, else the Referer
- *   utm        utm_* of the query; each one that is missing there from the query of url, if that has one
- *   props      all other parameters, whatever they are called (ip, ua, geo, __proto__): their values are strings
- *   anonymous  no field that the schema calls personal, given or not; no sid is made
+ * The table in query-reader.ts says how each parameter is read. The encoder adds:
+ *   e          pageview when absent; an empty value counts as absent, here as everywhere
+ *   event_id   any UUID, stored in lower case; for any other text a new id is made and props.event_id keeps the text
+ *   ts         RFC 3339, stored in UTC; for any other text (Date.now() against caches) the time of receipt is stored
+ *              and props.ts keeps the text
+ *   sid        the query's, else the cookie's, else a new one if the caller allows it; `mintedSid` tells the caller to
+ *              set the cookie
+ *   url        the query's, else the Referer
+ *   utm        utm_* of the query; each missing one from the query of url
+ *   props      all other parameters under any name (ip, ua, geo, __proto__); their values are strings
+ *   anonymous  no field that the schema calls personal is written, and no sid is made
  */
 import { SID_TEXT_BYTES, type SidMaker } from '../kernel/ids.ts';
 import { parseTimestamp } from '../kernel/timestamp.ts';
@@ -25,22 +28,22 @@ import { type NamedValues, QUERY_END, QueryReader } from './query-reader.ts';
 import { recordBytes } from './record.ts';
 import { defaultEvent } from './schema.ts';
 
-/** What a pixel request brings. */
+/** What a pixel request carries. */
 export interface PixelInput extends Origin {
-  /** What stands behind the '?', as it came. */
+  /** The text behind the '?', as it was sent. */
   query: string;
   /** The Referer header. */
   referer: string;
 }
 
-/** Kept and overwritten by the next call. */
+/** One object per encoder; the next call overwrites it. */
 export interface PixelResult {
   code: 'OK' | 'EVENT_TOO_LARGE';
-  /** Bytes of the finished line, also when it was too large. */
+  /** Length of the finished line, also of one that was too large. */
   jsonBytes: number;
-  /** Bytes that the record takes in the draft; 0 when there is none. */
+  /** Bytes that the record takes in the draft; 0 when there is no record. */
   recordBytes: number;
-  /** The sid that was made for this request, for Set-Cookie; '' when none was. */
+  /** The sid that was made for this request, for Set-Cookie; '' when none was made. */
   mintedSid: string;
 }
 
@@ -53,10 +56,10 @@ const OPEN_ARRAY = 0x5b;
 const CLOSE_ARRAY = 0x5d;
 const QUESTION = 0x3f;
 const HASH = 0x23;
-/** The most bytes of UTF-8 one UTF-16 unit takes. */
+/** A UTF-16 unit takes at most this many bytes of UTF-8. */
 const UNIT_BYTES = 3;
 const SCRATCH_AT_START = 4096;
-/** What lies at the start of every scratch: the default of "e". */
+/** Lies at the start of every scratch: the default of "e". */
 const DEFAULT_EVENT = Buffer.from(defaultEvent, 'latin1');
 /** Bytes of a record besides what comes from the request. */
 const FIXED_BYTES = recordBytes(emptyLineBytes + DEFAULT_EVENT.length + SID_TEXT_BYTES) + SLACK;
@@ -77,7 +80,7 @@ export class PixelEncoder {
     this.#reserve(SCRATCH_AT_START);
   }
 
-  /** Commits the event to the draft, or nothing when its line is over the limit. */
+  /** Commits the event to the draft, or commits nothing when its line is over the limit. */
   encode(draft: Draft, input: PixelInput): PixelResult {
     const { result } = this;
     result.mintedSid = '';
@@ -86,11 +89,11 @@ export class PixelEncoder {
     return result;
   }
 
-  /** Brings all texts into the scratch and fills the slots. */
+  /** Copies all texts into the scratch and fills the slots. */
   #read(input: PixelInput): void {
     const { query, referer, userAgent, ip, cookieSid } = input;
     const units = query.length + referer.length + userAgent.length + ip.length + cookieSid.length;
-    // The query of url is decoded a second time behind the rest: no longer than query and referer together.
+    // The query of url is decoded a second time behind the rest; it is no longer than query and referer together.
     this.#reserve(DEFAULT_EVENT.length + UNIT_BYTES * 2 * units + SID_TEXT_BYTES + 2 + SLACK);
     const scratch = this.#scratch;
     const reader = this.#query;
@@ -155,11 +158,11 @@ export class PixelEncoder {
     result.code = result.recordBytes === 0 ? 'EVENT_TOO_LARGE' : 'OK';
   }
 
-  /** Puts a header's text into the scratch and its slot. */
+  /** Copies a header's text into the scratch and fills its slot. */
   #text(field: number, text: string, at: number): number {
     if (text === '') return at;
     let end = at + this.#scratch.write(text, at, 'utf8');
-    // More bytes than units: it is not ASCII.
+    // More bytes than UTF-16 units: the text is not ASCII.
     if (end - at !== text.length) end = at + this.#scratch.write(this.#headerText(text), at, 'utf8');
     this.#query.slots.put(field, at, end, ESCAPE);
     return end;
@@ -173,7 +176,7 @@ export class PixelEncoder {
     return end;
   }
 
-  /** Reads utm_* from the query of url, decoding a copy behind `at`: url itself goes into the line as it is. */
+  /** Reads utm_* from the query of url. Decodes a copy behind `at`, because the line holds url as it was sent. */
   #readCampaign(at: number): void {
     const scratch = this.#scratch;
     const { slots } = this.#query;
@@ -236,7 +239,7 @@ export class PixelEncoder {
   }
 }
 
-/** The first '?' or '#' of [from, to), `to` when there is none. */
+/** Offset of the first '?' or '#' in [from, to), or `to`. */
 function findMark(scratch: Buffer, view: DataView, from: number, to: number): number {
   let p = from;
   for (; p < to; p += 4) {
@@ -250,8 +253,8 @@ function findMark(scratch: Buffer, view: DataView, from: number, to: number): nu
 }
 
 /**
- * No event of this request is longer. One unit of the query is at most six bytes in the line, names, quotes and commas included
- * (a&: 7 bytes for 2 units; a control character: 6 for 1), and once more what of it is in the query of url.
+ * Upper bound of this request's event. One unit of the query takes at most six bytes in the line, names, quotes and
+ * commas included (a&: 7 bytes for 2 units; a control character: 6 for 1); the query of url may repeat all of it once.
  */
 function bound(input: PixelInput): number {
   const { query, referer, userAgent, ip, cookieSid, geo, device } = input;

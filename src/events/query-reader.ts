@@ -1,16 +1,17 @@
 /**
- * Query reader: splits and decodes application/x-www-form-urlencoded bytes in place, in one pass, and files every parameter under
- * the event model. Values stay where they lie: what it yields are ranges of the scratch.
+ * Query reader: splits and decodes application/x-www-form-urlencoded bytes in place, in one pass, and files every
+ * parameter under a field of the event model. Values stay in the scratch; the reader yields ranges of it.
  *
  *   rule             what happens
- *   splitting        at '&'; the first '=' of a piece ends the name; no '=': the value is empty; empty pieces are skipped
- *   decoding         names and values, exactly once: '+' is a space, %XX a byte; a '%' without two hex digits stays as it is
+ *   splitting        at '&'; the first '=' of a piece ends the name; without '=' the value is empty; empty pieces are
+ *                    skipped
+ *   decoding         names and values, exactly once: '+' is a space, %XX a byte; a '%' without two hex digits stays
  *   UTF-8            bytes that are not UTF-8 become U+FFFD, one for each run that the WHATWG decoder would replace
- *   known names      the first value that is not empty wins, later ones are dropped
- *   utm_<name>       the same, by name; `utm_` alone is not known
- *   any other name   kept as a string; when it comes again, all its values in order, as an array
+ *   known names      the first value that is not empty wins, later values are dropped
+ *   utm_<name>       the same per name; `utm_` alone is not a known name
+ *   any other name   kept as a string; a repeated name keeps all its values in order, as an array
  *
- * In place works because nothing grows: three characters (%FF) make at most three bytes (U+FFFD).
+ * Decoding in place works because nothing grows: three characters (%FF) make at most three bytes (U+FFFD).
  */
 import { hexValue, lowestByte, needsEscape, viewOf } from './json-text.ts';
 import { KeyTable } from './key-table.ts';
@@ -18,7 +19,7 @@ import { ESCAPE, F, PLAIN, Slots } from './line-plan.ts';
 import { grown, NameIndex } from './name-index.ts';
 import { eventFields, type Field, keysWhere } from './schema.ts';
 
-/** The byte that ends a query: the caller writes it behind the last one, so that no loop looks at its length. */
+/** The byte that ends a query. The caller writes it behind the last byte, so no loop compares lengths. */
 export const QUERY_END = 0x26;
 
 const SPACE = 0x20;
@@ -46,19 +47,19 @@ const prefix = Buffer.from(
 if (prefix.length !== 4) throw new Error(`the prefix is compared as one word: prefix=${prefix}`);
 const prefixWord = viewOf(prefix).getInt32(0, true);
 
-/** Values filed by name. A name's values are a chain: first[entry], next[first], ... -1. */
+/** Values filed by name. The values of a name form a chain: first[entry], next[first], ... -1. */
 export class NamedValues {
   readonly names = new NameIndex();
   /** First value of each entry. */
   first = new Int32Array(64);
   #last = new Int32Array(64);
-  /** By value: where it lies, how it must be copied, the next one of the same name. */
+  /** By value: its range, how to copy it, the next value of the same name. */
   from = new Int32Array(64);
   to = new Int32Array(64);
   how = new Uint8Array(64);
   next = new Int32Array(64);
   #count = 0;
-  /** By entry: how its name must be copied. */
+  /** By entry: how to copy its name. */
   nameHow = new Uint8Array(64);
 
   reset(): void {
@@ -66,7 +67,7 @@ export class NamedValues {
     this.#count = 0;
   }
 
-  /** Files a value; behind those of the same name, or, with `once`, only if the name is new. */
+  /** Files a value behind the others of its name; with `once` only if the name is new. */
   add(
     view: DataView,
     nameFrom: number,
@@ -113,10 +114,10 @@ export class QueryReader {
   readonly campaign = new NamedValues();
   /** All other parameters. */
   readonly rest = new NamedValues();
-  /** By known field: the name it came by. */
+  /** By known field: the name that it came under. */
   readonly #nameFrom = new Int32Array(eventFields.length);
   readonly #nameTo = new Int32Array(eventFields.length);
-  // What the last call of #decode found.
+  // Results of the last call of #decode.
   #end = 0;
   #how = PLAIN;
 
@@ -131,12 +132,12 @@ export class QueryReader {
     this.#read(scratch, view, from, to, false);
   }
 
-  /** Files only those utm_* of [from, to) that are not there yet; scratch[to] must be QUERY_END. */
+  /** Files only those utm_* of [from, to) that are not filed yet; scratch[to] must be QUERY_END. */
   readCampaign(scratch: Buffer, view: DataView, from: number, to: number): void {
     this.#read(scratch, view, from, to, true);
   }
 
-  /** Files a known field's value with the others, too, under the name it came by. */
+  /** Files a known field's value among the other parameters as well, under the name that it came under. */
   keep(view: DataView, field: number): void {
     const { from, to, how } = this.slots;
     this.rest.add(
@@ -175,7 +176,7 @@ export class QueryReader {
           how = this.#how;
         }
       } else if (p === nameFrom) continue;
-      // p stands at the end of the piece; the loop steps over it.
+      // p is at the end of the piece; the loop steps over it.
       if (isCampaign(view, nameFrom, nameTo)) {
         if (valueFrom !== valueTo) {
           this.campaign.add(view, nameFrom + prefix.length, nameTo, nameHow, valueFrom, valueTo, how, true);
@@ -196,15 +197,15 @@ export class QueryReader {
   }
 
   /**
-   * Decodes from `start`, where a plain run has ended, up to a byte whose class is in `stops`, in place. Returns where it stopped;
-   * the decoded text ends at #end and must be copied as #how says.
+   * Decodes in place from `start`, where a plain run ended, up to a byte whose class is in `stops`. Returns the offset
+   * of that byte; the decoded text ends at #end and #how says how to copy it.
    */
   #decode(scratch: Buffer, start: number, stops: number): number {
     const kinds = classes;
     const hex = hexValue;
     let flags = 0;
     let p = start;
-    // Until the first %XX nothing moves.
+    // Nothing moves before the first %XX.
     for (;;) {
       const kind = kinds[scratch[p]!]!;
       if ((kind & (stops | CODED)) !== 0) break;
@@ -213,7 +214,7 @@ export class QueryReader {
       p += 1;
     }
     let end = p;
-    // From the first %XX on the text moves to the left, byte by byte.
+    // From the first %XX on, the text moves to the left, byte by byte.
     while (scratch[p] === PERCENT) {
       const high = hex[scratch[p + 1]!]!;
       const low = high > 15 ? high : hex[scratch[p + 2]!]!;
@@ -244,7 +245,7 @@ export class QueryReader {
   }
 }
 
-/** Where the plain run from p on ends; it does at QUERY_END. */
+/** Where the plain run from p on ends, at the latest at QUERY_END. */
 function plainEnd(view: DataView, start: number): number {
   let p = start;
   let mask = specials(view.getInt32(p, true));
@@ -256,8 +257,8 @@ function plainEnd(view: DataView, start: number): number {
 }
 
 /**
- * A bit set for bytes of the word at which a plain run ends: below 0x2c (controls, quote, %, &, + and some harmless ones), '=' and
- * backslash. 0 when there is none. The lowest set bit is right, those above it may be wrong.
+ * Sets a bit for each byte of the word that may end a plain run: '=', backslash and all below 0x2c (controls, quote,
+ * %, &, + and some harmless ones). 0 when the word has none. Only the lowest set bit is reliable.
  */
 function specials(word: number): number {
   const equals = word ^ 0x3d3d3d3d;
@@ -266,13 +267,13 @@ function specials(word: number): number {
   return hit & 0x80808080;
 }
 
-/** utm_ and at least one character more. */
+/** utm_ and at least one more character. */
 function isCampaign(view: DataView, from: number, to: number): boolean {
   if (to - from <= prefix.length) return false;
   return view.getInt32(from, true) === prefixWord;
 }
 
-/** The byte that the %XX at p stands for, -1 when there is none. Never looks past QUERY_END, for that is no hex digit. */
+/** The byte that %XX at p stands for, else -1. Never reads past QUERY_END, because QUERY_END is not a hex digit. */
 function codedByte(scratch: Buffer, p: number): number {
   if (scratch[p] !== PERCENT) return -1;
   const high = hexValue[scratch[p + 1]!]!;
@@ -284,15 +285,16 @@ function codedByte(scratch: Buffer, p: number): number {
 const sequenceBytes = (lead: number): number => (lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4);
 
 /**
- * Decodes one character from the %XX at p, whose byte is not ASCII, to `end`; U+FFFD for bytes that make none. Returns what follows.
- * The bytes of one character are either all coded or all raw (the scratch holds well-formed UTF-8), so only %XX continue it.
+ * Decodes one character from the %XX at p, whose byte is not ASCII, and writes it at `end`; bytes that are no character
+ * become U+FFFD. Returns the position behind them. The scratch holds well-formed UTF-8, so the bytes of a character are
+ * all coded or all raw, and only a %XX continues a coded one.
  */
 function decodeSequence(scratch: Buffer, start: number, end: number): number {
   const lead = codedByte(scratch, start);
   let p = start + 3;
   if (lead >= 0xc2 && lead <= 0xf4) {
     const bytes = sequenceBytes(lead);
-    // Bounds of the second byte: they shut out overlong forms, surrogates and what lies beyond U+10FFFF.
+    // The bounds of the second byte exclude overlong forms, surrogates and characters above U+10FFFF.
     let lower = lead === 0xe0 ? 0xa0 : lead === 0xf0 ? 0x90 : 0x80;
     let upper = lead === 0xed ? 0x9f : lead === 0xf4 ? 0x8f : 0xbf;
     scratch[end] = lead;

@@ -1,5 +1,5 @@
 /**
- * Event record: one event as it lies in a lane, made by the encoders and read by every sink. Little-endian, 8-byte aligned.
+ * Event record: one event in a lane, made by the encoders and read by every sink. Little-endian, 8-byte aligned.
  *
  *   byte  field       kind      meaning
  *      0  length      u32       header and body without the padding   } kernel/record.ts; stored by Draft.commit(),
@@ -11,11 +11,11 @@
  *     40  tsMs        f64       the ts of the line, ms since 1970; whole, may be negative
  *     48  eOffset     u32       text of "e" inside its quotes, from the start of the line    52 eLength u32 bytes
  *     56  uidOffset   u32       the same of "uid"; length 0 when absent                      60 uidLength u32 bytes
- *     64  line        the finished JSON, then '\n'; in a record of version 2 (a traced request) the 16 bytes of the trace id and the
- *                     8 of the span id come next, as the record's last; then zeros up to a multiple of 8
+ *     64  line        the finished JSON, then '\n'; a record of version 2 (a traced request) ends with the 16 bytes of the
+ *                     trace id and the 8 of the span id; zeros fill it up to a multiple of 8
  *
- * Always true: the line is one valid JSON object without a raw newline, its keys in the order of schema.ts; it starts with
- * {"event_id":" and the id in lower case, so the id's text lies at a fixed place.
+ * Always true: the line is one valid JSON object without a raw newline, its keys in the order of schema.ts. It starts
+ * with {"event_id":" and the id in lower case, so the text of the id has a fixed offset.
  */
 import { align8, recordAt } from '../kernel/record.ts';
 
@@ -43,7 +43,7 @@ export const at = {
   json: 64,
 } as const;
 
-/** Every line begins with it. */
+/** Every line begins with this text. */
 const ID_LEAD = '{"event_id":"';
 const EVENT_ID_TEXT = at.json + ID_LEAD.length;
 const EVENT_ID_CHARS = 36;
@@ -128,8 +128,8 @@ function readLine(line: Buffer): { id: string; tsMs: number; e: Span; uid: Span 
 export const isEventLine = (line: Buffer): boolean => readLine(line) !== undefined;
 
 /**
- * Makes a whole record of a finished line when no encoder is at hand: for a dead letter, a test, a benchmark. The fixed fields
- * come from the line. Returns the offset behind the record, padding included.
+ * Makes a whole record of a finished line without an encoder: for a dead letter, a test, a benchmark. The fixed fields
+ * are read from the line. Returns the offset behind the record, padding included.
  */
 export function putRecord(buffer: Buffer, record: number, line: Buffer, receivedMs: number): number {
   const fields = readLine(line);

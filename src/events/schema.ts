@@ -1,35 +1,38 @@
 /**
- * The event model, declared once. The line's key order, the keys each encoder takes, what a reader may expect, SQL columns and
- * the README's table all come from this list; nothing else names a key of the line.
+ * The event model, declared once. The order of keys in the line, the keys that each encoder takes, what a reader may
+ * expect, SQL columns and the README's table all come from this list. No other file names a key of the line.
  *
- * One event is one JSON object on one line with exactly these keys in exactly this order. A text that is not known has no key;
- * `utm`, `geo` and `props` are always there, `{}` when empty.
+ * One event is one JSON object on one line with exactly these keys in exactly this order. An unknown text has no key;
+ * `utm`, `geo` and `props` are always present, `{}` when empty.
  *
- *   kind     value in the line                     taken from a client as
+ *   kind     value in the line                     what a client may send
  *   uuid     string, 36 characters, lower case     any UUID in any case
- *   instant  string, UTC with milliseconds and Z   RFC 3339 with any offset; digits past the millisecond are cut
+ *   instant  string, UTC with milliseconds and Z   RFC 3339 with any offset; digits past the millisecond are cut off
  *   text     string, never empty                   string; an empty one counts as absent
- *   texts    object of strings                     GET: every parameter that starts with `prefix`; POST: an object of strings
- *   made     object                                nothing: the server makes it, a client's is dropped
- *   rest     object                                an object, and every parameter or top-level key that no other field takes
+ *   texts    object of strings                     GET: parameters that begin with `prefix`; POST: an object of strings
+ *   made     object                                nothing: the server makes it and drops a client's value
+ *   rest     object                                an object, and every parameter or top-level key of no other field
  */
 export type FieldKind = 'uuid' | 'instant' | 'text' | 'texts' | 'made' | 'rest';
 
 export interface Field {
   readonly key: string;
   readonly kind: FieldKind;
-  /** always: in every line. known: when known. option: only when an option switches it on; then it comes with every known value. */
+  /**
+   * always: in every line. known: when the value is known. option: only when an option switches the field on; then
+   * whenever the value is known.
+   */
   readonly presence: 'always' | 'known' | 'option';
-  /** Which requests may set it: the pixel's query, the body of /collect. `drop`: a client's value is thrown away. */
+  /** Which requests may set it: the pixel's query, the body of /collect. `drop`: a client's value is discarded. */
   readonly pixel: 'take' | 'no';
   readonly collect: 'take' | 'drop' | 'no';
-  /** kind text: used when nobody gave a value. */
+  /** kind text: the value when nobody gives one. */
   readonly default?: string;
   /** Left out of an anonymous event (DNT_MODE=anonymize). */
   readonly personal?: true;
-  /** kind texts: the parameter names of the pixel that land here, less this beginning. */
+  /** kind texts: parameters of the pixel that begin with this belong here; the key in the object is the rest. */
   readonly prefix?: string;
-  /** Column type for who stores the event as columns. */
+  /** Column type for a database that stores the event as columns. */
   readonly sql: string;
   readonly doc: string;
 }
@@ -168,10 +171,10 @@ export type EventLine = {
   [F in Exclude<Fields, { presence: 'always' }> as F['key']]?: ValueOf<F>;
 };
 
-/** What "e" is when nobody says. */
+/** The value of "e" when nobody gives one. */
 export const defaultEvent: string = eventFields.find((field) => field.key === 'e')!.default;
 
-/** Keys of the fields that hold of a condition, in line order. */
+/** Keys of the fields that meet a condition, in line order. */
 export const keysWhere = (holds: (field: Field) => boolean): readonly EventKey[] =>
   eventFields.filter((field) => holds(field)).map((field) => field.key);
 

@@ -1,12 +1,12 @@
 /**
- * Clock: time as an argument, so that tests can stop it, turn it back and jump.
- *   now()      ms since 1970, the wall clock: may step backwards (NTP, an operator); never use it for a duration
- *   elapsed()  ms since some moment, never backwards: for time-outs, ages and latencies
+ * Clock: time as an argument, so that tests can stop it, set it back and move it forward.
+ *   now()      ms since 1970 by the wall clock; may step backwards (NTP, an operator): never use it for durations
+ *   elapsed()  ms since a fixed moment, never steps backwards: for time-outs, ages and latencies
  */
 export interface Clock {
   /** Whole ms since 1970 UTC. */
   now(): number;
-  /** Ms with fractions; only differences mean something. */
+  /** Ms with fractions; only differences have a meaning. */
   elapsed(): number;
 }
 
@@ -16,7 +16,7 @@ export const systemClock: Clock = { now: () => Date.now(), elapsed: () => perfor
 /** Whole ms since 1970 UTC by the machine's wall clock. */
 export const now: () => number = systemClock.now;
 
-/** A clock that stands still until it is told to move. */
+/** A clock that stands still until a test moves it. */
 export class ManualClock implements Clock {
   private wall: number;
   private monotonic = 0;
@@ -39,7 +39,7 @@ export class ManualClock implements Clock {
     this.monotonic += ms;
   }
 
-  /** Someone sets the wall clock, perhaps backwards; no time passes. */
+  /** Somebody sets the wall clock, perhaps backwards; no time passes. */
   set(wallMs: number): void {
     this.wall = wallMs;
   }

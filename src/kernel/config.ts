@@ -1,5 +1,5 @@
 /**
- * Config: one declaration per option, and everything else from it.
+ * Config: each option is declared once; parser, checks, help and documentation are made from the declaration.
  *
  *   export const engineConfig = defineConfig('engine', {
  *     ringBytes: bytes({ default: 16 * MiB, min: 64 * KiB, powerOfTwo: true, doc: 'Data bytes of each ring. ...' }),
@@ -7,11 +7,15 @@
  *   export type EngineConfig = ConfigOf<typeof engineConfig>;              // { readonly ringBytes: number }
  *   const { values, warnings } = loadConfig([kernelConfig, engineConfig], { argv });   // values.engine.ringBytes
  *
- * config/kinds     what an option may be           config/set        declaration and names
- * config/load      flags > environment > env file > YAML file > default, all problems at once (exit 78)
- * config/envfile   the format of --env-file        config/reference  README, .env.example, --help, --print-config
- * config/yaml-file the format of --config          config/arguments  flags, switches and words
- * config/places    whether a path can be used      config/environment  the only reader of process.env
+ * config/kinds        what an option may be
+ * config/set          declaration and names
+ * config/load         flags > environment > env file > YAML file > default, all problems at once (exit 78)
+ * config/arguments    flags, switches and words of the command line
+ * config/envfile      the format of --env-file
+ * config/yaml-file    the format of --config
+ * config/reference    README, .env.example, --help, --print-config
+ * config/paths        whether a file or directory can be used
+ * config/environment  the only reader of process.env
  */
 
 export { formatEnvValue, parseEnvFile } from './config/envfile.ts';
@@ -37,7 +41,7 @@ export {
   text,
 } from './config/kinds.ts';
 export { type Loaded, type LoadOptions, loadConfig } from './config/load.ts';
-export { directoryProblem, readableFileProblem, writableFileProblem } from './config/places.ts';
+export { directoryProblem, readableFileProblem, writableFileProblem } from './config/paths.ts';
 export {
   envExample,
   helpText,

@@ -1,20 +1,21 @@
 /**
- * Directory: makes one, with those above it. Node's own recursive mkdir never returns where a name below a directory that is there cannot
- * be made because "it does not exist" (/proc): it makes the parent, which is there, and tries again, for ever.
+ * Directory: creates a directory and its missing parents. Node's own recursive mkdir can loop for ever below /proc:
+ * creating a name there fails with ENOENT although the parent exists, so Node creates the parent, which is there, and
+ * tries again.
  */
 import { existsSync, mkdirSync, statSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 
-/** Makes what is missing of `path`, each part tried once; returns the topmost part that was made, or undefined. */
+/** Creates the missing parts of `path`, trying each once. Returns the topmost part that it created, or undefined. */
 export function makeDirectory(path: string, mode = 0o777): string | undefined {
   const missing: string[] = [];
-  // This ends at the latest at the root, which always is.
+  // The loop ends at the root at the latest, because the root always exists.
   for (let at = resolve(path); !existsSync(at); at = dirname(at)) missing.unshift(at);
   for (const part of missing.length > 0 ? missing : [resolve(path)])
     try {
       mkdirSync(part, { mode });
     } catch (error) {
-      // There already, or somebody else was first.
+      // It exists, or another process was faster.
       if ((error as NodeJS.ErrnoException).code !== 'EEXIST' || !statSync(part).isDirectory()) throw error;
     }
   return missing[0];

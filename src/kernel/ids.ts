@@ -6,20 +6,21 @@
  *   6..7   version 7, then rand_a: a 12-bit counter (RFC 9562, 6.2, method 1: fixed-length dedicated counter)
  *   8..15  variant 10, then 62 random bits, new for every id
  *
- * Always true for one UuidMaker (one per thread): each id is greater than the one before, compared as bytes.
- *   new ms         the counter starts at a random number below 2048, so that at least 2048 more ids fit into this ms
- *   same ms        counter + 1; when it is full, the ms is taken one further (6.2: "timestamp ahead of the actual time")
- *   clock went back the last ms stands until the clock has caught up, and the counter goes on
- * Between threads, processes and lives 62 random bits (and the counter's 11) keep ids apart, not the order.
+ * Always true for one UuidMaker (one per thread): each id is greater than the previous one, compared as bytes.
+ *   new ms              the counter starts at a random number below 2048, so at least 2048 more ids fit into this ms
+ *   same ms             counter + 1; a full counter moves the ms one ahead (6.2: "timestamp ahead of the actual time")
+ *   clock stepped back  the last ms stays until the clock has caught up, and the counter goes on
+ * Ids of different threads, processes and starts differ by 62 random bits and the counter's 11; their order is not
+ * guaranteed.
  */
 import { randomFillSync } from 'node:crypto';
 
-/** Fills bytes with random ones. */
+/** Fills a buffer with random bytes. */
 export type RandomFill = (bytes: Uint8Array) => void;
 
 const POOL_BYTES = 8192;
 
-/** Random bytes fetched in bulk: a call per id would cost ten times the id. */
+/** Random bytes fetched in bulk: a system call per id would cost ten times the id. */
 class RandomPool {
   readonly bytes = new Uint8Array(POOL_BYTES);
   private used = POOL_BYTES;
@@ -29,7 +30,7 @@ class RandomPool {
     this.fill = fill;
   }
 
-  /** Index of `count` bytes in `bytes` that nobody has had. Read them before the next call. */
+  /** Index in `bytes` of `count` unused bytes. Read them before the next call. */
   take(count: number): number {
     if (this.used + count > POOL_BYTES) {
       this.fill(this.bytes);
@@ -46,7 +47,7 @@ const secureFill: RandomFill = (bytes) => {
 };
 
 const HEX = Uint8Array.from('0123456789abcdef', (digit) => digit.charCodeAt(0));
-/** The two hex digits of a byte: the first in the low half, so that no machine's byte order matters. */
+/** The two hex digits of a byte, the first in the low half, so that the byte order of the machine does not matter. */
 const HEX_PAIRS = Uint16Array.from({ length: 256 }, (_, byte) => HEX[byte >> 4]! | (HEX[byte & 15]! << 8));
 
 function putHex(byte: number, target: Uint8Array, offset: number): void {
@@ -55,7 +56,7 @@ function putHex(byte: number, target: Uint8Array, offset: number): void {
   target[offset + 1] = pair >>> 8;
 }
 
-/** Value of an ASCII hex digit of either case; 255: not one. */
+/** Value of an ASCII hex digit of either case; 255 for any other byte. */
 const HEX_VALUES = new Uint8Array(256).fill(255);
 for (const [value, digit] of [...'0123456789abcdef'].entries()) {
   HEX_VALUES[digit.charCodeAt(0)] = value;
@@ -63,14 +64,14 @@ for (const [value, digit] of [...'0123456789abcdef'].entries()) {
 }
 
 export const UUID_BYTES = 16;
-/** Length of a UUID in text: 8-4-4-4-12. */
+/** Length of the text of a UUID: 8-4-4-4-12. */
 export const UUID_TEXT_BYTES = 36;
 
 const COUNTER_MAX = 0xfff;
 const COUNTER_START_MASK = 0x7ff;
 const DASH = 0x2d;
 
-/** Makes UUIDv7, each greater than the one before. One per thread. */
+/** Makes UUIDv7, each greater than the previous one. One per thread. */
 export class UuidMaker {
   private lastMs = -1;
   private counter = 0;
@@ -80,7 +81,7 @@ export class UuidMaker {
     this.pool = new RandomPool(fill);
   }
 
-  /** Writes the next id, 16 bytes, at `offset`. `nowMs` is whole ms since 1970 and may be less than last time. */
+  /** Writes the next id, 16 bytes, at `offset`. `nowMs` is whole ms since 1970 and may be less than before. */
   write(target: Uint8Array, offset: number, nowMs: number): void {
     const pool = this.pool;
     const from = pool.take(10);
@@ -112,7 +113,7 @@ export class UuidMaker {
 
 /** Writes 16 bytes as 36 lower-case ASCII bytes, the canonical text of a UUID. Source and target may not overlap. */
 export function writeUuidText(source: Uint8Array, from: number, target: Uint8Array, offset: number): void {
-  // Written out: a loop with its tests for dashes takes half as long again, and every event passes here.
+  // Unrolled: a loop that tests for dashes takes half as long again, and every event passes here.
   putHex(source[from]!, target, offset);
   putHex(source[from + 1]!, target, offset + 2);
   putHex(source[from + 2]!, target, offset + 4);
@@ -136,8 +137,8 @@ export function writeUuidText(source: Uint8Array, from: number, target: Uint8Arr
 }
 
 /**
- * Reads a UUID from ASCII bytes: exactly 36 of them in the form 8-4-4-4-12, hex digits of either case, any version (RFC 9562
- * asks readers not to look at it). False, with `target` in an undefined state, when they are not one: no braces, no urn:.
+ * Reads a UUID from exactly 36 ASCII bytes in the form 8-4-4-4-12, hex digits of either case. Any version is accepted,
+ * as RFC 9562 asks; braces and urn: are not. Returns false for other bytes; `target` is undefined then.
  */
 export function parseUuid(
   source: Uint8Array,
@@ -165,7 +166,7 @@ export function parseUuid(
 /** Length of a visitor id: `s_` and 32 hex digits. */
 export const SID_TEXT_BYTES = 34;
 
-/** Makes visitor ids (`sid`): 128 bits from the system's secure source, so that nobody guesses a neighbour's. */
+/** Makes visitor ids (`sid`) of 128 bits from the system's secure source, so that nobody can guess another's id. */
 export class SidMaker {
   private readonly pool: RandomPool;
 

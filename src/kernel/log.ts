@@ -1,9 +1,9 @@
 /**
  * Log: pino JSON lines, one sentence and then fields; never a line per event.
  *
- * Each thread makes its own logger on the same file descriptor. A line is one write(2), so lines of different threads do not
- * mix (into a pipe the system promises that up to 4 KiB). Writes are synchronous: the last words of a thread that dies are the
- * ones that matter.
+ * Each thread has its own logger on the same file descriptor. A line is one write(2), so lines of different threads do
+ * not mix (for a pipe the system guarantees this up to 4 KiB). Writes are synchronous, because the last lines of a
+ * dying thread matter most.
  */
 import { type DestinationStream, type Logger, pino, stdTimeFunctions } from 'pino';
 import { type Clock, systemClock } from './clock.ts';
@@ -24,7 +24,7 @@ export const kernelConfig = defineConfig('kernel', {
 
 export interface LogOptions {
   readonly level: LogLevel;
-  /** 1 is stdout, 2 is stderr: the log yields stdout to a sink that writes events there. */
+  /** 1 is stdout, 2 is stderr. The log goes to stderr when a sink writes events to stdout. */
   readonly destination: 1 | 2;
   /** The thread, as in `acceptor-1`. */
   readonly name: string;
@@ -58,15 +58,15 @@ interface Watched {
 export interface TransitionsOptions {
   /** Least time between two lines about one key. */
   readonly quietMs?: number;
-  /** Keys that are watched at most; further ones throw, for keys are a closed set (sinks, disks). */
+  /** Largest number of keys. One more throws, because keys are a closed set (sinks, disks). */
   readonly keysMax?: number;
   readonly clock?: Clock;
 }
 
 /**
- * Logs that something went away once, and once that it returned, however often it is observed. Everything counts as up at
- * first. Something that flaps gets a line per `quietMs` at most, with the number of changes since the last one; the line
- * that is owed is written by the first observation after that time, so the log always ends with the truth.
+ * Logs once that something went away and once that it returned, however often callers report it. Everything counts as
+ * up at first. Something that flaps gets at most one line per `quietMs`, with the number of changes since the last line.
+ * The first report after that time writes a line that was held back, so the last line always tells the present state.
  */
 export class Transitions {
   private readonly log: Pick<Logger, 'info' | 'warn'>;
@@ -82,12 +82,12 @@ export class Transitions {
     this.keysMax = options.keysMax ?? 256;
   }
 
-  /** It is away. Call at every failed try; `sentence` and `fields` are used when this call writes the line. */
+  /** Reports that it is away. Call at every failed try; a call that writes the line uses `sentence` and `fields`. */
   down(key: string, sentence: string, fields: Readonly<Record<string, unknown>> = {}): void {
     this.observe(key, false, sentence, fields);
   }
 
-  /** It is there. Call at every success: cheap when nothing changed. */
+  /** Reports that it is there. Call at every success; a call without a change is cheap. */
   up(key: string, sentence: string, fields: Readonly<Record<string, unknown>> = {}): void {
     this.observe(key, true, sentence, fields);
   }

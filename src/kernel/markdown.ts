@@ -1,14 +1,14 @@
 /**
- * Markdown: parts of a document that are made from the code, between `<!-- NAME:begin -->` and `<!-- NAME:end -->`. A test asks
- * whether such a part is stale, so the README cannot drift from what runs.
+ * Markdown: sections of a document that are generated from the code, between `<!-- NAME:begin -->` and
+ * `<!-- NAME:end -->`. A test fails when such a section is stale, so the README cannot drift from the code.
  */
 
-/** The markers of a part. */
+/** The markers of a section. */
 export function markers(name: string): readonly [begin: string, end: string] {
   return [`<!-- ${name}:begin -->`, `<!-- ${name}:end -->`];
 }
 
-/** The document with one part renewed. Throws a TypeError when the document does not have the markers once each, in order. */
+/** Returns the document with one section renewed. Throws a TypeError unless it has both markers once, in order. */
 export function renewPart(document: string, name: string, content: string): string {
   const [begin, end] = markers(name);
   const from = document.indexOf(begin);
@@ -18,12 +18,12 @@ export function renewPart(document: string, name: string, content: string): stri
   return `${document.slice(0, from + begin.length)}\n${content}\n${document.slice(to)}`;
 }
 
-/** Whether a part says something else than it should. */
+/** Whether a section differs from what it should say. */
 export function partIsStale(document: string, name: string, content: string): boolean {
   return renewPart(document, name, content) !== document;
 }
 
-/** A table. Cells are made harmless: a pipe or a line break would end them. */
+/** A table. Pipes and line breaks in cells are escaped, because they would end the cell. */
 export function markdownTable(head: readonly string[], rows: readonly (readonly string[])[]): string {
   const line = (cells: readonly string[]) =>
     `| ${cells.map((cell) => cell.replaceAll('|', '\\|').replaceAll(/\s*\n\s*/g, ' ')).join(' | ')} |`;

@@ -2,14 +2,14 @@
  * Timestamp: instants as text, byte by byte, without a Date.
  *
  *   written  YYYY-MM-DDTHH:MM:SS.mmmZ, always 24 ASCII bytes, UTC, years 0000 to 9999
- *   read     RFC 3339: date, T or t, time, fraction of any length, Z, z or an offset; nothing else and nothing around it
+ *   read     RFC 3339: date, T or t, time, fraction of any length, Z, z or an offset; nothing before or behind it
  *
- * The rules that RFC 3339 leaves open:
+ * Where RFC 3339 leaves a choice:
  *   fraction     cut off behind the ms, never rounded, so that no instant moves into the next second
- *   leap second  :60 is taken only where one may be, as 23:59:60 UTC on the last day of a month, and becomes 23:59:59.999
- *                of that day (Unix time has no number for it, and the day must not change)
- *   -00:00       UTC (the sender's offset is unknown, the instant is not)
- *   24:00:00     refused, and so is an instant that falls outside of 0000 to 9999 in UTC
+ *   leap second  :60 is accepted only where a leap second may be, at 23:59:60 UTC on the last day of a month, and
+ *                becomes 23:59:59.999 of that day (Unix time has no number for it, and the day must not change)
+ *   -00:00       UTC (the sender's offset is unknown, the instant is known)
+ *   24:00:00     refused, like every instant outside of the years 0000 to 9999 in UTC
  */
 const ZERO = 0x30;
 const MINUTE_MS = 60_000;
@@ -21,8 +21,8 @@ export const ISO_MS_MIN = -62_167_219_200_000;
 export const ISO_MS_MAX = 253_402_300_799_999;
 
 /**
- * Days since 1970-01-01 of a date in the proleptic Gregorian calendar. Years are shifted to begin in March, so that the leap
- * day is the last one (Howard Hinnant, "chrono-compatible low-level date algorithms").
+ * Days from 1970-01-01 to a date in the proleptic Gregorian calendar. Years begin in March here, so that the leap day
+ * comes last (Howard Hinnant, "chrono-compatible low-level date algorithms").
  */
 function daysOf(year: number, month: number, day: number): number {
   const y = month <= 2 ? year - 1 : year;
@@ -40,14 +40,14 @@ function put2(target: Uint8Array, offset: number, value: number): void {
 }
 
 /**
- * Writes instants. It keeps the text of the last minute, so that only seconds and ms are made anew on the hot path. One per
+ * Writes instants. It keeps the text of the last minute, so that the hot path writes only seconds and ms. One per
  * thread.
  */
 export class TimestampWriter {
   private minuteStartMs = Number.NaN;
   private readonly text = new Uint8Array(ISO_BYTES);
 
-  /** Writes 24 ASCII bytes at `offset`. `ms` is whole and from ISO_MS_MIN to ISO_MS_MAX; anything else is a RangeError. */
+  /** Writes 24 ASCII bytes at `offset`. `ms` is whole, from ISO_MS_MIN to ISO_MS_MAX; else a RangeError. */
   write(target: Uint8Array, offset: number, ms: number): void {
     let within = ms - this.minuteStartMs;
     // Also true while minuteStartMs is NaN.
@@ -106,14 +106,14 @@ function daysInMonth(year: number, month: number): number {
   return month === 2 && leap ? 29 : DAYS_IN_MONTH[month]!;
 }
 
-/** Two digits at `at`, or a number above 99 that no limit below lets pass. */
+/** Two digits at `at`, or a number above 99, which every limit below refuses. */
 function two(bytes: Uint8Array, at: number): number {
   const tens = bytes[at]! - ZERO;
   const ones = bytes[at + 1]! - ZERO;
   return tens >= 0 && tens <= 9 && ones >= 0 && ones <= 9 ? tens * 10 + ones : 1000;
 }
 
-/** Ms since 1970 of the RFC 3339 text in bytes [start, end), or NaN when it is none. */
+/** Ms since 1970 of the RFC 3339 text in bytes [start, end), or NaN for any other text. */
 export function parseTimestamp(bytes: Uint8Array, start: number, end: number): number {
   // The shortest is 2026-11-21T08:00:00Z.
   if (end - start < 20 || end > bytes.length) return Number.NaN;
@@ -162,7 +162,7 @@ export function parseTimestamp(bytes: Uint8Array, start: number, end: number): n
   return ms >= ISO_MS_MIN && ms <= ISO_MS_MAX ? ms : Number.NaN;
 }
 
-/** Whether a UTC minute is the last of a month; rare enough for a Date. */
+/** Whether a UTC minute is the last of a month. Called so rarely that a Date may be used. */
 function lastMinuteOfMonth(minuteMs: number): boolean {
   return new Date(minuteMs + MINUTE_MS).getUTCDate() === 1 && (minuteMs + MINUTE_MS) % DAY_MS === 0;
 }

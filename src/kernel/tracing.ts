@@ -1,13 +1,13 @@
 /**
- * Tracing: what threads know of it. A thread makes spans as plain data and posts them to main, which alone knows the OpenTelemetry SDK and
- * loads it only when OTEL_EXPORTER_OTLP_ENDPOINT is set; without it no thread holds anything of this but the switch.
+ * Tracing: what every thread needs of it. A thread makes spans as plain data and posts them to main. Only main loads
+ * the OpenTelemetry SDK, and only when OTEL_EXPORTER_OTLP_ENDPOINT is set; else a thread holds nothing but the switch.
  *
- *   request    a server span; the parent is the sender's, by its `traceparent`
- *   record     of a sampled request carries trace and span id at its end (events/record.ts), through lane, journal and restart
- *   batch      of a sink: a span of its own, linked to the sampled requests in it; Kafka records get a `traceparent` header
+ *   request    a server span; its parent is the sender's span, named by `traceparent`
+ *   record     a sampled request's record ends with trace id and span id (events/record.ts); lane and journal keep them
+ *   batch      a sink's span of its own, linked to the sampled requests in it; Kafka records get a `traceparent` header
  *
- * Sampled is what the sender has marked so, and a share of what comes without a mark; both only up to TRACE_LIMIT per second, for the
- * header is a stranger's to send.
+ * Requests that the sender marked as sampled are traced, and a share of the requests without a mark, together at most
+ * TRACE_LIMIT per second, because anybody can send the header.
  */
 import { randomBytes } from 'node:crypto';
 import { type ConfigOf, defineConfig, integer, number, text } from './config.ts';
@@ -45,7 +45,7 @@ export type TracingConfig = ConfigOf<typeof tracingConfig>;
 /** A traced request: hexadecimal, lower case. */
 export interface TraceContext {
   readonly traceId: string;
-  /** Of the request's own span. */
+  /** Id of the request's own span. */
   readonly spanId: string;
   /** The sender's span; '' when the trace begins here. */
   readonly parentSpanId: string;
@@ -75,7 +75,7 @@ export const SPAN_ID_BYTES = 8;
 
 const TRACEPARENT = /^([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?$/;
 
-/** The sender's trace as W3C Trace Context spells it; undefined: none, or not valid, which is the same by that standard. */
+/** The sender's trace in the spelling of W3C Trace Context; undefined when the header is absent or not valid. */
 export function parseTraceparent(
   header: string,
 ): { readonly traceId: string; readonly spanId: string; readonly sampled: boolean } | undefined {

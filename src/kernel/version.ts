@@ -1,4 +1,4 @@
-/** Version: what this build is. The version is package.json's; the commit is told by who built it, or asked from git. */
+/** Version: identifies this build. The version comes from package.json, the commit from the builder or from git. */
 import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -13,7 +13,7 @@ export interface Version {
   readonly commit: string;
 }
 
-/** Reads version and commit. RINGMAIN_COMMIT beats a file COMMIT beside package.json (containers) beats git. */
+/** Reads version and commit. RINGMAIN_COMMIT wins over the file COMMIT beside package.json (containers), then git. */
 export function readVersion(): Version {
   const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { version: string };
   return { version, commit: commitOf(environment()['RINGMAIN_COMMIT'], root) };
@@ -24,7 +24,7 @@ export function commitOf(told: string | undefined, folder: string): string {
   if (told) return told;
   const file = join(folder, 'COMMIT');
   if (existsSync(file)) return readFileSync(file, 'utf8').trim();
-  // Without a .git of its own the folder lies in someone else's repository, whose commit says nothing about us.
+  // Without its own .git the folder lies in another repository, whose commit says nothing about this build.
   if (!existsSync(join(folder, '.git'))) return 'unknown';
   try {
     const stdio: ['ignore', 'pipe', 'ignore'] = ['ignore', 'pipe', 'ignore'];

@@ -64,7 +64,7 @@ export function readArguments<W extends string>(
       const flagNames = [...known, ...fileFlags].map(flagName).concat(switchNames.map((candidate) => `--${candidate}`));
       const meant = nearest(`--${name.toLowerCase().replaceAll('_', '-')}`, flagNames);
       problems.push(`${flag} is not a flag${meant ? `: did you mean ${meant}?` : ''}`);
-      // Its value, if it has one, is not a word of ours either.
+      // The value of an unknown flag is not a word either.
       if (equals < 0 && rest.length > 0 && !rest[0]!.startsWith('-')) rest.shift();
       continue;
     }

@@ -2,14 +2,15 @@
  * Env file: the format of --env-file, read strictly, so that a mistake is a message and not a surprise.
  *
  *   # a comment              a whole line, or after a value behind white space
- *   NAME=value               up to the end of the line or a # behind white space; white space around name and value is dropped
+ *   NAME=value               up to the end of the line or a # behind white space; white space around name and value
+ *                            is dropped
  *   export NAME=value        `export ` is allowed, so that a shell can source the same file
- *   NAME='as it stands'      nothing is special but the closing quote
+ *   NAME='as it stands'      only the closing quote is special
  *   NAME="a \"b\"\n"         escapes \n \r \t \\ \" \$ \`; any other is refused
  *   NAME=                    empty: the option keeps its default
  *
- * A `$` is a dollar sign: nothing is expanded. A value ends on its line. UTF-8, a byte order mark and CRLF are taken.
- * A name that stands twice is refused, for nobody can say which one was meant.
+ * A `$` is a dollar sign: nothing is expanded. A value ends on its line. The file is UTF-8; a byte order mark and CRLF
+ * are accepted. A name that appears twice is refused, because nobody can say which value was meant.
  */
 export interface EnvEntry {
   readonly value: string;
@@ -17,7 +18,7 @@ export interface EnvEntry {
 }
 export interface EnvFile {
   readonly entries: ReadonlyMap<string, EnvEntry>;
-  /** One line each, with the line number; empty when the file is well-formed. */
+  /** One line each, with the line number; empty for a well-formed file. */
   readonly problems: readonly string[];
 }
 
@@ -26,7 +27,7 @@ const singleQuoted = /^'([^']*)'\s*(?:\s#.*)?$/s;
 const doubleQuoted = /^"((?:[^"\\]|\\.)*)"\s*(?:\s#.*)?$/s;
 const escapes: Readonly<Record<string, string>> = { n: '\n', r: '\r', t: '\t', '\\': '\\', '"': '"', $: '$', '`': '`' };
 
-/** Reads the text of an env file. `name` is what the messages call it. */
+/** Reads the text of an env file. Messages call the file `name`. */
 export function parseEnvFile(text: string, name = '.env'): EnvFile {
   const entries = new Map<string, EnvEntry>();
   const problems: string[] = [];
@@ -49,7 +50,7 @@ export function parseEnvFile(text: string, name = '.env'): EnvFile {
 function parseLine(content: string): { name: string; value: string } | { problem: string } {
   if (content.includes('\0')) return { problem: 'a line must not hold a NUL character' };
   const match = head.exec(content);
-  // The line itself is not shown: it may hold a secret.
+  // Messages do not show the line itself, because it may hold a secret.
   if (!match) return { problem: 'a line must read NAME=value, be empty or begin with #' };
   const [, name = '', rest = ''] = match;
   if (rest.startsWith("'")) {
@@ -73,7 +74,7 @@ function parseLine(content: string): { name: string; value: string } | { problem
   return { name, value: rest.replace(/(^|\s+)#.*$/s, '').trim() };
 }
 
-/** A value as an env file spells it, so that parseEnvFile reads the same value again. */
+/** Writes a value so that parseEnvFile reads the same value again. */
 export function formatEnvValue(value: string): string {
   if (/^[A-Za-z0-9_./:,@%+=-]*$/.test(value)) return value;
   const escaped = value

@@ -1,6 +1,6 @@
 /**
- * Environment: the only file that touches `process.env` (test/architecture.test.ts holds it so). Whatever else needs a
- * variable declares an option; what is left are the two needs below.
+ * Environment: the only file that touches `process.env`; test/architecture.test.ts enforces this. Code that needs a
+ * variable declares an option. Two needs remain: reading all variables once, and setting one for a native addon.
  */
 
 /** The environment this process was started with. */

@@ -1,6 +1,6 @@
-/** Given: one value as somebody wrote it, with the words that messages call it by. All sources of options speak in these. */
+/** Given: one value as an operator wrote it, with the names that messages use for it. Every source yields these. */
 export interface Given {
-  /** The text that stands there. For a list or a mapping of a YAML file: what messages show of it. */
+  /** The text of the value. For a list or a mapping of a YAML file: its JSON, for messages. */
   readonly text: string;
   /** The name that was used: RING_BYTES, an alias, NAME_FILE, engine.ring_bytes. */
   readonly name: string;
@@ -11,18 +11,18 @@ export interface Given {
 }
 
 export interface Collection {
-  /** Plain data, numbers and booleans as such. */
+  /** Plain data: numbers and booleans have their types. */
   readonly value: unknown;
-  /** The items of a list of scalars as the texts that stand there; undefined for anything else. */
+  /** For a list of single values: the text of each item. Undefined for anything else. */
   readonly items: readonly string[] | undefined;
   /** 'a list' or 'a mapping'. */
   readonly shape: string;
-  /** Where a part of the value stands: 'ringmain.yaml:5:12'. */
+  /** Where a part of the value is: 'ringmain.yaml:5:12'. */
   at(path: readonly (string | number)[]): string;
 }
 
-/** What one source gives, by environment name (RING_BYTES, PG_DSN_FILE), whatever the source itself calls it. */
+/** What one source gives, by environment name (RING_BYTES, PG_DSN_FILE), whichever name the source itself uses. */
 export type Source = ReadonlyMap<string, Given>;
 
-/** No file of a configuration is larger: env file, YAML file, file of a secret. */
+/** Largest size of an env file, a YAML file and the file of a secret. */
 export const FILE_BYTES_MAX = 1024 * 1024;

@@ -1,10 +1,10 @@
 /**
- * Kinds: what an option may be. Each kind reads its text, names its limits and writes a value back, so that one declaration
- * serves the parser, --check-config, --print-config, --help, the README and the example env file.
+ * Kinds: what an option may be. A kind parses a text, states its limits and formats a value, so one declaration serves
+ * the parser, --check-config, --print-config, --help, the README and the example env file.
  *
- *   kind      texts it takes                             value
+ *   kind      accepted texts                             value
  *   text      anything that is not empty                 string
- *   secret    the same; masked wherever it is shown      string
+ *   secret    the same; masked in all output             string
  *   path      the same, without NUL                      string
  *   oneOf     one of a closed list, in any case          the listed spelling
  *   list      items with commas between                  array of strings
@@ -13,25 +13,26 @@
  *   bool      true false 1 0 on off yes no               boolean
  *   bytes     65536, 64k, 64KiB, 16 MB                   bytes; k, m, g, t are powers of 1024 in every spelling
  *   duration  500ms, 5s, 10m, 2h, 7d                     ms
- *   structure JSON; in a YAML file lists and mappings    what the declaration's own function makes of it
+ *   structure JSON; in a YAML file lists and mappings    what the declaration's own function returns
  *
- * Bytes and durations as plain numbers are read in the unit that the option's name ends with (`LOG_ROTATE_MB=100`,
- * `SYNC_INTERVAL_MS=10`); the value is bytes and ms all the same. An option without a default is undefined when nobody sets it.
+ * A plain number for bytes or a duration is in the unit that ends the option's name (`LOG_ROTATE_MB=100`,
+ * `SYNC_INTERVAL_MS=10`); the value is in bytes or ms in any case. An option without a default is undefined when nobody
+ * sets it.
  */
 
 import { type Collection, FILE_BYTES_MAX } from './given.ts';
 
-/** What every declaration says. */
+/** The part that all declarations share. */
 export interface Common<D> {
   /** Value when nobody sets the option. Left out: undefined, and `unset` says what that means. */
   readonly default?: D;
-  /** One or more sentences for the reference. A default that is a choice says why. */
+  /** One or more sentences for the reference. If the default is a choice, they give the reason. */
   readonly doc: string;
   /** Environment name, when it is not the key in upper snake case. */
   readonly env?: string;
   /** Other environment names for the same option. */
   readonly aliases?: readonly string[];
-  /** Path in a YAML file, when it is not section and name: `log.level`. */
+  /** Path in a YAML file, when it is not made of section and name: `log.level`. */
   readonly yaml?: string;
   /** Masked in --print-config and messages; NAME_FILE may name a file that holds the value. */
   readonly secret?: boolean;
@@ -44,11 +45,11 @@ export interface Option<T> extends Common<T> {
   readonly aliases: readonly string[];
   readonly secret: boolean;
   readonly kind: string;
-  /** What a value must be, as words behind "must be". */
+  /** Completes the sentence "NAME must be ...". */
   readonly must: string;
   /** True when `--flag` alone means true. */
   readonly switch: boolean;
-  /** Reads a text that is not empty; throws Refused when it is not what must be. `name` is the environment name. */
+  /** Reads a text that is not empty; throws Refused for a text that breaks `must`. `name` is the environment name. */
   parse(text: string, name: string): NonNullable<T>;
   /** Reads a list or a mapping of a YAML file; throws Refused. A kind without it takes single values only. */
   readonly parseCollection: ((collection: Pick<Collection, 'value' | 'items'>) => NonNullable<T>) | undefined;
@@ -101,7 +102,7 @@ function make<T, S extends Common<T>>(kind: Kind<T>, spec: S): Made<T, S> {
       for (const name of names) kind.declare?.(key, name);
       if (spec.default === undefined) return;
       const text = option.format(spec.default);
-      // A default obeys its own limits; the empty string and the empty list alone cannot be written as a text.
+      // A default obeys its own limits. No text can spell the empty string or the empty list, so those are not parsed.
       if (text !== '') option.parse(text, '');
     },
   };
@@ -163,7 +164,7 @@ interface ListSpec<V extends string> extends Common<readonly V[]> {
   readonly test?: (item: string) => boolean;
 }
 
-/** Items with commas between; white space around them is dropped, an item that stands twice is kept once. */
+/** Items with commas between. White space around an item is dropped, and so is a repeated item. */
 export function list<const V extends string = string, const S extends ListSpec<V> = ListSpec<V>>(
   spec: S & ListSpec<V>,
 ): Made<readonly V[], S> {
@@ -181,7 +182,7 @@ export function list<const V extends string = string, const S extends ListSpec<V
     format: (items) => items.join(','),
     parse: (text) => checked(text.split(',').map((part) => part.trim())),
     parseCollection: ({ items }) => {
-      // A text can say neither an item with a comma nor the empty list, so --print-config could not show either.
+      // No text can spell an item with a comma or the empty list, so --print-config could not print them.
       if (items === undefined || items.some((part) => part.includes(','))) throw new Refused();
       if (items.length === 0 && spec.default?.length !== 0) throw new Refused('a list must hold an item');
       return checked(items.map((part) => part.trim()));
@@ -261,8 +262,8 @@ interface StructureSpec<T> extends Common<T> {
   /** What the value must be, in words: 'a list of {url, weight}'. */
   readonly must: string;
   /**
-   * Makes the value of plain data, which may be anything. Throws `new Refused(because, path)` for a part that breaks a rule:
-   * `because` says what must hold and what was found. The value is plain data, too: it goes to worker threads.
+   * Makes the value from any plain data. Throws `new Refused(because, path)` for a part that breaks a rule: `because`
+   * says what must hold and what was found. The value is plain data, too, because it goes to worker threads.
    */
   readonly parse: (value: unknown) => T;
 }

@@ -1,11 +1,13 @@
 /**
- * Load: from flags, environment, env file and YAML file to checked values. The first of them that gives an option wins; an
- * option that none gives has its default. All problems are reported together, one line each, before anything is touched.
+ * Load: makes checked values from flags, environment, env file and YAML file. The first of these sources that gives an
+ * option wins; an option that none gives has its default. All problems are reported together, one line each, before
+ * anything is changed.
  *
- *   empty     NAME= in the environment or a file means "not set here"; --name= is refused, because a script's variable was
- *             empty
- *   unknown   a flag and a name in a file are refused with the nearest known name. In the environment only names that begin
- *             like an option's are judged (Kubernetes injects KAFKA_PORT): a warning, and a problem under --check-config
+ *   empty     NAME= in the environment or a file means "not set here"; --name= is refused, because it usually comes from
+ *             an empty variable in a script
+ *   unknown   an unknown flag or name in a file is refused with the nearest known name. In the environment only names
+ *             that begin like an option's are judged (Kubernetes injects KAFKA_PORT): a warning, and a problem under
+ *             --check-config
  *   NAME_FILE for secrets: the value is the content of that file without its last line break
  */
 import { closeSync, openSync, readSync } from 'node:fs';
@@ -41,7 +43,7 @@ export interface LoadOptions<W extends string = string> {
   readonly configFile?: string;
   /** Flags that are no options and take no value: `check-config`, `help`. */
   readonly switches?: readonly W[];
-  /** Sets of other commands: their names are known in environment and env file, and not used. */
+  /** Sets of other commands: their names are known in files and in the environment, and their values are ignored. */
   readonly others?: readonly ConfigSet[];
   /** Default: whether the switch `check-config` is given. Makes unknown environment variables problems. */
   readonly strict?: boolean;
@@ -54,7 +56,7 @@ export interface Loaded<S extends readonly ConfigSet[] = readonly ConfigSet[], W
   readonly values: ValuesByRoom<S>;
   /** One line each, for the log. */
   readonly warnings: readonly string[];
-  /** Where each option that is not at its default was given: 'flag --log-path', 'environment', '.env:3', 'x.yaml:3:5'. */
+  /** Where each option that was set was set: 'flag --log-path', 'environment', '.env:3', 'x.yaml:3:5'. */
   readonly sources: ReadonlyMap<string, string>;
   readonly switches: ReadonlySet<W>;
   /** Words that belong to no flag. */
@@ -102,7 +104,7 @@ export function loadConfig<const S extends readonly ConfigSet[], const W extends
     values[item.room]![item.key] = given ? parse(item, given, problems) : item.option.default;
     if (problems.length > before) broken.add(item.room);
   }
-  // A check between options would speak of values that nobody gave, so rooms with a refused value are left out.
+  // A refused value has its default here, so checks between options see only rooms without refused values.
   const sound = Object.fromEntries(Object.entries(values).filter(([room]) => !broken.has(room))) as AllValues;
   for (const set of new Set<ConfigSet>(sets)) {
     if (!broken.has(set.room)) problems.push(...set.check(values[set.room]!, sound));
@@ -120,7 +122,7 @@ function prefixOf(name: string): string {
   return name.slice(0, name.indexOf('_') + 1);
 }
 
-/** KAFKA_, PG_, LOG_ ...: how our names begin, without what a set says it shares with other software. */
+/** How names of options begin: KAFKA_, PG_, LOG_ ... Prefixes that a set shares with other software are left out. */
 function prefixesOf(sets: readonly ConfigSet[]): ReadonlySet<string> {
   const prefixes = new Set(declaredIn(sets).flatMap(({ names }) => names.map(prefixOf)));
   prefixes.delete('');
@@ -179,7 +181,7 @@ function readText(path: string, name: string, problems: string[]): string | unde
   return undefined;
 }
 
-/** The content of a file, a pipe or a device up to one byte over the limit, so that none without an end is read for ever. */
+/** Reads at most one byte more than the limit, so that a device or pipe without an end cannot hold up the start. */
 function readBounded(path: string): Buffer {
   const file = openSync(path, 'r');
   try {
@@ -195,7 +197,7 @@ function readBounded(path: string): Buffer {
   }
 }
 
-/** The value of an option from the first source that has it, with a file's content put in for NAME_FILE. */
+/** The value of an option from the first source that has one. For NAME_FILE: the content of that file. */
 function firstGiven(item: Declared, from: readonly Source[], problems: string[]): Given | undefined {
   const names = withFiles(item.names, item.option);
   for (const source of from) {
@@ -225,7 +227,7 @@ function firstGiven(item: Declared, from: readonly Source[], problems: string[])
   return undefined;
 }
 
-/** A message stays one readable line, whatever was given. */
+/** Cuts a value, so that a message stays one readable line. */
 function shortened(text: string): string {
   return text.length > FOUND_LENGTH_MAX ? `${text.slice(0, FOUND_LENGTH_MAX)}... (${text.length} characters)` : text;
 }
@@ -248,7 +250,7 @@ function refusal({ option }: Declared, given: Given, { because, path }: Refused)
   const name = flag ? given.from.slice('flag '.length) : given.name;
   const from = because === undefined ? given.from : (given.collection?.at(path) ?? given.from);
   const where = flag ? '' : ` (${from})`;
-  // What a structure says of its parts may quote them.
+  // The message of a structure may quote parts of the value, so it is not shown for a secret.
   if (because !== undefined && !option.secret) return `${name} must be ${option.must}: ${because}${where}`;
   const scalarWanted = given.collection !== undefined && option.parseCollection === undefined;
   const found = scalarWanted ? given.collection?.shape : JSON.stringify(option.secret ? '***' : shortened(given.text));

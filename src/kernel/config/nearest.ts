@@ -1,6 +1,6 @@
-/** Nearest: which known name a mistyped one was meant to be. */
+/** Nearest: finds the known name that a mistyped name probably means. */
 
-/** Insertions, deletions, replacements and swaps of neighbours that turn `a` into `b` (optimal string alignment). */
+/** Number of insertions, deletions, replacements and swaps of neighbours from `a` to `b` (optimal string alignment). */
 export function editDistance(a: string, b: string): number {
   let before: number[] = [];
   let previous = Array.from({ length: b.length + 1 }, (_, j) => j);
@@ -18,7 +18,7 @@ export function editDistance(a: string, b: string): number {
   return previous[b.length]!;
 }
 
-/** The known name that is nearest, or undefined when none is near enough to be what was meant. */
+/** The nearest known name, or undefined when all are too far away to be what was meant. */
 export function nearest(name: string, known: Iterable<string>): string | undefined {
   let best: string | undefined;
   let bestDistance = Math.max(2, Math.floor(name.length / 3)) + 1;

@@ -1,16 +1,16 @@
 /**
- * Reference: everything an operator reads about the options, made from the declarations: the README's tables, the example
- * env file, --help and --print-config. A test compares the files with what is made here, so none of them grows stale.
+ * Reference: everything an operator reads about the options, made from the declarations: the README's tables, the
+ * example env file, --help and --print-config. A test compares the committed files with this output, so they stay true.
  */
 import { markdownTable, partIsStale, renewPart } from '../markdown.ts';
 import { formatEnvValue } from './envfile.ts';
 import type { Loaded } from './load.ts';
 import { type ConfigSet, type Declared, declaredIn, fileNameOf, flagName } from './set.ts';
 
-/** Name of the README's part that holds the reference: it stands between <!-- config:begin --> and <!-- config:end -->. */
+/** Name of the generated section of the README, which lies between <!-- config:begin --> and <!-- config:end -->. */
 const PART = 'config';
 
-/** What a secret looks like wherever it is shown. */
+/** Printed instead of a secret. */
 const MASK = '***';
 
 function defaultText({ option }: Declared): string {
@@ -37,12 +37,12 @@ export function markdownReference(sets: readonly ConfigSet[]): string {
   return sections.join('\n\n');
 }
 
-/** The document with the reference between its markers renewed. Throws a TypeError when it has no markers. */
+/** Returns the document with a new reference between its markers. Throws a TypeError for a document without markers. */
 export function renewReference(document: string, sets: readonly ConfigSet[]): string {
   return renewPart(document, PART, markdownReference(sets));
 }
 
-/** Whether the reference in the document says something else than the declarations. */
+/** Whether the reference in the document differs from the declarations. */
 export function referenceIsStale(document: string, sets: readonly ConfigSet[]): boolean {
   return partIsStale(document, PART, markdownReference(sets));
 }
@@ -83,7 +83,7 @@ export function helpText(sets: readonly ConfigSet[]): string {
   return `${[fileHelp, ...sections].join('\n\n')}\n`;
 }
 
-/** The values in force as an env file, with where each was given; secrets are masked. */
+/** The values in force as an env file, each with its source; secrets are masked. */
 export function printConfig(sets: readonly ConfigSet[], loaded: Pick<Loaded, 'sources'> & { values: object }): string {
   const values = loaded.values as Readonly<Record<string, Readonly<Record<string, unknown>>>>;
   const lines = declaredIn(sets).map((item) => {

@@ -1,6 +1,6 @@
 /**
- * Config set: the options of one room, declared once, and the names they go by. `ringBytes` is RING_BYTES in the
- * environment and in an env file, --ring-bytes or --RING_BYTES on the command line, engine.ring_bytes in a YAML file.
+ * Config set: the options of one room, declared once, and their names. `ringBytes` is RING_BYTES in the environment and
+ * in an env file, --ring-bytes or --RING_BYTES on the command line, engine.ring_bytes in a YAML file.
  */
 import type { Option } from './kinds.ts';
 
@@ -8,15 +8,18 @@ export type Options = Readonly<Record<string, Option<unknown>>>;
 
 type ValuesOf<O> = { readonly [K in keyof O]: O[K] extends Option<infer T> ? T : never };
 
-/** The values of all rooms, by room, for a check that looks beyond its own. A room with a refused value is not there. */
+/** The values of all rooms, by room, for checks across rooms. A room with a refused value is absent. */
 export type AllValues = Readonly<Record<string, Readonly<Record<string, unknown>> | undefined>>;
 
 interface Extra<O> {
   /** What must hold between options: one line per problem, saying what must hold and what was found. */
   readonly check?: (values: ValuesOf<O>, all: AllValues) => readonly string[];
-  /** Prefixes that this room's names share with other software (`OTEL_`): unknown variables there are not ours to judge. */
+  /** Prefixes that this room's names share with other software (`OTEL_`): unknown variables with them are ignored. */
   readonly sharedPrefixes?: readonly string[];
-  /** What the names of this room begin with, as a rule: a YAML path leaves it out, for the section says it. Default: `ROOM_`. */
+  /**
+   * How most names of this room begin. YAML paths leave the prefix out, because the section already says it. Default:
+   * `ROOM_`.
+   */
   readonly prefix?: string;
 }
 
@@ -97,20 +100,20 @@ export function flagName(name: string): string {
   return `--${name.toLowerCase().replaceAll('_', '-')}`;
 }
 
-/** One option with its place: what the loader and the reference walk over. */
+/** One option with its room, key and names, for the loader and the reference. */
 export interface Declared {
   readonly room: string;
   readonly key: string;
   readonly name: string;
   readonly names: readonly string[];
-  /** Where it stands in a YAML file. */
+  /** Its path in a YAML file. */
   readonly yaml: string;
   readonly option: Option<unknown>;
 }
 
 /**
- * Every option of the sets, in their order. Two options may not share a name, nor a YAML path, and no path leads through
- * another: a TypeError.
+ * Every option of the sets, in their order. Throws a TypeError when two options share a name or YAML path, or when one
+ * option's path leads through another's.
  */
 export function declaredIn(sets: readonly ConfigSet[]): readonly Declared[] {
   const all: Declared[] = [];

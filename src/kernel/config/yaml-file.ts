@@ -3,15 +3,15 @@
  *
  *   kafka:                        a section; the reference names the path of each option (`kafka.brokers`)
  *     brokers: [a:9092, b:9092]   options that take lists also take `a:9092,b:9092`
- *     linger_ms: 5                the text that stands here is read like the text of a variable: 5, 5ms, "5ms"
+ *     linger_ms: 5                the text is read like the text of a variable: 5, 5ms, "5ms"
  *     sasl_password_file: /x      secrets: the value is that file's content
  *   engine:
  *     ack_timeout_ms:             empty: the option is not set here
  *
- * One document of YAML 1.2, UTF-8. An unknown key is refused with the nearest one, and so is a key that stands twice. The file is
- * plain data: anchors, aliases, tags and merge keys are refused, so nothing can grow while it is read. Depth is bounded before
- * the tree is built, because the library builds it recursively. Messages name file, line and column and never quote a value
- * that may be a secret.
+ * The file is one document of YAML 1.2 in UTF-8. An unknown key is refused with the nearest known one, and so is a key
+ * that appears twice. The file is plain data: anchors, aliases, tags and merge keys are refused, so nothing can grow
+ * while it is read. The depth is checked before the tree is built, because the library builds it recursively. Messages
+ * name file, line and column. They never quote the text of a syntax error, because it may be a secret.
  */
 import {
   type Document,
@@ -35,7 +35,7 @@ import { nearest } from './nearest.ts';
 /** Collections within collections. An option's own value needs a handful. */
 const DEPTH_MAX = 32;
 
-/** What stands under one path. */
+/** The value at one path. */
 export interface YamlEntry {
   readonly text: string;
   /** 'ringmain.yaml:3:15' */

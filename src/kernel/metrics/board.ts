@@ -4,11 +4,11 @@
  *     0     magic u32, slots u32, sets u32, slab bytes u32
  *     16    per set: fingerprint of its layout u32, first cell in the slab u32
  *     ...   per slot and set: attached u32 (how often a thread has attached it)
- *     then  one slab of float64 cells per slot, padded to 128 bytes, so that two threads never write to one cache line or its
- *           neighbour (an adjacent-line prefetch pulls pairs)
+ *     then  one slab of float64 cells per slot, padded to 128 bytes, so that two threads never write to one cache line
+ *           or its neighbour (the prefetcher loads pairs of lines)
  *
- * The head is written when a thread attaches and never on the hot path. A set is found by its fingerprint: a thread that runs
- * other code than the one that made the board is refused instead of counting into foreign cells.
+ * A thread writes the head when it attaches, never on the hot path. A set is found by its fingerprint, so a thread with
+ * other code than the board's creator is refused instead of counting in foreign cells.
  */
 import type { MetricSet } from './declare.ts';
 
@@ -39,7 +39,7 @@ export function createBoard(sets: readonly MetricSet[], slots: number): SharedAr
   return board;
 }
 
-/** A set's place on a board. */
+/** Where a set lies on a board. */
 export class Place {
   readonly slots: number;
   private readonly board: SharedArrayBuffer;

@@ -1,6 +1,7 @@
 /**
- * Cells: what a thread holds on to and adds to. A slot has one writer, so `cell += n` needs no atomics; an aligned float64 is
- * stored in one piece on the 64-bit machines that the addon runs on, so a reader sees the old or the new number, never half of one.
+ * Cells: what a thread keeps and adds to. A slot has one writer, so `cell += n` needs no atomics. 64-bit machines, the
+ * only ones that the addon supports, store an aligned float64 in one piece, so a reader sees the old or the new number
+ * and never half of one.
  */
 import { Place } from './board.ts';
 import {
@@ -83,12 +84,12 @@ interface Cells {
   histogram: HistogramCell;
 }
 
-/** Inside defineMetrics a metric without labels is inferred with the widest type, whose keys are any string. */
+/** Without labels TypeScript infers the widest label type inside defineMetrics, whose keys are any string. */
 type Unlabelled<L> = keyof L extends never ? true : string extends keyof L ? true : false;
 
-/** A metric in one thread. Resolve cells once, outside of the hot path. */
+/** A metric in one thread. Look up cells once, outside of the hot path. */
 export interface Meter<T extends MetricType, L extends Labels> {
-  /** The cell of one combination of labels. A value outside of its closed list is a RangeError. */
+  /** The cell of one combination of labels. A value outside of its closed list throws a RangeError. */
   at(...labels: Unlabelled<L> extends true ? [] | [NoLabels] : [LabelValues<L>]): Cells[T];
 }
 

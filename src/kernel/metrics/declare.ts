@@ -1,11 +1,11 @@
 /**
- * Declare: a metric is a type, a help text and closed lists of label values; a set is the metrics of one room with their places.
- * The product of the lists is laid out once, so no label, however hostile, allocates anything.
+ * Declare: a metric is a type, a help text and closed lists of label values; a set is the metrics of one room with
+ * their cell numbers. All combinations of labels are laid out once, so no label from a client can allocate memory.
  */
 export type Labels = Readonly<Record<string, readonly string[]>>;
 export type LabelValues<L> = { readonly [K in keyof L]: L[K] extends readonly (infer V)[] ? V : never };
 
-/** How the numbers of several threads become one: their sum, the largest, or a line each with the label `thread`. */
+/** How the numbers of several threads are combined: the sum, the largest, or a line each with the label `thread`. */
 export type Across = 'sum' | 'max' | 'each';
 
 interface Spec<L extends Labels> {
@@ -22,7 +22,7 @@ export interface Metric<T extends MetricType = MetricType, L extends Labels = La
   readonly help: string;
   readonly labels: L;
   readonly threads: Across;
-  /** Upper bounds, ascending; empty unless a histogram. */
+  /** Upper bounds, ascending; empty for other types than histogram. */
   readonly buckets: readonly number[];
 }
 
@@ -64,17 +64,17 @@ function made<T extends MetricType, L extends Labels>(
 
 export type Metrics = Readonly<Record<string, Metric>>;
 
-/** A room's metrics with their places. */
+/** A room's metrics with their cell numbers. */
 export interface MetricSet<M extends Metrics = Metrics> {
   readonly metrics: M;
   /** First cell of each metric within the set. */
   readonly firstCells: ReadonlyMap<string, number>;
   readonly cells: number;
-  /** The same in every thread that runs the same code; how a thread finds its set on a board. */
+  /** Equal in all threads that run the same code; a thread finds its set on a board by it. */
   readonly fingerprint: number;
 }
 
-/** Declares metrics; the key is the name in the text. Throws a TypeError for a name or label that Prometheus would refuse. */
+/** Declares metrics; the key is the name in the text. Throws a TypeError for names that Prometheus would refuse. */
 export function defineMetrics<const M extends Metrics>(metrics: M): MetricSet<M> {
   const firstCells = new Map<string, number>();
   let cells = 0;
@@ -93,7 +93,7 @@ export function defineMetrics<const M extends Metrics>(metrics: M): MetricSet<M>
   return { metrics, firstCells, cells, fingerprint: fnv1a(JSON.stringify(metrics)) };
 }
 
-/** Cells that one combination of labels takes: a histogram has one per bucket, one above the last, and the sum. */
+/** Cells of one combination of labels: a histogram has one per bucket, one above the last, and the sum. */
 export function stride(metric: Metric): number {
   return metric.type === 'histogram' ? metric.buckets.length + 2 : 1;
 }
@@ -103,7 +103,7 @@ export function combinations(labels: Labels): number {
   return Object.values(labels).reduce((product, values) => product * values.length, 1);
 }
 
-/** The labels of combination `index`; the last label turns fastest. */
+/** The labels of combination `index`; the last label varies fastest. */
 export function labelsAt(labels: Labels, index: number): Record<string, string> {
   const found: [string, string][] = [];
   let rest = index;
@@ -114,7 +114,7 @@ export function labelsAt(labels: Labels, index: number): Record<string, string> 
   return Object.fromEntries(found);
 }
 
-/** The number of the combination that has these labels. A value outside of its list, or a strange label, is a RangeError. */
+/** The index of the combination with these labels. Throws a RangeError for an unknown label or value. */
 export function combinationOf(name: string, labels: Labels, given: Readonly<Record<string, string>>): number {
   let index = 0;
   for (const [label, values] of Object.entries(labels)) {

@@ -1,4 +1,4 @@
-/** Event-loop delay of a thread: how late a timer comes. For threads that must not block; the keeper and the file sink may. */
+/** Loop: event-loop delay, how late a timer fires. For threads that must not block; keeper and file sink may block. */
 import { attachBoard } from './cells.ts';
 import { defineMetrics, gauge } from './declare.ts';
 
@@ -12,7 +12,7 @@ export const loopMetrics = defineMetrics({
 const CHECK_MS = 100;
 const WINDOW_MS = 10_000;
 
-/** Measures this thread's loop from now on; `slot` is the thread's on the board. Returns what stops it. */
+/** Starts measuring this thread's loop; `slot` is the thread's slot on the board. Returns a function that stops it. */
 export function watchLoop(board: SharedArrayBuffer, slot: number): () => void {
   const cell = attachBoard(loopMetrics, board, slot).ringmain_event_loop_delay_seconds.at();
   let expected = performance.now() + CHECK_MS;
@@ -25,7 +25,7 @@ export function watchLoop(board: SharedArrayBuffer, slot: number): () => void {
     expected = now + CHECK_MS;
     cell.set(Math.max(worst, before) / 1000);
     if (now < windowEnd) return;
-    // Two windows: a delay stays visible for a scrape interval at least.
+    // Two windows keep a delay visible for at least one scrape interval.
     before = worst;
     worst = 0;
     windowEnd = now + WINDOW_MS;

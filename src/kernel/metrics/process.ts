@@ -1,12 +1,12 @@
 /**
- * Process metrics under the names that every Prometheus dashboard knows, read when asked. prom-client's own collector would
- * start an event-loop monitor and a GC observer in whatever thread serves the scrape.
+ * Process metrics under the names that every Prometheus dashboard expects, read at each scrape. prom-client's own
+ * collector would start an event-loop monitor and a GC observer in the thread that serves the scrape.
  */
 import { readdirSync } from 'node:fs';
 import type { Version } from '../version.ts';
 import type { Collected, Collector } from './text.ts';
 
-/** CPU, memory and open files of the whole process, whichever thread asks, and what build it is. */
+/** CPU, memory and open files of the whole process, whichever thread asks, and the build. */
 export function processMetrics(version: Version): Collector {
   const startSeconds = Math.round((Date.now() - process.uptime() * 1000) / 1000);
   const one = (name: string, type: 'counter' | 'gauge', help: string, value: number, labels = {}): Collected => ({
@@ -29,7 +29,7 @@ export function processMetrics(version: Version): Collector {
   };
 }
 
-/** Only Linux lists them; elsewhere the answer is NaN, which Prometheus takes for "no value". */
+/** Only Linux lists open files. Elsewhere the answer is NaN, which Prometheus reads as "no value". */
 function openFiles(): number {
   try {
     return readdirSync('/proc/self/fd').length;

@@ -1,6 +1,6 @@
 /**
- * Text: what /metrics answers, read from the slabs of all threads; nobody is asked and nobody waits. A scrape is not a moment: a
- * histogram's sum may be one observation ahead of its buckets. Buckets only ever grow.
+ * Text: the answer of /metrics, read from the slabs of all threads without asking them. The numbers are not of one
+ * moment: a histogram's sum may be one observation ahead of its buckets. Buckets only grow.
  */
 import { Place } from './board.ts';
 import { combinations, labelsAt, type Metric, type MetricSet, type MetricType, stride } from './declare.ts';
@@ -19,7 +19,7 @@ export interface Collected {
   readonly values: readonly Sample[];
 }
 
-/** Metrics computed when asked: from rings, from /proc. */
+/** Metrics that are computed at each scrape, from rings or from /proc. */
 export type Collector = () => readonly Collected[];
 
 export interface TextOptions {
@@ -30,8 +30,8 @@ export interface TextOptions {
 let library: Promise<typeof import('prom-client')> | undefined;
 
 /**
- * Loads prom-client, which metricsText() needs. It takes 40 ms, four threads would pay it at a start, and a thread that serves would pay it
- * in the middle of its work: so threads that are scraped call this before they serve, and the others never load it.
+ * Loads prom-client, which metricsText() needs and which takes 40 ms to load. Threads that are scraped call this before
+ * they serve, so that no request waits for it; the others never load it.
  */
 export function prepareMetricsText(): Promise<typeof import('prom-client')> {
   library ??= import('prom-client');
@@ -52,14 +52,14 @@ export async function metricsText(
     ...extra.flatMap((collect) => collect()),
   ];
   for (const metric of collected) {
-    // prom-client's registry asks a metric only for its name and `get()`; its own classes would keep a second set of books.
+    // prom-client's registry calls only `get()` of a metric; its own metric classes would count everything twice.
     const shared = { name: metric.name, get: async () => metric };
     registry.registerMetric(shared as unknown as Parameters<typeof registry.registerMetric>[0]);
   }
   return registry.metrics();
 }
 
-/** What /metrics is served as: the text format of Prometheus, whose version 0.0.4 prom-client writes. */
+/** Content type of /metrics: the text format of Prometheus, version 0.0.4, which prom-client writes. */
 export const metricsContentType = 'text/plain; version=0.0.4; charset=utf-8';
 
 function readSet(set: MetricSet, board: SharedArrayBuffer, slotNames: readonly string[]): readonly Collected[] {

@@ -1,7 +1,7 @@
 /**
- * Places: whether a path of the configuration can be used as what it is for, asked before anything is touched. Each function
- * gives the line to show, or undefined when all is well. A service calls them for what is really in use: the directory of a
- * sink that is off may be missing.
+ * Paths: checks whether a path of the configuration can serve its purpose, without changing anything. Each function
+ * returns the line to show, or undefined when the path is fine. A service checks only the paths that it will use: the
+ * directory of a sink that is off may be missing.
  */
 import { accessSync, constants, type Stats, statfsSync, statSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
@@ -25,10 +25,13 @@ function denied(path: string, mode: number): Code {
   }
 }
 
-/** Types of file systems of the kernel's own (proc, sysfs): root may write to their directories, access() says, but nobody makes a file there. */
+/**
+ * File systems that the kernel makes up (proc, sysfs). access() allows root to write to their directories, but creating
+ * a file there fails.
+ */
 const KERNEL_OWN = new Set([0x9fa0, 0x6265_6572]);
 
-/** A directory that exists and can be written to, or can be made. */
+/** The path must be a writable directory, or one that can be created. */
 export function directoryProblem(name: string, path: string): string | undefined {
   const must = `${name} must be a directory that can be written to: path=${path}`;
   let at = resolve(path);
@@ -40,13 +43,13 @@ export function directoryProblem(name: string, path: string): string | undefined
       const code = denied(at, constants.W_OK | constants.X_OK);
       return code && `${must}, found=${code}${at === resolve(path) ? '' : ` at ${at}`}`;
     }
-    // This ends at the latest at the root, which always is.
+    // The loop ends at the root at the latest, because the root always exists.
     if (found !== 'ENOENT') return `${must}, found=${found}`;
     at = dirname(at);
   }
 }
 
-/** A file that can be written to, or made in its directory, which may have to be made as well. */
+/** The path must be a writable file, or one that can be created; its directory may have to be created, too. */
 export function writableFileProblem(name: string, path: string): string | undefined {
   const must = `${name} must be a file that can be written to: path=${path}`;
   if (path.endsWith('/')) return `${must}, found=a directory`;
@@ -61,7 +64,7 @@ export function writableFileProblem(name: string, path: string): string | undefi
   return directoryProblem(name, dirname(path));
 }
 
-/** A file that is there and can be read. */
+/** The path must be a readable file. */
 export function readableFileProblem(name: string, path: string): string | undefined {
   const must = `${name} must be a file that can be read: path=${path}`;
   const found = look(path);

@@ -9,7 +9,7 @@ import { directoryProblem, readableFileProblem, writableFileProblem } from '../.
 
 // Goal: a start says what is wrong with a path and touches nothing. Method: a folder with one of each; its content is compared.
 test('each path is judged by what it is for, in one line, and nothing is made', (t) => {
-  const folder = mkdtempSync(join(tmpdir(), 'ringmain-places-'));
+  const folder = mkdtempSync(join(tmpdir(), 'ringmain-paths-'));
   t.onTestFinished(() => rmSync(folder, { recursive: true }));
   const at = (name: string) => join(folder, name);
   mkdirSync(at('directory'));
@@ -49,12 +49,12 @@ test('each path is judged by what it is for, in one line, and nothing is made', 
 
 // Goal: a missing permission is named. Method: root may do everything, so as root the questions are asked by `nobody`.
 test('what may not be written or read is named with the code of the system', (t) => {
-  const folder = mkdtempSync(join(tmpdir(), 'ringmain-places-'));
+  const folder = mkdtempSync(join(tmpdir(), 'ringmain-paths-'));
   t.onTestFinished(() => rmSync(folder, { recursive: true }));
   writeFileSync(join(folder, 'file'), '', { mode: 0o400 });
   // A copy, for `nobody` may be kept out of the working tree.
-  cpSync('src/kernel/config/places.ts', join(folder, 'places.mts'));
-  const module = pathToFileURL(join(folder, 'places.mts')).href;
+  cpSync('src/kernel/config/paths.ts', join(folder, 'paths.mts'));
+  const module = pathToFileURL(join(folder, 'paths.mts')).href;
   const script = `
     const { directoryProblem, readableFileProblem, writableFileProblem } = await import(${JSON.stringify(module)});
     // Only now: the Node that runs this may itself lie where nobody else may go.
