@@ -10,7 +10,7 @@ import { type Reader, Writer } from '@platformatic/kafka';
 
 export const PRODUCE = 0;
 /** Versions of this API that are written and read here, newest first. */
-export const produceVersions: readonly number[] = [11, 10, 9];
+export const produceVersions = [11, 10, 9].map((version) => [version, version] as const);
 
 export interface PartitionResult {
   readonly partition: number;

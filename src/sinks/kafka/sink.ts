@@ -25,8 +25,8 @@ export const kafkaSink: SinkKind<KafkaConfig> = {
   waits: 'event-loop',
   // Below a broker's default message.max.bytes (1 MiB) even when nothing can be compressed.
   batching: ({ kafkaLingerMs }) => ({ records: 5000, bytes: 768 * KiB, flushMs: kafkaLingerMs }),
-  open: async (config, { log }) => {
-    const target = new KafkaTarget(config, log);
+  open: async (config, { name, log }) => {
+    const target = new KafkaTarget(config, clientId(name), log);
     try {
       await target.open();
     } catch (error) {
@@ -39,6 +39,9 @@ export const kafkaSink: SinkKind<KafkaConfig> = {
   },
   classify: (error) => (error instanceof KafkaFailure ? error.verdict : 'stop'),
 };
+
+/** Quotas and logs of brokers name clients; an output with a name of its own is told from the plain one. */
+const clientId = (output: string): string => (output === 'kafka' ? 'ringmain' : `ringmain-${output}`);
 
 /** What the start says about options that give something up. */
 function warningsOf(config: KafkaConfig): string[] {

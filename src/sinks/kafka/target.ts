@@ -16,7 +16,8 @@ import type { SinkBatch, SinkTarget } from '../../delivery/contract.ts';
 import { laneKey } from '../../engine/segment.ts';
 import type { Logger } from '../../kernel/log.ts';
 import { failureOf, failureOfCode, KafkaFailure, kafkaCode } from '../../store/kafka/failure.ts';
-import { KafkaClient, type Topic } from './client.ts';
+import type { Topic } from '../../store/kafka/links.ts';
+import { KafkaClient } from './client.ts';
 import type { KafkaConfig } from './config.ts';
 import { BatchEncoder, type ProducerIdentity } from './encode.ts';
 import { freshPart, type Part, PartitionQueue } from './partition-queue.ts';
@@ -72,10 +73,10 @@ export class KafkaTarget implements SinkTarget {
   #preparing: Promise<Topic> | undefined;
   #duplicatesSaid = 0;
 
-  constructor(config: KafkaConfig, log: Logger) {
+  constructor(config: KafkaConfig, clientId: string, log: Logger) {
     this.#config = config;
     this.#log = log;
-    this.#client = new KafkaClient(config);
+    this.#client = new KafkaClient(config, clientId);
     this.#encoder = new BatchEncoder(config.kafkaCompression);
     this.#idempotent = config.kafkaAcks === 'all';
     this.inFlightMax = config.kafkaMaxInFlight;

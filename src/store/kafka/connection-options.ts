@@ -1,8 +1,8 @@
-/** From the sink's options to what a connection needs: addresses, TLS files, login, limits. Fails with the name of the option. */
+/** From options to what a connection needs: addresses, TLS files, login, limits. Fails with the name of the option. */
 import { readFileSync } from 'node:fs';
 import type { ConnectionOptions as TlsOptions } from 'node:tls';
 import type { ConnectionOptions } from '@platformatic/kafka';
-import type { KafkaConfig } from '../../sinks/kafka/config.ts';
+import type { KafkaConnectionConfig } from './config.ts';
 import { KafkaFailure } from './failure.ts';
 
 export interface Address {
@@ -13,7 +13,7 @@ export interface Address {
 const saslNames = { plain: 'PLAIN', 'scram-sha-256': 'SCRAM-SHA-256', 'scram-sha-512': 'SCRAM-SHA-512' } as const;
 
 /** Reads the TLS files; one that cannot be read is a KafkaFailure with the verdict 'stop'. */
-export function connectionOptions(config: KafkaConfig): ConnectionOptions {
+export function connectionOptions(config: KafkaConnectionConfig): ConnectionOptions {
   const tls = tlsOptions(config);
   const { kafkaSaslMechanism: mechanism, kafkaSaslUser: username, kafkaSaslPassword: password } = config;
   if (mechanism && (username === undefined || password === undefined)) {
@@ -37,7 +37,7 @@ export function connectionOptions(config: KafkaConfig): ConnectionOptions {
 }
 
 /** Whether the options ask for TLS: by its name, or by an option that means nothing without it. */
-export function usesTls(config: KafkaConfig): boolean {
+export function usesTls(config: KafkaConnectionConfig): boolean {
   const { kafkaTls, kafkaTlsCa, kafkaTlsCert, kafkaTlsKey, kafkaTlsSkipVerify } = config;
   return kafkaTls || kafkaTlsSkipVerify || [kafkaTlsCa, kafkaTlsCert, kafkaTlsKey].some((file) => file !== undefined);
 }
@@ -48,7 +48,7 @@ export function parseAddress(text: string): Address {
   return { host: match?.[1] ?? match?.[2] ?? text, port: Number(match?.[3] ?? 9092) };
 }
 
-function tlsOptions(config: KafkaConfig): TlsOptions | undefined {
+function tlsOptions(config: KafkaConnectionConfig): TlsOptions | undefined {
   if (!usesTls(config)) return undefined;
   const { kafkaTlsCa, kafkaTlsCert, kafkaTlsKey, kafkaTlsSkipVerify } = config;
   const read = (option: string, path: string | undefined) => {

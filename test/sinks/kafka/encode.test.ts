@@ -131,7 +131,7 @@ test('record batches of events without a key are those of the first version, byt
 });
 
 test('a record with a key of its own goes to the partition of that key, in order, traced or not', () => {
-  const customers = ['acme', 'ümlaut & sons', '', 'x'.repeat(70_000)];
+  const customers = ['acme', 'ümlaut & sons', '', 'x'.repeat(300)];
   const sent = Array.from({ length: 200 }, (_, n) => ({ ...event(n), customer: customers[n % customers.length]! }));
   const { buffer, offsets } = keyed(sent, (n) => n % 3 === 0);
   const parts = new BatchEncoder('none').encode(buffer, offsets, sent.length, 5, new Int32Array(sent.length));
