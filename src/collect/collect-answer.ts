@@ -1,8 +1,7 @@
-/**
- * Collect answer: what of POST /collect is said without a request: which content types are taken, and what a result reads like.
- */
+/** Collect answer: the parts of POST /collect that need no request: which content types are taken, and how a result is told. */
 import type { CollectResult } from '../events/collect-encoder.ts';
 import { type Problem, problemOf } from '../kernel/errors.ts';
+import { serializeAccepted } from './schemas.ts';
 
 /** application/json in any spelling and with any parameter, nothing at all, or what sendBeacon sends without a preflight. */
 export function isTakenType(header: string): boolean {
@@ -13,13 +12,11 @@ export function isTakenType(header: string): boolean {
 }
 
 /** The body of a 202. */
-export function acceptedBody(result: CollectResult): string {
-  if (result.rejected === 0) return `{"accepted":${result.accepted},"status":"ok"}`;
-  const { accepted, rejected, errors } = result;
-  return JSON.stringify({ accepted, status: 'ok', rejected, errors });
+export function acceptedBody({ accepted, rejected, errors }: CollectResult): string {
+  return serializeAccepted(rejected === 0 ? { accepted, status: 'ok' } : { accepted, status: 'ok', rejected, errors });
 }
 
-/** Why nothing of a body was taken. `undefined`: it is more than any draft holds, which is `limit` bytes. */
+/** Why nothing of a body was taken. `undefined`: its records are more than a draft holds (`limit` bytes). */
 export function problemOfResult(result: CollectResult | undefined, limit: number): Problem {
   if (result === undefined) return problemOf('BATCH_TOO_LARGE', { bytes: limit + 1, limit });
   const { code, recordBytes, offset, reason, found, rejected, errors } = result;
@@ -32,7 +29,7 @@ export function problemOfResult(result: CollectResult | undefined, limit: number
       return problemOf(code, { bytes: recordBytes, limit });
     case 'OK': {
       const problem = { ...problemOf('NO_VALID_EVENT', { rejected }), errors };
-      // Sent again it would be too large again; and 413 is what a client looks at to make its events smaller.
+      // Sent again they would be too large again. Clients look for 413 to make their events smaller.
       const large = errors.every((error) => error.code === 'EVENT_TOO_LARGE');
       return large ? { ...problem, status: 413, code: 'EVENT_TOO_LARGE' } : problem;
     }

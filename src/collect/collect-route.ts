@@ -2,7 +2,7 @@
  * POST /collect: one event, or an array of them, as JSON. A batch is taken as one: it gets room once or is refused whole, and its good
  * events become real in one publish.
  *
- *   framing -> origin -> content type, encoding, announced length -> visitor (headers die with the handler) -> body -> encode -> settle
+ *   origin -> content type, encoding, announced length -> visitor (headers die with the handler) -> body -> intake -> answer
  *
  *   202  {"accepted":N,"status":"ok"}; with `rejected` and `errors` when some items were bad
  *   400  malformed JSON, a scalar, or no good item: nothing is stored
@@ -11,39 +11,44 @@
 import type { HttpRequest, HttpResponse } from 'uWebSockets.js';
 import type { Refusal } from '../engine/lane.ts';
 import type { CollectEncoder, CollectResult } from '../events/collect-encoder.ts';
+import type { Draft } from '../events/draft.ts';
 import type { Origin } from '../events/origin.ts';
 import { answerProblem, type ProblemOptions, shown, type Wire, writeProblem } from '../http/answer.ts';
 import type { BodyFailure, BodyReader, BodyTaker } from '../http/body.ts';
 import type { Cors, OriginVerdict } from '../http/cors.ts';
-import { type Encoding, encodingOf } from '../http/decompress.ts';
-import { answerUnread, framingOf, refuseFraming } from '../http/guards.ts';
+import { encodingOf, type Encoding as Packing } from '../http/decompress.ts';
+import { answerUnread, type Framing } from '../http/guards.ts';
 import { answerFault, type Faults } from '../http/handlers.ts';
+import type { Tally } from '../http/tally.ts';
 import { asked, CONTENT_TYPE, wireText } from '../http/wire-text.ts';
 import { type ErrorCode, type FieldsOf, problemOf } from '../kernel/errors.ts';
-import type { RejectedReason } from '../pixel/metrics.ts';
 import {
   type AckLevel,
   type Answerable,
-  type IntakeAcknowledger,
-  type IntakeLane,
-  mayEncodeAgain,
+  type Encoding,
+  type Intake,
   type Outcome,
+  statusOfRefusal,
 } from '../service/intake.ts';
-import type { IngestMeters } from '../service/intake-meters.ts';
 import type { Track, Visitor } from '../visitor/visitor.ts';
 import { acceptedBody, isTakenType, problemOfResult } from './collect-answer.ts';
+import type { RouteMeters } from './meters.ts';
+import type { RejectedReason } from './metrics.ts';
 
 const JSON_TYPE = wireText('application/json');
 const ACCEPTED_COUNT = wireText('X-Gotrack-Accepted');
+const NO_BODY = Buffer.alloc(0);
+/** Requests kept for reuse, so that a burst does not become memory for ever. */
+const IDLE_MAX = 1024;
 
 export interface CollectRouteDeps {
-  readonly lane: IntakeLane;
-  readonly acknowledger: IntakeAcknowledger;
+  readonly intake: Intake;
   readonly encoder: CollectEncoder;
   readonly bodies: BodyReader;
   readonly visitor: Visitor;
   readonly cors: Cors;
-  readonly meters: IngestMeters;
+  readonly meters: RouteMeters;
+  readonly tally: Tally;
   readonly faults: Faults;
   readonly wire: Wire;
   readonly level: AckLevel;
@@ -61,91 +66,85 @@ export class CollectRoute {
     this.deps = deps;
   }
 
-  handle(res: HttpResponse, req: HttpRequest): void {
+  /** `framing`: of this request, found well-formed by the router. */
+  handle(res: HttpResponse, req: HttpRequest, framing: Framing): void {
     const { cors, bodies } = this.deps;
-    const framing = framingOf(req);
-    if (framing.bad !== undefined) {
-      this.#rejected('framing', 400);
-      refuseFraming(res, framing.bad);
-      return;
-    }
     const origin = req.getHeader(asked.origin);
     const verdict = cors.judge(origin);
     if (verdict === 'foreign') {
-      this.#refuse(res, req, 'origin', 'ORIGIN_FORBIDDEN', { origin: shown(origin) }, verdict, origin);
+      this.#refuse(res, framing, 'origin', 'ORIGIN_FORBIDDEN', { origin: shown(origin) }, verdict, origin);
       return;
     }
     const type = req.getHeader(asked.contentType);
     if (!isTakenType(type)) {
-      this.#refuse(res, req, 'media_type', 'UNSUPPORTED_MEDIA_TYPE', { type: shown(type) }, verdict, origin);
+      this.#refuse(res, framing, 'media_type', 'UNSUPPORTED_MEDIA_TYPE', { type: shown(type) }, verdict, origin);
       return;
     }
     const packed = req.getHeader(asked.contentEncoding);
-    const encoding = encodingOf(packed);
-    if (encoding === undefined) {
-      this.#refuse(res, req, 'encoding', 'UNSUPPORTED_ENCODING', { encoding: shown(packed) }, verdict, origin);
+    const packing = encodingOf(packed);
+    if (packing === undefined) {
+      this.#refuse(res, framing, 'encoding', 'UNSUPPORTED_ENCODING', { encoding: shown(packed) }, verdict, origin);
       return;
     }
     const limit = bodies.limits.maxBodyBytes;
     if (framing.bytes > limit) {
-      // The addon skips what the client sends of it all the same; nothing of that is kept.
+      // The client may send the body all the same; the addon then skips it and keeps nothing.
       const fields = { bytes: framing.bytes, limit };
-      this.#refuse(res, req, 'body_too_large', 'BODY_TOO_LARGE', fields, verdict, origin);
+      this.#refuse(res, framing, 'body_too_large', 'BODY_TOO_LARGE', fields, verdict, origin);
       return;
     }
     const request = this.#idle.pop() ?? new CollectRequest(this);
-    request.begin(res, req, verdict, origin, encoding, framing.chunked);
-    bodies.read(res, framing, encoding, request);
+    request.begin(res, req, verdict, origin, packing, framing.chunked);
+    bodies.read(res, framing, packing, request);
   }
 
   /** Takes a request back for the next one. */
   release(request: CollectRequest): void {
-    if (this.#idle.length < 1024) this.#idle.push(request);
-  }
-
-  #rejected(reason: RejectedReason, status: number): void {
-    this.deps.meters.rejected[reason].add(1);
-    this.deps.meters.answered(status);
+    if (this.#idle.length < IDLE_MAX) this.#idle.push(request);
   }
 
   /** Answers without reading the body. */
   #refuse<C extends ErrorCode>(
     res: HttpResponse,
-    req: HttpRequest,
+    framing: Framing,
     reason: RejectedReason,
     code: C,
     fields: FieldsOf<C>,
     verdict: OriginVerdict,
     origin: string,
   ): void {
-    const { cors, wire } = this.deps;
+    const { cors, wire, meters, tally } = this.deps;
     const problem = problemOf(code, fields);
-    this.#rejected(reason, problem.status);
+    meters.rejected[reason].add(1);
+    tally.answered(problem.status);
     const headers = (to: HttpResponse) => {
       cors.write(to, verdict, origin);
       if (code === 'UNSUPPORTED_ENCODING') to.writeHeader('Accept-Encoding', 'gzip, deflate, br');
     };
-    answerUnread(res, req, (close) => writeProblem(res, problem, { headers, close: close || wire.closing }));
+    answerUnread(res, framing, (close) => writeProblem(res, problem, { headers, close: close || wire.closing }));
   }
 }
 
-/** One request on its way: what its headers said, until the body is there; then its answer, until that may leave. */
-class CollectRequest implements BodyTaker, Answerable {
+/** One request on its way: holds what its headers said until the body is there, then its answer until the answer may leave. */
+class CollectRequest implements BodyTaker, Encoding, Answerable {
   readonly #route: CollectRoute;
   /** Undefined: the connection is gone, or the answer has left. */
   #res: HttpResponse | undefined;
   #track: Track = 'track';
   #verdict: OriginVerdict = 'none';
   #origin = '';
-  #encoding: Encoding = 'identity';
+  #packing: Packing = 'identity';
   /** A chunked body is the last of its connection (http/body.ts). */
   #close = false;
   #cookieSecure = false;
   #startedMs = 0;
   #held = false;
   #accepted = 0;
-  #body = '';
+  #answer = '';
   #cookie = '';
+  /** While it is being encoded: the body, and what became of it. The result is borrowed from the encoder. */
+  #bytes: Buffer = NO_BODY;
+  #result: CollectResult | undefined;
   readonly #input: Origin;
 
   constructor(route: CollectRoute) {
@@ -168,7 +167,7 @@ class CollectRequest implements BodyTaker, Answerable {
     req: HttpRequest,
     verdict: OriginVerdict,
     origin: string,
-    encoding: Encoding,
+    packing: Packing,
     chunked: boolean,
   ): void {
     const { visitor, now } = this.#route.deps;
@@ -179,12 +178,12 @@ class CollectRequest implements BodyTaker, Answerable {
     this.#track = track;
     this.#verdict = verdict;
     this.#origin = origin;
-    this.#encoding = encoding;
+    this.#packing = packing;
     this.#close = chunked;
     this.#cookieSecure = input.mintSid && input.cookieSid === '' && visitor.overTls(req);
     this.#held = false;
     this.#accepted = 0;
-    this.#body = '';
+    this.#answer = '';
     this.#cookie = '';
   }
 
@@ -193,69 +192,70 @@ class CollectRequest implements BodyTaker, Answerable {
     try {
       this.#take(bytes, inHandler);
     } catch (error) {
-      const { faults, meters } = this.#route.deps;
+      const { faults, meters, tally } = this.#route.deps;
       faults.report(error);
       meters.rejected.internal.add(1);
-      meters.answered(500);
-      if (this.#res !== undefined) answerFault(this.#res);
+      if (this.#res !== undefined && answerFault(this.#res)) tally.answered(500);
       this.#done();
     }
   }
 
   #take(bytes: Buffer, inHandler: boolean): void {
-    const { lane, acknowledger, level, meters, visitor } = this.#route.deps;
-    const full = lane.refusal(0);
-    if (full !== undefined) {
-      this.#refuse(full, inHandler);
-      return;
+    const { intake, level, meters } = this.#route.deps;
+    this.#bytes = bytes;
+    this.#result = undefined;
+    const taken = intake.take(this, level, this);
+    this.#bytes = NO_BODY;
+    switch (taken) {
+      case 'stored':
+        this.#read(this.#result!);
+        meters.stored(this.#accepted, this.#startedMs);
+        this.#accept(inHandler);
+        break;
+      case 'held':
+        this.#read(this.#result!);
+        this.#held = true;
+        break;
+      case 'unknown':
+        this.#read(this.#result!);
+        this.#unknown(inHandler);
+        break;
+      case 'too_large':
+        this.#reject(undefined, inHandler);
+        break;
+      case 'nothing':
+        this.#takeNothing(this.#result!, inHandler);
+        break;
+      default:
+        this.#refuse(taken, inHandler);
     }
-    const { mark, result } = this.#encode(bytes);
-    if (result === undefined || result.code !== 'OK' || (result.accepted === 0 && result.rejected > 0)) {
-      lane.rewind(mark);
+  }
+
+  encode(draft: Draft): 'ok' | 'nothing' {
+    const result = this.#route.deps.encoder.encode(draft, this.#bytes, this.#input);
+    this.#result = result;
+    return result.code === 'OK' && result.accepted > 0 && this.#track !== 'drop' ? 'ok' : 'nothing';
+  }
+
+  /** Keeps what the answer needs of the result. */
+  #read(result: CollectResult): void {
+    const { meters, visitor } = this.#route.deps;
+    meters.rejected.bad_event.add(result.rejected);
+    this.#accepted = result.accepted;
+    this.#answer = acceptedBody(result);
+    if (result.mintedSid !== '' && this.#track !== 'drop')
+      this.#cookie = visitor.cookieLine(result.mintedSid, this.#cookieSecure);
+  }
+
+  /** Nothing is stored: a body without a good event, an empty array, or a visitor who does not want to be tracked. */
+  #takeNothing(result: CollectResult, inHandler: boolean): void {
+    if (result.code !== 'OK' || (result.accepted === 0 && result.rejected > 0)) {
       this.#reject(result, inHandler);
       return;
     }
-    const refusal = lane.refusal(0);
-    if (refusal !== undefined) {
-      lane.rewind(mark);
-      this.#refuse(refusal, inHandler);
-      return;
-    }
-    meters.rejected.bad_event.add(result.rejected);
-    this.#accepted = result.accepted;
-    this.#body = acceptedBody(result);
-    if (this.#track === 'drop') {
-      lane.rewind(mark);
-      meters.ignored.add(result.accepted);
-      this.#accept(inHandler);
-      return;
-    }
-    if (result.accepted === 0) {
-      this.#accept(inHandler);
-      return;
-    }
-    if (result.mintedSid !== '') this.#cookie = visitor.cookieLine(result.mintedSid, this.#cookieSecure);
-    const when = acknowledger.settle(level);
-    if (when === 'now') {
-      meters.stored(this.#accepted, this.#startedMs);
-      this.#accept(inHandler);
-    } else if (when === 'later') {
-      this.#held = true;
-      acknowledger.hold(level, this);
-    } else this.#unknown(inHandler);
-  }
-
-  /** Undefined: the batch is more than any draft holds. */
-  #encode(bytes: Buffer): { mark: number; result: CollectResult | undefined } {
-    const { lane, encoder, acknowledger } = this.#route.deps;
-    for (let attempt = 0; ; attempt++) {
-      const mark = lane.mark();
-      try {
-        return { mark, result: encoder.encode(lane, bytes, this.#input) };
-      } catch (error) {
-        if (!mayEncodeAgain(error, mark, lane, acknowledger, attempt)) return { mark, result: undefined };
-      }
-    }
+    this.#read(result);
+    if (this.#track === 'drop') this.#route.deps.meters.ignored.add(result.accepted);
+    this.#accept(inHandler);
   }
 
   failed(failure: BodyFailure, inHandler: boolean): void {
@@ -267,7 +267,7 @@ class CollectRequest implements BodyTaker, Answerable {
         this.#problem('body_too_large', failure.code, { bytes: failure.bytes, limit: maxBodyBytes }, inHandler);
         break;
       case 'UNPACKED_TOO_LARGE':
-        // How large it would have become nobody knows: unpacking stopped at the limit.
+        // Unpacking stopped at the limit, so the full size is unknown.
         this.#problem('body_too_large', 'BODY_TOO_LARGE', { bytes: maxBodyBytes + 1, limit: maxBodyBytes }, inHandler);
         break;
       case 'BODY_TIMEOUT':
@@ -277,15 +277,15 @@ class CollectRequest implements BodyTaker, Answerable {
         this.#problem('body_memory', 'BACKPRESSURE', { reason: 'body_memory' }, inHandler, retryAfterS);
         break;
       case 'BAD_ENCODING':
-        this.#problem('encoding', 'INVALID_ENCODING', { encoding: this.#encoding }, inHandler);
+        this.#problem('encoding', 'INVALID_ENCODING', { encoding: this.#packing }, inHandler);
         break;
     }
   }
 
   aborted(): void {
     this.#res = undefined;
-    // A held answer still comes back by settled(); anything else ends here.
-    if (this.#held) this.#route.deps.acknowledger.dropped(this);
+    // A held answer still gets its settled(). Any other ends here.
+    if (this.#held) this.#route.deps.intake.dropped(this);
     else this.#done();
   }
 
@@ -311,14 +311,15 @@ class CollectRequest implements BodyTaker, Answerable {
       if (this.#track !== 'drop' && this.#accepted > 0) res.writeHeader('Ringmain-Ack', level);
       cors.write(res, this.#verdict, this.#origin);
       if (this.#cookie !== '') res.writeHeader('Set-Cookie', this.#cookie);
-      res.end(this.#body, close);
+      res.end(this.#answer, close);
     });
   }
 
   /** No room, or no disk: nothing is stored. */
   #refuse(refusal: Refusal, inHandler: boolean): void {
     const { meters, retryAfterS } = this.#route.deps;
-    const status = meters.refuse(refusal);
+    meters.refused[refusal].add(1);
+    const status = statusOfRefusal[refusal];
     const problem = { ...problemOf('BACKPRESSURE', { reason: refusal }), status };
     this.#end(inHandler, status, (res, close) => writeProblem(res, problem, { ...this.#options(close), retryAfterS }));
   }
@@ -335,8 +336,8 @@ class CollectRequest implements BodyTaker, Answerable {
 
   /** Not one good event in the body, or too many. */
   #reject(result: CollectResult | undefined, inHandler: boolean): void {
-    const { meters, lane } = this.#route.deps;
-    const problem = problemOfResult(result, lane.draftBytesMax);
+    const { meters, intake } = this.#route.deps;
+    const problem = problemOfResult(result, intake.draftBytesMax);
     if (result === undefined || result.code === 'BATCH_TOO_LARGE') meters.rejected.body_too_large.add(1);
     else if (result.rejected > 0) meters.rejected.bad_event.add(result.rejected);
     else meters.rejected.bad_json.add(1);
@@ -364,10 +365,10 @@ class CollectRequest implements BodyTaker, Answerable {
   }
 
   #end(inHandler: boolean, status: number, write: (res: HttpResponse, close: boolean) => void): void {
-    const { meters, wire } = this.#route.deps;
+    const { tally, wire } = this.#route.deps;
     const res = this.#res;
     if (res !== undefined) {
-      meters.answered(status);
+      tally.answered(status);
       const close = this.#close || wire.closing;
       if (inHandler) write(res, close);
       else res.cork(() => write(res, close));
@@ -377,6 +378,7 @@ class CollectRequest implements BodyTaker, Answerable {
 
   #done(): void {
     this.#res = undefined;
+    this.#bytes = NO_BODY;
     this.#route.release(this);
   }
 }

@@ -1,66 +1,67 @@
 /**
- * GET|HEAD /px.gif: one request, one event, one transparent GIF. The hot path of the product: nothing is allocated here but what the addon
- * gives (strings of headers) and takes.
+ * GET|HEAD /px.gif: one request, one event, one transparent GIF. The hot path of the product: it allocates nothing but what crosses to and
+ * from the addon (strings of headers).
  *
- * Every well-formed request gets the GIF, also one that is refused (429, 503) or too large (413): no page shows a broken image. Only bad
- * framing (400) and a foreign origin (403) get a problem instead. Conditional and range headers are not looked at: each request is a view.
+ * Every well-formed request gets the GIF, also a refused one (429, 503) or one that is too large (413): no page shows a broken image. Only
+ * bad framing (400, by the router) and a foreign origin (403) get a problem instead. Conditional and range headers are ignored: each
+ * request is a view.
  */
 import type { HttpRequest, HttpResponse } from 'uWebSockets.js';
-import type { Refusal } from '../engine/lane.ts';
+import type { Draft } from '../events/draft.ts';
 import type { PixelEncoder, PixelInput } from '../events/pixel-encoder.ts';
 import { answerProblem, endBare, shown, statusLine, type Wire } from '../http/answer.ts';
 import type { Cors, OriginVerdict } from '../http/cors.ts';
-import { framingOf, hasFraming, refuseFraming } from '../http/guards.ts';
+import type { Tally } from '../http/tally.ts';
 import { asked, CONTENT_TYPE, wireText } from '../http/wire-text.ts';
 import {
   type AckLevel,
   type Answerable,
-  type IntakeAcknowledger,
-  type IntakeLane,
-  mayEncodeAgain,
+  type Encoding,
+  type Intake,
   type Outcome,
+  statusOfRefusal,
 } from '../service/intake.ts';
-import type { IngestMeters } from '../service/intake-meters.ts';
 import type { Visitor } from '../visitor/visitor.ts';
+import type { RouteMeters } from './meters.ts';
 
 /** A transparent pixel: 43 bytes, GIF89a, with its trailer byte. */
 export const GIF = Buffer.from('R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAICRAEAOw==', 'base64');
 
 /** A kind of answer: each has the GIF. */
-interface Reply {
+interface GifAnswer {
   readonly status: number;
   readonly line: string;
-  /** Says by Ringmain-Ack what was promised. */
+  /** The Ringmain-Ack header names the promise. */
   readonly stored: boolean;
-  /** Says by Retry-After when to come again. */
+  /** The Retry-After header names the time to come again. */
   readonly retry: boolean;
 }
-const reply = (status: number, stored: boolean, retry: boolean): Reply => ({
+const gifAnswer = (status: number, stored: boolean, retry: boolean): GifAnswer => ({
   status,
   line: statusLine(status),
   stored,
   retry,
 });
-const STORED = reply(200, true, false);
-const IGNORED = reply(200, false, false);
-const TOO_LARGE = reply(413, false, false);
-const NO_ROOM = reply(429, false, true);
-/** Not to be stored here before an operator comes, or nobody knows. */
-const UNAVAILABLE = reply(503, false, true);
+const STORED = gifAnswer(200, true, false);
+const IGNORED = gifAnswer(200, false, false);
+const TOO_LARGE = gifAnswer(413, false, false);
+const NO_ROOM = gifAnswer(429, false, true);
+/** Nothing can be stored before an operator comes, or nobody knows whether the event is. */
+const UNAVAILABLE = gifAnswer(503, false, true);
 
-/** What a browser must not keep: each view is a request. */
+/** A browser must not keep the GIF, because each view is a request. */
 const NO_STORE = 'no-store, no-cache, must-revalidate, max-age=0';
 /** The value of Content-Type and the constant headers behind it; the addon writes values as they are. */
 const HEAD_TEXT = `image/gif\r\nCache-Control: ${NO_STORE}\r\nPragma: no-cache\r\nExpires: 0`;
 const HEAD = wireText(HEAD_TEXT);
 
 export interface PixelRouteDeps {
-  readonly lane: IntakeLane;
-  readonly acknowledger: IntakeAcknowledger;
+  readonly intake: Intake;
   readonly encoder: PixelEncoder;
   readonly visitor: Visitor;
   readonly cors: Cors;
-  readonly meters: IngestMeters;
+  readonly meters: RouteMeters;
+  readonly tally: Tally;
   readonly wire: Wire;
   readonly level: AckLevel;
   /** Seconds for Retry-After. */
@@ -72,9 +73,11 @@ export interface PixelRouteDeps {
 
 export class PixelRoute {
   readonly #deps: PixelRouteDeps;
-  readonly #slots: PixelSlot[] = [];
+  /** Slots that no answer waits in. The last one is offered with each request and taken off when the answer has to wait. */
+  readonly #slots: PixelSlot[];
+  readonly #encoding: Encoding;
   readonly #storedHead: ArrayBuffer;
-  /** Time of the last request whose latency was measured: one per ms is enough, it stands for those since the last. */
+  /** Time of the last request whose latency was measured. One per ms is enough; it stands for all requests since the one before. */
   #measuredMs = 0;
   #unmeasured = 0;
   readonly #input: PixelInput = {
@@ -95,20 +98,15 @@ export class PixelRoute {
     this.#deps = deps;
     this.#input.source = deps.source;
     this.#storedHead = wireText(`${HEAD_TEXT}\r\nRingmain-Ack: ${deps.level}`);
+    this.#slots = [new PixelSlot(this)];
+    const { encoder } = deps;
+    this.#encoding = {
+      encode: (draft: Draft) => (encoder.encode(draft, this.#input).code === 'OK' ? 'ok' : 'too_large'),
+    };
   }
 
   handle(res: HttpResponse, req: HttpRequest, head: boolean): void {
-    const { visitor, cors, meters, lane, acknowledger, encoder, now } = this.#deps;
-    if (hasFraming(req)) {
-      // A body on a GET means nothing and is skipped; only its framing must be beyond doubt.
-      const framing = framingOf(req);
-      if (framing.bad !== undefined || framing.chunked) {
-        meters.rejected.framing.add(1);
-        meters.answered(400);
-        refuseFraming(res, framing.bad ?? 'a GET must not have a chunked body');
-        return;
-      }
-    }
+    const { visitor, cors, meters, now } = this.#deps;
     const origin = req.getHeader(asked.origin);
     const verdict = cors.judge(origin);
     if (verdict === 'foreign') {
@@ -129,72 +127,54 @@ export class PixelRoute {
     // The addon gives undefined, not '', for a target without a question mark.
     input.query = req.getQuery() ?? '';
     input.referer = req.getHeader(asked.referer);
-
-    const full = lane.refusal(0);
-    if (full !== undefined) {
-      this.#refuse(res, full, head, verdict, origin);
-      return;
-    }
-    let mark = lane.mark();
-    let code: 'OK' | 'EVENT_TOO_LARGE';
-    try {
-      code = encoder.encode(lane, input).code;
-    } catch (error) {
-      if (mayEncodeAgain(error, mark, lane, acknowledger, 0)) {
-        mark = lane.mark();
-        code = this.#encodeAlone(mark);
-      } else code = 'EVENT_TOO_LARGE';
-    }
-    if (code !== 'OK') {
-      meters.rejected.event_too_large.add(1);
-      this.answer(res, TOO_LARGE, head, verdict, origin, '');
-      return;
-    }
-    const refusal = lane.refusal(0);
-    if (refusal !== undefined) {
-      lane.rewind(mark);
-      this.#refuse(res, refusal, head, verdict, origin);
-      return;
-    }
-    const minted = encoder.result.mintedSid;
-    const cookie = minted === '' ? '' : visitor.cookieLine(minted, visitor.overTls(req));
-    this.#measuredMs = receivedMs;
-    this.#settle(res, head, verdict, origin, cookie, startedMs);
+    this.#take(res, req, head, verdict, origin, startedMs);
   }
 
-  /** The event did not fit behind those of other requests. */
-  #encodeAlone(mark: number): 'OK' | 'EVENT_TOO_LARGE' {
-    const { lane, acknowledger, encoder } = this.#deps;
-    try {
-      return encoder.encode(lane, this.#input).code;
-    } catch (error) {
-      mayEncodeAgain(error, mark, lane, acknowledger, 1);
-      return 'EVENT_TOO_LARGE';
-    }
-  }
-
-  #settle(
+  #take(
     res: HttpResponse,
+    req: HttpRequest,
     head: boolean,
     verdict: OriginVerdict,
     origin: string,
-    cookie: string,
     startedMs: number,
   ): void {
-    const { acknowledger, level, meters } = this.#deps;
-    const when = acknowledger.settle(level);
-    if (when === 'now') {
-      this.answer(res, STORED, head, verdict, origin, cookie);
-      this.#stored(startedMs);
-    } else if (when === 'later') {
-      const slot = this.#slots.pop() ?? new PixelSlot(this);
-      slot.take(res, head, verdict, origin, cookie, startedMs);
-      res.onAborted(slot.aborting);
-      acknowledger.hold(level, slot);
-    } else {
-      meters.unknown(1);
-      this.answer(res, UNAVAILABLE, head, verdict, origin, '');
+    const { intake, level, meters } = this.#deps;
+    const slot = this.#slots.at(-1)!;
+    const taken = intake.take(this.#encoding, level, slot);
+    switch (taken) {
+      case 'stored':
+        this.#measuredMs = this.#input.receivedMs;
+        this.answer(res, STORED, head, verdict, origin, this.#cookie(req));
+        this.#stored(startedMs);
+        break;
+      case 'held':
+        this.#measuredMs = this.#input.receivedMs;
+        this.#slots.pop();
+        if (this.#slots.length === 0) this.#slots.push(new PixelSlot(this));
+        slot.take(res, head, verdict, origin, this.#cookie(req), startedMs);
+        res.onAborted(slot.aborting);
+        break;
+      case 'unknown':
+        this.#measuredMs = this.#input.receivedMs;
+        meters.unknown(1);
+        this.answer(res, UNAVAILABLE, head, verdict, origin, '');
+        break;
+      case 'too_large':
+      case 'nothing':
+        meters.rejected.event_too_large.add(1);
+        this.answer(res, TOO_LARGE, head, verdict, origin, '');
+        break;
+      default:
+        meters.refused[taken].add(1);
+        this.answer(res, statusOfRefusal[taken] === 429 ? NO_ROOM : UNAVAILABLE, head, verdict, origin, '');
     }
+  }
+
+  /** The Set-Cookie line for the sid that the last encoding made; '' when it made none. */
+  #cookie(req: HttpRequest): string {
+    const { encoder, visitor } = this.#deps;
+    const minted = encoder.result.mintedSid;
+    return minted === '' ? '' : visitor.cookieLine(minted, visitor.overTls(req));
   }
 
   #stored(startedMs: number): void {
@@ -204,9 +184,16 @@ export class PixelRoute {
   }
 
   /** Ends the response with the GIF. Corked: in the handler, or by the caller. */
-  answer(res: HttpResponse, kind: Reply, head: boolean, verdict: OriginVerdict, origin: string, cookie: string): void {
-    const { wire, cors, meters, retryAfterS } = this.#deps;
-    meters.answered(kind.status);
+  answer(
+    res: HttpResponse,
+    kind: GifAnswer,
+    head: boolean,
+    verdict: OriginVerdict,
+    origin: string,
+    cookie: string,
+  ): void {
+    const { wire, cors, tally, retryAfterS } = this.#deps;
+    tally.answered(kind.status);
     // 200 OK is what the addon writes by itself.
     if (kind.status !== 200) res.writeStatus(kind.line);
     // One call for the whole block: each crossing to the addon costs.
@@ -230,18 +217,13 @@ export class PixelRoute {
   }
 
   dropped(slot: PixelSlot): void {
-    this.#deps.acknowledger.dropped(slot);
-  }
-
-  #refuse(res: HttpResponse, refusal: Refusal, head: boolean, verdict: OriginVerdict, origin: string): void {
-    const kind = this.#deps.meters.refuse(refusal) === 429 ? NO_ROOM : UNAVAILABLE;
-    this.answer(res, kind, head, verdict, origin, '');
+    this.#deps.intake.dropped(slot);
   }
 
   #forbid(res: HttpResponse, origin: string, head: boolean): void {
-    const { meters, cors, wire } = this.#deps;
+    const { meters, tally, cors, wire } = this.#deps;
     meters.rejected.origin.add(1);
-    meters.answered(403);
+    tally.answered(403);
     const headers = () => cors.write(res, 'foreign', origin);
     answerProblem(res, 'ORIGIN_FORBIDDEN', { origin: shown(origin) }, { headers, head, close: wire.closing });
   }
@@ -291,7 +273,7 @@ class PixelSlot implements Answerable {
     this.#route.settled(this, outcome);
   }
 
-  #answer(kind: Reply, cookie: string): void {
+  #answer(kind: GifAnswer, cookie: string): void {
     this.#route.answer(this.res!, kind, this.#head, this.#verdict, this.#origin, cookie);
   }
 }

@@ -1,11 +1,13 @@
 /**
- * Answer: status lines and RFC 9457 problem answers. Every answer that the routes give passes `Wire.closing`: while the process
- * drains, each one says Connection: close, so that keep-alive clients go to another server by themselves.
+ * Answer: status lines, bodies and RFC 9457 problems. Every answer of a route passes `Wire.closing` on: while the process drains, each
+ * answer says Connection: close, so that keep-alive clients go to another server by themselves.
  *
- * Outside the handler every answer must stand inside res.cork(); the functions here do not cork by themselves.
+ * Outside the handler every answer must stand inside res.cork(). The functions here do not cork.
  */
 import type { HttpResponse } from 'uWebSockets.js';
 import { type ErrorCode, type FieldsOf, type Problem, problemOf } from '../kernel/errors.ts';
+import { problemBody } from './problem.ts';
+import type { Tally } from './tally.ts';
 
 /** State of one acceptor's wire; the acceptor flips it when the drain begins. */
 export interface Wire {
@@ -43,9 +45,9 @@ export function shown(text: string): string {
 }
 
 /**
- * Ends a response that has no body: HEAD (`bytes`: what a GET would have sent) or 204. The addon's own way to say a length, and to close
- * behind such an answer, leaves the request unanswered and ends the process (20.51.4, tried); so the length is a header like any
- * other, and an answer that must close ends with an empty body.
+ * Ends a response that has no body: HEAD (`bytes`: what a GET would have sent) or 204. The addon has arguments for the length and for
+ * closing behind such an answer, but they leave the request unanswered and end the process (20.51.4, tried). So the length is written as a
+ * header like any other, and an answer that must close ends with an empty body.
  */
 export function endBare(res: HttpResponse, bytes: number | undefined, close: boolean): void {
   if (close) {
@@ -54,6 +56,29 @@ export function endBare(res: HttpResponse, bytes: number | undefined, close: boo
   }
   if (bytes !== undefined) res.writeHeader('Content-Length', String(bytes));
   res.endWithoutBody();
+}
+
+/** What of a mounted route an answer needs (handlers.ts). */
+export interface AnsweringRoute {
+  readonly head: boolean;
+  readonly wire: Wire;
+  readonly tally: Tally;
+}
+
+/** Ends the response with a body that no cache keeps, and counts it. Corked: in the handler, or by the caller. */
+export function answerBody(
+  res: HttpResponse,
+  at: AnsweringRoute,
+  status: number,
+  type: string,
+  body: string | Uint8Array,
+): void {
+  at.tally.answered(status);
+  res.writeStatus(statusLine(status));
+  res.writeHeader('Content-Type', type);
+  res.writeHeader('Cache-Control', 'no-store');
+  if (at.head) endBare(res, Buffer.byteLength(body), at.wire.closing);
+  else res.end(body, at.wire.closing);
 }
 
 export interface ProblemOptions {
@@ -83,7 +108,7 @@ export function writeProblem(res: HttpResponse, problem: Problem, options: Probl
   options.headers?.(res);
   if (options.retryAfterS !== undefined) res.writeHeader('Retry-After', String(options.retryAfterS));
   res.writeHeader('Cache-Control', 'no-store');
-  const body = JSON.stringify(problem);
+  const body = problemBody(problem);
   res.writeHeader('Content-Type', 'application/problem+json');
   if (options.head) endBare(res, Buffer.byteLength(body), options.close ?? false);
   else res.end(body, options.close);

@@ -32,14 +32,12 @@ const TOKENS = /^[A-Za-z0-9!#$%&'*+.^_`|~, -]{1,1024}$/;
 export class Cors {
   readonly #any: boolean;
   readonly #listed: ReadonlySet<string>;
-  readonly #methods: string;
   readonly #exposed: string;
 
-  /** `origins`: CORS_ORIGINS. `methods`: what the routes take. `exposed`: reply headers that a page's script may read. */
-  constructor(origins: readonly string[], methods: string, exposed: string) {
+  /** `origins`: CORS_ORIGINS. `exposed`: reply headers that a page's script may read. */
+  constructor(origins: readonly string[], exposed = '') {
     this.#any = origins.includes('*');
     this.#listed = new Set(origins.filter((origin) => origin !== '*').map(spelled));
-    this.#methods = methods;
     this.#exposed = exposed;
   }
 
@@ -52,7 +50,7 @@ export class Cors {
 
   /** Writes the headers of an answer; call after writeStatus. A foreign origin gets none: its page may not read the answer. */
   write(res: HttpResponse, verdict: OriginVerdict, origin: string): void {
-    // Said whether or not this request had an Origin: a cache must not give the answer for one page to another.
+    // Written with or without an Origin in this request: a cache must not give the answer for one page to another page.
     if (!this.#any) res.writeHeader('Vary', 'Origin');
     if (verdict === 'any') res.writeHeader('Access-Control-Allow-Origin', '*');
     else if (verdict === 'listed') {
@@ -64,18 +62,25 @@ export class Cors {
 
   /**
    * Answers a preflight: 204, kept by the browser for a day. Nothing is recorded. The caller has refused a foreign origin.
-   * `asked`: Access-Control-Request-Headers.
+   * `methods`: what the path takes besides OPTIONS. `asked`: Access-Control-Request-Headers.
    */
-  preflight(res: HttpResponse, asked: string, verdict: OriginVerdict, origin: string, close: boolean): void {
+  preflight(
+    res: HttpResponse,
+    methods: string,
+    asked: string,
+    verdict: OriginVerdict,
+    origin: string,
+    close: boolean,
+  ): void {
     res.writeStatus('204 No Content');
     this.write(res, verdict, origin);
     if (verdict !== 'none') {
-      res.writeHeader('Access-Control-Allow-Methods', this.#methods);
-      // With credentials `*` would be the name of a header: what was asked for is echoed, if it looks like names at all.
+      res.writeHeader('Access-Control-Allow-Methods', methods);
+      // What was asked for is echoed, if it looks like names of headers: with credentials browsers take `*` for such a name.
       if (asked !== '' && TOKENS.test(asked)) res.writeHeader('Access-Control-Allow-Headers', asked);
       res.writeHeader('Access-Control-Max-Age', '86400');
     }
-    res.writeHeader('Allow', `${this.#methods}, OPTIONS`);
+    res.writeHeader('Allow', `${methods}, OPTIONS`);
     endBare(res, undefined, close);
   }
 }

@@ -1,14 +1,15 @@
 /**
- * Guards: what uWebSockets.js 20.51 lets through and must not reach a route (tried, facts.md): a second Content-Length is framed by
- * the first, an empty one counts as zero, any Transfer-Encoding counts as chunked. A server behind a proxy that reads such a
- * request differently can be made to answer one client's bytes to another (request smuggling), so all of them are refused.
+ * Guards: what uWebSockets.js 20.51 lets through and must not reach a route (all tried). It frames a body by the first of two
+ * Content-Lengths, takes an empty Content-Length for zero, and takes any Transfer-Encoding for chunked. A proxy in front may read such a
+ * request differently, and then one client's bytes are answered to another (request smuggling). So the router refuses all of them, on
+ * every path.
  *
- * Refused how: 400 and close, but not inside the handler. There the connection stays open when the same read holds another request, and that
- * one - the smuggled one - would be handled. Answered in the next turn of the loop instead, uWebSockets.js itself closes a
- * connection whose next request is already here (without an answer), and reads nothing more from one that got its 400.
+ * Refused with 400 and close, on the next loop turn. Inside the handler the addon would still handle a smuggled request from the same read.
+ * On the next turn the addon itself closes a connection whose next request has arrived, without an answer, and reads nothing more from a
+ * connection that got its 400.
  *
- * A chunked body is legal but closes its connection too (see body.ts): the addon reads chunk extensions and trailers wrongly, and what
- * follows such a body must never be read as a request.
+ * A chunked body is legal but closes its connection too (body.ts): the addon reads chunk extensions and trailers wrongly, and what follows
+ * such a body must never be read as a request.
  */
 import type { HttpRequest, HttpResponse } from 'uWebSockets.js';
 import { answerProblem } from './answer.ts';
@@ -28,7 +29,7 @@ let length = '';
 let encodings = 0;
 let encoding = '';
 
-// One closure for all requests: forEach is called for every POST.
+// One closure for all requests, because forEach is called for every POST.
 function note(key: string, value: string): void {
   if (key === 'content-length') {
     lengths += 1;
@@ -39,12 +40,15 @@ function note(key: string, value: string): void {
   }
 }
 
-/** False: no header that frames a body, so nothing to check. The cheap look for requests that have no body, as a GET. */
+/**
+ * Whether any header frames a body: a cheap look for GET and HEAD, because reading every header costs a microsecond. An empty first
+ * Content-Length looks like none here; the addon reads it as zero, and nginx and HAProxy refuse it.
+ */
 export function hasFraming(req: HttpRequest): boolean {
   return req.getHeader(asked.contentLength) !== '' || req.getHeader(asked.transferEncoding) !== '';
 }
 
-/** Reads the framing headers, every one of them. */
+/** Reads every framing header, repeated ones too. */
 export function framingOf(req: HttpRequest): Framing {
   lengths = 0;
   encodings = 0;
@@ -66,9 +70,12 @@ export function judgeFraming(lengths: number, length: string, encodings: number,
   return { bad: undefined, chunked: false, bytes: Number(length) };
 }
 
-/** Answers 400 and closes, in the next turn of the loop (see above). */
-export function refuseFraming(res: HttpResponse, reason: string): void {
-  nextTurn(res, () => answerProblem(res, 'BAD_REQUEST', { reason }, { close: true }));
+/** No header frames a body. */
+export const unframed: Framing = { bad: undefined, chunked: false, bytes: 0 };
+
+/** Answers 400 and closes, on the next loop turn (see above). */
+export function refuseFraming(res: HttpResponse, reason: string, head = false): void {
+  nextTurn(res, () => answerProblem(res, 'BAD_REQUEST', { reason }, { close: true, head }));
 }
 
 function nextTurn(res: HttpResponse, answer: () => void): void {
@@ -82,12 +89,10 @@ function nextTurn(res: HttpResponse, answer: () => void): void {
 }
 
 /**
- * Answers a request whose body nobody reads. `answer` ends the response, closing the connection when it is told to; it comes at
- * once, or in the next turn when what follows on the connection must not be handled.
+ * Answers a well-framed request whose body nobody reads. `answer` ends the response and closes the connection when it is told to. It runs
+ * at once, or on the next loop turn when the addon must not handle what follows on the connection.
  */
-export function answerUnread(res: HttpResponse, req: HttpRequest, answer: (close: boolean) => void): void {
-  const framing = framingOf(req);
-  if (framing.bad !== undefined) refuseFraming(res, framing.bad);
-  else if (framing.chunked) nextTurn(res, () => answer(true));
+export function answerUnread(res: HttpResponse, framing: Framing, answer: (close: boolean) => void): void {
+  if (framing.chunked) nextTurn(res, () => answer(true));
   else answer(false);
 }

@@ -1,11 +1,33 @@
 /**
- * Handlers: what stands around every route. An exception that left a handler would end the acceptor, and with it the process (facts.md):
- * each one costs one 500 and one line in the log, however often it comes per second.
+ * Handlers: what a route's handler is given, and what becomes of its exceptions. An exception that left a handler would end the acceptor,
+ * and with it the process: the router turns each into one 500 and one line in the log, at most one line a second.
  */
 import type { HttpRequest, HttpResponse } from 'uWebSockets.js';
-import { answerProblem } from './answer.ts';
+import { answerProblem, type Wire } from './answer.ts';
+import type { Framing } from './guards.ts';
+import type { Tally } from './tally.ts';
 
-export type Handler = (res: HttpResponse, req: HttpRequest) => void;
+export type Method = 'GET' | 'HEAD' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
+
+/**
+ * Answers a request. Strings of `req` (headers, query, parameters) must be read before the first await: the addon's request is gone when
+ * the handler returns. A handler that answers later is made by `later` of reply.ts.
+ */
+export type Handler = (res: HttpResponse, req: HttpRequest, at: MountedRoute) => void;
+
+/** One method of a route, as it is mounted. All but `framing` is constant, so a request allocates nothing for it. */
+export interface MountedRoute {
+  readonly name: string;
+  readonly path: string;
+  readonly method: Method;
+  /** The answer has no body. */
+  readonly head: boolean;
+  readonly tally: Tally;
+  readonly wire: Wire;
+  readonly faults: Faults;
+  /** Routes that take a body: how the body of this request is framed. Borrowed until the handler returns. */
+  framing: Framing;
+}
 
 export interface Faults {
   /** An exception was answered 500. */
@@ -36,23 +58,13 @@ export class FaultLog implements Faults {
   }
 }
 
-/** Ends a response with 500 after an exception, if it can still be answered. */
-export function answerFault(res: HttpResponse): void {
+/** Ends a response with 500 after an exception. False: it was answered or aborted before, and cannot be answered any more. */
+export function answerFault(res: HttpResponse, head = false): boolean {
   try {
-    res.cork(() => answerProblem(res, 'INTERNAL', {}, { close: true }));
+    res.cork(() => answerProblem(res, 'INTERNAL', {}, { close: true, head }));
+    return true;
   } catch {
-    // Answered, or aborted, before the exception: the addon throws on any use of such a response.
+    // The addon throws on any use of a response that has ended.
+    return false;
   }
-}
-
-/** A handler whose exceptions cost one 500. */
-export function guarded(handler: Handler, faults: Faults): Handler {
-  return (res, req) => {
-    try {
-      handler(res, req);
-    } catch (error) {
-      faults.report(error);
-      answerFault(res);
-    }
-  };
 }

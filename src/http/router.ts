@@ -1,13 +1,259 @@
-/** Router: see issue; placeholder types until the http room has it. */
+/**
+ * Router: puts a table of routes on an app of the addon. A service only names paths, methods and handlers; the router adds what every
+ * path needs:
+ *
+ *   framing   400 and close for a request whose body is framed ambiguously, on every path (guards.ts)
+ *   methods   405 with Allow for a method that the path does not declare; OPTIONS: the preflight of CORS, else 204 with Allow
+ *   404       for every other path
+ *   count     each answer under the route's name and class of status: by the router for its own, by the handler's `at.tally` for the others
+ *   span      around the handler, when requests are traced
+ *   faults    an exception, or a rejected promise, costs one 500 and one line in the log
+ *
+ * Paths are the addon's: `/users/:id` has a parameter, `/files/*` takes every path below, `/*` every path at all. Where several match, the
+ * more exact path wins for all methods: GET /collect is 405 although a front end is mounted on `/*`. HEAD is served only where a route
+ * declares it.
+ */
+import type { HttpRequest, HttpResponse, TemplatedApp } from 'uWebSockets.js';
+import { answerProblem, endBare, shown, type Wire } from './answer.ts';
 import type { Cors } from './cors.ts';
-import type { Handler } from './handlers.ts';
+import { answerUnread, framingOf, hasFraming, refuseFraming, unframed } from './guards.ts';
+import { answerFault, type Faults, type Handler, type Method, type MountedRoute } from './handlers.ts';
+import type { Tally } from './tally.ts';
 
-export type Method = 'GET' | 'HEAD' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
+export type { Handler, Method, MountedRoute } from './handlers.ts';
+
 export interface Route {
-  /** Metric label and span name. */
+  /** Metric label and span name, from the closed list of the role. */
   readonly name: string;
-  /** As the addon has it: '/events', '/users/:id', '/files/*'. */
   readonly path: string;
+  readonly on: Partial<Readonly<Record<Method, Handler>>>;
+  /** Which pages may send; makes OPTIONS a preflight. */
   readonly cors?: Cors;
-  readonly on: Partial<Record<Method, Handler>>;
+  /** The handlers of POST, PUT, PATCH, DELETE read the body. A chunked body is refused everywhere else, for nobody would find its end. */
+  readonly takesBody?: true;
+  /** No span: probes and files are not worth one. */
+  readonly untraced?: true;
+  /** A request was refused for its framing, before the handler. */
+  onBadFraming?(): void;
+}
+
+/** Names that the router counts its own answers under: preflights; 404, 405 and what else has no route. */
+export const routerNames = ['preflight', 'other'] as const;
+
+export interface RouterDeps {
+  /** The tally of a route by its name. Throws for a name that is not in the role's list. */
+  readonly tally: (name: string) => Tally;
+  readonly wire: Wire;
+  readonly faults: Faults;
+  /** Puts a span around a handler. Undefined: no request is traced. */
+  readonly traced: ((method: Method, path: string, handler: Handler) => Handler) | undefined;
+}
+
+const methods = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE'] as const satisfies readonly Method[];
+const mounters = {
+  GET: 'get',
+  HEAD: 'head',
+  POST: 'post',
+  PUT: 'put',
+  PATCH: 'patch',
+  DELETE: 'del',
+} as const satisfies Record<Method, keyof TemplatedApp>;
+const bodiless: ReadonlySet<Method> = new Set(['GET', 'HEAD']);
+
+/** Everything that is declared for one path. */
+interface PathTable {
+  readonly path: string;
+  readonly on: Map<Method, Route>;
+  cors: Cors | undefined;
+}
+
+/** Mounts the routes, and answers for everything else. Throws a TypeError, before it mounts anything, when the table contradicts itself. */
+export function mountRoutes(app: TemplatedApp, routes: readonly Route[], deps: RouterDeps): void {
+  const tables = tablesOf(routes);
+  const rest = new Rest(deps);
+  for (const { path, on, cors } of tables) {
+    const declared = methods.filter((method) => on.has(method));
+    for (const method of declared) mountMethod(app, on.get(method)!, path, method, deps);
+    const allow = [...declared, ...(cors === undefined ? [] : ['OPTIONS'])].join(', ');
+    const refuse = (res: HttpResponse, req: HttpRequest) => rest.refuseMethod(res, req, allow);
+    app.options(
+      path,
+      cors === undefined
+        ? (res, req) => rest.options(res, req, allow)
+        : (res, req) => rest.preflight(res, req, cors, declared.join(', ')),
+    );
+    // The addon looks for the method first: without these a pattern that takes the method would take it for this path, too.
+    for (const method of methods)
+      if (!on.has(method) && takenByPattern(tables, method)) app[mounters[method]](path, refuse);
+    app.any(path, refuse);
+  }
+  if (!tables.some(({ path }) => path === '/*')) app.any('/*', (res, req) => rest.notFound(res, req));
+}
+
+function takenByPattern(tables: readonly PathTable[], method: Method): boolean {
+  return tables.some(({ path, on }) => /[:*]/.test(path) && on.has(method));
+}
+
+/** The routes by path. Paths that differ in the names of their parameters alone are one path. */
+function tablesOf(routes: readonly Route[]): readonly PathTable[] {
+  const tables = new Map<string, PathTable>();
+  for (const route of routes) {
+    const { path, on, cors, name } = route;
+    if (!/^(\/|(\/(:[A-Za-z_]\w*|[^/:*?#\s]+))*(\/\*?)?)$/.test(path) || path === '')
+      throw new TypeError(`a path must be like /a, /a/:name or /a/*: route=${name}, path=${path}`);
+    const shape = path.replace(/:\w+/g, ':');
+    const table = tables.get(shape) ?? { path, on: new Map<Method, Route>(), cors };
+    tables.set(shape, table);
+    if (cors !== undefined && table.cors !== undefined && cors !== table.cors)
+      throw new TypeError(`routes of one path must share their cors: path=${path}`);
+    table.cors ??= cors;
+    const given = methods.filter((method) => on[method] !== undefined);
+    if (given.length === 0) throw new TypeError(`a route must have a method: route=${name}, path=${path}`);
+    for (const method of given) {
+      const other = table.on.get(method);
+      if (other !== undefined)
+        throw new TypeError(
+          `a path has one handler per method: ${method} ${path} is declared by ${other.name} (${other.path}) and ${name}`,
+        );
+      table.on.set(method, route);
+    }
+  }
+  return [...tables.values()];
+}
+
+function mountMethod(app: TemplatedApp, route: Route, path: string, method: Method, deps: RouterDeps): void {
+  const { wire, faults } = deps;
+  const at: MountedRoute = {
+    name: route.name,
+    path: route.path,
+    method,
+    head: method === 'HEAD',
+    tally: deps.tally(route.name),
+    wire,
+    faults,
+    framing: unframed,
+  };
+  const own = route.on[method]!;
+  const handler = deps.traced === undefined || route.untraced ? own : deps.traced(method, route.path, own);
+  const takesBody = route.takesBody === true && !bodiless.has(method);
+  app[mounters[method]](path, takesBody ? withBody(route, handler, at) : withoutBody(route, handler, at));
+}
+
+type AddonHandler = (res: HttpResponse, req: HttpRequest) => void;
+
+function withBody(route: Route, handler: Handler, at: MountedRoute): AddonHandler {
+  return (res, req) => {
+    try {
+      const framing = framingOf(req);
+      if (framing.bad !== undefined) {
+        refuse(res, route, at, framing.bad);
+        return;
+      }
+      at.framing = framing;
+      settle(handler(res, req, at), res, at);
+    } catch (error) {
+      fault(res, at, error);
+    }
+  };
+}
+
+function withoutBody(route: Route, handler: Handler, at: MountedRoute): AddonHandler {
+  const seldom = bodiless.has(at.method);
+  return (res, req) => {
+    try {
+      if (!seldom || hasFraming(req)) {
+        // The addon skips a body that has a length.
+        const framing = framingOf(req);
+        if (framing.bad !== undefined || framing.chunked) {
+          refuse(res, route, at, framing.bad ?? `a ${at.method} must not have a chunked body`);
+          return;
+        }
+      }
+      settle(handler(res, req, at), res, at);
+    } catch (error) {
+      fault(res, at, error);
+    }
+  };
+}
+
+function refuse(res: HttpResponse, route: Route, at: MountedRoute, reason: string): void {
+  route.onBadFraming?.();
+  at.tally.answered(400);
+  refuseFraming(res, reason, at.head);
+}
+
+/** A handler may be an async function by mistake or by way of `later` (reply.ts): its rejection must not end the process. */
+function settle(result: unknown, res: HttpResponse, at: MountedRoute): void {
+  if (result instanceof Promise) result.catch((error: unknown) => fault(res, at, error));
+}
+
+function fault(res: HttpResponse, at: MountedRoute, error: unknown): void {
+  at.faults.report(error);
+  if (answerFault(res, at.head)) at.tally.answered(500);
+}
+
+/** Answers what no handler answers. */
+class Rest {
+  readonly #deps: RouterDeps;
+  readonly #preflights: Tally;
+  readonly #others: Tally;
+
+  constructor(deps: RouterDeps) {
+    this.#deps = deps;
+    this.#preflights = deps.tally('preflight');
+    this.#others = deps.tally('other');
+  }
+
+  notFound(res: HttpResponse, req: HttpRequest): void {
+    const path = shown(req.getUrl());
+    const head = req.getMethod() === 'head';
+    this.#answer(res, req, this.#others, 404, (close) => answerProblem(res, 'NOT_FOUND', { path }, { head, close }));
+  }
+
+  refuseMethod(res: HttpResponse, req: HttpRequest, allow: string): void {
+    const method = shown(req.getCaseSensitiveMethod());
+    const head = req.getMethod() === 'head';
+    const headers = () => void res.writeHeader('Allow', allow);
+    this.#answer(res, req, this.#others, 405, (close) =>
+      answerProblem(res, 'METHOD_NOT_ALLOWED', { method, allow }, { headers, head, close }),
+    );
+  }
+
+  options(res: HttpResponse, req: HttpRequest, allow: string): void {
+    this.#answer(res, req, this.#preflights, 204, (close) => {
+      res.writeStatus('204 No Content');
+      res.writeHeader('Allow', allow);
+      endBare(res, undefined, close);
+    });
+  }
+
+  preflight(res: HttpResponse, req: HttpRequest, cors: Cors, declared: string): void {
+    const origin = req.getHeader('origin');
+    const verdict = cors.judge(origin);
+    const asked = req.getHeader('access-control-request-headers');
+    const status = verdict === 'foreign' ? 403 : 204;
+    this.#answer(res, req, this.#preflights, status, (close) => {
+      if (verdict === 'foreign') {
+        const headers = () => cors.write(res, verdict, origin);
+        answerProblem(res, 'ORIGIN_FORBIDDEN', { origin: shown(origin) }, { headers, close });
+      } else cors.preflight(res, declared, asked, verdict, origin, close);
+    });
+  }
+
+  #answer(res: HttpResponse, req: HttpRequest, tally: Tally, status: number, answer: (close: boolean) => void): void {
+    const { wire, faults } = this.#deps;
+    try {
+      const framing = framingOf(req);
+      if (framing.bad !== undefined) {
+        tally.answered(400);
+        refuseFraming(res, framing.bad, req.getMethod() === 'head');
+        return;
+      }
+      tally.answered(status);
+      answerUnread(res, framing, (close) => answer(close || wire.closing));
+    } catch (error) {
+      faults.report(error);
+      answerFault(res);
+    }
+  }
 }

@@ -2,45 +2,47 @@
  * Thread of one acceptor: its lane, its acknowledger, its routes, its listener. Never waits for anything but its own write into the page
  * cache. The addon aborts the process when a thread ends with a socket open, so every way out closes the listener first.
  */
+
+import type { TemplatedApp } from 'uWebSockets.js';
 import { parentPort, workerData } from 'node:worker_threads';
+import { type CollectShared, type CollectValues, collectMetricSets, openCollect } from '../collect/collect.ts';
+import { collectRehearsal } from '../collect/rehearsal.ts';
 import { Acknowledger } from '../engine/acknowledger.ts';
-import type { EngineConfig } from '../engine/config.ts';
 import { type Disk, realDisk } from '../engine/disk.ts';
 import type { EngineShared } from '../engine/engine.ts';
 import { LaneWriter } from '../engine/lane.ts';
-import { type HttpConfig, tlsFiles } from '../http/config.ts';
+import type { Wire } from '../http/answer.ts';
+import { BodyReader } from '../http/body.ts';
+import { tlsFiles } from '../http/config.ts';
 import { parseEndpoint } from '../http/endpoint.ts';
 import { FaultLog } from '../http/handlers.ts';
 import { Listener, type TlsFiles } from '../http/listen.ts';
 import { Renewal } from '../http/renewal.ts';
+import { mountRoutes, type RouterDeps } from '../http/router.ts';
 import { type ErrorCode, RingmainError } from '../kernel/errors.ts';
 import { createLog, type Logger, type LogLevel } from '../kernel/log.ts';
-import { attachBoard, type HistogramCell, prepareMetricsText, watchLoop } from '../kernel/metrics.ts';
+import { attachBoard, createBoard, type HistogramCell, prepareMetricsText, watchLoop } from '../kernel/metrics.ts';
 import { ProcessBoard } from '../kernel/threads/process-board.ts';
 import { WakeWords } from '../kernel/threads/wake.ts';
 import { type SpanNews, TraceSampler, type TracingConfig } from '../kernel/tracing.ts';
-import type { PixelConfig } from '../pixel/config.ts';
-import { type PixelMeters, pixelMetrics } from '../pixel/metrics.ts';
-import { Routes } from '../pixel/routes.ts';
-import type { SaltSource } from '../visitor/privacy.ts';
-import type { IntakeLane } from './intake.ts';
-import { observer, threadMetrics } from './observe.ts';
+import type { AcceptorFrame, Mounted } from './contract.ts';
+import { type IntakeAcknowledger, type IntakeLane, LaneIntake } from './intake.ts';
+import { talliesOf } from './metrics.ts';
+import { observer, pixelFrameMetrics, threadMetrics } from './observe.ts';
 import { rehearse } from './rehearsal.ts';
 import { RequestTracing } from './request-tracing.ts';
+import { opsRoutes } from './routes-ops.ts';
 
 export interface AcceptorData {
   readonly engine: EngineShared;
   readonly acceptor: number;
-  readonly engineConfig: EngineConfig;
-  readonly http: HttpConfig;
-  readonly pixel: PixelConfig;
+  readonly values: CollectValues;
+  readonly shared: CollectShared;
   readonly board: SharedArrayBuffer;
   readonly metrics: SharedArrayBuffer;
   readonly slot: number;
   readonly slotNames: readonly string[];
   readonly log: { readonly level: LogLevel; readonly destination: 1 | 2 };
-  /** For IP_MODE=hash: main reads it once, so that all acceptors hash alike. */
-  readonly salts: SaltSource | undefined;
   /** Undefined: no tracing. */
   readonly tracing: TracingConfig | undefined;
 }
@@ -98,59 +100,70 @@ function watch(listener: Listener, tls: TlsFiles, log: Logger): Renewal {
 }
 
 async function main(data: AcceptorData): Promise<void> {
-  const { engine, acceptor, engineConfig, http, pixel } = data;
+  const { engine, acceptor, values, shared } = data;
+  const { engine: engineConfig, http } = values;
   const log = createLog({ ...data.log, name: `acceptor-${acceptor}` });
   const board = new ProcessBoard(data.board);
-  const meters = attachBoard(pixelMetrics, data.metrics, data.slot);
+  const meters = attachBoard(pixelFrameMetrics, data.metrics, data.slot);
   const thread = attachBoard(threadMetrics, data.metrics, data.slot);
   const lane = new LaneWriter(engine.lanes[acceptor], timedDisk(thread.ringmain_journal_write_seconds.at()));
   const acknowledger = new Acknowledger(lane, new WakeWords(engine.wake), engineConfig);
-  const cacheMeters = (cache: 'geo' | 'device') => ({
-    hits: meters.ringmain_cache_hits_total.at({ cache }),
-    misses: meters.ringmain_cache_misses_total.at({ cache }),
-  });
-  const geo =
-    pixel.geoipDb === undefined
-      ? undefined
-      : await (await import('../visitor/geo.ts')).GeoLookup.open(pixel.geoipDb, cacheMeters('geo'), (error) =>
-          log.warn({ error: String(error) }, 'the GeoIP database cannot be read again; the last good one stays'),
-        );
   const tls = tlsFiles(http);
-  const ops = observer({ engine, metrics: data.metrics, slotNames: data.slotNames, board });
+  const ops = opsRoutes(observer({ engine, metrics: data.metrics, slotNames: data.slotNames, board }));
   const faults = new FaultLog((error, more) =>
     log.error({ error: String((error as Error)?.stack ?? error), more }, 'a handler failed'),
   );
-  const device = pixel.uaParse
-    ? new (await import('../visitor/device.ts')).DeviceLookup(cacheMeters('device'))
-    : undefined;
   const tracing =
     data.tracing === undefined
       ? undefined
       : new RequestTracing(new TraceSampler(data.tracing), (span) =>
           parentPort?.postMessage({ span } satisfies SpanNews),
         );
-  const build = (lane: IntakeLane, acknowledger: Acknowledger, meters: PixelMeters): Routes =>
-    new Routes({
-      http,
-      pixel,
-      lane,
-      acknowledger,
-      meters,
-      ops,
+  const traced: RouterDeps['traced'] =
+    tracing === undefined ? undefined : (method, path, handler) => tracing.traced(method, path, handler);
+  const wire: Wire = { closing: false };
+  const bodies = new BodyReader(http);
+  const open = async (
+    lane: IntakeLane,
+    acknowledger: IntakeAcknowledger,
+    metrics: SharedArrayBuffer,
+    slot: number,
+    rehearsing: boolean,
+  ): Promise<Mounted & { mount(app: TemplatedApp): void; mountOps(app: TemplatedApp): void }> => {
+    const tally = talliesOf(attachBoard(pixelFrameMetrics, metrics, slot));
+    const frame: AcceptorFrame<CollectValues, CollectShared> = {
+      values,
+      shared,
+      log,
+      rehearsing,
+      intake: new LaneIntake(lane, acknowledger),
+      bodies,
+      wire,
       faults,
       secure: tls !== undefined,
-      salts: data.salts,
-      geo,
-      device,
-    });
+      tally,
+      meters: (set) => attachBoard(set, metrics, slot),
+      ask: () => Promise.reject(new Error('the collector has no workers')),
+      now: Date.now,
+    };
+    const mounted = await openCollect(frame);
+    const deps = { tally, wire, faults, traced: rehearsing ? undefined : traced };
+    const routes = http.adminAddr === '' ? [...mounted.routes, ...ops] : mounted.routes;
+    return {
+      ...mounted,
+      mount: (app) => mountRoutes(app, routes, deps),
+      mountOps: (app) => mountRoutes(app, ops, deps),
+    };
+  };
   await prepareMetricsText();
-  await rehearse(build, engineConfig, REHEARSAL_MS);
-  const routes = build(tracing?.lane(lane) ?? lane, acknowledger, meters);
+  const unseen = createBoard([pixelFrameMetrics, ...collectMetricSets], 1);
+  await rehearse((l, a) => open(l, a, unseen, 0, true), collectRehearsal, engineConfig, REHEARSAL_MS);
+  const routes = await open(tracing?.lane(lane) ?? lane, acknowledger, data.metrics, data.slot, false);
   const connectionsMax = Math.max(1, Math.floor(http.maxConnections / engine.lanes.length));
   const shed = meters.ringmain_http_connections_shed_total.at();
   const listeners: Listener[] = [];
   let renewal: Renewal | undefined;
-  const listen = (address: string, mount: (app: Parameters<Routes['mount']>[0]) => void, secure: boolean): void => {
+  const listen = (address: string, mount: (app: TemplatedApp) => void, secure: boolean): void => {
     const endpoint = parseEndpoint(address);
     if (endpoint === undefined) throw new Error(`address must be host:port: found=${address}`);
     listeners.push(
@@ -178,17 +191,17 @@ async function main(data: AcceptorData): Promise<void> {
     const now = performance.now();
     if (now - gaugesMs >= IDLE_TICK_MS) {
       gaugesMs = now;
-      bodyBytes.set(routes.bodies.heldBytes);
+      bodyBytes.set(bodies.heldBytes);
       connections.set(listeners.reduce((sum, listener) => sum + listener.connections, 0));
       gathering.set(acknowledger.gathering ? 1 : 0);
       waiting.set(acknowledger.waiting);
       pipeliners.add(acknowledger.pipeliners - pipeliners.value);
     }
-    if (routes.wire.closing && listeners.every((listener) => listener.connections === 0))
+    if (wire.closing && listeners.every((listener) => listener.connections === 0))
       parentPort?.postMessage({ idle: true } satisfies AcceptorNews);
     const idle = lane.records === records && lane.stuck === undefined && acknowledger.waiting === 0;
     records = lane.records;
-    timer = setTimeout(tick, idle && !routes.wire.closing ? IDLE_TICK_MS : TICK_MS);
+    timer = setTimeout(tick, idle && !wire.closing ? IDLE_TICK_MS : TICK_MS);
   };
   tick();
 
@@ -198,7 +211,7 @@ async function main(data: AcceptorData): Promise<void> {
     renewal?.close();
     for (const listener of listeners) listener.close();
     routes.close();
-    geo?.close();
+    bodies.close();
     parentPort?.close();
   };
   const close = (deadline: number): void => {
@@ -216,7 +229,7 @@ async function main(data: AcceptorData): Promise<void> {
   parentPort?.on('message', (order: AcceptorOrder) => {
     if (order === 'renew') renewal?.renew();
     else if (order === 'drain') {
-      routes.wire.closing = true;
+      wire.closing = true;
       for (const listener of listeners) listener.stop();
     } else if (order === 'close') close(performance.now() + engineConfig.ackTimeoutMs);
     else end();
@@ -228,9 +241,9 @@ async function main(data: AcceptorData): Promise<void> {
   });
 
   try {
-    listen(http.serverAddr, (app) => routes.mount(tracing?.app(app) ?? app), true);
+    listen(http.serverAddr, (app) => routes.mount(app), true);
     if (tls !== undefined) renewal = watch(listeners[0]!, tls, log);
-    if (http.adminAddr !== '') listen(http.adminAddr, (app) => routes.mountAdmin(app), false);
+    if (http.adminAddr !== '') listen(http.adminAddr, (app) => routes.mountOps(app), false);
   } catch (error) {
     parentPort?.postMessage(failure(error));
     end();

@@ -9,7 +9,7 @@ import { type ConfigSet, helpText, loadConfig, printConfig, setEnvironment } fro
 import { errors, exitCodes } from '../kernel/errors.ts';
 import { kernelConfig } from '../kernel/log.ts';
 import { tracingConfig } from '../kernel/tracing.ts';
-import { pixelConfig } from '../pixel/config.ts';
+import { pixelConfigs } from '../pixel/config.ts';
 import { type SinkName, sinkNames, sinksConfig } from '../sinks/config.ts';
 import { sinkConfigs } from '../sinks/registry.ts';
 import { HEAD_BYTES_MAX, PixelService, type PixelValues } from './process.ts';
@@ -17,7 +17,7 @@ import { HEAD_BYTES_MAX, PixelService, type PixelValues } from './process.ts';
 /** All options of the collector, in the order of the reference. */
 export const pixelSets = [
   httpConfig,
-  pixelConfig,
+  ...pixelConfigs,
   engineConfig,
   sinksConfig,
   ...Object.values(sinkConfigs),
@@ -88,14 +88,14 @@ export async function runPixel(argv: readonly string[]): Promise<number> {
 }
 
 function banner(values: PixelValues, service: PixelService): Record<string, unknown> {
-  const { http, engine, pixel, sinks } = values;
+  const { http, engine, collect, sinks } = values;
   return {
     listen: http.serverAddr,
     acceptors: service.acceptors,
     outputs: sinks.outputs,
     journal: engine.journalDir,
-    ackPixel: pixel.ackPixel ?? pixel.ack,
-    ackCollect: pixel.ackCollect ?? pixel.ack,
+    ackPixel: collect.ackPixel ?? collect.ack,
+    ackCollect: collect.ackCollect ?? collect.ack,
   };
 }
 
@@ -107,13 +107,13 @@ const promises = {
 
 /** What somebody reads who has just typed `npm start`. */
 export function welcome(values: PixelValues): string {
-  const { http, engine, pixel, sinks } = values;
+  const { http, engine, collect, sinks } = values;
   const at = localUrl(tlsFiles(http) !== undefined, parseEndpoint(http.serverAddr) as Endpoint);
   const logPath = (values.sinkValues.log as { logPath: string }).logPath;
   const where = sinks.outputs
     .map((name) => (name === 'log' ? (logPath === 'stdout' ? 'standard output' : resolve(logPath)) : name))
     .join(', ');
-  const level = pixel.ackPixel ?? pixel.ack;
+  const level = collect.ackPixel ?? collect.ack;
   const lines = [
     `Ringmain listens on ${at}`,
     `events go to     ${where}`,

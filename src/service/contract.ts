@@ -9,16 +9,15 @@
  *   job       work at a time of day or every so often, once among all processes (an advisory lock)
  *   output    where records go: a kind of sink with a name of its own
  */
-import type { Acknowledger } from '../engine/acknowledger.ts';
-import type { LaneWriter } from '../engine/lane.ts';
 import type { Wire } from '../http/answer.ts';
 import type { BodyReader } from '../http/body.ts';
 import type { Faults } from '../http/handlers.ts';
 import type { Route } from '../http/router.ts';
+import type { Tally } from '../http/tally.ts';
 import type { ConfigOf, ConfigSet } from '../kernel/config.ts';
 import type { Logger } from '../kernel/log.ts';
 import type { Meters, MetricSet } from '../kernel/metrics.ts';
-import type { IntakeAcknowledger, IntakeLane } from './intake.ts';
+import type { Intake, IntakeLane } from './intake.ts';
 import type { FrameValues } from './values.ts';
 
 export type ConfigSets = readonly ConfigSet[];
@@ -144,9 +143,12 @@ export interface AcceptorFrame<V = FrameValues, Shared = unknown> {
   readonly values: V;
   readonly shared: Shared;
   readonly log: Logger;
-  /** This thread's lane and who promises what a 2xx means. */
-  readonly lane: IntakeLane & Pick<LaneWriter, 'draftBytesMax'>;
-  readonly acknowledger: IntakeAcknowledger & Pick<Acknowledger, 'settle'>;
+  /** True: these routes are played through before the port opens, and closed again. They open nothing slow. */
+  readonly rehearsing: boolean;
+  /** Takes records into this thread's lane, and knows when an answer may leave. */
+  readonly intake: Intake;
+  /** Counts answers of a route by its name, for handlers that keep it; others find it in their MountedRoute. */
+  tally(route: string): Tally;
   /** Bodies of requests, bounded for the whole thread. */
   readonly bodies: BodyReader;
   readonly wire: Wire;

@@ -1,11 +1,14 @@
 /**
- * Intake: what the routes need of the engine, one per acceptor. Structural: the engine's LaneWriter and Acknowledger fit, and so does a
- * fake of a few lines, so that the routes are tested without threads or disks.
+ * Intake: how a route hands records to the engine, written once for every route. One per acceptor.
  *
- *   refusal?  ->  mark  ->  encode into the lane  ->  refusal?  ->  settle  ->  now: answer | later: hold | failed: 503
+ *   room?  ->  mark  ->  encode into the draft  ->  room?  ->  settle  ->  stored | held | unknown
  *
- * Room is asked for twice. Before, so that a full lane costs no encoding; and when the records are in the draft and their size is
- * known, for a guess that is safe beforehand is ten times too high and would refuse what fits.
+ * Room is asked for twice: before, so that a full lane costs no encoding; and again when the records are in the draft and their size is
+ * known, because a guess that is safe beforehand is ten times too high and would refuse what fits. When the records do not fit behind
+ * those of other requests, the others are published and the encoding is repeated on an empty draft. What is not stored is rewound.
+ *
+ * The engine's LaneWriter and Acknowledger have the shapes that are asked for here, and so has a fake of a few lines: routes are tested
+ * without threads and disks.
  */
 import type { AckLevel, Answerable } from '../engine/acknowledger.ts';
 import { DraftTooLarge, type Refusal } from '../engine/lane.ts';
@@ -33,20 +36,95 @@ export interface IntakeAcknowledger {
   flush(): void;
 }
 
-/**
- * What to do when encoding threw: nothing of it stays in the draft. True: try again, the draft is empty now and the records of other
- * requests are published. False: it does not fit an empty draft either. Any other error goes on.
- */
-export function mayEncodeAgain(
-  error: unknown,
-  mark: number,
-  lane: IntakeLane,
-  acknowledger: IntakeAcknowledger,
-  attempt: number,
-): boolean {
-  lane.rewind(mark);
-  if (!(error instanceof DraftTooLarge)) throw error;
-  if (attempt > 0) return false;
-  acknowledger.flush();
-  return true;
+/** What a request wants to store. */
+export interface Encoding {
+  /**
+   * Commits its records to the draft; called again, on an empty draft, when they did not fit behind others. ok: store them. too_large: one
+   * record is larger than any may be. nothing: there is nothing to store, for reasons that the route knows.
+   */
+  encode(draft: Draft): 'ok' | 'too_large' | 'nothing';
 }
+
+/**
+ * stored: the level holds, answer now. held: `settled()` of the answer comes later, exactly once. unknown: the write failed, nobody knows.
+ * too_large, nothing: as encoded; too_large also stands for more records than any draft holds. A Refusal: no room, nothing is stored.
+ */
+export type Taken = 'stored' | 'held' | 'unknown' | 'too_large' | 'nothing' | Refusal;
+
+export interface Intake {
+  /** The most bytes of records that one request may make. */
+  readonly draftBytesMax: number;
+  /** `answer` is used only when the result is 'held'. Call inside the handler. What `encode` throws goes on, with nothing stored. */
+  take(encoding: Encoding, level: AckLevel, answer: Answerable): Taken;
+  /** The connection of a held answer is gone; its settled() still comes. */
+  dropped(answer: Answerable): void;
+}
+
+export class LaneIntake implements Intake {
+  readonly #lane: IntakeLane;
+  readonly #acknowledger: IntakeAcknowledger;
+
+  constructor(lane: IntakeLane, acknowledger: IntakeAcknowledger) {
+    this.#lane = lane;
+    this.#acknowledger = acknowledger;
+  }
+
+  get draftBytesMax(): number {
+    return this.#lane.draftBytesMax;
+  }
+
+  take(encoding: Encoding, level: AckLevel, answer: Answerable): Taken {
+    const lane = this.#lane;
+    const full = lane.refusal(0);
+    if (full !== undefined) return full;
+    let mark = lane.mark();
+    let made: 'ok' | 'too_large' | 'nothing';
+    try {
+      made = encoding.encode(lane);
+    } catch (error) {
+      lane.rewind(mark);
+      if (!(error instanceof DraftTooLarge)) throw error;
+      this.#acknowledger.flush();
+      mark = lane.mark();
+      made = this.#encodeAlone(encoding, mark);
+    }
+    if (made !== 'ok') {
+      lane.rewind(mark);
+      return made;
+    }
+    const refusal = lane.refusal(0);
+    if (refusal !== undefined) {
+      lane.rewind(mark);
+      return refusal;
+    }
+    const when = this.#acknowledger.settle(level);
+    if (when === 'now') return 'stored';
+    if (when === 'failed') return 'unknown';
+    this.#acknowledger.hold(level, answer);
+    return 'held';
+  }
+
+  dropped(answer: Answerable): void {
+    this.#acknowledger.dropped(answer);
+  }
+
+  #encodeAlone(encoding: Encoding, mark: number): 'ok' | 'too_large' | 'nothing' {
+    try {
+      return encoding.encode(this.#lane);
+    } catch (error) {
+      this.#lane.rewind(mark);
+      if (!(error instanceof DraftTooLarge)) throw error;
+      return 'too_large';
+    }
+  }
+}
+
+/** 429: nothing was stored, come again. 503: this server takes nothing before an operator has looked at its disk. */
+export const statusOfRefusal: Readonly<Record<Refusal, 429 | 503>> = {
+  ring_full: 429,
+  journal_full: 429,
+  journal_stalled: 429,
+  sink_lag: 429,
+  write_failed: 429,
+  journal_failed: 503,
+};

@@ -1,5 +1,7 @@
 /** What an acceptor tells operators: /readyz and /metrics, computed from shared memory. */
 
+import { collectMetricSets } from '../collect/collect.ts';
+import { collectRouteNames } from '../collect/metrics.ts';
 import { sinkCollector, sinkMetrics } from '../delivery/metrics.ts';
 import type { EngineShared } from '../engine/engine.ts';
 import { LaneControl } from '../engine/lane-control.ts';
@@ -18,7 +20,7 @@ import {
 } from '../kernel/metrics.ts';
 import type { ProcessBoard } from '../kernel/threads/process-board.ts';
 import { readVersion } from '../kernel/version.ts';
-import { pixelMetrics } from '../pixel/metrics.ts';
+import { frameMetrics } from './metrics.ts';
 import type { Missing, OpsSource, Readiness } from './routes-ops.ts';
 
 export const threadMetrics = defineMetrics({
@@ -33,9 +35,11 @@ export const threadMetrics = defineMetrics({
   ringmain_sync_waiting: gauge({ help: 'Answers that wait for a sync.' }),
 });
 
+export const pixelFrameMetrics = frameMetrics(collectRouteNames);
+
 /** Every set on the board of the pixel service. */
 export const allMetrics = (outputs: readonly string[]) =>
-  [pixelMetrics, sinkMetrics(outputs), keeperMetrics, threadMetrics, loopMetrics] as const;
+  [pixelFrameMetrics, ...collectMetricSets, sinkMetrics(outputs), keeperMetrics, threadMetrics, loopMetrics] as const;
 
 export interface ObserverDeps {
   readonly engine: EngineShared;

@@ -5,6 +5,7 @@
  *   drain   /readyz red > DRAIN_DELAY_MS > Connection: close, no new connections > publish, sync > sinks deliver > checkpoints > exit 0
  */
 import { readFileSync } from 'node:fs';
+import type { CollectConfig } from '../collect/config.ts';
 import type { EngineConfig } from '../engine/config.ts';
 import { defaultAcceptors } from '../engine/config.ts';
 import { type Engine, openEngine } from '../engine/engine.ts';
@@ -21,9 +22,9 @@ import { ProcessBoard } from '../kernel/threads/process-board.ts';
 import { Supervisor } from '../kernel/threads/supervisor.ts';
 import { WakeWords } from '../kernel/threads/wake.ts';
 import type { SpanNews, TracingConfig } from '../kernel/tracing.ts';
-import type { PixelConfig } from '../pixel/config.ts';
 import type { SinkName, SinksConfig } from '../sinks/config.ts';
-import { loadSaltLink, type SaltSource } from '../visitor/privacy.ts';
+import type { VisitorConfig } from '../visitor/config.ts';
+import { openSalts, type SaltSource } from '../visitor/privacy.ts';
 import type { AcceptorData, AcceptorNews, AcceptorOrder } from './acceptor-thread.ts';
 import { allMetrics } from './observe.ts';
 import type { SinkThreadData } from './output-thread.ts';
@@ -34,7 +35,8 @@ export interface PixelValues {
   readonly kernel: { readonly logLevel: LogLevel };
   readonly engine: EngineConfig;
   readonly http: HttpConfig;
-  readonly pixel: PixelConfig;
+  readonly collect: CollectConfig;
+  readonly visitor: VisitorConfig;
   readonly sinks: SinksConfig;
   readonly tracing: TracingConfig;
   /** Values of each sink's own options, by its room. */
@@ -131,7 +133,7 @@ export class PixelService {
     parts.sinks.forEach((name, i) => {
       this.#spawnSink(name as SinkName, i, metrics);
     });
-    const salts = this.#salts();
+    const salts = openSalts(this.#values.visitor, parts.journal);
     await Promise.all(parts.lanes.map((_, k) => this.#spawnAcceptor(k, boardMemory, metrics, slotNames, salts)));
     await this.#untilSpares();
     this.#board.setStage('serving');
@@ -157,7 +159,7 @@ export class PixelService {
 
   #spawnSink(name: SinkName, index: number, metrics: SharedArrayBuffer): void {
     const { parts } = this.#engine;
-    const { sinks, sinkValues, pixel } = this.#values;
+    const { sinks, sinkValues, collect } = this.#values;
     const data: SinkThreadData = {
       name,
       index,
@@ -166,7 +168,7 @@ export class PixelService {
       live: true,
       patient: false,
       deadLetterDir: sinks.deadLetterDir,
-      recordBytesMax: pixel.maxEventBytes,
+      recordBytesMax: collect.maxEventBytes,
       lagBytesMax: sinks.onLag === 'drop' ? sinks.maxLagBytes : 0,
       metrics,
       slot: 1 + index,
@@ -199,15 +201,13 @@ export class PixelService {
     const data: AcceptorData = {
       engine: parts,
       acceptor: k,
-      engineConfig: this.#values.engine,
-      http: this.#values.http,
-      pixel: this.#values.pixel,
+      values: this.#values,
+      shared: { salts },
       board,
       metrics,
       slot: 1 + parts.sinks.length + k,
       slotNames,
       log: this.#logOptions,
-      salts,
       tracing: this.#traces,
     };
     return new Promise((resolve, reject) => {
@@ -231,17 +231,6 @@ export class PixelService {
         },
       });
     });
-  }
-
-  #salts(): SaltSource | undefined {
-    const { pixel } = this.#values;
-    if (pixel.ipMode !== 'hash') return undefined;
-    if (pixel.ipHashSecret !== undefined) return { secret: pixel.ipHashSecret };
-    const folder = this.#engine.parts.journal;
-    const link = loadSaltLink(folder, Date.now());
-    // The file follows the day; threads compute the next link themselves.
-    setInterval(() => loadSaltLink(folder, Date.now()), 60_000).unref();
-    return { link };
   }
 
   /** Ready means that each lane has a segment to write to. */

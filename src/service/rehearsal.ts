@@ -1,39 +1,39 @@
 /**
- * Rehearsal: before an acceptor listens, it serves itself over a loopback port of its own for a moment, with a lane in memory that no
- * sink reads and meters that nobody sees. So the code is compiled when the first real request comes, and nothing is recorded.
+ * Rehearsal: before an acceptor listens, it serves itself for a moment over a loopback port of its own, with a lane in memory that no sink
+ * reads and meters that nobody sees. So the code is compiled when the first real request comes, and nothing is recorded.
  */
+
+import type { TemplatedApp } from 'uWebSockets.js';
 import { connect } from 'node:net';
-import { Acknowledger } from '../engine/acknowledger.ts';
-import type { EngineConfig } from '../engine/config.ts';
+import { Acknowledger, type AcknowledgerOptions } from '../engine/acknowledger.ts';
 import { LaneWriter } from '../engine/lane.ts';
 import { createLaneControl } from '../engine/lane-control.ts';
 import { createRing } from '../engine/ring.ts';
 import { Listener } from '../http/listen.ts';
-import { attachBoard, createBoard } from '../kernel/metrics.ts';
 import { createWakeWords, WakeWords } from '../kernel/threads/wake.ts';
-import { type PixelMeters, pixelMetrics } from '../pixel/metrics.ts';
-import type { Routes } from '../pixel/routes.ts';
+import type { IntakeAcknowledger, IntakeLane } from './intake.ts';
 
-/** Requests written at once; they are answered in place, in order. */
-const BURST = 32;
-/** It ends after so many requests, or when its time is over. */
+/** The rehearsal ends after so many requests, or when its time is over. */
 const REQUESTS_MAX = 3000;
 const RING_BYTES = 2 ** 20;
 
-const event = '{"e":"rehearsal","uid":"u1","url":"https://example.com/a?b=1","props":{"n":1,"text":"a\\"b"}}';
-const body = `[${Array.from({ length: 20 }, () => event).join(',')}]`;
-const browser = 'Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/131.0.0.0 Safari/537.36';
-const pixel =
-  'GET /px.gif?e=rehearsal&url=https%3A%2F%2Fexample.com%2Fa%3Fb%3D1&utm_source=a&utm_medium=b&uid=u1&w=1920&q=caf%C3%A9+%22x%22 HTTP/1.1\r\n' +
-  `Host: localhost\r\nUser-Agent: ${browser}\r\nReferer: https://example.com/\r\nX-Forwarded-For: 192.0.2.1\r\nCookie: a=1; sid=s_0\r\n\r\n`;
-const collect = `POST /collect HTTP/1.1\r\nHost: localhost\r\nUser-Agent: ${browser}\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body}`;
+/** Routes over the lane of the rehearsal. */
+export interface Rehearsed {
+  mount(app: TemplatedApp): void;
+  close(): void;
+}
 
-/** `build` makes the routes over the given parts; they are closed again. Never rejects: a rehearsal that fails costs only its purpose. */
+/**
+ * Plays the requests, as they stand on the wire, again and again for at most `msMax`. All are written at once and must be answered in place.
+ * `open` makes the routes over the given lane; they are closed again. A request that gets no answer costs the rest of the time.
+ */
 export async function rehearse(
-  build: (lane: LaneWriter, acknowledger: Acknowledger, meters: PixelMeters) => Routes,
-  config: EngineConfig,
+  open: (lane: IntakeLane, acknowledger: IntakeAcknowledger) => Promise<Rehearsed> | Rehearsed,
+  requests: readonly string[],
+  options: AcknowledgerOptions,
   msMax: number,
 ): Promise<void> {
+  if (requests.length === 0) return;
   const wake = createWakeWords(1);
   const lane = new LaneWriter({
     id: { life: 0, lane: 0 },
@@ -43,30 +43,33 @@ export async function rehearse(
     journal: undefined,
     logId: new Uint8Array(16),
   });
-  const acknowledger = new Acknowledger(lane, new WakeWords(wake), { ...config, defer: 'off' });
-  const routes = build(lane, acknowledger, attachBoard(pixelMetrics, createBoard([pixelMetrics], 1), 0));
-  const listener = new Listener({
-    endpoint: { host: '127.0.0.1', port: 0 },
-    connectionsMax: 4,
-    routes: (app) => routes.mount(app),
-  });
+  const acknowledger = new Acknowledger(lane, new WakeWords(wake), { ...options, defer: 'off' });
+  const routes = await open(lane, acknowledger);
   try {
-    await play(listener.port, performance.now() + msMax);
+    const listener = new Listener({
+      endpoint: { host: '127.0.0.1', port: 0 },
+      connectionsMax: 4,
+      routes: (app) => routes.mount(app),
+    });
+    try {
+      await play(listener.port, requests, performance.now() + msMax);
+    } finally {
+      listener.close();
+    }
   } finally {
-    listener.close();
     routes.close();
   }
 }
 
-function play(port: number, deadline: number): Promise<void> {
+function play(port: number, requests: readonly string[], deadline: number): Promise<void> {
   return new Promise((resolve) => {
     const socket = connect(port, '127.0.0.1');
     let answered = 0;
     let sent = 0;
+    const burst = requests.join('');
     const send = () => {
-      // One batch for every burst of pixels.
-      socket.write(pixel.repeat(BURST - 1) + collect);
-      sent += BURST;
+      socket.write(burst);
+      sent += requests.length;
     };
     socket.setTimeout(Math.max(1, deadline - performance.now()), () => socket.destroy());
     socket.on('connect', send);

@@ -1,24 +1,20 @@
 /**
- * Request tracing, in an acceptor. It stands around the routes, which know nothing of it: without an endpoint it is not there.
+ * Request tracing, in an acceptor. The routes know nothing of it, and without an endpoint for spans it does not exist.
  *
- *   app     the two ingest routes get a handler that asks the sampler first; a request that is not sampled goes on as it came
- *   answer  of a sampled request: watched for its status and its end
- *   lane    while a sampled request encodes, its ids are put behind each record it commits
+ *   traced   a handler with a span around it. It asks the sampler first; a request that is not sampled goes to the handler as it came
+ *   answer   of a sampled request: watched for its status and its end
+ *   lane     while a sampled request encodes, its ids are written behind each record that it commits
  *
- * Always true: `#current` is set only while code of one sampled request runs, so no other request's record gets its ids. A body that is
- * unpacked in another thread (large and compressed) is encoded outside of that: its request has a span, its events no link.
+ * Always true: `#current` is set only while code of one sampled request runs, so no other request's record gets its ids. A large compressed
+ * body is unpacked in another thread and encoded outside of its request's handler: the request has a span, its events have no link.
  * A span holds method, route and status: no address, no query, no id of a visitor.
  */
-import type { HttpRequest, HttpResponse, TemplatedApp } from 'uWebSockets.js';
+import type { HttpResponse } from 'uWebSockets.js';
 import type { Refusal } from '../engine/lane.ts';
 import { EVENT_VERSION, TRACE_BYTES, TRACED_VERSION } from '../events/record.ts';
+import type { Handler, Method } from '../http/router.ts';
 import { type SpanData, spanClock, type TraceContext, type TraceSampler } from '../kernel/tracing.ts';
 import type { IntakeLane } from './intake.ts';
-
-type Handler = (res: HttpResponse, req: HttpRequest) => void | Promise<void>;
-
-const tracedRoutes: ReadonlySet<string> = new Set(['/px.gif', '/collect']);
-const methods: Readonly<Record<string, string>> = { get: 'GET', head: 'HEAD', post: 'POST' };
 
 export class RequestTracing {
   readonly #sampler: TraceSampler;
@@ -35,29 +31,11 @@ export class RequestTracing {
     return new TracedLane(inner, () => this.#current);
   }
 
-  /** The app that the routes are mounted on. */
-  app(inner: TemplatedApp): TemplatedApp {
-    return new Proxy(inner, {
-      get: (target, name) => {
-        const member: unknown = Reflect.get(target, name);
-        if (typeof member !== 'function') return member;
-        const method = methods[String(name)];
-        return (...words: unknown[]) => {
-          const [path, handler] = words as [string, Handler];
-          const traced = method !== undefined && tracedRoutes.has(path);
-          const result: unknown = traced
-            ? member.call(target, path, this.#handler(method, path, handler))
-            : member.apply(target, words);
-          return result;
-        };
-      },
-    });
-  }
-
-  #handler(method: string, route: string, handler: Handler): Handler {
-    return (res, req) => {
+  /** The handler with a span around it. */
+  traced(method: Method, path: string, handler: Handler): Handler {
+    return (res, req, at) => {
       const context = this.#sampler.sample(req.getHeader('traceparent'));
-      if (context === undefined) return handler(res, req);
+      if (context === undefined) return handler(res, req, at);
       const ids = Buffer.from(context.traceId + context.spanId, 'hex');
       const within = (call: () => void): void => {
         this.#current = ids;
@@ -67,8 +45,13 @@ export class RequestTracing {
           this.#current = undefined;
         }
       };
-      const watched = this.#watch(res, context, method, route, within);
-      within(() => void handler(watched, req));
+      const watched = this.#watch(res, context, method, path, within);
+      let result: unknown;
+      within(() => {
+        result = handler(watched, req, at);
+      });
+      // A promise goes on to the router, which answers for its rejection.
+      return result as undefined;
     };
   }
 
@@ -129,7 +112,7 @@ export class RequestTracing {
   }
 }
 
-/** A lane that puts the ids of the request that encodes now behind its records. */
+/** Writes the ids of the sampled request that encodes now behind each of its records. */
 class TracedLane implements IntakeLane {
   readonly #inner: IntakeLane;
   readonly #ids: () => Buffer | undefined;

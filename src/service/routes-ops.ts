@@ -1,15 +1,17 @@
 /**
- * What operators and their machines ask: /healthz, /readyz, /metrics, /robots.txt. Answered by any acceptor from shared memory; no
- * thread is asked, none waits. No cookie, no record.
+ * Ops routes: what operators and their machines ask. Any acceptor answers from shared memory; no thread is asked, nothing waits. No cookie,
+ * no record.
  *
- *   /healthz               200: this process answers. For a liveness probe: it says nothing of disks or sinks
+ *   /healthz               200: this process answers. For a liveness probe: says nothing of disks or sinks
  *   /readyz                200 when every thread is up, there is room and every sink is connected; else 503 with what is missing
- *   /readyz?sinks=ignore   judges intake alone, and still lists the sinks. For load balancers: with a journal a sink's outage must not take
- *                          the collectors away, for they are what holds the events until the sink is back
+ *   /readyz?sinks=ignore   judges intake alone, and still lists the sinks. For load balancers: with a journal the outage of a sink must not
+ *                          take the collectors away, because they hold the events until the sink is back
+ *   /metrics               the text of Prometheus
  */
-import type { HttpResponse, TemplatedApp } from 'uWebSockets.js';
-import { endBare, statusLine, type Wire } from '../http/answer.ts';
-import type { Handler } from '../http/handlers.ts';
+import type { HttpResponse } from 'uWebSockets.js';
+import { answerBody } from '../http/answer.ts';
+import type { Handler, MountedRoute, Route } from '../http/router.ts';
+import { readinessBody } from './schemas.ts';
 
 /** Something that is not as it should be. */
 export interface Missing {
@@ -33,48 +35,53 @@ export interface OpsSource {
 
 const PLAIN = 'text/plain; charset=utf-8';
 const JSON_TYPE = 'application/json';
+const METRICS_TYPE = 'text/plain; version=0.0.4; charset=utf-8';
 
-/** Puts the routes on an app. `guard` counts, and catches what they throw. */
-export function opsRoutes(
-  app: TemplatedApp,
-  source: OpsSource,
-  wire: Wire,
-  guard: (handler: Handler) => Handler,
-): void {
-  const both = (path: string, handler: Handler) => {
-    app.get(path, guard(handler));
-    app.head(path, guard(handler));
-  };
-  both('/healthz', (res, req) => {
-    answer(res, 200, PLAIN, 'ok\n', req.getMethod() === 'head', wire);
-  });
-  both('/readyz', (res, req) => {
-    const { intake, sinks } = source.readiness();
-    const judged = req.getQuery('sinks') === 'ignore' ? intake : [...intake, ...sinks];
-    const ready = judged.length === 0;
-    const body = `${JSON.stringify({ status: ready ? 'ready' : 'not ready', missing: judged, sinks })}\n`;
-    answer(res, ready ? 200 : 503, JSON_TYPE, body, req.getMethod() === 'head', wire);
-  });
-  const scrape = new Scrape(source);
-  both('/metrics', (res, req) => {
-    const head = req.getMethod() === 'head';
-    let gone = false;
-    res.onAborted(() => {
-      gone = true;
-    });
-    scrape.text().then(
-      (text) => {
-        if (!gone) res.cork(() => answer(res, 200, 'text/plain; version=0.0.4; charset=utf-8', text, head, wire));
-      },
-      (error: unknown) => {
-        const reason = error instanceof Error ? error.message : String(error);
-        if (!gone) res.cork(() => answer(res, 500, PLAIN, `no metrics: ${reason}\n`, head, wire));
-      },
-    );
-  });
+/** Every answer counts as 2xx but a failed /metrics: a red /readyz is a true answer, and an alert on 5xx must not fire for it. */
+function answer(res: HttpResponse, at: MountedRoute, status: number, type: string, body: string): void {
+  const tally = status === 503 ? { answered: () => at.tally.answered(200) } : at.tally;
+  answerBody(res, { head: at.head, wire: at.wire, tally }, status, type, body);
 }
 
-/** A text serves all who ask within this many times what it cost: a flood of scrapes takes a tenth of a core, not all of it. */
+/** The routes of one source, to be mounted on SERVER_ADDR or on ADMIN_ADDR. */
+export function opsRoutes(source: OpsSource): readonly Route[] {
+  const scrape = new Scrape(source);
+  const route = (path: string, handler: Handler): Route => ({
+    name: 'ops',
+    path,
+    on: { GET: handler, HEAD: handler },
+    untraced: true,
+  });
+  return [
+    route('/healthz', (res, _req, at) => answer(res, at, 200, PLAIN, 'ok\n')),
+    route('/readyz', (res, req, at) => {
+      const { intake, sinks } = source.readiness();
+      const missing = req.getQuery('sinks') === 'ignore' ? intake : [...intake, ...sinks];
+      const ready = missing.length === 0;
+      const body = readinessBody({ status: ready ? 'ready' : 'not ready', missing, sinks });
+      answer(res, at, ready ? 200 : 503, JSON_TYPE, `${body}\n`);
+    }),
+    route('/metrics', (res, _req, at) => {
+      let gone = false;
+      res.onAborted(() => {
+        gone = true;
+      });
+      scrape.text().then(
+        (text) => {
+          if (!gone) res.cork(() => answer(res, at, 200, METRICS_TYPE, text));
+        },
+        (error: unknown) => {
+          const reason = error instanceof Error ? error.message : String(error);
+          if (!gone) res.cork(() => answer(res, at, 500, PLAIN, `no metrics: ${reason}\n`));
+        },
+      );
+    }),
+  ];
+}
+
+/**
+ * A text is answered again for this many times the time that it took to make: a flood of scrapes takes a tenth of a core, not all of it.
+ */
 const SHARE = 10;
 
 class Scrape {
@@ -96,21 +103,4 @@ class Scrape {
     text.then(() => void setTimeout(forget, SHARE * (performance.now() - started)).unref(), forget);
     return text;
   }
-}
-
-/** Crawlers that meet a pixel are to leave it alone. */
-export function robotsRoute(app: TemplatedApp, wire: Wire, guard: (handler: Handler) => Handler): void {
-  const handler = guard((res, req) => {
-    answer(res, 200, PLAIN, 'User-agent: *\nDisallow: /\n', req.getMethod() === 'head', wire);
-  });
-  app.get('/robots.txt', handler);
-  app.head('/robots.txt', handler);
-}
-
-function answer(res: HttpResponse, status: number, type: string, body: string, head: boolean, wire: Wire): void {
-  res.writeStatus(statusLine(status));
-  res.writeHeader('Content-Type', type);
-  res.writeHeader('Cache-Control', 'no-store');
-  if (head) endBare(res, Buffer.byteLength(body), wire.closing);
-  else res.end(body, wire.closing);
 }

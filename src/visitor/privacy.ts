@@ -4,10 +4,10 @@
  *   full      the address                     truncate  /24 of IPv4, /48 of IPv6, the rest zero
  *   none      nothing                         hash      the first 128 bits of HMAC-SHA-256(salt of the UTC day, address), in hex
  *
- * Salts. With IP_HASH_SECRET the salt of a day is HMAC(secret, day): the same on every host, after every restart. Without, there is a chain:
- * the salt of the next day is a hash of today's, which is forgotten; so all threads change over at midnight without a word between them,
- * and nobody can go back to the salt of yesterday. Its newest link lies beside the journal (0600), so that a restart within the
- * day goes on with the same salt; it begins anew when there is no file.
+ * Salts. With IP_HASH_SECRET the salt of a day is HMAC(secret, day): the same on every host, after every restart. Without it there is a
+ * chain: the salt of the next day is a hash of today's, and today's is forgotten. So all threads change over at midnight without a word
+ * between them, and nobody can compute yesterday's salt. The newest link lies beside the journal (0600), so that a restart within the day
+ * goes on with the same salt. Without the file the chain begins anew.
  */
 import { createHmac, randomBytes } from 'node:crypto';
 import { readFileSync, renameSync, writeFileSync } from 'node:fs';
@@ -34,7 +34,7 @@ function nextSalt(salt: Uint8Array): Uint8Array {
   return createHmac('sha256', salt).update('ringmain: next day').digest();
 }
 
-/** More days than this between a link and now: begin anew, for a clock that jumped must not cost a minute of hashing. */
+/** With more days than this between a link and now the chain begins anew: a clock that jumped must not cost a minute of hashing. */
 const DAYS_MAX = 3660;
 
 function linkAt(link: SaltLink, day: number): SaltLink {
@@ -47,7 +47,7 @@ function linkAt(link: SaltLink, day: number): SaltLink {
 
 const FILE = 'ip-salt';
 
-/** The link of today, from the file beside the journal when there is one, and stored there. Main calls it at start and each midnight. */
+/** The link of today: continued from the file beside the journal when there is one, and stored there. */
 export function loadSaltLink(folder: string | undefined, nowMs: number): SaltLink {
   const day = dayOf(nowMs);
   if (folder === undefined) return { day, salt: randomBytes(32) };
@@ -70,8 +70,25 @@ function readLink(file: string): SaltLink | undefined {
     throw error;
   }
   const match = /^(\d{1,6}) ([0-9a-f]{64})\n$/.exec(text);
-  // A torn file is as good as none: hashes of before and after then differ, which is all that a salt may cost.
+  // A torn file counts as none. Hashes of before and after then differ; nothing else depends on a salt.
   return match ? { day: Number(match[1]), salt: Buffer.from(match[2]!, 'hex') } : undefined;
+}
+
+const LOOK_EVERY_MS = 60_000;
+
+/**
+ * Where this process takes its salts from; undefined: IP_MODE needs none. Main calls it once, so that all threads hash alike, and keeps the
+ * file up to date; the threads compute each next link themselves. `journal`: its folder.
+ */
+export function openSalts(
+  { ipMode, ipHashSecret }: { readonly ipMode: IpMode; readonly ipHashSecret?: string | undefined },
+  journal: string | undefined,
+): SaltSource | undefined {
+  if (ipMode !== 'hash') return undefined;
+  if (ipHashSecret !== undefined) return { secret: ipHashSecret };
+  const link = loadSaltLink(journal, Date.now());
+  setInterval(() => loadSaltLink(journal, Date.now()), LOOK_EVERY_MS).unref();
+  return { link };
 }
 
 export type IpMode = 'full' | 'truncate' | 'hash' | 'none';
@@ -133,7 +150,7 @@ class IpHasher {
 
   #turn(day: number): void {
     if (this.#link !== undefined) {
-      // A clock that stepped back over midnight keeps the newer salt: the older one is forgotten.
+      // After a clock has stepped back over midnight the newer salt stays: the older one is forgotten.
       this.#link = linkAt(this.#link, day);
       this.#salt = this.#link.salt;
     } else if ('secret' in this.#source) {

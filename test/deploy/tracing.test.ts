@@ -3,11 +3,12 @@
  * event is a span linked to it; the Kafka record carries its traceparent, also when the batch is delivered by the next life.
  */
 
-import type { HttpRequest, HttpResponse, TemplatedApp } from 'uWebSockets.js';
+import type { HttpRequest, HttpResponse } from 'uWebSockets.js';
 import assert from 'node:assert/strict';
 import { globSync, readFileSync } from 'node:fs';
 import { Kafka, logLevel } from 'kafkajs';
 import { test } from 'vitest';
+import type { MountedRoute } from '../../src/http/router.ts';
 import { parseTraceparent, type SpanData, TraceSampler } from '../../src/kernel/tracing.ts';
 import { RequestTracing } from '../../src/service/request-tracing.ts';
 import { startKafka } from '../servers/kafka.ts';
@@ -79,12 +80,8 @@ test('ids go behind the records of their own request only, also when bodies arri
     lane.buffer.write(of, at);
     lane.commit(at + 8, 1, 1);
   };
-  const handlers = new Map<string, (res: HttpResponse, req: HttpRequest) => void>();
-  const app = {
-    post: (path: string, handler: (res: HttpResponse, req: HttpRequest) => void) => handlers.set(path, handler),
-  };
   let name = '';
-  tracing.app(app as unknown as TemplatedApp).post('/collect', (res) => {
+  const handler = tracing.traced('POST', '/collect', (res) => {
     const own = name;
     res.onData((_chunk, last) => {
       if (last) record(own);
@@ -102,7 +99,8 @@ test('ids go behind the records of their own request only, also when bodies arri
         waiting.gone = gone;
       },
     };
-    handlers.get('/collect')!(res as unknown as HttpResponse, { getHeader: () => header } as unknown as HttpRequest);
+    const req = { getHeader: () => header } as unknown as HttpRequest;
+    handler(res as unknown as HttpResponse, req, {} as MountedRoute);
     return waiting;
   };
   const a = begin('a', traceparent(1));

@@ -35,12 +35,12 @@ test('Set-Cookie says everything, and Secure only over TLS', () => {
 });
 
 test('origins: * takes every page without credentials, a list takes its own', () => {
-  const any = new Cors(['*'], 'POST', '');
+  const any = new Cors(['*']);
   assert.deepEqual(
     ['', 'null', 'https://a.example'].map((o) => any.judge(o)),
     ['none', 'any', 'any'],
   );
-  const listed = new Cors(['https://A.example', 'http://b.example:80', 'https://c.example:8443'], 'POST', '');
+  const listed = new Cors(['https://A.example', 'http://b.example:80', 'https://c.example:8443']);
   const verdicts = [
     'https://a.example',
     'http://b.example',

@@ -46,9 +46,9 @@ const mutants: readonly Mutant[] = [
   },
   {
     name: 'a GET is not looked at for its framing',
-    file: 'src/collect/pixel-route.ts',
-    from: 'if (hasFraming(req)) {',
-    to: 'if (hasFraming(req) && head) {',
+    file: 'src/http/router.ts',
+    from: 'if (!seldom || hasFraming(req)) {',
+    to: 'if (!seldom || (hasFraming(req) && at.head)) {',
     test: contract,
   },
   {
@@ -103,8 +103,8 @@ const mutants: readonly Mutant[] = [
   {
     name: 'an answer that waits leaves at once',
     file: 'src/collect/pixel-route.ts',
-    from: 'acknowledger.hold(level, slot);',
-    to: 'acknowledger.hold(level, slot);\n      slot.answering();',
+    from: 'res.onAborted(slot.aborting);',
+    to: 'res.onAborted(slot.aborting);\n        slot.answering();',
     test: outcome,
   },
   {
@@ -116,23 +116,23 @@ const mutants: readonly Mutant[] = [
   },
   {
     name: 'a refused batch stays in the draft',
-    file: 'src/collect/collect-route.ts',
+    file: 'src/service/intake.ts',
     from: '    if (refusal !== undefined) {\n      lane.rewind(mark);',
     to: '    if (refusal !== undefined) {',
     test: outcome,
   },
   {
     name: 'a batch without a good item stays in the draft',
-    file: 'src/collect/collect-route.ts',
-    from: 'lane.rewind(mark);\n      this.#reject(result, inHandler);',
-    to: 'this.#reject(result, inHandler);',
+    file: 'src/service/intake.ts',
+    from: "    if (made !== 'ok') {\n      lane.rewind(mark);",
+    to: "    if (made !== 'ok') {",
     test: contract,
   },
   {
     name: 'do not track is recorded by /collect',
     file: 'src/collect/collect-route.ts',
-    from: "if (this.#track === 'drop') {",
-    to: "if (this.#track === 'drop' && this.#body === '') {",
+    from: "result.accepted > 0 && this.#track !== 'drop' ? 'ok' : 'nothing'",
+    to: "result.accepted > 0 ? 'ok' : 'nothing'",
     test: contract,
   },
   {
@@ -189,7 +189,7 @@ const mutants: readonly Mutant[] = [
     file: 'src/visitor/privacy.ts',
     from: '  return { day, salt };\n}\n\nconst FILE',
     to: '  return { day, salt: link.salt };\n}\n\nconst FILE',
-    test: 'test/pixel/privacy.test.ts',
+    test: 'test/visitor/privacy.test.ts',
   },
   {
     name: 'headers are taken for Latin-1',
@@ -201,8 +201,8 @@ const mutants: readonly Mutant[] = [
   {
     name: 'an exception leaves half of a batch',
     file: 'src/service/intake.ts',
-    from: '  lane.rewind(mark);\n',
-    to: '',
+    from: '    } catch (error) {\n      lane.rewind(mark);\n',
+    to: '    } catch (error) {\n',
     test: outcome,
   },
 ];

@@ -156,8 +156,8 @@ test('a pipelining client whose answer waits is closed without an answer, and th
 });
 
 test('while the process drains each answer closes its connection', async (t) => {
-  const { routes, lane } = await startRig(t, port);
-  routes.wire.closing = true;
+  const { wire, lane } = await startRig(t, port);
+  wire.closing = true;
   const targets: readonly (readonly [string, string])[] = [
     ['GET', '/px.gif'],
     ['HEAD', '/px.gif'],

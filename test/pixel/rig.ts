@@ -1,20 +1,29 @@
 /**
- * Rig: the pixel's routes on a real uWebSockets.js server, over a fake lane. Options are given as an operator gives them.
+ * Rig: the intake and ops routes on a real uWebSockets.js server, over a fake lane. Options are given as an operator gives them.
  */
 
+import { type CollectShared, type CollectValues, collectMetricSets, openCollect } from '../../src/collect/collect.ts';
+import type { Wire } from '../../src/http/answer.ts';
+import { BodyReader } from '../../src/http/body.ts';
 import { httpConfig } from '../../src/http/config.ts';
 import { Listener, type TlsFiles } from '../../src/http/listen.ts';
+import { mountRoutes } from '../../src/http/router.ts';
 import { loadConfig } from '../../src/kernel/config.ts';
-import { attachBoard, createBoard } from '../../src/kernel/metrics.ts';
-import { pixelConfig } from '../../src/pixel/config.ts';
-import { pixelMetrics } from '../../src/pixel/metrics.ts';
-import { Routes } from '../../src/pixel/routes.ts';
-import type { OpsSource } from '../../src/service/routes-ops.ts';
-import { DeviceLookup } from '../../src/visitor/device.ts';
-import { GeoLookup } from '../../src/visitor/geo.ts';
+import { createLog, type Logger } from '../../src/kernel/log.ts';
+import { attachBoard, createBoard, type MetricSet } from '../../src/kernel/metrics.ts';
+import { pixelConfigs } from '../../src/pixel/config.ts';
+import type { AcceptorFrame } from '../../src/service/contract.ts';
+import { LaneIntake } from '../../src/service/intake.ts';
+import { frameMetrics, talliesOf } from '../../src/service/metrics.ts';
+import { type OpsSource, opsRoutes } from '../../src/service/routes-ops.ts';
 import type { SaltSource } from '../../src/visitor/privacy.ts';
 import type { TestScope } from '../servers/process.ts';
 import { FakeLane } from './fake-lane.ts';
+
+const frameSet = frameMetrics(['px', 'collect']);
+const sets = [frameSet, ...collectMetricSets] as const;
+type NamesOf<S> = S extends MetricSet<infer M> ? keyof M & string : never;
+type MetricName = NamesOf<(typeof sets)[number]>;
 
 export interface RigOptions {
   /** SERVER_ADDR and the like. */
@@ -28,58 +37,65 @@ export interface RigOptions {
 export interface Rig {
   readonly port: number;
   readonly lane: FakeLane;
-  readonly routes: Routes;
+  readonly wire: Wire;
   readonly listener: Listener;
   readonly faults: unknown[];
   /** The recorded events. */
   events(): Record<string, unknown>[];
   /** The value of a counter. */
-  count(name: keyof typeof pixelMetrics.metrics, labels?: Record<string, string>): number;
+  count(name: MetricName, labels?: Record<string, string>): number;
 }
 
+const GEO_CHECK_MS = 50;
+
 export async function startRig(t: TestScope, port: number, options: RigOptions = {}): Promise<Rig> {
-  const { env = {}, tls, salts, now } = options;
-  const { values } = loadConfig([httpConfig, pixelConfig], { env, argv: [] });
-  const meters = attachBoard(pixelMetrics, createBoard([pixelMetrics], 1), 0);
+  const { env = {}, tls, salts, now = Date.now } = options;
+  const { values } = loadConfig([httpConfig, ...pixelConfigs], { env, argv: [] });
+  const board = createBoard(sets, 1);
+  const frameMeters = attachBoard(frameSet, board, 0);
   const lane = new FakeLane();
   const faults: unknown[] = [];
-  const cacheMeters = (cache: 'geo' | 'device') => ({
-    hits: meters.ringmain_cache_hits_total.at({ cache }),
-    misses: meters.ringmain_cache_misses_total.at({ cache }),
-  });
-  const { geoipDb, uaParse } = values.pixel;
-  const geo =
-    geoipDb === undefined ? undefined : await GeoLookup.open(geoipDb, cacheMeters('geo'), (e) => faults.push(e), 50);
-  const routes = new Routes({
-    http: values.http,
-    pixel: values.pixel,
-    lane,
-    acknowledger: lane,
-    meters,
-    ops: { readiness: () => ({ intake: [], sinks: [] }), metrics: async () => '# none\n', ...options.ops },
+  const wire: Wire = { closing: false };
+  const bodies = new BodyReader(values.http);
+  const tally = talliesOf(frameMeters);
+  const secret = values.visitor.ipHashSecret;
+  const silent = createLog({ level: 'silent', destination: 2, name: 'rig' });
+  const frame: AcceptorFrame<CollectValues, CollectShared> = {
+    // The routes read only these of the frame's values.
+    values: values as unknown as CollectValues,
+    shared: { salts: salts ?? (secret === undefined ? undefined : { secret }) },
+    log: Object.assign(Object.create(silent) as Logger, { warn: (fields: unknown) => void faults.push(fields) }),
+    rehearsing: false,
+    intake: new LaneIntake(lane, lane),
+    bodies,
+    wire,
     faults: { report: (error) => faults.push(error) },
     secure: tls !== undefined,
-    salts: salts ?? (values.pixel.ipHashSecret === undefined ? undefined : { secret: values.pixel.ipHashSecret }),
-    geo,
-    device: uaParse ? new DeviceLookup(cacheMeters('device')) : undefined,
-    ...(now === undefined ? {} : { now }),
-  });
+    tally,
+    meters: (set) => attachBoard(set, board, 0),
+    ask: () => Promise.reject(new Error('the rig has no workers')),
+    now,
+  };
+  const mounted = await openCollect(frame, GEO_CHECK_MS);
+  const ops = { readiness: () => ({ intake: [], sinks: [] }), metrics: async () => '# none\n', ...options.ops };
+  const routes = [...mounted.routes, ...opsRoutes(ops)];
   const listener = new Listener({
     endpoint: { host: '', port },
     connectionsMax: values.http.maxConnections,
     ...(tls === undefined ? {} : { tls }),
-    routes: (app) => routes.mount(app),
-    onShed: () => meters.ringmain_http_connections_shed_total.at().add(1),
+    routes: (app) => mountRoutes(app, routes, { tally, wire, faults: frame.faults, traced: undefined }),
+    onShed: () => frameMeters.ringmain_http_connections_shed_total.at().add(1),
   });
   t.onTestFinished(() => {
-    geo?.close();
-    routes.close();
+    mounted.close();
+    bodies.close();
     listener.close();
   });
-  const count = (name: keyof typeof pixelMetrics.metrics, labels: Record<string, string> = {}) => {
+  const meters = Object.assign({}, ...sets.map((set) => attachBoard(set, board, 0)));
+  const count = (name: MetricName, labels: Record<string, string> = {}) => {
     const cell = (meters[name].at as (labels: Record<string, string>) => { value?: number; count?: number })(labels);
     return cell.value ?? cell.count ?? Number.NaN;
   };
   const events = () => lane.lines.map((line) => JSON.parse(line) as Record<string, unknown>);
-  return { port, lane, routes, listener, faults, events, count };
+  return { port, lane, wire, listener, faults, events, count };
 }

@@ -1,0 +1,42 @@
+/** Collect meters: the cells of one intake route, looked up once, so that a request only adds. */
+import type { Refusal } from '../engine/lane.ts';
+import type { CounterCell, HistogramCell } from '../kernel/metrics.ts';
+import { type CollectMeters, type RejectedReason, refusedReasons, rejectedReasons } from './metrics.ts';
+
+export class RouteMeters {
+  readonly rejected: Readonly<Record<RejectedReason, CounterCell>>;
+  readonly refused: Readonly<Record<Refusal, CounterCell>>;
+  readonly ignored: CounterCell;
+  readonly #latency: HistogramCell;
+  readonly #accepted: CounterCell;
+  readonly #gone: CounterCell;
+  readonly #unknown: CounterCell;
+
+  constructor(meters: CollectMeters, route: 'px' | 'collect') {
+    const rejected = rejectedReasons.map((reason) => [reason, meters.ringmain_rejected_total.at({ reason })]);
+    this.rejected = Object.fromEntries(rejected) as Record<RejectedReason, CounterCell>;
+    const refused = refusedReasons.map((reason) => [reason, meters.ringmain_refused_events_total.at({ reason })]);
+    this.refused = Object.fromEntries(refused) as Record<Refusal, CounterCell>;
+    this.ignored = meters.ringmain_ignored_events_total.at({ reason: 'dnt' });
+    this.#latency = meters.ingest_latency_seconds.at({ route });
+    this.#accepted = meters.ringmain_accepted_events_total.at({ route });
+    this.#gone = meters.ringmain_unanswered_events_total.at({ reason: 'gone' });
+    this.#unknown = meters.ringmain_unanswered_events_total.at({ reason: 'unknown' });
+  }
+
+  /** `events` events are stored and answered. `startedMs`: by performance.now(), 0 for not measured; it stands for `weight` requests. */
+  stored(events: number, startedMs: number, weight = 1): void {
+    this.#accepted.add(events);
+    if (startedMs > 0) this.#latency.observe((performance.now() - startedMs) / 1000, weight);
+  }
+
+  /** The events may be recorded or not; the client was told so. */
+  unknown(events: number): void {
+    this.#unknown.add(events);
+  }
+
+  /** The events are recorded, but the client had gone. */
+  gone(events: number): void {
+    this.#gone.add(events);
+  }
+}

@@ -1,0 +1,37 @@
+/** Schemas of the JSON that the intake routes answer with. Problems have theirs in http/problem.ts. */
+import type { ItemError } from '../events/collect-encoder.ts';
+import { type BodySchema, serializerOf } from '../http/json.ts';
+
+/** 202 of POST /collect. `rejected` and `errors` are there when some items were bad. */
+export const acceptedSchema = {
+  $id: 'accepted',
+  type: 'object',
+  properties: {
+    accepted: { type: 'integer' },
+    status: { type: 'string', const: 'ok' },
+    rejected: { type: 'integer' },
+    errors: {
+      type: 'array',
+      items: {
+        type: 'object',
+        properties: {
+          index: { type: 'integer' },
+          event_id: { type: 'string' },
+          code: { type: 'string' },
+          message: { type: 'string' },
+        },
+        required: ['index', 'code', 'message'],
+      },
+    },
+  },
+  required: ['accepted', 'status'],
+} as const satisfies BodySchema;
+
+export interface Accepted {
+  readonly accepted: number;
+  readonly status: 'ok';
+  readonly rejected?: number;
+  readonly errors?: readonly ItemError[];
+}
+
+export const serializeAccepted = serializerOf<Accepted>(acceptedSchema);

@@ -1,0 +1,32 @@
+/** Frame metrics: what every acceptor counts, whatever its routes are. Labels come from closed lists. */
+import { routerNames } from '../http/router.ts';
+import { CellTally, statusClasses, type Tally } from '../http/tally.ts';
+import { counter, defineMetrics, gauge, type Meters } from '../kernel/metrics.ts';
+
+/** `routes`: names of the role's routes, without those that the frame itself answers. */
+export function frameMetrics(routes: readonly string[]) {
+  const [preflight, other] = routerNames;
+  return defineMetrics({
+    requests_total: counter({
+      help: 'Requests answered, by route and class of status; 429 stands apart.',
+      labels: { route: [...routes, preflight, 'ops', other] as readonly string[], status: statusClasses },
+    }),
+    ringmain_http_connections: gauge({ help: 'Open connections.' }),
+    ringmain_http_connections_shed_total: counter({ help: 'Connections closed at once because of MAX_CONNECTIONS.' }),
+    ringmain_http_body_bytes: gauge({ help: 'Memory that bodies on their way hold.' }),
+  });
+}
+export type FrameMeters = Meters<ReturnType<typeof frameMetrics>>;
+
+/** The tally of each route by its name, made once. A name that is not in the list is a RangeError. */
+export function talliesOf(meters: FrameMeters): (route: string) => Tally {
+  const tallies = new Map<string, Tally>();
+  return (route) => {
+    let tally = tallies.get(route);
+    if (tally === undefined) {
+      tally = new CellTally((status) => meters.requests_total.at({ route, status }));
+      tallies.set(route, tally);
+    }
+    return tally;
+  };
+}
