@@ -15,6 +15,7 @@ export default class LastLine implements Reporter {
       for (const suite of module.children.allSuites()) if (suite.errors().length > 0) count.failed += 1;
     }
     const skipped = count.skipped + count.pending;
-    console.log(`\n${count.passed} passed, ${count.failed} failed${skipped > 0 ? `, ${skipped} skipped` : ''}`);
+    if (skipped > 0) console.log(`\n${skipped} skipped (LONG=1 runs them)`);
+    console.log(`\n${count.passed} passed, ${count.failed} failed`);
   }
 }

@@ -5,10 +5,11 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { test } from 'vitest';
+import { expect, test } from 'vitest';
 import { parse } from 'yaml';
+import { answersOk } from '../servers/collector.ts';
 import { runProgram, ServerProcess, temporaryFolder } from '../servers/process.ts';
-import { eventually, isReady } from './collector.ts';
+import { READY } from './collector.ts';
 import { buildImage, instructions } from './image-build.ts';
 import { deployFolder } from './local-postgres.ts';
 
@@ -68,7 +69,7 @@ test('the image builds from what .dockerignore lets through, and runs as its use
   const server = new ServerProcess(program, args, { env }, '');
   t.onTestFinished(() => server.end('SIGTERM'));
   const url = `http://127.0.0.1:${PORT}`;
-  await server.until(() => isReady(url), 20_000);
+  await server.until(() => answersOk(`${url}${READY}`), 20_000);
   await run(image.healthcheck);
   assert.equal((await fetch(`${url}/px.gif?e=from-image`)).status, 200);
   server.signal('SIGTERM');
@@ -76,10 +77,15 @@ test('the image builds from what .dockerignore lets through, and runs as its use
   assert.equal(await server.exited, '0', `SIGTERM must end it in order:\n${server.log}`);
   clearTimeout(late);
   let file = '';
-  await eventually('the event in the volume', async () => {
-    file = await run(['cat', image.env['LOG_PATH']!]);
-    return file.includes('from-image');
-  });
+  await expect
+    .poll(
+      async () => {
+        file = await run(['cat', image.env['LOG_PATH']!]);
+        return file.includes('from-image');
+      },
+      { message: 'the event in the volume' },
+    )
+    .toBe(true);
 });
 
 test('images are pinned, and the base is the Node that package.json asks for', () => {

@@ -2,12 +2,12 @@
 import assert from 'node:assert/strict';
 import { existsSync, globSync, readFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
-import { test } from 'vitest';
+import { expect, test } from 'vitest';
 import { journalBytes, sizingReadme, sizingTable } from '../../deploy/sizing.ts';
 import { FORMAT } from '../../src/engine/segment.ts';
 import { EVENT_KIND, EVENT_VERSION, TRACED_VERSION } from '../../src/events/record.ts';
 import { partIsStale } from '../../src/kernel/markdown.ts';
-import { eventsIn, eventually, startCollector } from './collector.ts';
+import { eventsIn, startCollector } from './collector.ts';
 import { deployFolder } from './local-postgres.ts';
 
 test('every link of the documents leads to a file, and to a heading of it', () => {
@@ -43,7 +43,7 @@ test('the journal bytes of an event that the sizing table counts with are those 
   const count = 200;
   for (let n = 0; n < count; n += 1)
     await (await fetch(`${collector.url}/px.gif?e=size&text=${'x'.repeat(300)}`)).arrayBuffer();
-  await eventually('all lines in the file', () => eventsIn(collector.folder).length === count);
+  await expect.poll(() => eventsIn(collector.folder).length === count, { message: 'all lines in the file' }).toBe(true);
   const lines = readFileSync(join(collector.folder, 'events.ndjson'), 'utf8').split('\n').slice(0, -1);
   const metrics = await (await fetch(`${collector.url}/metrics`)).text();
   const published = Number(/^ringmain_lane_bytes_total\{lane="0"\} (\d+)/m.exec(metrics)?.[1]);

@@ -9,8 +9,9 @@ import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { test } from 'vitest';
 import { parse, parseAllDocuments } from 'yaml';
+import { main } from '../servers/collector.ts';
 import { runProgram, type TestScope, temporaryFolder } from '../servers/process.ts';
-import { collectorFolder, eventsIn, main, ringmain, startCollector } from './collector.ts';
+import { collectorFolder, eventsIn, ringmain, startCollector } from './collector.ts';
 import { deployFolder } from './local-postgres.ts';
 import { helm, validateManifests } from './tools.ts';
 
@@ -235,8 +236,7 @@ test('what the drain Job runs delivers what a killed collector owed, once', asyn
     ids.push(id);
     assert.equal((await fetch(`${collector.url}/px.gif?event_id=${id}`)).status, 200);
   }
-  collector.process.signal('SIGKILL');
-  await collector.process.exited;
+  await collector.kill();
 
   const received: string[] = [];
   const target = createServer((request, response) => {

@@ -5,13 +5,13 @@
 import assert from 'node:assert/strict';
 import { cpSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { test } from 'vitest';
+import { expect, test } from 'vitest';
 import { parse } from 'yaml';
 import { boards } from '../../deploy/grafana/boards.ts';
 import { fileOf, render } from '../../deploy/grafana/render.ts';
 import { ensureCommand } from '../servers/apt.ts';
 import { runProgram, ServerProcess, type TestScope, temporaryFolder } from '../servers/process.ts';
-import { eventually, startCollector } from './collector.ts';
+import { startCollector } from './collector.ts';
 import { deployFolder } from './local-postgres.ts';
 
 const folder = join(deployFolder, 'prometheus');
@@ -125,10 +125,9 @@ test('a Prometheus that scrapes a live collector answers every query of dashboar
 });
 
 async function checkQueries(prometheus: string, names: ReadonlySet<string>): Promise<void> {
-  await eventually(
-    'two scrapes and a round of the rules',
-    async () => (await query(prometheus, 'ringmain:journal_seconds_left')) > 0,
-  );
+  await expect
+    .poll(() => query(prometheus, 'ringmain:journal_seconds_left'), { message: 'two scrapes and a round of the rules' })
+    .toBeGreaterThan(0);
 
   for (const board of boards.filter(({ source }) => source === 'prometheus')) {
     for (const panel of board.panels) {

@@ -11,7 +11,7 @@ import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, test } from 'vitest';
 import { Client } from './clients.ts';
-import { collectorFolder, eventsIn, eventually, startCollector } from './collector.ts';
+import { collectorFolder, eventsIn, startCollector } from './collector.ts';
 import { startHaproxy, startNginx } from './proxy.ts';
 import { type Relay, startRelay } from './relay.ts';
 
@@ -69,7 +69,9 @@ describe.concurrent('behind a proxy', () => {
             .flatMap(eventsIn)
             .map(({ event_id: id, ip }) => `${id} ${ip}`)
             .sort();
-        await eventually(`${name}: all events in the files`, () => stored().length >= sent.length);
+        await t.expect
+          .poll(() => stored().length >= sent.length, { message: `${name}: all events in the files` })
+          .toBe(true);
         assert.deepEqual(stored(), sent, `${name}: what is stored is not what was accepted, with its address`);
         assert.ok(sent.length > CLIENTS * 2);
         const { idleMsMax, closedByCollector } = {
@@ -105,7 +107,7 @@ describe.concurrent('behind a proxy', () => {
       await sleep(500);
       for (const [i, port] of ROLLING.collectors.entries()) {
         const code = await collectors[i]!.stop();
-        assert.equal(code, '0', `the collector did not end in order:\n${collectors[i]!.process.log}`);
+        assert.equal(code, 0, `the collector did not end in order:\n${collectors[i]!.log}`);
         await startCollector(t, { port, env, folder: folders[i]! });
         // HAProxy must have seen it before the other one goes: two checks of a second.
         await sleep(3000);
@@ -118,7 +120,7 @@ describe.concurrent('behind a proxy', () => {
     const accepted = clients.flatMap(({ accepted: ids }) => ids).sort();
     assert.deepEqual(failures, [], `${failures.length} requests failed, ${accepted.length} did not`);
     const stored = () => folders.flatMap((folder) => eventsIn(folder).map(({ event_id: id }) => id)).sort();
-    await eventually('all events in the files', () => stored().length >= accepted.length);
+    await t.expect.poll(() => stored().length >= accepted.length, { message: 'all events in the files' }).toBe(true);
     assert.deepEqual(stored(), accepted);
     assert.ok(accepted.length > 1000, `too little load: ${accepted.length}`);
   });

@@ -2,8 +2,8 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { ensureCommand } from '../servers/apt.ts';
+import { assertFree } from '../servers/collector.ts';
 import { ServerProcess, type TestScope, temporaryFolder } from '../servers/process.ts';
-import { assertFree } from './collector.ts';
 import { deployFolder } from './local-postgres.ts';
 
 export interface ProxyOptions {

@@ -4,8 +4,9 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'vitest';
 import { ensureCommand } from '../servers/apt.ts';
+import { answersOk, main } from '../servers/collector.ts';
 import { runProgram, ServerProcess, temporaryFolder } from '../servers/process.ts';
-import { collectorEnv, collectorFolder, isReady, main } from './collector.ts';
+import { collectorEnv, collectorFolder, READY } from './collector.ts';
 import { deployFolder } from './local-postgres.ts';
 
 const unit = join(deployFolder, 'systemd', 'ringmain.service');
@@ -64,7 +65,7 @@ test('every system call of the collector passes the filter, and it needs nothing
   );
   t.onTestFinished(() => traced.end('SIGKILL'));
   const url = 'http://127.0.0.1:21971';
-  await traced.until(() => isReady(url), 30_000);
+  await traced.until(() => answersOk(`${url}${READY}`), 30_000);
   const body = JSON.stringify(Array.from({ length: 20 }, () => ({ e: 'large', props: { text: 'x'.repeat(5000) } })));
   for (let n = 0; n < 30; n += 1) {
     assert.equal((await fetch(`${url}/px.gif?e=traced`)).status, 200);

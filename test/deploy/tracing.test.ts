@@ -7,12 +7,12 @@ import type { HttpRequest, HttpResponse } from 'uWebSockets.js';
 import assert from 'node:assert/strict';
 import { globSync, readFileSync } from 'node:fs';
 import { Kafka, logLevel } from 'kafkajs';
-import { test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import type { MountedRoute } from '../../src/http/router.ts';
 import { parseTraceparent, type SpanData, TraceSampler } from '../../src/kernel/tracing.ts';
 import { RequestTracing } from '../../src/service/request-tracing.ts';
 import { startKafka } from '../servers/kafka.ts';
-import { collectorFolder, eventsIn, eventually, startCollector } from './collector.ts';
+import { collectorFolder, eventsIn, startCollector } from './collector.ts';
 import { type Received, startOtlpReceiver } from './otlp-receiver.ts';
 
 const TRACE = '4bf92f3577b34da6a3ce929d0e0e4736';
@@ -156,7 +156,7 @@ test('request, batch and Kafka record of a traced request name one trace, across
     202,
   );
   assert.equal(await ask(first.url, '/collect', { ...json, traceparent: traceparent(4) }, '{'), 400);
-  assert.equal(await first.stop(), '0');
+  assert.equal(await first.stop(), 0);
 
   const spans = (name: string) => receiver.spans.filter((span) => span.name === name);
   const request = (n: number) =>
@@ -185,9 +185,11 @@ test('request, batch and Kafka record of a traced request name one trace, across
   const headers = await consumed(broker, 5);
   const [one, two] = [request(1), request(3)].map(({ traceId, spanId }) => `00-${traceId}-${spanId}-01`);
   assert.deepEqual(headers, { one, two, three: two, untraced: undefined, unsampled: undefined });
-  await eventually('the span of the batch', () =>
-    spans('deliver kafka').some(({ links, status }) => links.length === 2 && status === 0),
-  );
+  await expect
+    .poll(() => spans('deliver kafka').some(({ links, status }) => links.length === 2 && status === 0), {
+      message: 'the span of the batch',
+    })
+    .toBe(true);
   await second.stop();
 });
 
@@ -214,7 +216,7 @@ test('a receiver that is away costs spans, and no request', async (t) => {
     assert.equal(response.status, 200);
   }
   const begin = performance.now();
-  assert.equal(await collector.stop(), '0');
+  assert.equal(await collector.stop(), 0);
   assert.ok(performance.now() - begin < 8000, 'the end waits for the receiver');
   assert.equal(eventsIn(collector.folder).length, 300);
 });
@@ -227,12 +229,10 @@ async function consumed(port: number, count: number): Promise<Record<string, str
   let seen = 0;
   await consumer.connect();
   try {
-    await eventually('the topic is there', () =>
-      consumer.subscribe({ topics: ['gotrack.events'], fromBeginning: true }).then(
-        () => true,
-        () => false,
-      ),
-    );
+    await vi.waitFor(() => consumer.subscribe({ topics: ['gotrack.events'], fromBeginning: true }), {
+      timeout: 20_000,
+      interval: 20,
+    });
     await consumer.run({
       eachMessage: async ({ message }) => {
         seen += 1;
@@ -240,7 +240,7 @@ async function consumed(port: number, count: number): Promise<Record<string, str
         assert.equal(String(message.headers?.['schema']), 'v1');
       },
     });
-    await eventually('all records are there', () => seen >= count, 30_000);
+    await expect.poll(() => seen >= count, { message: 'all records are there', timeout: 30_000 }).toBe(true);
   } finally {
     await consumer.disconnect();
   }

@@ -4,9 +4,10 @@ import { createHash } from 'node:crypto';
 import { cpSync, globSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
 import { join } from 'node:path';
-import { test } from 'vitest';
+import { expect, test } from 'vitest';
+import { main } from '../servers/collector.ts';
 import { runProgram, type TestScope } from '../servers/process.ts';
-import { collectorEnv, collectorFolder, eventsIn, eventually, main, ringmain, startCollector } from './collector.ts';
+import { collectorEnv, collectorFolder, eventsIn, ringmain, startCollector } from './collector.ts';
 
 const SINK = 21989;
 const away = { OUTPUTS: 'log,http', HTTP_SINK_URL: `http://127.0.0.1:${SINK}/` };
@@ -27,7 +28,7 @@ test('a format that this version does not know is refused with exit 78, and noth
   writeFileSync(identity, readFileSync(identity, 'utf8').replace('"format":2', '"format":1'));
   const again = await startCollector(t, { port: 21980, folder });
   await send(again.url, 1);
-  await eventually('the events of before and after', () => eventsIn(folder).length === 6);
+  await expect.poll(() => eventsIn(folder).length, { message: 'the events of before and after' }).toBe(6);
 });
 
 test('a second process on one journal exits 78, and the first goes on', async (t) => {
@@ -44,7 +45,7 @@ test('a journal copied after the stop goes on at its new place: what was owed ar
   const old = collectorFolder();
   const collector = await startCollector(t, { port: 21983, folder: old, env: { ...away, DRAIN_TIMEOUT_MS: '500' } });
   const ids = await send(collector.url, 300);
-  await eventually('the file sink has all', () => eventsIn(old).length === 300);
+  await expect.poll(() => eventsIn(old).length, { message: 'the file sink has all' }).toBe(300);
   await collector.stop();
   const copy = collectorFolder();
   cpSync(old, copy, { recursive: true, preserveTimestamps: true });
@@ -53,8 +54,8 @@ test('a journal copied after the stop goes on at its new place: what was owed ar
   const target = await startTarget(t);
   const moved = await startCollector(t, { port: 21984, folder: copy, env: away });
   ids.push(...(await send(moved.url, 10)));
-  await eventually('all at the target', () => target.received.length >= 310);
-  await eventually('all in the file', () => eventsIn(copy).length >= 310);
+  await expect.poll(() => target.received.length, { message: 'all at the target' }).toBeGreaterThanOrEqual(310);
+  await expect.poll(() => eventsIn(copy).length, { message: 'all in the file' }).toBeGreaterThanOrEqual(310);
   assert.deepEqual(target.received.toSorted(), ids.toSorted());
   assert.deepEqual(
     eventsIn(copy)
@@ -87,12 +88,19 @@ test('at a full journal requests are answered 429; when the sink is back intake 
   const collector = await startCollector(t, { port: 21986, env });
   const accepted = await fill(collector.url);
   const target = await startTarget(t);
-  await eventually('taken again', async () => {
-    const status = await one(collector.url, id(900_000));
-    if (status === 202) accepted.push(id(900_000));
-    return status === 202;
-  });
-  await eventually('all at the target', () => new Set(target.received).size >= accepted.length);
+  await expect
+    .poll(
+      async () => {
+        const status = await one(collector.url, id(900_000));
+        if (status === 202) accepted.push(id(900_000));
+        return status === 202;
+      },
+      { message: 'taken again' },
+    )
+    .toBe(true);
+  await expect
+    .poll(() => new Set(target.received).size >= accepted.length, { message: 'all at the target' })
+    .toBe(true);
   assert.deepEqual([...new Set(target.received)].sort(), accepted.sort());
 });
 
@@ -113,12 +121,17 @@ test('on a full disk requests are answered 429; when there is room again intake 
   const collector = await startCollector(t, { port: 21987, folder, env });
   const accepted = await fill(collector.url);
   await runProgram('mount', ['-o', 'remount,size=32m', disk]);
-  await eventually('taken again', async () => {
-    const status = await one(collector.url, id(900_000));
-    if (status === 202) accepted.push(id(900_000));
-    return status === 202;
-  });
-  await eventually('all in the file', () => eventsIn(folder).length >= accepted.length);
+  await expect
+    .poll(
+      async () => {
+        const status = await one(collector.url, id(900_000));
+        if (status === 202) accepted.push(id(900_000));
+        return status === 202;
+      },
+      { message: 'taken again' },
+    )
+    .toBe(true);
+  await expect.poll(() => eventsIn(folder).length >= accepted.length, { message: 'all in the file' }).toBe(true);
   assert.deepEqual(
     eventsIn(folder)
       .map((event) => event.event_id)

@@ -9,7 +9,7 @@ import { test } from 'vitest';
 import { freePort } from '../http/raw.ts';
 import { Client } from '../pixel/contract.ts';
 import { ensureCommand } from '../servers/apt.ts';
-import { PixelProcess } from './http-process.ts';
+import { startSmall } from './small-collector.ts';
 
 // What the functions below find in the page; the project itself is compiled without a browser's types.
 declare const document: { readonly body: { append(node: unknown): void } };
@@ -62,8 +62,7 @@ function loadImage(page: Page, source: string): Promise<number> {
 test('Chromium: <img>, sendBeacon and fetch with credentials across origins; the cookie is kept on the second visit', async (t) => {
   const browser = await openBrowser(t);
   const origin = await servePage(t, 21260);
-  const server = await PixelProcess.start(21262, { CORS_ORIGINS: origin });
-  t.onTestFinished(async () => void (await server.stop()));
+  const server = await startSmall(t, 21262, { CORS_ORIGINS: origin });
   const client = new Client(server);
   const collector = `http://localhost:${server.port}`;
   const context = await browser.newContext();
@@ -148,8 +147,7 @@ test('Chromium: <img>, sendBeacon and fetch with credentials across origins; the
 test('Chromium: with any origin allowed a page reads the answer without credentials, and with them it does not', async (t) => {
   const browser = await openBrowser(t);
   const origin = await servePage(t, 21266);
-  const server = await PixelProcess.start(21268);
-  t.onTestFinished(async () => void (await server.stop()));
+  const server = await startSmall(t, 21268);
   const client = new Client(server);
   const page = await browser.newPage();
   await page.goto(origin);
@@ -175,8 +173,7 @@ test('Chromium: with any origin allowed a page reads the answer without credenti
 test('Chromium with Do Not Track leaves nothing', async (t) => {
   const browser = await openBrowser(t);
   const origin = await servePage(t, 21270);
-  const server = await PixelProcess.start(21272);
-  t.onTestFinished(async () => void (await server.stop()));
+  const server = await startSmall(t, 21272);
   const client = new Client(server);
   const context = await browser.newContext({ extraHTTPHeaders: { DNT: '1' } });
   const page = await context.newPage();

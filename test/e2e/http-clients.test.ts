@@ -9,7 +9,8 @@ import autocannonOf from 'autocannon';
 import { test } from 'vitest';
 import { RawConnection, request, requestBytes } from '../http/raw.ts';
 import { ensureCommand } from '../servers/apt.ts';
-import { PixelProcess } from './http-process.ts';
+import type { Collector } from '../servers/collector.ts';
+import { startSmall } from './small-collector.ts';
 
 const autocannon = autocannonOf as (options: Readonly<Record<string, unknown>>) => Promise<{
   readonly errors: number;
@@ -19,7 +20,7 @@ const autocannon = autocannonOf as (options: Readonly<Record<string, unknown>>) 
 }>;
 
 /** Waits until the file has `count` lines, and a little longer for one too many. */
-async function linesOf(server: PixelProcess, count: number): Promise<string[]> {
+async function linesOf(server: Collector, count: number): Promise<string[]> {
   const until = performance.now() + 10_000;
   while (server.lines().length < count && performance.now() < until) await sleep(20);
   await sleep(100);
@@ -28,8 +29,7 @@ async function linesOf(server: PixelProcess, count: number): Promise<string[]> {
 
 for (const ack of ['journal', 'sync']) {
   test(`500 clients at once, ACK=${ack}: each acknowledged event is recorded exactly once, none is invented`, async (t) => {
-    const server = await PixelProcess.start(21240, { ACCEPTORS: '2', ACK: ack });
-    t.onTestFinished(async () => void (await server.stop()));
+    const server = await startSmall(t, 21240, { ACCEPTORS: '2', ACK: ack });
     const acknowledged = new Set<string>();
     const sent = new Set<string>();
     const client = async (index: number) => {
@@ -62,8 +62,7 @@ for (const ack of ['journal', 'sync']) {
 test('a crowd of open connections with a request every 5 s', async (t) => {
   const files = Number(execFileSync('sh', ['-c', 'ulimit -Hn']).toString().replace('unlimited', '1000000'));
   const crowd = Math.min(10_000, files - 1000);
-  const server = await PixelProcess.start(21245, { ACCEPTORS: '2', MAX_CONNECTIONS: String(files - 500) });
-  t.onTestFinished(async () => void (await server.stop()));
+  const server = await startSmall(t, 21245, { ACCEPTORS: '2', MAX_CONNECTIONS: String(files - 500) });
   const before = server.rss();
   const bytes = requestBytes('/px.gif?e=crowd', { headers: ['User-Agent: crowd'] });
   const waits: number[] = [];
@@ -117,8 +116,7 @@ test('a crowd of open connections with a request every 5 s', async (t) => {
 });
 
 test('slow and hostile clients never slow others', async (t) => {
-  const server = await PixelProcess.start(21246, { BODY_TIMEOUT_MS: '1000' });
-  t.onTestFinished(async () => void (await server.stop()));
+  const server = await startSmall(t, 21246, { BODY_TIMEOUT_MS: '1000' });
   const hostile = await Promise.all(Array.from({ length: 300 }, () => RawConnection.open(server.port)));
   const big = 'x'.repeat(200_000);
   for (const [i, connection] of hostile.entries()) {
@@ -149,8 +147,7 @@ test('slow and hostile clients never slow others', async (t) => {
 });
 
 test('ACK=sync: an answer waits for the disk; a client that pipelines is closed without a lie', async (t) => {
-  const server = await PixelProcess.start(21247, { ACK: 'sync', COOKIES: 'off' });
-  t.onTestFinished(async () => void (await server.stop()));
+  const server = await startSmall(t, 21247, { ACK: 'sync', COOKIES: 'off' });
   assert.equal((await request(server.port, '/px.gif?e=one')).headers['ringmain-ack'], 'sync');
   const connection = await RawConnection.open(server.port);
   t.onTestFinished(() => connection.close());
@@ -173,8 +170,7 @@ const cannons: readonly (readonly [target: string, pipelining: number, defer: st
 for (const [target, pipelining, defer, errorsMax] of cannons) {
   const clean = errorsMax === 0 ? 'runs clean' : 'loses one burst at most';
   test(`autocannon with ${pipelining} request(s) in flight per connection, DEFER=${defer}, ${clean} on ${target}`, async (t) => {
-    const server = await PixelProcess.start(21250, { ACCEPTORS: '1', DEFER: defer });
-    t.onTestFinished(async () => void (await server.stop()));
+    const server = await startSmall(t, 21250, { ACCEPTORS: '1', DEFER: defer });
     const amount = 20_000;
     const connections = 50;
     const result = await autocannon({
@@ -200,8 +196,7 @@ for (const [target, pipelining, defer, errorsMax] of cannons) {
 
 test('wrk runs clean', async (t) => {
   await ensureCommand('wrk', 'wrk');
-  const server = await PixelProcess.start(21252);
-  t.onTestFinished(async () => void (await server.stop()));
+  const server = await startSmall(t, 21252);
   const url = `http://127.0.0.1:${server.port}/px.gif?e=wrk`;
   const { stdout } = spawnSync('wrk', ['-t1', '-c64', '-d3s', url], { encoding: 'utf8', timeout: 30_000 });
   assert.doesNotMatch(stdout, /Socket errors|Non-2xx/);

@@ -5,16 +5,19 @@ import { collectCases } from '../pixel/cases-collect.ts';
 import { pixelCases } from '../pixel/cases-pixel.ts';
 import { wireCases } from '../pixel/cases-wire.ts';
 import { Cases, Client, type Options } from '../pixel/contract.ts';
-import { PixelProcess } from './http-process.ts';
+import type { Collector } from '../servers/collector.ts';
+import { fileScope } from '../servers/scope.ts';
+import { startSmall } from './small-collector.ts';
 
-let current: { key: string; server: PixelProcess } | undefined;
+const file = fileScope();
+let current: { key: string; server: Collector } | undefined;
 
 /** One process at a time: the cases are sorted by their options. */
-async function serverFor(options: Options): Promise<PixelProcess> {
+async function serverFor(options: Options): Promise<Collector> {
   const key = JSON.stringify(options);
   if (current?.key === key) return current.server;
   await end();
-  current = { key, server: await PixelProcess.start(21230, options) };
+  current = { key, server: await startSmall(file, 21230, options) };
   return current.server;
 }
 
@@ -22,8 +25,8 @@ async function end(): Promise<void> {
   const last = current?.server;
   current = undefined;
   if (last === undefined) return;
-  assert.ok(last.running, `the collector must live to the end:\n${last.output}`);
-  assert.equal(await last.stop(), 0, last.output);
+  assert.ok(last.running, `the collector must live to the end:\n${last.log}`);
+  assert.equal(await last.stop(), 0, last.log);
 }
 afterAll(end);
 

@@ -15,7 +15,7 @@ import { test } from 'vitest';
 import { RawConnection } from '../http/raw.ts';
 import { Client, type Options } from '../pixel/contract.ts';
 import { Random } from '../pixel/random.ts';
-import { PixelProcess } from './http-process.ts';
+import { startSmall } from './small-collector.ts';
 
 const LONG_MS = 20 * 60_000;
 const SHORT_MS = 15_000;
@@ -229,8 +229,7 @@ const modes: readonly (readonly [name: string, options: Options, waits: boolean]
 ];
 for (const [name, options, waits] of modes) {
   test(`random requests, ${name}: each promise is one valid line, anything else is none, and the server lives`, async (t) => {
-    const server = await PixelProcess.start(21236, { TRUST_PROXY: 'true', ...options });
-    t.onTestFinished(async () => void (await server.stop()));
+    const server = await startSmall(t, 21236, { TRUST_PROXY: 'true', ...options });
     const client = new Client(server);
     const only = process.env['SEED'] ? Number(process.env['SEED']) : undefined;
     const end = performance.now() + (process.env['LONG'] === '1' ? LONG_MS : SHORT_MS) / modes.length;
@@ -254,7 +253,7 @@ for (const [name, options, waits] of modes) {
       promisedAll += promised;
       seed += 1;
     } while (only === undefined && performance.now() < end);
-    assert.ok(server.running, server.output);
+    assert.ok(server.running, server.log);
     assert.ok(
       promisedAll > requests / 10,
       `too few requests were good to mean anything: ${promisedAll} of ${requests}`,

@@ -8,7 +8,7 @@ import { test } from 'vitest';
 import { freePort, RawConnection, request, requestBytes } from '../http/raw.ts';
 import { Client } from '../pixel/contract.ts';
 import { temporaryFolder } from '../servers/process.ts';
-import { PixelProcess } from './http-process.ts';
+import { startSmall } from './small-collector.ts';
 
 const main = join(process.cwd(), 'dist/main.js');
 
@@ -35,8 +35,7 @@ test('TLS: served from files, cookies are Secure, SIGHUP takes a renewed certifi
     execFileSync('openssl', [...args, ...extra], { stdio: 'ignore' });
   };
   make('one');
-  const server = await PixelProcess.start(21280, { TLS_CERT: cert, TLS_KEY: key, ACCEPTORS: '2' });
-  t.onTestFinished(async () => void (await server.stop()));
+  const server = await startSmall(t, 21280, { TLS_CERT: cert, TLS_KEY: key, ACCEPTORS: '2' });
   const visit = async () => {
     const connection = await RawConnection.open(server.port, '127.0.0.1', { rejectUnauthorized: false });
     connection.send(requestBytes('/px.gif?e=tls'));
@@ -71,15 +70,14 @@ test('TLS: served from files, cookies are Secure, SIGHUP takes a renewed certifi
   }
   execFileSync('sh', ['-c', `echo garbage > ${cert}`]);
   server.signal('SIGHUP');
-  while (!server.output.includes('cannot be renewed')) await sleep(20);
+  while (!server.log.includes('cannot be renewed')) await sleep(20);
   assert.equal((await visit()).name, 'two');
   assert.ok(server.running);
 });
 
 test('ADMIN_ADDR takes /healthz, /readyz and /metrics away from the public port', async (t) => {
   const admin = await freePort(21285);
-  const server = await PixelProcess.start(21283, { ADMIN_ADDR: `127.0.0.1:${admin}` });
-  t.onTestFinished(async () => void (await server.stop()));
+  const server = await startSmall(t, 21283, { ADMIN_ADDR: `127.0.0.1:${admin}` });
   for (const path of ['/healthz', '/readyz', '/readyz?sinks=ignore', '/metrics']) {
     assert.equal((await request(admin, path)).status, 200, path);
     assert.equal((await request(server.port, path)).status, 404, path);
@@ -92,8 +90,7 @@ test('ADMIN_ADDR takes /healthz, /readyz and /metrics away from the public port'
 });
 
 test('a port in use, bad certificates and options that contradict each other end the start with one line and 78', async (t) => {
-  const server = await PixelProcess.start(21288);
-  t.onTestFinished(async () => void (await server.stop()));
+  const server = await startSmall(t, 21288);
   const { folder, remove } = temporaryFolder('ringmain-bad-');
   t.onTestFinished(remove);
   const free = await freePort(21290);
@@ -135,7 +132,7 @@ test('IP_MODE=hash without a secret: all acceptors agree, and a restart within t
   t.onTestFinished(remove);
   const hashes = new Set<unknown>();
   for (let life = 0; life < 2; life++) {
-    const server = await PixelProcess.start(21292, { IP_MODE: 'hash', TRUST_PROXY: 'true', ACCEPTORS: '2' }, folder);
+    const server = await startSmall(t, 21292, { IP_MODE: 'hash', TRUST_PROXY: 'true', ACCEPTORS: '2' }, folder);
     for (let i = 0; i < 20; i++) await request(server.port, '/px.gif', { headers: ['X-Forwarded-For: 203.0.113.9'] });
     assert.equal(await server.stop(), 0);
     for (const line of server.lines()) hashes.add((JSON.parse(line) as { ip: string }).ip);
@@ -145,8 +142,7 @@ test('IP_MODE=hash without a secret: all acceptors agree, and a restart within t
 });
 
 test('a fresh process has recorded and counted nothing, though it has warmed itself up', async (t) => {
-  const server = await PixelProcess.start(21294);
-  t.onTestFinished(async () => void (await server.stop()));
+  const server = await startSmall(t, 21294);
   assert.equal(await server.metric('ringmain_accepted_events_total'), 0);
   assert.equal(await server.metric('requests_total{route="px"'), 0);
   assert.equal(await server.metric('ringmain_lane_events_total'), 0);
@@ -156,8 +152,7 @@ test('a fresh process has recorded and counted nothing, though it has warmed its
 test('a drain under load fails no request: what was asked is answered, then the port is closed', async (t) => {
   const { folder, remove } = temporaryFolder('ringmain-drain-');
   t.onTestFinished(remove);
-  const server = await PixelProcess.start(21296, { DRAIN_DELAY_MS: '300', ACCEPTORS: '2' }, folder);
-  t.onTestFinished(async () => void (await server.stop()));
+  const server = await startSmall(t, 21296, { DRAIN_DELAY_MS: '300', ACCEPTORS: '2' }, folder);
   let acknowledged = 0;
   let failed = 0;
   let stopping = false;

@@ -5,8 +5,8 @@ import { closeSync, existsSync, openSync, readdirSync, readFileSync, writeSync }
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
-import { type TestContext, test } from 'vitest';
-import { Collector, temporary, until } from '../sinks/collector.ts';
+import { expect, type TestContext, test } from 'vitest';
+import { Collector, temporary } from '../servers/collector.ts';
 
 const MAIN = join(import.meta.dirname, '..', '..', 'dist', 'main.js');
 const EVENTS = 25;
@@ -40,7 +40,7 @@ const fileOf = (collector: Collector): string => join(collector.folder, 'events.
 
 test('journal ls shows lanes, cursors and ledger beside a running collector; cat prints the very lines of the file', async (t) => {
   const collector = await collected(t, 22_201);
-  await until('the file has them', () => linesOf(fileOf(collector)).length === EVENTS);
+  await expect.poll(() => linesOf(fileOf(collector)).length === EVENTS, { message: 'the file has them' }).toBe(true);
   const { code, out } = await ringmain(collector.folder, ['journal', 'ls']);
   assert.equal(code, 0);
   assert.match(out, /^log [0-9a-f]{32}$/m);
@@ -98,7 +98,7 @@ test('a collector that goes away for good: its sink was down, journal drain deli
     });
   }).listen(0, '127.0.0.1');
   t.onTestFinished(() => void target.close());
-  await until('the target listens', () => target.listening);
+  await expect.poll(() => target.listening, { message: 'the target listens' }).toBe(true);
   const url = `http://127.0.0.1:${(target.address() as AddressInfo).port}/`;
   const env = { OUTPUTS: 'http', HTTP_SINK_URL: url, HTTP_URL: url };
   const collector = await collected(t, 22_204, env);

@@ -7,9 +7,9 @@ import { execFile, spawn } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { delimiter, dirname, join } from 'node:path';
 import { promisify } from 'node:util';
-import { test } from 'vitest';
+import { expect, test } from 'vitest';
 import { ensureCommand } from '../servers/apt.ts';
-import { temporary, until } from '../sinks/collector.ts';
+import { temporary } from '../servers/collector.ts';
 
 const ROOT = join(import.meta.dirname, '..', '..');
 const PORT = 23_530;
@@ -47,14 +47,15 @@ test('npm start prints a curl line that works, its event is in the file, and SIG
   let said = '';
   for (const stream of [npm.stdout, npm.stderr])
     stream.setEncoding('utf8').on('data', (text: string) => (said += text));
-  await until(
-    'it prints the line to try',
-    () => {
-      assert.equal(npm.exitCode, null, said);
-      return /^try +curl .+\n/m.test(said);
-    },
-    120_000,
-  );
+  await expect
+    .poll(
+      () => {
+        assert.equal(npm.exitCode, null, said);
+        return /^try +curl .+\n/m.test(said);
+      },
+      { message: 'it prints the line to try', timeout: 120_000 },
+    )
+    .toBe(true);
   assert.match(said, new RegExp(`^Ringmain listens on http://127\\.0\\.0\\.1:${PORT}$`, 'm'));
   assert.match(said, new RegExp(`^events go to +${path}$`, 'm'));
   assert.match(said, /^a 2xx means +journal: .+kill -9/m);
@@ -64,7 +65,11 @@ test('npm start prints a curl line that works, its event is in the file, and SIG
     `${line} --silent --output /dev/null --write-out '%{http_code}'`,
   ]);
   assert.equal(stdout, '200');
-  await until('the event is in the file', () => existsSync(path) && readFileSync(path, 'utf8').includes('"e":"hello"'));
+  await expect
+    .poll(() => existsSync(path) && readFileSync(path, 'utf8').includes('"e":"hello"'), {
+      message: 'the event is in the file',
+    })
+    .toBe(true);
   assert.equal(readFileSync(path, 'utf8').split('\n').length, 2);
   npm.kill('SIGTERM');
   assert.equal(await exited, 0, said);

@@ -8,13 +8,13 @@ import assert from 'node:assert/strict';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { brotliDecompressSync } from 'node:zlib';
-import { type TestContext, test } from 'vitest';
+import { expect, type TestContext, test } from 'vitest';
 import { readIdentity } from '../../src/engine/journal.ts';
 import { walkLane } from '../../src/engine/journal-walk.ts';
 import { recoverLanes } from '../../src/engine/recovery.ts';
 import { laneKey } from '../../src/engine/segment.ts';
 import * as record from '../../src/events/record.ts';
-import { Collector, temporary, until } from '../sinks/collector.ts';
+import { Collector, temporary } from '../servers/collector.ts';
 
 interface OldRecord {
   readonly line: string;
@@ -96,7 +96,9 @@ const linesIn = (folder: string): string[] => {
 async function deliver(t: TestContext, folder: string, port: number, count: number): Promise<string[]> {
   const collector = new Collector(t, { port, folder, env: ENV });
   await collector.start();
-  await until(`the file has all events\n${collector.log}`, () => linesIn(folder).length >= count);
+  await expect
+    .poll(() => linesIn(folder).length >= count, { message: `the file has all events\n${collector.log}` })
+    .toBe(true);
   assert.equal(await collector.kill('SIGTERM'), 0, collector.log);
   return linesIn(folder);
 }

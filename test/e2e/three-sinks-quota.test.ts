@@ -2,8 +2,8 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { test } from 'vitest';
-import { Collector, until } from '../sinks/collector.ts';
+import { expect, test } from 'vitest';
+import { Collector } from '../servers/collector.ts';
 import { assertSameEvents, drained, envOf, PATIENCE_MS, startAgain, startServers } from './three-sinks.ts';
 
 const SERVERS = 23_050;
@@ -53,7 +53,7 @@ test('broker and server away until the quota: memory flat, 429 is no lie, everyt
     assert.ok(taken.size * text.length < 2 * quota, 'the quota has no effect');
   }
   for (let i = 0; i < 50; i++) await offer();
-  await until('the file has what was taken', async () => (await collector.metric('queue_depth', 'log')) === 0);
+  await expect.poll(() => collector.metric('queue_depth', 'log'), { message: 'the file has what was taken' }).toBe(0);
   const inOutage = taken.size - outset;
   const full = residentBytes(collector.pid);
   const red = await collector.ready();
@@ -69,7 +69,9 @@ test('broker and server away until the quota: memory flat, 429 is no lie, everyt
   }
   await Promise.all([kafka.start(), startAgain(postgres)]);
   await drained(collector);
-  await until('it is ready', async () => (await collector.ready()).status === 200, PATIENCE_MS);
+  await expect
+    .poll(async () => (await collector.ready()).status, { message: 'it is ready', timeout: PATIENCE_MS })
+    .toBe(200);
   const after = residentBytes(collector.pid);
   assert.ok((await offer()).ok, 'intake has come back by itself');
   await drained(collector);
@@ -82,15 +84,16 @@ test('broker and server away until the quota: memory flat, 429 is no lie, everyt
   }
   // A line that follows another one too soon waits for what comes next.
   for (const sink of ['kafka', 'postgres'])
-    await until(
-      `a line when ${sink} returns`,
-      async () => {
-        await offer();
-        await sleep(200);
-        return linesSaying(collector, `${sink} takes events`) > 0;
-      },
-      PATIENCE_MS,
-    );
+    await expect
+      .poll(
+        async () => {
+          await offer();
+          await sleep(200);
+          return linesSaying(collector, `${sink} takes events`) > 0;
+        },
+        { message: `a line when ${sink} returns`, timeout: PATIENCE_MS },
+      )
+      .toBe(true);
   await drained(collector);
   t.annotate(
     `taken ${taken.size}, refused ${refused.size}; MiB of memory before, at the quota, after: ${[before, full, after].map((bytes) => Math.round(bytes / MiB)).join(', ')}`,

@@ -15,10 +15,10 @@ import { execFileSync, spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type TestContext, test } from 'vitest';
+import { expect, type TestContext, test } from 'vitest';
 import { pick, randomOf } from '../engine/crash-disk.ts';
 import { Client, Oracle, sendOne } from '../faults/load.ts';
-import { Collector, temporary, until } from '../sinks/collector.ts';
+import { Collector, temporary } from '../servers/collector.ts';
 import type { Arrived } from '../sinks/kafka/events.ts';
 import { sql } from '../sinks/postgres/fixture.ts';
 import {
@@ -86,7 +86,7 @@ async function arrives(oracle: Oracle, servers: Servers, folder: string): Promis
   let fresh = -1;
   let sentMs = 0;
   const look = async (what: string, holds: () => boolean | Promise<boolean>) =>
-    until(what, async () => (await holds()) || sleep(50, false), PATIENCE_MS);
+    expect.poll(async () => (await holds()) || sleep(50, false), { message: what, timeout: PATIENCE_MS }).toBe(true);
   await look('a fresh event is acknowledged', async () => {
     sentMs = Date.now();
     fresh = await sendOne(oracle, HTTP);

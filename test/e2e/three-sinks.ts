@@ -1,13 +1,15 @@
 /** What the tests of all three sinks together share: real servers, the collector's settings, and the comparison of the three places. */
+
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
+import { expect } from 'vitest';
 import { linesOf } from '../faults/load.ts';
 import { ensureCommand } from '../servers/apt.ts';
+import type { Collector } from '../servers/collector.ts';
 import { type KafkaCluster, startKafka } from '../servers/kafka.ts';
 import { type PostgresServer, startPostgres } from '../servers/postgres.ts';
 import { runProgram, type TestScope } from '../servers/process.ts';
-import { type Collector, until } from '../sinks/collector.ts';
 import { type Arrived, consumeAll } from '../sinks/kafka/events.ts';
 import { sql } from '../sinks/postgres/fixture.ts';
 
@@ -36,7 +38,7 @@ export function startAgain(postgres: PostgresServer): Promise<void> {
       () => true,
       () => false,
     );
-  return until('the server runs again', started, PATIENCE_MS);
+  return expect.poll(started, { message: 'the server runs again', timeout: PATIENCE_MS }).toBe(true);
 }
 
 export function envOf({ kafka, postgres }: Servers, name: string): Record<string, string> {
@@ -65,11 +67,12 @@ export function envOf({ kafka, postgres }: Servers, name: string): Record<string
 /** Waits until no sink owes anything, and the ledgers say that nothing was lost on the way. */
 export async function drained(collector: Collector): Promise<void> {
   for (const sink of ['log', 'kafka', 'postgres']) {
-    await until(
-      `${sink} has everything\n${collector.log.slice(-2000)}`,
-      async () => (await collector.metric('queue_depth', sink)) === 0,
-      PATIENCE_MS,
-    );
+    await expect
+      .poll(() => collector.metric('queue_depth', sink), {
+        message: `${sink} has everything\n${collector.log.slice(-2000)}`,
+        timeout: PATIENCE_MS,
+      })
+      .toBe(0);
     for (const name of ['ledger_mismatch', 'given_up_total', 'dead_letters_total'])
       assert.equal(await collector.metric(`ringmain_sink_${name}`, sink), 0, `${sink}: ${name}`);
   }

@@ -7,7 +7,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type TestContext, test } from 'vitest';
+import { expect, type TestContext, test } from 'vitest';
 import { KEEPER } from '../../src/engine/acknowledger.ts';
 import { type EngineConfig, engineConfig } from '../../src/engine/config.ts';
 import { openEngine } from '../../src/engine/engine.ts';
@@ -23,10 +23,6 @@ import { appendRecord } from './lanes.ts';
 const file = new URL('../../src/engine/keeper-thread.ts', import.meta.url);
 /** i32 words from one sleeper to the next. */
 const line = createWakeWords(1).byteLength / 4;
-
-async function until(holds: () => boolean, what: string): Promise<void> {
-  for (const end = Date.now() + 30_000; !holds(); await sleep(1)) assert.ok(Date.now() < end, what);
-}
 
 async function startKeeper(t: TestContext, options: Record<string, string> = {}) {
   const folder = mkdtempSync(join(tmpdir(), 'ringmain-keeper-'));
@@ -60,11 +56,11 @@ async function startKeeper(t: TestContext, options: Record<string, string> = {})
   const words = new Int32Array(parts.wake);
   const sleeps = (): boolean => Atomics.load(words, KEEPER * line + 1) === 1;
   const writer = new LaneWriter(parts.lanes[0]!);
-  await until(() => writer.control.spareReady(), 'a segment is ready');
+  await expect.poll(() => writer.control.spareReady(), { message: 'a segment is ready' }).toBe(true);
   return {
     writer,
     /** Resolves when it has just begun to sleep deeply. */
-    asleep: () => until(() => sleeps(), 'an idle keeper sleeps deeply'),
+    asleep: () => expect.poll(() => sleeps(), { message: 'an idle keeper sleeps deeply' }).toBe(true),
     wake: () => wake.wake(KEEPER),
     /** As the service does it at the end of a drain. Resolves with whether it lay down once more before it ended. */
     stop: async (): Promise<boolean> => {
@@ -101,7 +97,7 @@ test('what is published and not due yet is synced by the stop', async (t) => {
   // The first sync is due at once, whatever the interval.
   appendRecord(writer, 1, 100);
   assert.ok(writer.publish());
-  await until(() => writer.ring.synced() === writer.tail, 'the first sync');
+  await expect.poll(() => writer.ring.synced() === writer.tail, { message: 'the first sync' }).toBe(true);
   appendRecord(writer, 2, 100);
   assert.ok(writer.publish());
   await sleep(50);

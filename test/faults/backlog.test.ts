@@ -9,7 +9,7 @@ import { readdirSync, readFileSync, statfsSync, statSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
-import { type TestContext, test } from 'vitest';
+import { expect, type TestContext, test } from 'vitest';
 import { engineConfig } from '../../src/engine/config.ts';
 import { type Disk, realDisk } from '../../src/engine/disk.ts';
 import { openEngine } from '../../src/engine/engine.ts';
@@ -17,7 +17,7 @@ import { Keeper } from '../../src/engine/keeper.ts';
 import { LaneWriter } from '../../src/engine/lane.ts';
 import { at, EVENT_KIND, EVENT_VERSION, packRecords } from '../../src/events/record.ts';
 import { type ConfigOf, loadConfig } from '../../src/kernel/config.ts';
-import { Collector, temporary, until } from '../sinks/collector.ts';
+import { Collector, temporary } from '../servers/collector.ts';
 
 const PORT = 23_520;
 const MiB = 2 ** 20;
@@ -176,12 +176,14 @@ test(`fluent-bit#5166: a start over a backlog of ${BACKLOG / GiB} GiB is quick, 
   await collector.start();
   const startMs = performance.now() - began;
   assert.ok(startMs < 15_000, `a start over the backlog took ${startMs} ms`);
-  await until('it takes events', async () => collector.send([{ e: 'x' }]));
+  await expect.poll(async () => collector.send([{ e: 'x' }]), { message: 'it takes events' }).toBe(true);
   const { rss: before } = memory(collector.pid);
   assert.ok(before < 300 * MiB, `a server with a backlog begins with ${before / MiB} MiB`);
   const drained = performance.now();
   gate.open();
-  await until('all of it has arrived', () => gate.arrived === EVENTS, BACKLOG / ((20 * MiB) / 1000));
+  await expect
+    .poll(() => gate.arrived === EVENTS, { message: 'all of it has arrived', timeout: BACKLOG / ((20 * MiB) / 1000) })
+    .toBe(true);
   const drainMs = performance.now() - drained;
   const { peak } = memory(collector.pid);
   console.log(
@@ -194,6 +196,8 @@ test(`fluent-bit#5166: a start over a backlog of ${BACKLOG / GiB} GiB is quick, 
     -1,
     'each event once: a receiver that answers gets nothing twice',
   );
-  await until('the journal gives its space back', () => bytesBelow(journal) < BACKLOG / 4, 60_000);
+  await expect
+    .poll(() => bytesBelow(journal) < BACKLOG / 4, { message: 'the journal gives its space back', timeout: 60_000 })
+    .toBe(true);
   assert.equal(await collector.kill('SIGTERM'), 0);
 });

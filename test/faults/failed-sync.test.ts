@@ -7,8 +7,8 @@ import assert from 'node:assert/strict';
 import { existsSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type TestContext, test } from 'vitest';
-import { Collector, temporary, until } from '../sinks/collector.ts';
+import { expect, type TestContext, test } from 'vitest';
+import { Collector, temporary } from '../servers/collector.ts';
 import { Client, linesOf, Oracle, sendOne } from './load.ts';
 
 const PORT = 21_870;
@@ -86,10 +86,12 @@ function stage(t: TestContext): Stage {
 }
 
 async function arrived({ oracle, path }: Stage): Promise<void> {
-  await until(
-    'everything owed is in the file',
-    () => existsSync(path) && linesOf(path).length >= oracle.owed.size && oracle.verify(linesOf(path), true) === 0,
-  );
+  await expect
+    .poll(
+      () => existsSync(path) && linesOf(path).length >= oracle.owed.size && oracle.verify(linesOf(path), true) === 0,
+      { message: 'everything owed is in the file' },
+    )
+    .toBe(true);
   oracle.verify(linesOf(path));
 }
 
@@ -99,20 +101,22 @@ for (const ack of ['sync', 'journal'])
   test(`one failed fdatasync of a segment under ACK=${ack}: the lane starts over, all is kept, across a SIGKILL too`, async (t) => {
     const s = stage(t);
     const collector = await s.start(ack);
-    await until('it takes events', async () => (await sendOne(s.oracle, PORT)) >= 0);
+    await expect.poll(() => sendOne(s.oracle, PORT), { message: 'it takes events' }).toBeGreaterThanOrEqual(0);
     const clients = Array.from({ length: 8 }, () => new Client(s.oracle, PORT));
     for (let i = 0; i < 3; i++) {
       await sleep(150);
       s.fail(SEGMENTS, 1);
-      await until('it has failed', () => !s.failing());
+      await expect.poll(() => !s.failing(), { message: 'it has failed' }).toBe(true);
       const before = s.oracle.owed.size;
-      await until('events are acknowledged again', () => s.oracle.owed.size > before + 20);
+      await expect
+        .poll(() => s.oracle.owed.size > before + 20, { message: 'events are acknowledged again' })
+        .toBe(true);
     }
     assert.match(collector.log, /fdatasync failed; the unsynced part of the lane is written anew/);
     await collector.kill('SIGKILL');
     for (const client of clients) client.cut();
     const next = await s.start(ack);
-    await until('it takes events', async () => (await sendOne(s.oracle, PORT)) >= 0);
+    await expect.poll(() => sendOne(s.oracle, PORT), { message: 'it takes events' }).toBeGreaterThanOrEqual(0);
     await arrived(s);
     assert.equal(await next.kill('SIGTERM'), 0);
   });
@@ -121,11 +125,11 @@ for (const ack of ['sync', 'journal'])
 test('worldmonitor#5715: a disk that fails every fdatasync: 503 with a reason, /readyz red, delivery goes on, and a start on a healed disk has it all', async (t) => {
   const s = stage(t);
   const collector = await s.start('journal');
-  await until('it takes events', async () => (await sendOne(s.oracle, PORT)) >= 0);
+  await expect.poll(() => sendOne(s.oracle, PORT), { message: 'it takes events' }).toBeGreaterThanOrEqual(0);
   const clients = Array.from({ length: 4 }, () => new Client(s.oracle, PORT));
   await sleep(200);
   s.fail(SEGMENTS, Number.POSITIVE_INFINITY);
-  await until('intake has ended', () => (s.oracle.refused.get(503) ?? 0) > 20);
+  await expect.poll(() => s.oracle.refused.get(503) ?? 0, { message: 'intake has ended' }).toBeGreaterThan(20);
   await Promise.all(clients.map((client) => client.finish()));
   const ready = await collector.ready('?sinks=ignore');
   assert.equal(ready.status, 503);
@@ -134,7 +138,7 @@ test('worldmonitor#5715: a disk that fails every fdatasync: 503 with a reason, /
   await collector.kill('SIGKILL');
   s.heal();
   const next = await s.start('journal');
-  await until('it takes events', async () => (await sendOne(s.oracle, PORT)) >= 0);
+  await expect.poll(() => sendOne(s.oracle, PORT), { message: 'it takes events' }).toBeGreaterThanOrEqual(0);
   await arrived(s);
   assert.equal(await next.kill('SIGTERM'), 0);
 });
@@ -142,17 +146,17 @@ test('worldmonitor#5715: a disk that fails every fdatasync: 503 with a reason, /
 test('a failed fdatasync of the log file: the sink starts over from its checkpoint, every line stands there once', async (t) => {
   const s = stage(t);
   const collector = await s.start('journal');
-  await until('it takes events', async () => (await sendOne(s.oracle, PORT)) >= 0);
+  await expect.poll(() => sendOne(s.oracle, PORT), { message: 'it takes events' }).toBeGreaterThanOrEqual(0);
   const clients = Array.from({ length: 4 }, () => new Client(s.oracle, PORT, 1, 1));
   for (let i = 0; i < 2; i++) {
     await sleep(300);
     s.fail('events\\.ndjson$', 1);
-    await until('it has failed', () => !s.failing());
+    await expect.poll(() => !s.failing(), { message: 'it has failed' }).toBe(true);
   }
   await Promise.all(clients.map((client) => client.finish()));
   await arrived(s);
   assert.match(collector.log, /the log file cannot be synced/);
-  await until('the sink is up', async () => (await collector.ready()).status === 200);
+  await expect.poll(async () => (await collector.ready()).status, { message: 'the sink is up' }).toBe(200);
   assert.equal(await collector.kill('SIGTERM'), 0);
   s.oracle.verify(linesOf(s.path));
 });
@@ -161,7 +165,7 @@ test('a failed fdatasync of the log file: the sink starts over from its checkpoi
 test('SIGHUP after logrotate while checkpoints cannot be written: the new file takes nothing, and after a SIGKILL every line is there once', async (t) => {
   const s = stage(t);
   const collector = await s.start('journal');
-  await until('it takes events', async () => (await sendOne(s.oracle, PORT)) >= 0);
+  await expect.poll(() => sendOne(s.oracle, PORT), { message: 'it takes events' }).toBeGreaterThanOrEqual(0);
   const first = new Client(s.oracle, PORT, 1, 1);
   await sleep(200);
   await first.finish();
@@ -170,19 +174,21 @@ test('SIGHUP after logrotate while checkpoints cannot be written: the new file t
   // The checkpoint before the file is opened anew is written; the one after it is not.
   s.fail('/log\\.checkpoint$', Number.POSITIVE_INFINITY, 'writeSync', s.path);
   void collector.kill('SIGHUP');
-  await until('the name has a file again', () => existsSync(s.path));
+  await expect.poll(() => existsSync(s.path), { message: 'the name has a file again' }).toBe(true);
   const clients = Array.from({ length: 4 }, () => new Client(s.oracle, PORT, 1, 1));
   const owed = s.oracle.owed.size;
-  await until('readiness says why nothing is written', async () =>
-    /"part":"log","reason":"EIO/.test((await collector.ready()).text),
-  );
-  await until('intake goes on', () => s.oracle.owed.size > owed + 100);
+  await expect
+    .poll(async () => /"part":"log","reason":"EIO/.test((await collector.ready()).text), {
+      message: 'readiness says why nothing is written',
+    })
+    .toBe(true);
+  await expect.poll(() => s.oracle.owed.size > owed + 100, { message: 'intake goes on' }).toBe(true);
   assert.equal(statSync(s.path).size, 0);
   await collector.kill('SIGKILL');
   for (const client of clients) client.cut();
   s.heal();
   const next = await s.start('journal');
-  await until('it takes events', async () => (await sendOne(s.oracle, PORT)) >= 0);
+  await expect.poll(() => sendOne(s.oracle, PORT), { message: 'it takes events' }).toBeGreaterThanOrEqual(0);
   await arrived(s);
   assert.equal(await next.kill('SIGTERM'), 0);
 });

@@ -8,9 +8,9 @@ import assert from 'node:assert/strict';
 import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { test } from 'vitest';
+import { expect, test } from 'vitest';
 import { pick, randomOf } from '../engine/crash-disk.ts';
-import { Collector, temporary, until } from '../sinks/collector.ts';
+import { Collector, temporary } from '../servers/collector.ts';
 import { Client, linesOf, Oracle, sendOne } from './load.ts';
 
 const LONG = process.env.LONG === '1';
@@ -32,15 +32,21 @@ const small = {
 
 async function arrives(oracle: Oracle, port: number, path: string): Promise<void> {
   let fresh = -1;
-  await until('a fresh event is acknowledged', async () => {
-    fresh = await sendOne(oracle, port);
-    return fresh >= 0;
-  });
-  await until(
-    `event ${fresh} is in the file`,
-    () => linesOf(path).some((line) => line.includes(`"uid":"u${fresh}"`)),
-    60_000,
-  );
+  await expect
+    .poll(
+      async () => {
+        fresh = await sendOne(oracle, port);
+        return fresh >= 0;
+      },
+      { message: 'a fresh event is acknowledged' },
+    )
+    .toBe(true);
+  await expect
+    .poll(() => linesOf(path).some((line) => line.includes(`"uid":"u${fresh}"`)), {
+      message: `event ${fresh} is in the file`,
+      timeout: 60_000,
+    })
+    .toBe(true);
 }
 
 // fluent-bit#10952: chunk headers left invalid by a kill, acknowledged data thrown away at the start. vector#22489: 2xx before the sync.

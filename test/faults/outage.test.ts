@@ -8,8 +8,8 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type TestContext, test } from 'vitest';
-import { Collector, temporary, until } from '../sinks/collector.ts';
+import { expect, type TestContext, test } from 'vitest';
+import { Collector, temporary } from '../servers/collector.ts';
 
 const PORT = 21_860;
 const MiB = 2 ** 20;
@@ -111,8 +111,15 @@ test('bento#329, rudder#4953, fluent-bit#7461: a dead sink, a large backlog, a S
   );
   assert.ok(journalBytes(folder) > BACKLOG, 'the journal has it');
   // The other sink has never waited for the dead one.
-  await until('the file has everything', () => numbersIn(join(folder, 'events.ndjson')).size >= owed.length, 30_000);
-  await until('readiness names the dead sink', async () => /"part":"http"/.test((await first.ready()).text));
+  await expect
+    .poll(() => numbersIn(join(folder, 'events.ndjson')).size >= owed.length, {
+      message: 'the file has everything',
+      timeout: 30_000,
+    })
+    .toBe(true);
+  await expect
+    .poll(async () => /"part":"http"/.test((await first.ready()).text), { message: 'readiness names the dead sink' })
+    .toBe(true);
   assert.equal((await first.ready('?sinks=ignore')).status, 200);
   await first.kill('SIGKILL');
 
@@ -121,18 +128,27 @@ test('bento#329, rudder#4953, fluent-bit#7461: a dead sink, a large backlog, a S
   await second.start();
   const startMs = performance.now() - began;
   assert.ok(startMs < 15_000, `a start over the backlog took ${startMs} ms`);
-  await until('it takes events', async () => second.send([{ e: 'x', props: { n: next++ } }]));
+  await expect
+    .poll(async () => second.send([{ e: 'x', props: { n: next++ } }]), { message: 'it takes events' })
+    .toBe(true);
   // The sink is still away: it retries, and comes back without a restart.
   await sleep(500);
   gate.open = true;
-  await until('the sink has caught up', () => owed.every((n) => gate.seen.has(n)), 120_000);
+  await expect
+    .poll(() => owed.every((n) => gate.seen.has(n)), { message: 'the sink has caught up', timeout: 120_000 })
+    .toBe(true);
   const { peak } = memory(second.pid);
   console.log(
     `backlog ${BACKLOG / MiB} MiB: start ${startMs.toFixed(0)} ms, peak of memory ${(peak / MiB).toFixed(0)} MiB`,
   );
   assert.ok(peak < before + 120 * MiB, `memory peaked at ${peak / MiB} MiB; before the outage it was ${before / MiB}`);
-  await until('readiness is green again', async () => (await second.ready()).status === 200);
-  await until('the journal gives its space back', () => journalBytes(folder) < BACKLOG / 2 + 100 * MiB, 30_000);
+  await expect.poll(async () => (await second.ready()).status, { message: 'readiness is green again' }).toBe(200);
+  await expect
+    .poll(() => journalBytes(folder) < BACKLOG / 2 + 100 * MiB, {
+      message: 'the journal gives its space back',
+      timeout: 30_000,
+    })
+    .toBe(true);
   assert.equal(await second.kill('SIGTERM'), 0);
   const found = numbersIn(join(folder, 'events.ndjson'));
   assert.deepEqual(

@@ -20,8 +20,8 @@ import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type TestContext, test } from 'vitest';
-import { Collector, temporary, until } from '../sinks/collector.ts';
+import { expect, type TestContext, test } from 'vitest';
+import { Collector, temporary } from '../servers/collector.ts';
 import { Client, linesOf, Oracle, sendOne } from './load.ts';
 
 const PORT = 21_830;
@@ -68,14 +68,15 @@ async function load(oracle: Oracle, ms: number, clients = 8): Promise<void> {
 /** Waits until the file holds everything that is owed, then compares it line by line. */
 async function settled({ oracle, path }: Stage, withinMs = 30_000): Promise<void> {
   // The file may hold more: events whose answer got lost on the way.
-  await until(
-    `all ${oracle.owed.size} owed events are in the file`,
-    () => {
-      const lines = existsSync(path) ? linesOf(path, true) : [];
-      return lines.length >= oracle.owed.size && oracle.verify(lines, true) === 0;
-    },
-    withinMs,
-  );
+  await expect
+    .poll(
+      () => {
+        const lines = existsSync(path) ? linesOf(path, true) : [];
+        return lines.length >= oracle.owed.size && oracle.verify(lines, true) === 0;
+      },
+      { message: `all ${oracle.owed.size} owed events are in the file`, timeout: withinMs },
+    )
+    .toBe(true);
   oracle.verify(linesOf(path));
 }
 
@@ -120,16 +121,21 @@ test('L5: the ledger of the metrics is the number of lines in the file, across S
   for (let round = 0; round < 3; round++) {
     const collector = s.collector({ ACCEPTORS: String(1 + (round % 2)) });
     await collector.start();
-    await until('it takes events', async () => (await sendOne(s.oracle, PORT)) >= 0);
+    await expect.poll(() => sendOne(s.oracle, PORT), { message: 'it takes events' }).toBeGreaterThanOrEqual(0);
     await load(s.oracle, 200);
     await settled(s);
-    await until('the ledger says what the file says', async () => {
-      const lines = linesOf(s.path).length;
-      return (
-        (await collector.metric('ringmain_sink_delivered_total', 'log')) === lines &&
-        (await collector.metric('ringmain_sink_accepted_total', 'log')) === lines
-      );
-    });
+    await expect
+      .poll(
+        async () => {
+          const lines = linesOf(s.path).length;
+          return (
+            (await collector.metric('ringmain_sink_delivered_total', 'log')) === lines &&
+            (await collector.metric('ringmain_sink_accepted_total', 'log')) === lines
+          );
+        },
+        { message: 'the ledger says what the file says' },
+      )
+      .toBe(true);
     assert.equal(await collector.metric('ringmain_sink_ledger_mismatch', 'log'), 0);
     assert.equal(await collector.metric('ringmain_sink_given_up_total', 'log'), 0);
     await collector.kill('SIGKILL');
@@ -145,7 +151,7 @@ test('a second signal ends a drain at once, and the next start delivers what was
   const ended = collector.kill('SIGTERM');
   // What arrives twice at once (npm and `timeout` pass signals on) is one signal.
   process.kill(collector.pid, 'SIGTERM');
-  await until('it drains', () => collector.log.includes('draining'));
+  await expect.poll(() => collector.log.includes('draining'), { message: 'it drains' }).toBe(true);
   await sleep(300);
   assert.doesNotMatch(collector.log, /second signal/);
   await collector.kill('SIGTERM');
@@ -153,7 +159,7 @@ test('a second signal ends a drain at once, and the next start delivers what was
   assert.ok(performance.now() - begin < 20_000);
   const next = s.collector();
   await next.start();
-  await until('it takes events', async () => (await sendOne(s.oracle, PORT)) >= 0);
+  await expect.poll(() => sendOne(s.oracle, PORT), { message: 'it takes events' }).toBeGreaterThanOrEqual(0);
   await settled(s);
 });
 
@@ -166,10 +172,10 @@ test('SIGHUP: events after it are in the new file, none is lost or doubled acros
     await sleep(150);
     renameSync(s.path, join(s.folder, `events-moved-${i}.ndjson`));
     void collector.kill('SIGHUP');
-    await until('the name has a file again', () => existsSync(s.path));
+    await expect.poll(() => existsSync(s.path), { message: 'the name has a file again' }).toBe(true);
   }
   await Promise.all(clients.map((client) => client.finish()));
-  await until('everything is there', () => linesOf(s.path).length >= s.oracle.owed.size);
+  await expect.poll(() => linesOf(s.path).length >= s.oracle.owed.size, { message: 'everything is there' }).toBe(true);
   s.oracle.verify(linesOf(s.path));
   assert.ok(statSync(s.path).size > 0 || s.oracle.owed.size > 0);
   await collector.kill('SIGKILL');
@@ -200,7 +206,9 @@ test('two processes on one JOURNAL_DIR: the second exits 78, also in a PID names
   await collector.kill('SIGKILL');
   const heir = s.collector();
   await heir.start();
-  await until('the lock has ended with the process', async () => (await sendOne(s.oracle, PORT)) >= 0);
+  await expect
+    .poll(() => sendOne(s.oracle, PORT), { message: 'the lock has ended with the process' })
+    .toBeGreaterThanOrEqual(0);
   await settled(s);
 });
 
@@ -234,7 +242,7 @@ test('fluent-bit#2246: a start that is refused touches neither the log nor the f
   }
   const next = s.collector();
   await next.start();
-  await until('it takes events', async () => (await sendOne(s.oracle, PORT)) >= 0);
+  await expect.poll(() => sendOne(s.oracle, PORT), { message: 'it takes events' }).toBeGreaterThanOrEqual(0);
   await settled(s);
 });
 
@@ -243,7 +251,7 @@ test('vector#22946: a lone event after idle is in the file within FLUSH_INTERVAL
   const s = stage(t);
   const collector = s.collector({ FLUSH_INTERVAL_MS: '20' });
   await collector.start();
-  await until('it takes events', async () => (await sendOne(s.oracle, PORT)) >= 0);
+  await expect.poll(() => sendOne(s.oracle, PORT), { message: 'it takes events' }).toBeGreaterThanOrEqual(0);
   const waits: number[] = [];
   for (let i = 0; i < 15; i++) {
     // Long enough for sink and keeper to have lain down.
@@ -307,14 +315,18 @@ test('vector#8763, connect#2408: a full disk under the journal: 429 and a reason
   const collector = s.collector({ JOURNAL_DIR: join(disk, 'journal'), JOURNAL_RETAIN_MS: '1h' });
   await collector.start();
   const clients = Array.from({ length: 8 }, () => new Client(s.oracle, PORT));
-  await until('the disk is full', () => (s.oracle.refused.get(429) ?? 0) > 20, 60_000);
+  await expect
+    .poll(() => s.oracle.refused.get(429) ?? 0, { message: 'the disk is full', timeout: 60_000 })
+    .toBeGreaterThan(20);
   await Promise.all(clients.map((client) => client.finish()));
   const ready = await collector.ready();
   assert.equal(ready.status, 503, ready.text);
   assert.match(ready.text, /disk|full/);
   await settled(s);
   rmSync(filler);
-  await until('intake is back', async () => (await sendOne(s.oracle, PORT)) >= 0, 20_000);
+  await expect
+    .poll(() => sendOne(s.oracle, PORT), { message: 'intake is back', timeout: 20_000 })
+    .toBeGreaterThanOrEqual(0);
   await load(s.oracle, 100);
   await settled(s);
   await collector.kill('SIGKILL');
@@ -330,17 +342,22 @@ test('a full disk under the log file: intake goes on, and all of it arrives when
   writeFileSync(filler, Buffer.alloc(16 * 2 ** 20 - 64 * 1024));
   const collector = s.collector({ LOG_PATH: path });
   await collector.start();
-  await until('the sink says why', async () => {
-    await load(s.oracle, 100);
-    return /ENOSPC|no space/i.test((await collector.ready()).text);
-  });
+  await expect
+    .poll(
+      async () => {
+        await load(s.oracle, 100);
+        return /ENOSPC|no space/i.test((await collector.ready()).text);
+      },
+      { message: 'the sink says why' },
+    )
+    .toBe(true);
   assert.equal((await collector.ready('?sinks=ignore')).status, 200, 'load balancers keep sending');
   const owed = s.oracle.owed.size;
   await load(s.oracle, 200);
   assert.ok(s.oracle.owed.size > owed, 'intake goes on');
   rmSync(filler);
   await settled({ ...s, path });
-  await until('the sink is up again', async () => (await collector.ready()).status === 200);
+  await expect.poll(async () => (await collector.ready()).status, { message: 'the sink is up again' }).toBe(200);
   await collector.kill('SIGKILL');
 });
 
@@ -357,14 +374,16 @@ test('ACK=memory tells how much a SIGKILL costs, and still invents and doubles n
   const collector = s.collector({ JOURNAL_DIR: 'off', ACK: 'memory', JOURNAL_MAX_BYTES: '' });
   await collector.start();
   assert.ok((await sendOne(s.oracle, PORT)) >= 0);
-  await until(
-    'it arrives',
-    () =>
-      existsSync(s.path) &&
-      linesOf(s.path)
-        .at(-1)
-        ?.includes(`"uid":"u${s.oracle.issued - 1}"`) === true,
-  );
+  await expect
+    .poll(
+      () =>
+        existsSync(s.path) &&
+        linesOf(s.path)
+          .at(-1)
+          ?.includes(`"uid":"u${s.oracle.issued - 1}"`) === true,
+      { message: 'it arrives' },
+    )
+    .toBe(true);
   // A writer that died in the middle of a line leaves that line; it is no event.
   const whole = linesOf(s.path).filter((line) => line.endsWith('}}'));
   const missing = s.oracle.verify(whole, true);
@@ -378,7 +397,12 @@ test('matomo#13617: what 2,000 connections were promised is what is stored', asy
   const collector = s.collector({ ACCEPTORS: '2' });
   await collector.start();
   const clients = Array.from({ length: 2000 }, () => new Client(s.oracle, PORT, 1, 200));
-  await until('every connection has been answered', () => clients.every(({ acked }) => acked > 0), 60_000);
+  await expect
+    .poll(() => clients.every(({ acked }) => acked > 0), {
+      message: 'every connection has been answered',
+      timeout: 60_000,
+    })
+    .toBe(true);
   await Promise.all(clients.map((client) => client.finish()));
   assert.ok(s.oracle.owed.size >= 2000);
   await settled(s);

@@ -6,8 +6,8 @@
 import assert from 'node:assert/strict';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { type TestContext, test } from 'vitest';
-import { Collector, temporary, until } from '../sinks/collector.ts';
+import { expect, type TestContext, test } from 'vitest';
+import { Collector, temporary } from '../servers/collector.ts';
 import { Client, linesOf, Oracle, sendOne } from './load.ts';
 
 const PORT = 23_510;
@@ -69,11 +69,12 @@ async function settled(s: Stage): Promise<void> {
     ['the file', () => linesOf(s.path)],
     ['the gated sink', () => gatedLines(s)],
   ] as const) {
-    await until(
-      `${sink} has everything that is owed`,
-      () => lines().length >= s.oracle.owed.size && s.oracle.verify(lines(), true) === 0,
-      60_000,
-    );
+    await expect
+      .poll(() => lines().length >= s.oracle.owed.size && s.oracle.verify(lines(), true) === 0, {
+        message: `${sink} has everything that is owed`,
+        timeout: 60_000,
+      })
+      .toBe(true);
     s.oracle.verify(lines());
   }
 }
@@ -87,27 +88,33 @@ test('fluent-bit#11847, jitsu#1180, worldmonitor#6024, stream-collector#418: a s
   const s = stage(t);
   const collector = s.collector();
   await collector.start();
-  await until('it takes events', async () => (await sendOne(s.oracle, PORT)) >= 0);
+  await expect.poll(() => sendOne(s.oracle, PORT), { message: 'it takes events' }).toBeGreaterThanOrEqual(0);
   const clients = s.clients(16, 4);
-  await until('some thousand events are taken', () => s.oracle.owed.size > 2000, 60_000);
+  await expect
+    .poll(() => s.oracle.owed.size, { message: 'some thousand events are taken', timeout: 60_000 })
+    .toBeGreaterThan(2000);
   const before = rssOf(collector.pid);
-  await until(
-    'readiness tells that the sink gives no sign of life',
-    async () => /"part":"http","reason":"no sign of life for \d+ s/.test((await collector.ready()).text),
-    60_000,
-  );
+  await expect
+    .poll(async () => /"part":"http","reason":"no sign of life for \d+ s/.test((await collector.ready()).text), {
+      message: 'readiness tells that the sink gives no sign of life',
+      timeout: 60_000,
+    })
+    .toBe(true);
   assert.equal((await collector.ready()).status, 503);
   assert.equal((await collector.ready('?sinks=ignore')).status, 200, 'load balancers keep sending');
   assert.equal(await collector.metric('ringmain_sink_up', 'http'), 0);
   assert.equal(await collector.metric('ringmain_sink_up', 'log'), 1);
   const owed = s.oracle.owed.size;
   // One text of the metrics serves all who ask within some ms.
-  await until(
-    'its lag grows though its thread tells nothing',
-    async () => (await collector.metric('queue_depth', 'http')) >= owed,
-  );
+  await expect
+    .poll(async () => (await collector.metric('queue_depth', 'http')) >= owed, {
+      message: 'its lag grows though its thread tells nothing',
+    })
+    .toBe(true);
   assert.ok((await collector.metric('ringmain_sink_oldest_seconds', 'http')) > 5);
-  await until('the other sink has what came meanwhile', () => linesOf(s.path).length >= owed);
+  await expect
+    .poll(() => linesOf(s.path).length >= owed, { message: 'the other sink has what came meanwhile' })
+    .toBe(true);
   assert.equal(gatedLines(s).length, 0);
   const grown = rssOf(collector.pid) - before;
   assert.ok(grown < 60 * MiB, `memory grew by ${grown / MiB} MiB while a sink hung`);
@@ -115,8 +122,8 @@ test('fluent-bit#11847, jitsu#1180, worldmonitor#6024, stream-collector#418: a s
   await Promise.all(clients.map((client) => client.finish()));
   s.open();
   await settled(s);
-  await until('readiness is green again', async () => (await collector.ready()).status === 200);
-  await until('nothing is owed', async () => (await collector.metric('queue_depth', 'http')) === 0);
+  await expect.poll(async () => (await collector.ready()).status, { message: 'readiness is green again' }).toBe(200);
+  await expect.poll(() => collector.metric('queue_depth', 'http'), { message: 'nothing is owed' }).toBe(0);
   assert.equal(await collector.metric('ringmain_sink_ledger_mismatch', 'http'), 0);
   assert.equal(await collector.kill('SIGTERM'), 0);
   await settled(s);
@@ -126,16 +133,22 @@ test('a sink whose thread dies over and over is told, stops nobody, and delivers
   const s = stage(t, 'dies');
   const collector = s.collector();
   await collector.start();
-  await until('it takes events', async () => (await sendOne(s.oracle, PORT)) >= 0);
+  await expect.poll(() => sendOne(s.oracle, PORT), { message: 'it takes events' }).toBeGreaterThanOrEqual(0);
   const clients = s.clients(8, 4);
-  await until('readiness tells that its thread is gone', async () =>
-    (await collector.ready()).text.includes('"part":"http","reason":"its thread is being started"'),
-  );
-  await until('it was started several times', () => collector.log.split('a thread has ended').length > 4);
+  await expect
+    .poll(async () => (await collector.ready()).text.includes('"part":"http","reason":"its thread is being started"'), {
+      message: 'readiness tells that its thread is gone',
+    })
+    .toBe(true);
+  await expect
+    .poll(() => collector.log.split('a thread has ended').length, { message: 'it was started several times' })
+    .toBeGreaterThan(4);
   assert.equal((await collector.ready('?sinks=ignore')).status, 200);
   assert.equal(gatedLines(s).length, 0);
   s.open();
-  await until('the last one lives', async () => (await collector.ready()).status === 200, 60_000);
+  await expect
+    .poll(async () => (await collector.ready()).status, { message: 'the last one lives', timeout: 60_000 })
+    .toBe(200);
   await Promise.all(clients.map((client) => client.finish()));
   assert.deepEqual([...s.oracle.refused], [], 'intake went on');
   await settled(s);
@@ -148,9 +161,9 @@ for (const waits of ['blocking', 'event-loop'] as const)
     const s = stage(t, waits);
     const collector = s.collector({ DRAIN_TIMEOUT_MS: '4s' });
     await collector.start();
-    await until('it takes events', async () => (await sendOne(s.oracle, PORT)) >= 0);
+    await expect.poll(() => sendOne(s.oracle, PORT), { message: 'it takes events' }).toBeGreaterThanOrEqual(0);
     const clients = s.clients(4, 0);
-    await until('events are taken', () => s.oracle.owed.size > 300);
+    await expect.poll(() => s.oracle.owed.size, { message: 'events are taken' }).toBeGreaterThan(300);
     await Promise.all(clients.map((client) => client.finish()));
     const begin = performance.now();
     assert.equal(await collector.kill('SIGTERM'), 0, collector.log);
@@ -163,7 +176,7 @@ for (const waits of ['blocking', 'event-loop'] as const)
     s.open();
     const next = s.collector();
     await next.start();
-    await until('it takes events', async () => (await sendOne(s.oracle, PORT)) >= 0);
+    await expect.poll(() => sendOne(s.oracle, PORT), { message: 'it takes events' }).toBeGreaterThanOrEqual(0);
     await settled(s);
     assert.equal(await next.kill('SIGTERM'), 0);
   });
@@ -173,12 +186,19 @@ test('vector#18457, vector#8820, fluent-bit#2475, fluent-bit#7461, snowplow#2465
   const s = stage(t);
   const collector = s.collector({ JOURNAL_MAX_BYTES: '8MiB' });
   await collector.start();
-  await until('it takes events', async () => (await sendOne(s.oracle, PORT)) >= 0);
+  await expect.poll(() => sendOne(s.oracle, PORT), { message: 'it takes events' }).toBeGreaterThanOrEqual(0);
   const clients = s.clients(24, 1);
-  await until('the quota is full', () => (s.oracle.refused.get(429) ?? 0) > 200, 120_000);
+  await expect
+    .poll(() => s.oracle.refused.get(429) ?? 0, { message: 'the quota is full', timeout: 120_000 })
+    .toBeGreaterThan(200);
   const before = rssOf(collector.pid);
   const refused = s.oracle.refused.get(429) ?? 0;
-  await until('thousands more are refused', () => (s.oracle.refused.get(429) ?? 0) > refused + 5000, 60_000);
+  await expect
+    .poll(() => (s.oracle.refused.get(429) ?? 0) > refused + 5000, {
+      message: 'thousands more are refused',
+      timeout: 60_000,
+    })
+    .toBe(true);
   assert.deepEqual([...s.oracle.refused.keys()], [429], 'no other answer, no time-out');
   const answer = await fetch(`${collector.url}/px.gif?e=o`);
   assert.equal(answer.status, 429);
@@ -190,7 +210,7 @@ test('vector#18457, vector#8820, fluent-bit#2475, fluent-bit#7461, snowplow#2465
   assert.match(ready.text, /JOURNAL_MAX_BYTES is reached/);
   const owed = s.oracle.owed.size;
   s.open();
-  await until('intake is back', () => s.oracle.owed.size > owed + 500, 60_000);
+  await expect.poll(() => s.oracle.owed.size > owed + 500, { message: 'intake is back', timeout: 60_000 }).toBe(true);
   await Promise.all(clients.map((client) => client.finish()));
   await settled(s);
   assert.equal(await collector.kill('SIGTERM'), 0);

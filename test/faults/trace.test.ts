@@ -7,9 +7,9 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { beforeAll, test } from 'vitest';
+import { beforeAll, expect, test } from 'vitest';
 import { ensureCommand } from '../servers/apt.ts';
-import { Collector, temporary, until } from '../sinks/collector.ts';
+import { Collector, temporary } from '../servers/collector.ts';
 import { Client, Oracle, sendOne } from './load.ts';
 
 const PORT = 21_850;
@@ -81,7 +81,7 @@ for (const [ack, name, env] of [
     });
     await collector.start();
     const oracle = new Oracle();
-    await until('it takes events', async () => (await sendOne(oracle, PORT)) >= 0);
+    await expect.poll(() => sendOne(oracle, PORT), { message: 'it takes events' }).toBeGreaterThanOrEqual(0);
     const clients = Array.from({ length: 6 }, () => new Client(oracle, PORT));
     await sleep(700);
     await Promise.all(clients.map((client) => client.finish()));

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { createConnection, createServer, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type TestContext, test } from 'vitest';
+import { expect, type TestContext, test } from 'vitest';
 import { faultProxy } from './fault-proxy.ts';
 
 /** A server that records what it got and answers each byte with the same byte. */
@@ -39,24 +39,16 @@ async function client(t: TestContext, port: number) {
   return state;
 }
 
-async function until(what: () => boolean, ms = 2000): Promise<void> {
-  const deadline = Date.now() + ms;
-  while (!what()) {
-    assert.ok(Date.now() < deadline, `did not come true in ${ms} ms: ${what}`);
-    await sleep(5);
-  }
-}
-
 test('passes bytes both ways, also a half-closed client its whole answer', async (t) => {
   const server = await echo(t, 21490);
   const proxy = await faultProxy(t, { target: { port: 21490 } });
   const one = await client(t, proxy.port);
   one.socket.end(Buffer.alloc(300_000, 7));
-  await until(() => one.received() === 300_000);
-  await until(() => one.closed);
+  await expect.poll(() => one.received()).toBe(300_000);
+  await expect.poll(() => one.closed).toBe(true);
   assert.equal(server.received(), 300_000);
   assert.deepEqual(proxy.passed, { toTarget: 300_000, toClient: 300_000 });
-  await until(() => proxy.open === 0);
+  await expect.poll(() => proxy.open).toBe(0);
 });
 
 test('cuts after exactly n bytes towards the target, once', async (t) => {
@@ -64,17 +56,17 @@ test('cuts after exactly n bytes towards the target, once', async (t) => {
   const proxy = await faultProxy(t, { target: { port: 21491 } });
   const one = await client(t, proxy.port);
   one.socket.write(Buffer.alloc(1000));
-  await until(() => one.received() === 1000);
+  await expect.poll(() => one.received()).toBe(1000);
   const cut = proxy.cutAfter('toTarget', 1500);
   one.socket.write(Buffer.alloc(1000));
   one.socket.write(Buffer.alloc(1000));
   await cut;
-  await until(() => one.closed);
-  await until(() => server.received() === 2500);
+  await expect.poll(() => one.closed).toBe(true);
+  await expect.poll(() => server.received()).toBe(2500);
   assert.equal(proxy.cuts, 1);
   const two = await client(t, proxy.port);
   two.socket.write(Buffer.alloc(5000));
-  await until(() => two.received() === 5000);
+  await expect.poll(() => two.received()).toBe(5000);
 });
 
 test('cuts after exactly n bytes towards the client', async (t) => {
@@ -84,7 +76,7 @@ test('cuts after exactly n bytes towards the client', async (t) => {
   const cut = proxy.cutAfter('toClient', 77);
   one.socket.write(Buffer.alloc(1000));
   await cut;
-  await until(() => one.closed);
+  await expect.poll(() => one.closed).toBe(true);
   assert.equal(one.received(), 77);
 });
 
@@ -96,15 +88,15 @@ test('silence accepts and takes in bytes, answers nothing, and heals', async (t)
   const during = await client(t, proxy.port);
   before.socket.write(Buffer.alloc(10));
   during.socket.write(Buffer.alloc(100_000));
-  await until(() => during.socket.writableLength === 0);
+  await expect.poll(() => during.socket.writableLength).toBe(0);
   await sleep(50);
   assert.deepEqual([before.received(), during.received(), server.received()], [0, 0, 0]);
   assert.deepEqual([before.closed, during.closed], [false, false]);
   await proxy.heal();
-  await until(() => before.closed);
+  await expect.poll(() => before.closed).toBe(true);
   const after = await client(t, proxy.port);
   after.socket.write(Buffer.alloc(10));
-  await until(() => after.received() === 10);
+  await expect.poll(() => after.received()).toBe(10);
 });
 
 test('freeze holds bytes back without losing one', async (t) => {
@@ -112,7 +104,7 @@ test('freeze holds bytes back without losing one', async (t) => {
   const proxy = await faultProxy(t, { target: { port: 21494 } });
   const one = await client(t, proxy.port);
   one.socket.write(Buffer.alloc(10));
-  await until(() => one.received() === 10);
+  await expect.poll(() => one.received()).toBe(10);
   proxy.freeze();
   const two = await client(t, proxy.port);
   one.socket.write(Buffer.alloc(20));
@@ -121,8 +113,8 @@ test('freeze holds bytes back without losing one', async (t) => {
   assert.equal(server.received(), 10);
   assert.ok(two.socket.writableLength > 0, 'the sender never ran into back-pressure');
   await proxy.heal();
-  await until(() => one.received() === 30);
-  await until(() => two.received() === 20_000_000, 10_000);
+  await expect.poll(() => one.received()).toBe(30);
+  await expect.poll(() => two.received(), { timeout: 10_000 }).toBe(20_000_000);
 });
 
 test('refuse turns connections away and heal listens on the same port', async (t) => {
@@ -131,14 +123,14 @@ test('refuse turns connections away and heal listens on the same port', async (t
   const port = proxy.port;
   const one = await client(t, port);
   await proxy.refuse();
-  await until(() => one.closed);
+  await expect.poll(() => one.closed).toBe(true);
   const two = await client(t, port);
   assert.equal(two.error, 'ECONNREFUSED');
   await proxy.heal();
   assert.equal(proxy.port, port);
   const three = await client(t, port);
   three.socket.write(Buffer.alloc(5));
-  await until(() => three.received() === 5);
+  await expect.poll(() => three.received()).toBe(5);
 });
 
 test('delay keeps order', async (t) => {
@@ -148,6 +140,6 @@ test('delay keeps order', async (t) => {
   const one = await client(t, proxy.port);
   const start = performance.now();
   one.socket.write(Buffer.alloc(5));
-  await until(() => one.received() === 5);
+  await expect.poll(() => one.received()).toBe(5);
   assert.ok(performance.now() - start >= 195, 'each direction delays once');
 });

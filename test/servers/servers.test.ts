@@ -2,9 +2,8 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
-import { test } from 'vitest';
+import { expect, test } from 'vitest';
 import { ensureCommand } from './apt.ts';
 import { alive } from './cache.ts';
 import { startKafka } from './kafka.ts';
@@ -64,7 +63,7 @@ test('a test process that is killed takes its server and folder with it', async 
   );
   assert.ok(alive(pid));
   child.kill('SIGKILL');
-  for (let i = 0; i < 100 && (alive(pid) || existsSync(folder)); i++) await sleep(50);
+  await expect.poll(() => alive(pid) || existsSync(folder)).toBe(false);
   assert.ok(!alive(pid), `the server outlived its test: pid=${pid}`);
   assert.ok(!existsSync(folder), `the data folder outlived its test: ${folder}`);
 });

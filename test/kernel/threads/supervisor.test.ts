@@ -1,7 +1,6 @@
 /** Goal: threads are started again, in time, and what they held is let go at once. Method: real threads that end as the test says. */
 import assert from 'node:assert/strict';
-import { setTimeout as sleep } from 'node:timers/promises';
-import { test } from 'vitest';
+import { expect, test } from 'vitest';
 import { createLog } from '../../../src/kernel/log.ts';
 import { Supervisor } from '../../../src/kernel/threads/supervisor.ts';
 
@@ -9,11 +8,6 @@ const log = createLog({ level: 'silent', destination: 2, name: 'test' });
 const file = (code: string): URL => new URL(`data:text/javascript,${encodeURIComponent(code)}`);
 const DIES = file('process.exit(3)');
 const LIVES = file('setTimeout(() => process.exit(0), 500)');
-
-async function until(holds: () => boolean): Promise<void> {
-  for (let i = 0; i < 3000 && !holds(); i++) await sleep(10);
-  assert.ok(holds());
-}
 
 test('a thread that ends is cleaned up after at once and started again after a pause that doubles', async () => {
   const seen: { what: string; ms: number }[] = [];
@@ -27,7 +21,7 @@ test('a thread that ends is cleaned up after at once and started again after a p
     onStart: () => note('start'),
     onEnd: () => note('end'),
   });
-  await until(() => seen.length >= 8);
+  await expect.poll(() => seen.length).toBeGreaterThanOrEqual(8);
   supervisor.stop();
   assert.deepEqual(
     seen.slice(0, 8).map(({ what }) => what),
@@ -45,7 +39,7 @@ test('a thread that cannot be replaced is told by name and reason', async () => 
   const told: string[] = [];
   const supervisor = new Supervisor(log, (name, reason) => told.push(`${name}: ${reason}`));
   supervisor.spawn({ name: 'b', file: file('throw new Error("gone")'), data: undefined, onDeath: 'fatal' });
-  await until(() => told.length > 0);
+  await expect.poll(() => told.length).toBeGreaterThan(0);
   assert.match(told[0] ?? '', /^b: code 1: Error: gone/);
 });
 

@@ -3,10 +3,10 @@ import assert from 'node:assert/strict';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
-import { test } from 'vitest';
+import { expect, test } from 'vitest';
 import { summarize } from '../../../src/delivery/dead-letter-replay.ts';
+import { Collector } from '../../servers/collector.ts';
 import { faultProxy } from '../../servers/fault-proxy.ts';
-import { Collector, until } from '../collector.ts';
 
 const HTTP = 21620;
 
@@ -40,23 +40,22 @@ test('the collector posts every event, through an outage, and keeps what is refu
   const numbered = (from: number, count: number) =>
     Array.from({ length: count }, (_, at) => ({ e: 'view', props: { n: from + at } }));
   await collector.deliver(numbered(0, 100));
-  await until('the first part has arrived', () => got.length === 99);
+  await expect.poll(() => got.length, { message: 'the first part has arrived' }).toBe(99);
   await proxy.refuse();
   await collector.deliver(numbered(100, 100));
-  await until('readyz names the sink', async () => (await collector.ready()).status === 503);
+  await expect.poll(async () => (await collector.ready()).status, { message: 'readyz names the sink' }).toBe(503);
   assert.match((await collector.ready()).text, /"http"/);
   await proxy.heal();
-  await until('the rest has arrived', () => got.length === 199);
+  await expect.poll(() => got.length, { message: 'the rest has arrived' }).toBe(199);
   assert.deepEqual(
     got.toSorted((a, b) => a - b),
     numbered(0, 200)
       .map(({ props }) => props.n)
       .filter((n) => n !== 13),
   );
-  await until(
-    'the ledger agrees',
-    async () => (await collector.metric('ringmain_sink_delivered_total', 'http')) === 199,
-  );
+  await expect
+    .poll(() => collector.metric('ringmain_sink_delivered_total', 'http'), { message: 'the ledger agrees' })
+    .toBe(199);
   assert.equal(await collector.metric('ringmain_sink_dead_letters_total', 'http'), 1);
   const [summary] = summarize(join(collector.folder, 'data', 'dead-letters'), 'http');
   assert.equal(summary!.pending, 1);

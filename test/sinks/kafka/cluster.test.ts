@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict';
 import { setTimeout as sleep } from 'node:timers/promises';
 import kafkajs from 'kafkajs';
-import { beforeAll, type TestContext, test } from 'vitest';
+import { beforeAll, test } from 'vitest';
 import { type KafkaCluster, startKafka } from '../../servers/kafka.ts';
 import { fileScope } from '../../servers/scope.ts';
 import {
@@ -75,9 +75,7 @@ async function throughFault(
   return course;
 }
 
-const inLongMode = (name: string, body: (t: TestContext) => Promise<void>): void => {
-  if (long) test(name, body);
-};
+const inLongMode = test.skipIf(!long);
 
 inLongMode('kill -9 of one leader after the other: the others take over, each event once', async (t) => {
   const course = await throughFault(t, 'killed', async () => {

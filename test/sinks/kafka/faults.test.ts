@@ -6,7 +6,7 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import kafkajs from 'kafkajs';
-import { beforeAll, test } from 'vitest';
+import { beforeAll, expect, test } from 'vitest';
 import type { SinkTarget } from '../../../src/delivery/contract.ts';
 import { type FaultProxy, faultProxy } from '../../servers/fault-proxy.ts';
 import { type KafkaCluster, startKafka } from '../../servers/kafka.ts';
@@ -58,14 +58,6 @@ function place(more: Record<string, string> = {}) {
       ...more,
     },
   };
-}
-
-async function until(what: string, holds: () => boolean, ms = 10_000): Promise<void> {
-  const deadline = Date.now() + ms;
-  while (!holds()) {
-    assert.ok(Date.now() < deadline, `${what}: not within ${ms} ms`);
-    await sleep(10);
-  }
 }
 
 /** Sends events while `fault` happens, and proves that each arrived once. */
@@ -140,7 +132,9 @@ test('a broker that accepts and never answers fails each attempt in time, and co
   const course = newCourse();
   const begun = performance.now();
   const writing = deliverAll(sink, events(0, 1000), 100, course);
-  await until('a failure of every batch under way', () => course.failures.retry >= 5);
+  await expect
+    .poll(() => course.failures.retry, { message: 'a failure of every batch under way' })
+    .toBeGreaterThanOrEqual(5);
   assert.ok(performance.now() - begun < 4000, 'an attempt took longer than its limits');
   await assert.rejects(openSink(env), { verdict: 'retry', code: 'TIMEOUT' });
   await proxy.heal();

@@ -4,11 +4,11 @@ import { randomBytes } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { beforeAll, describe, test } from 'vitest';
+import { beforeAll, describe, expect, test } from 'vitest';
+import { Collector } from '../../servers/collector.ts';
 import { type FaultProxy, faultProxy } from '../../servers/fault-proxy.ts';
 import { type KafkaCluster, startKafka } from '../../servers/kafka.ts';
 import { fileScope } from '../../servers/scope.ts';
-import { Collector, until } from '../collector.ts';
 import { type Arrived, consumeAll, kcatAll } from './events.ts';
 
 const PORT = 21350;
@@ -53,11 +53,12 @@ describe('Kafka in the collector', () => {
     KAFKA_REQUEST_TIMEOUT_MS: '2000',
   });
   const drained = (collector: Collector) =>
-    until(
-      `everything is delivered\n${collector.log.slice(-2000)}`,
-      async () => (await collector.metric('queue_depth', 'kafka')) === 0,
-      45_000,
-    );
+    expect
+      .poll(() => collector.metric('queue_depth', 'kafka'), {
+        message: `everything is delivered\n${collector.log.slice(-2000)}`,
+        timeout: 45_000,
+      })
+      .toBe(0);
 
   // Goal: without a crash of ours each event is in the topic exactly once, whatever the broker and the network do.
   test('kill -9 of the broker and cut connections under load: exactly once', async (t) => {
@@ -70,7 +71,7 @@ describe('Kafka in the collector', () => {
         sent += 50;
       }
     };
-    await until('the sink is up', async () => (await collector.ready()).status === 200);
+    await expect.poll(async () => (await collector.ready()).status, { message: 'the sink is up' }).toBe(200);
     await load(300);
     void proxy.cutAfter('toTarget', 5000);
     await load(300);
@@ -134,7 +135,7 @@ describe('Kafka in the collector', () => {
   test('an outage does not slow intake, turns readyz red with the reason, and drains by itself', async (t) => {
     const collector = new Collector(t, { port: HTTP, env: { ...env('outage'), OUTPUTS: 'log,kafka' } });
     await collector.start();
-    await until('the sink is up', async () => (await collector.ready()).status === 200);
+    await expect.poll(async () => (await collector.ready()).status, { message: 'the sink is up' }).toBe(200);
     const rates: number[] = [];
     let sent = 0;
     const during = async (ms: number) => {
@@ -152,11 +153,11 @@ describe('Kafka in the collector', () => {
     assert.equal(red.status, 503);
     assert.match(red.text, /kafka/);
     assert.equal((await collector.ready('?sinks=ignore')).status, 200);
-    await until('the log sink has everything', async () => (await collector.metric('queue_depth', 'log')) === 0);
+    await expect.poll(() => collector.metric('queue_depth', 'log'), { message: 'the log sink has everything' }).toBe(0);
     await proxy.heal();
     await during(600);
     await drained(collector);
-    await until('readyz is green', async () => (await collector.ready()).status === 200);
+    await expect.poll(async () => (await collector.ready()).status, { message: 'readyz is green' }).toBe(200);
     t.annotate(`events/s before, during, after: ${rates.map(Math.round).join(', ')}`);
     assert.ok(rates[1]! > rates[0]! / 2, 'intake must not wait for the sink');
     const times = tally(await consumeAll(kafka.internal, 'outage'));
@@ -166,7 +167,7 @@ describe('Kafka in the collector', () => {
   test('an event that the broker refuses is a dead letter, and everything around it arrives once', async (t) => {
     const collector = new Collector(t, { port: HTTP, env: env('dead') });
     await collector.start();
-    await until('the sink is up', async () => (await collector.ready()).status === 200);
+    await expect.poll(async () => (await collector.ready()).status, { message: 'the sink is up' }).toBe(200);
     const large = { text: randomBytes(30_000).toString('base64') };
     assert.ok(
       await collector.send([

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { beforeAll, describe, test } from 'vitest';
+import { beforeAll, describe, expect, test } from 'vitest';
 import { CursorMoved } from '../../../src/delivery/contract.ts';
 import { postgresSink } from '../../../src/sinks/postgres/sink.ts';
 import { startPostgres } from '../../servers/postgres.ts';
@@ -64,9 +64,17 @@ describe('Postgres stores every event once, by COPY and by INSERT', () => {
         lane.batch(10, 20),
         gate.then(() => first),
       );
-      await untilRows(() =>
-        sql(dsn, `SELECT 1 FROM pg_locks WHERE mode = 'RowExclusiveLock' AND relation = to_regclass('${pgTable}')`),
-      );
+      await expect
+        .poll(
+          async () =>
+            (
+              await sql(
+                dsn,
+                `SELECT 1 FROM pg_locks WHERE mode = 'RowExclusiveLock' AND relation = to_regclass('${pgTable}')`,
+              )
+            ).length,
+        )
+        .toBeGreaterThan(0);
       first = target.write(lane.batch(0, 10), Promise.resolve());
       release();
       await Promise.all([first, second]);
@@ -211,11 +219,3 @@ describe('Postgres stores every event once, by COPY and by INSERT', () => {
     await assertStored(dsn, [...one.events, ...two.events.slice(20)], 'lanes');
   });
 });
-
-async function untilRows(query: () => Promise<unknown[]>): Promise<void> {
-  for (let tries = 0; tries < 200; tries += 1) {
-    if ((await query()).length > 0) return;
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
-  throw new Error('the state that the test waits for did not come');
-}

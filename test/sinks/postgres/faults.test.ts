@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
-import { beforeAll, describe, type TestContext, test } from 'vitest';
+import { beforeAll, describe, expect, type TestContext, test, vi } from 'vitest';
 import { postgresSink } from '../../../src/sinks/postgres/sink.ts';
 import { type FaultProxy, faultProxy } from '../../servers/fault-proxy.ts';
 import { type PostgresServer, startPostgres } from '../../servers/postgres.ts';
@@ -17,14 +17,6 @@ const PORT = 21510;
 /** The same database through a proxy. */
 function through(dsn: string, ...proxies: FaultProxy[]): string {
   return dsn.replace(/@[^/]+/, `@${proxies.map(({ address }) => address).join(',')}`);
-}
-
-async function until(what: string, holds: () => boolean | Promise<boolean>): Promise<void> {
-  for (let tries = 0; tries < 1000; tries += 1) {
-    if (await holds()) return;
-    await sleep(10);
-  }
-  throw new Error(`it must come to this: ${what}`);
 }
 
 /** A session of somebody else, open until the test ends. */
@@ -79,19 +71,17 @@ describe('Postgres goes away and comes back', () => {
         if (from !== 100 || killed > 0) return;
         killed = 1;
         const begin = proxy.passed.toTarget;
-        void until('a COPY is on its way', () => proxy.passed.toTarget > begin + 300_000).then(async () => {
-          proxy.freeze();
-          await server.kill9();
-          await proxy.heal();
-          // The backends follow their postmaster a little later; until then the data folder is in use.
-          await until('the server runs again', () =>
-            server.restart().then(
-              () => true,
-              () => false,
-            ),
-          );
-          killed = 2;
-        });
+        void expect
+          .poll(() => proxy.passed.toTarget > begin + 300_000, { message: 'a COPY is on its way' })
+          .toBe(true)
+          .then(async () => {
+            proxy.freeze();
+            await server.kill9();
+            await proxy.heal();
+            // The backends follow their postmaster a little later; until then the data folder is in use.
+            await vi.waitFor(() => server.restart(), { timeout: 20_000, interval: 20 });
+            killed = 2;
+          });
       },
     });
     const { verdicts } = await delivered;
@@ -190,7 +180,9 @@ describe('Postgres goes away and comes back', () => {
     gone.write(lane.batch(0, 100), new Promise(() => {})).catch(() => {});
     const waiting =
       "SELECT FROM pg_stat_activity WHERE application_name = 'ringmain' AND state = 'idle in transaction'";
-    await until('the batch waits', async () => (await sql(server.dsn, waiting)).length > 0);
+    await expect
+      .poll(async () => (await sql(server.dsn, waiting)).length, { message: 'the batch waits' })
+      .toBeGreaterThan(0);
     proxy.freeze();
     const target = open(t, config(server.dsn, { pgTable: 'zombie', pgStatementTimeoutMs: 300 }));
     await deliver(target, lane, { withinMs: 5000 });
@@ -245,7 +237,7 @@ describe('Postgres goes away and comes back', () => {
           verdicts.join('\n'),
         );
       } else {
-        await until('the idle sink has found out', () => target.moves.length > 0);
+        await expect.poll(() => target.moves.length, { message: 'the idle sink has found out' }).toBeGreaterThan(0);
         assert.deepEqual([...target.moves[0]!.cursors], [['1-0', lane.mark(300)]]);
         await deliver(target, lane, { from: 300 });
       }
@@ -268,12 +260,13 @@ describe('Postgres says no', () => {
     await target.write(new TestLane(events(100)).batch(0, 100), Promise.resolve());
     await sql(dsn, 'ALTER SYSTEM SET default_transaction_read_only = on');
     await sql(dsn, 'SELECT pg_reload_conf()');
-    await until(
-      'the setting holds',
-      async () =>
-        (await sql<{ transaction_read_only: string }>(dsn, 'SHOW transaction_read_only'))[0]!.transaction_read_only ===
-        'on',
-    );
+    await expect
+      .poll(
+        async () =>
+          (await sql<{ transaction_read_only: string }>(dsn, 'SHOW transaction_read_only'))[0]!.transaction_read_only,
+        { message: 'the setting holds' },
+      )
+      .toBe('on');
     const lane = new TestLane(events(200));
     const delivered = deliver(target, lane, { from: 100 });
     await sleep(200);
@@ -409,10 +402,11 @@ describe('Postgres says no', () => {
     await other.query('BEGIN');
     await other.query(insert, [list[50]!.id, list[50]!.line]);
     const delivered = deliver(target, new TestLane(list));
-    await until(
-      'the sink waits for the other',
-      async () => (await sql(dsn, 'SELECT FROM pg_locks WHERE NOT granted')).length > 0,
-    );
+    await expect
+      .poll(async () => (await sql(dsn, 'SELECT FROM pg_locks WHERE NOT granted')).length, {
+        message: 'the sink waits for the other',
+      })
+      .toBeGreaterThan(0);
     await other.query(insert, [list[10]!.id, list[10]!.line]);
     await other.query('COMMIT');
     const { verdicts } = await delivered;

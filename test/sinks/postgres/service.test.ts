@@ -4,12 +4,12 @@ import { execFileSync } from 'node:child_process';
 import { chmodSync, cpSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { beforeAll, describe, test } from 'vitest';
+import { beforeAll, describe, expect, test, vi } from 'vitest';
 import { summarize } from '../../../src/delivery/dead-letter-replay.ts';
+import { Collector } from '../../servers/collector.ts';
 import { type FaultProxy, faultProxy } from '../../servers/fault-proxy.ts';
 import { type PostgresServer, startPostgres } from '../../servers/postgres.ts';
 import { fileScope } from '../../servers/scope.ts';
-import { Collector, until } from '../collector.ts';
 import { sql } from './fixture.ts';
 
 const PORT = 21520;
@@ -64,25 +64,22 @@ describe('Postgres in the collector', () => {
         if (await collector.send(numbered(from, 40))) for (let n = from; n < from + 40; n += 1) acked.add(n);
         await sleep(4);
         if (round % 2 === 1 && killed === undefined && Math.random() < 0.05) {
-          killed = server.kill9().then(() =>
-            until('the server runs again', () =>
-              server.restart().then(
-                () => true,
-                () => false,
-              ),
-            ),
-          );
+          killed = server.kill9().then(() => vi.waitFor(() => server.restart(), { timeout: 20_000, interval: 20 }));
         }
       }
       await collector.kill();
       await killed;
     }
     await collector.start();
-    await until(
-      'everything is delivered',
-      async () => (await collector.metric('queue_depth')) === 0 && (await collector.metric('ringmain_sink_up')) === 1,
-    );
-    assert.equal(await collector.metric('ringmain_sink_ledger_mismatch'), 0);
+    await expect
+      .poll(
+        async () =>
+          (await collector.metric('queue_depth', 'postgres')) === 0 &&
+          (await collector.metric('ringmain_sink_up', 'postgres')) === 1,
+        { message: 'everything is delivered' },
+      )
+      .toBe(true);
+    assert.equal(await collector.metric('ringmain_sink_ledger_mismatch', 'postgres'), 0);
     const { numbers, rows } = await stored(dsn, 'oracle');
     t.annotate(`sent=${sent}, acknowledged=${acked.size}, rows=${rows}`);
     assert.ok(acked.size > 200);
@@ -110,7 +107,7 @@ describe('Postgres in the collector', () => {
     };
     const collector = new Collector(t, { port: HTTP + 2, env });
     await collector.start();
-    await until('the sink is up', async () => (await collector.ready()).status === 200);
+    await expect.poll(async () => (await collector.ready()).status, { message: 'the sink is up' }).toBe(200);
     const rates: number[] = [];
     let sent = 0;
     const during = async (ms: number) => {
@@ -130,17 +127,19 @@ describe('Postgres in the collector', () => {
     assert.equal(red.status, 503);
     assert.match(red.text, /postgres/);
     assert.equal((await collector.ready('?sinks=ignore')).status, 200);
-    await until('the log sink has everything', async () => (await collector.metric('queue_depth', 'log')) === 0);
-    assert.ok((await collector.metric('queue_depth')) > 0);
+    await expect.poll(() => collector.metric('queue_depth', 'log'), { message: 'the log sink has everything' }).toBe(0);
+    assert.ok((await collector.metric('queue_depth', 'postgres')) > 0);
     await proxy.heal();
     await during(600);
-    await until('everything is delivered', async () => (await collector.metric('queue_depth')) === 0);
+    await expect
+      .poll(() => collector.metric('queue_depth', 'postgres'), { message: 'everything is delivered' })
+      .toBe(0);
     assert.equal((await collector.ready()).status, 200);
     // Without traffic it is told as well: nobody should learn of it from the first event of the morning.
     await proxy.refuse();
-    await until('readyz is red while idle', async () => (await collector.ready()).status === 503);
+    await expect.poll(async () => (await collector.ready()).status, { message: 'readyz is red while idle' }).toBe(503);
     await proxy.heal();
-    await until('readyz is green again', async () => (await collector.ready()).status === 200);
+    await expect.poll(async () => (await collector.ready()).status, { message: 'readyz is green again' }).toBe(200);
     t.annotate(`events/s before, during, after: ${rates.map(Math.round).join(', ')}`);
     assert.ok(rates[1]! > rates[0]! / 4, 'intake must not wait for the sink');
     const { numbers, rows } = await stored(dsn, 'outage');
@@ -156,8 +155,10 @@ describe('Postgres in the collector', () => {
     );
     await collector.start();
     await collector.deliver(numbered(0, 100));
-    await until('everything is passed', async () => (await collector.metric('ringmain_sink_dead_letters_total')) === 3);
-    assert.equal(await collector.metric('ringmain_sink_delivered_total'), 97);
+    await expect
+      .poll(() => collector.metric('ringmain_sink_dead_letters_total', 'postgres'), { message: 'everything is passed' })
+      .toBe(3);
+    assert.equal(await collector.metric('ringmain_sink_delivered_total', 'postgres'), 97);
     const [summary] = summarize(join(collector.folder, 'data', 'dead-letters'), 'postgres');
     assert.equal(summary!.pending, 3);
     assert.match(summary!.reasons[0]![0], /violates check constraint "small"/);
@@ -173,8 +174,8 @@ describe('Postgres in the collector', () => {
     assert.equal(command('replay', 'postgres'), '3 delivered, 0 refused again\n');
     assert.match(command('ls', 'postgres'), /3 letters, 0 pending/);
     await collector.deliver(numbered(100, 10));
-    await until('everything is delivered', async () => (await stored(dsn, 'dead')).rows === 110);
-    assert.equal(await collector.metric('ringmain_sink_up'), 1);
+    await expect.poll(async () => (await stored(dsn, 'dead')).rows, { message: 'everything is delivered' }).toBe(110);
+    assert.equal(await collector.metric('ringmain_sink_up', 'postgres'), 1);
   });
 
   for (const restarted of [false, true]) {
@@ -189,7 +190,9 @@ describe('Postgres in the collector', () => {
       });
       await collector.start();
       await collector.deliver(numbered(0, 500));
-      await until('the first part is stored', async () => (await stored(dsn, pgTable)).rows === 500);
+      await expect
+        .poll(async () => (await stored(dsn, pgTable)).rows, { message: 'the first part is stored' })
+        .toBe(500);
       await server.stop();
       const older = `${server.dataFolder}-older`;
       cpSync(server.dataFolder, older, { recursive: true, preserveTimestamps: true });
@@ -202,7 +205,9 @@ describe('Postgres in the collector', () => {
         await collector.start();
       }
       await collector.deliver(numbered(700, 300));
-      await until('the second part is stored', async () => (await stored(dsn, pgTable)).rows === 1000);
+      await expect
+        .poll(async () => (await stored(dsn, pgTable)).rows, { message: 'the second part is stored' })
+        .toBe(1000);
       await proxy.refuse();
       await server.stop();
       rmSync(server.dataFolder, { recursive: true });
@@ -211,17 +216,22 @@ describe('Postgres in the collector', () => {
       assert.equal((await stored(dsn, pgTable)).rows, 500);
       await second.heal();
       // Nothing is sent: the idle sink finds out by itself.
-      await until('what the failover lost is stored again', async () => (await stored(dsn, pgTable)).rows === 1000);
+      await expect
+        .poll(async () => (await stored(dsn, pgTable)).rows, { message: 'what the failover lost is stored again' })
+        .toBe(1000);
       await collector.deliver(numbered(1000, 100));
-      await until('new events arrive', async () => (await stored(dsn, pgTable)).numbers.size === 1100);
-      assert.equal(await collector.metric('ringmain_sink_ledger_mismatch'), 0);
-      await until(
-        'the ledger has counted each event once',
-        async () => (await collector.metric('ringmain_sink_delivered_total')) === 1100,
-        3000,
-      );
-      assert.equal(await collector.metric('ringmain_sink_accepted_total'), 1100);
-      assert.equal(await collector.metric('ringmain_sink_given_up_total'), 0);
+      await expect
+        .poll(async () => (await stored(dsn, pgTable)).numbers.size, { message: 'new events arrive' })
+        .toBe(1100);
+      assert.equal(await collector.metric('ringmain_sink_ledger_mismatch', 'postgres'), 0);
+      await expect
+        .poll(() => collector.metric('ringmain_sink_delivered_total', 'postgres'), {
+          message: 'the ledger has counted each event once',
+          timeout: 3000,
+        })
+        .toBe(1100);
+      assert.equal(await collector.metric('ringmain_sink_accepted_total', 'postgres'), 1100);
+      assert.equal(await collector.metric('ringmain_sink_given_up_total', 'postgres'), 0);
       assert.equal((await stored(dsn, pgTable)).rows, 1100);
       await proxy.heal();
     });
@@ -242,25 +252,28 @@ describe('Postgres in the collector', () => {
     const collector = new Collector(t, { port: HTTP + 5, env });
     await collector.start();
     for (let from = 0; from < 4000; from += 20) await collector.deliver(numbered(from, 20, { text: 'x'.repeat(2000) }));
-    await until('everything is stored', async () => (await stored(dsn, 'restored')).rows === 4000);
+    await expect.poll(async () => (await stored(dsn, 'restored')).rows, { message: 'everything is stored' }).toBe(4000);
     const lanes = join(collector.folder, 'data', 'journal', 'lanes');
-    await until('old segments are gone', () => bytesOf(lanes) < 6_000_000);
+    await expect.poll(() => bytesOf(lanes), { message: 'old segments are gone' }).toBeLessThan(6_000_000);
     await collector.kill('SIGTERM');
     await sql(
       dsn,
       'TRUNCATE restored; UPDATE ringmain_cursors SET position = 0, record = 0 WHERE log_id = (SELECT log_id FROM ringmain_cursors ORDER BY updated_at DESC LIMIT 1)',
     );
     await collector.start();
-    await until(
-      'everything there is has been delivered',
-      async () =>
-        (await collector.metric('queue_depth')) === 0 && (await collector.metric('ringmain_sink_given_up_total')) > 0,
-    );
+    await expect
+      .poll(
+        async () =>
+          (await collector.metric('queue_depth', 'postgres')) === 0 &&
+          (await collector.metric('ringmain_sink_given_up_total', 'postgres')) > 0,
+        { message: 'everything there is has been delivered' },
+      )
+      .toBe(true);
     const { rows } = await stored(dsn, 'restored');
-    const given = await collector.metric('ringmain_sink_given_up_total');
+    const given = await collector.metric('ringmain_sink_given_up_total', 'postgres');
     t.annotate(`rows=${rows}, given up=${given}`);
     assert.equal(rows + given, 4000, 'delivered and given up are all there were');
-    assert.equal(await collector.metric('ringmain_sink_ledger_mismatch'), 0);
+    assert.equal(await collector.metric('ringmain_sink_ledger_mismatch', 'postgres'), 0);
     assert.match(collector.log, /given up/);
   });
 
@@ -269,29 +282,41 @@ describe('Postgres in the collector', () => {
     const first = new Collector(t, { port: HTTP + 6, env });
     await first.start();
     await first.deliver(numbered(0, 100));
-    await until('the first part is stored', async () => (await stored(dsn, 'copied')).rows === 100);
+    await expect
+      .poll(async () => (await stored(dsn, 'copied')).rows, { message: 'the first part is stored' })
+      .toBe(100);
     const second = new Collector(t, { port: HTTP + 7, env });
     cpSync(first.folder, second.folder, { recursive: true });
     await second.start();
-    await until('the second one is up', async () => (await second.metric('ringmain_sink_up')) === 1);
+    await expect.poll(() => second.metric('ringmain_sink_up', 'postgres'), { message: 'the second one is up' }).toBe(1);
     await first.deliver(numbered(100, 100));
-    await until('the first one is fenced', async () =>
-      (await first.ready()).text.includes('another process has claimed'),
-    );
+    await expect
+      .poll(async () => (await first.ready()).text.includes('another process has claimed'), {
+        message: 'the first one is fenced',
+      })
+      .toBe(true);
     assert.equal((await first.ready()).status, 503);
     await second.deliver(numbered(200, 100));
-    await until('the second one delivers', async () => (await stored(dsn, 'copied')).numbers.has(299));
+    await expect
+      .poll(async () => (await stored(dsn, 'copied')).numbers.has(299), { message: 'the second one delivers' })
+      .toBe(true);
     await sleep(200);
     const { numbers, rows } = await stored(dsn, 'copied');
     assert.deepEqual([rows, numbers.size, numbers.has(100)], [200, 200, false]);
-    assert.equal(await first.metric('queue_depth'), 100);
+    assert.equal(await first.metric('queue_depth', 'postgres'), 100);
 
     // Started again, the first one has a lane of the same name as the second one's: it must not take over that lane's cursor.
     await first.kill('SIGTERM');
     await first.start();
     await first.deliver(numbered(300, 50));
-    await until('the copy is found out', async () => (await first.ready()).text.includes('copy of this journal'));
-    await until('what it holds is still to be delivered', async () => (await first.metric('queue_depth')) === 150);
+    await expect
+      .poll(async () => (await first.ready()).text.includes('copy of this journal'), {
+        message: 'the copy is found out',
+      })
+      .toBe(true);
+    await expect
+      .poll(() => first.metric('queue_depth', 'postgres'), { message: 'what it holds is still to be delivered' })
+      .toBe(150);
     assert.equal((await stored(dsn, 'copied')).rows, 200);
     assert.equal(await first.kill('SIGTERM'), 0);
   });

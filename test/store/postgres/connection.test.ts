@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { chmodSync, chownSync, copyFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { beforeAll, describe, test } from 'vitest';
+import { beforeAll, describe, expect, test } from 'vitest';
 import { connect, type LinkOptions } from '../../../src/store/postgres/connection.ts';
 import { copyIn } from '../../../src/store/postgres/copy.ts';
 import { parseDsn } from '../../../src/store/postgres/dsn.ts';
@@ -98,8 +98,7 @@ describe('a Postgres link', () => {
     opened.onLost = (error) => told.push(error);
     const { rows } = await opened.query<{ pid: number }>('SELECT pg_backend_pid() AS pid');
     await (await link(dsn)).query('SELECT pg_terminate_backend($1)', [rows[0]!.pid]);
-    for (let tries = 0; tries < 100 && told.length === 0; tries += 1)
-      await new Promise((resolve) => setTimeout(resolve, 10));
+    await expect.poll(() => told.length).toBe(1);
     await assert.rejects(opened.query('SELECT 1'));
     assert.equal(told.length, 1);
   });
@@ -144,8 +143,7 @@ describe('a Postgres link', () => {
       if (process.getuid?.() === 0) chownSync(path, 65534, 65534);
     }
     await alter('ALTER SYSTEM SET ssl = on');
-    for (let tries = 0; tries < 100 && !(await encrypted(`${plain}prefer`)); tries += 1)
-      await new Promise((resolve) => setTimeout(resolve, 20));
+    await expect.poll(() => encrypted(`${plain}prefer`)).toBe(true);
     assert.equal(await encrypted(`${plain}disable`), false);
     assert.equal(await encrypted(`${plain}allow`), false);
     assert.equal(await encrypted(`${plain}prefer`), true);
