@@ -14,7 +14,7 @@ import type { CollectEncoder, CollectResult } from '../events/collect-encoder.ts
 import type { Draft } from '../events/draft.ts';
 import type { Origin } from '../events/origin.ts';
 import { answerProblem, type ProblemOptions, shown, type Wire, writeProblem } from '../http/answer.ts';
-import type { BodyFailure, BodyReader, BodyTaker } from '../http/body.ts';
+import { type BodyFailure, type BodyReader, type BodyTaker, bodyProblem } from '../http/body.ts';
 import type { Cors, OriginVerdict } from '../http/cors.ts';
 import { encodingOf, type Encoding as Packing } from '../http/decompress.ts';
 import { answerUnread, type Framing } from '../http/guards.ts';
@@ -37,6 +37,13 @@ import type { RejectedReason } from './metrics.ts';
 
 const JSON_TYPE = wireText('application/json');
 const ACCEPTED_COUNT = wireText('X-Gotrack-Accepted');
+const reasonOf: Readonly<Record<BodyFailure['code'], RejectedReason>> = {
+  BODY_TOO_LARGE: 'body_too_large',
+  UNPACKED_TOO_LARGE: 'body_too_large',
+  BODY_TIMEOUT: 'body_timeout',
+  BODY_MEMORY: 'body_memory',
+  BAD_ENCODING: 'encoding',
+};
 const NO_BODY = Buffer.alloc(0);
 /** Requests kept for reuse, so that a burst does not become memory for ever. */
 const IDLE_MAX = 1024;
@@ -259,27 +266,14 @@ class CollectRequest implements BodyTaker, Encoding, Answerable {
   }
 
   failed(failure: BodyFailure, inHandler: boolean): void {
-    const { bodies, retryAfterS } = this.#route.deps;
+    const { bodies, meters, retryAfterS } = this.#route.deps;
     this.#close = true;
-    const { maxBodyBytes, bodyTimeoutMs } = bodies.limits;
-    switch (failure.code) {
-      case 'BODY_TOO_LARGE':
-        this.#problem('body_too_large', failure.code, { bytes: failure.bytes, limit: maxBodyBytes }, inHandler);
-        break;
-      case 'UNPACKED_TOO_LARGE':
-        // Unpacking stopped at the limit, so the full size is unknown.
-        this.#problem('body_too_large', 'BODY_TOO_LARGE', { bytes: maxBodyBytes + 1, limit: maxBodyBytes }, inHandler);
-        break;
-      case 'BODY_TIMEOUT':
-        this.#problem('body_timeout', failure.code, { bytes: failure.bytes, limitMs: bodyTimeoutMs }, inHandler);
-        break;
-      case 'BODY_MEMORY':
-        this.#problem('body_memory', 'BACKPRESSURE', { reason: 'body_memory' }, inHandler, retryAfterS);
-        break;
-      case 'BAD_ENCODING':
-        this.#problem('encoding', 'INVALID_ENCODING', { encoding: this.#packing }, inHandler);
-        break;
-    }
+    const problem = bodyProblem(failure, bodies.limits, this.#packing);
+    meters.rejected[reasonOf[failure.code]].add(1);
+    const retry = failure.code === 'BODY_MEMORY' ? { retryAfterS } : {};
+    this.#end(inHandler, problem.status, (res, close) =>
+      writeProblem(res, problem, { ...this.#options(close), ...retry }),
+    );
   }
 
   aborted(): void {
@@ -342,21 +336,6 @@ class CollectRequest implements BodyTaker, Encoding, Answerable {
     else if (result.rejected > 0) meters.rejected.bad_event.add(result.rejected);
     else meters.rejected.bad_json.add(1);
     this.#end(inHandler, problem.status, (res, close) => writeProblem(res, problem, this.#options(close)));
-  }
-
-  #problem<C extends ErrorCode>(
-    reason: RejectedReason,
-    code: C,
-    fields: FieldsOf<C>,
-    inHandler: boolean,
-    retryAfterS?: number,
-  ): void {
-    const problem = problemOf(code, fields);
-    this.#route.deps.meters.rejected[reason].add(1);
-    this.#end(inHandler, problem.status, (res, close) => {
-      const options = this.#options(close);
-      writeProblem(res, problem, retryAfterS === undefined ? options : { ...options, retryAfterS });
-    });
   }
 
   #options(close: boolean): ProblemOptions {

@@ -14,12 +14,13 @@
  * A taker is told exactly once: body(), or failed(), or aborted().
  */
 import type { HttpResponse } from 'uWebSockets.js';
-import type { Clock } from '../kernel/clock.ts';
-import { systemClock } from '../kernel/clock.ts';
+import { type Clock, systemClock } from '../kernel/clock.ts';
+import { type Problem, problemOf } from '../kernel/errors.ts';
+import { Deadline, Deadlines } from './deadlines.ts';
 import { type Encoding, Unpacker, type UnpackFailure } from './decompress.ts';
 import type { Framing } from './guards.ts';
 
-/** Why there is no body. The caller makes the answer of it. */
+/** Why there is no body; bodyProblem() makes the answer of it. */
 export type BodyFailure =
   | { readonly code: 'BODY_TOO_LARGE'; readonly bytes: number }
   | { readonly code: 'BODY_TIMEOUT'; readonly bytes: number }
@@ -35,10 +36,34 @@ export interface BodyTaker {
   aborted(): void;
 }
 
+/** A body on its way. */
+export interface BodyRead {
+  /** The request is answered before its body is there: the taker hears nothing more, and what has arrived is let go. */
+  drop(): void;
+}
+
 export interface BodyLimits {
   readonly maxBodyBytes: number;
   readonly bodyMemoryBytes: number;
   readonly bodyTimeoutMs: number;
+}
+
+/** What a client reads about a body that could not be read. `packing`: its Content-Encoding. */
+export function bodyProblem(failure: BodyFailure, limits: BodyLimits, packing: Encoding): Problem {
+  const { maxBodyBytes: limit, bodyTimeoutMs: limitMs } = limits;
+  switch (failure.code) {
+    case 'BODY_TOO_LARGE':
+      return problemOf(failure.code, { bytes: failure.bytes, limit });
+    case 'UNPACKED_TOO_LARGE':
+      // Unpacking stopped at the limit, so the full size is unknown.
+      return problemOf('BODY_TOO_LARGE', { bytes: limit + 1, limit });
+    case 'BODY_TIMEOUT':
+      return problemOf(failure.code, { bytes: failure.bytes, limitMs });
+    case 'BODY_MEMORY':
+      return problemOf('BACKPRESSURE', { reason: 'body_memory' });
+    case 'BAD_ENCODING':
+      return problemOf('INVALID_ENCODING', { encoding: packing });
+  }
 }
 
 const FIRST_BYTES = 16 * 1024;
@@ -47,18 +72,15 @@ const POOL_MAX = 32;
 
 export class BodyReader {
   readonly limits: BodyLimits;
-  readonly #clock: Clock;
+  readonly #deadlines: Deadlines;
   readonly #unpacker: Unpacker;
   /** Bytes of buffers that bodies hold now. */
   #held = 0;
   readonly #pool: Buffer[] = [];
-  #oldest: Pending | undefined;
-  #newest: Pending | undefined;
-  #timer: NodeJS.Timeout | undefined;
 
   constructor(limits: BodyLimits, clock: Clock = systemClock) {
     this.limits = limits;
-    this.#clock = clock;
+    this.#deadlines = new Deadlines(limits.bodyTimeoutMs, clock);
     this.#unpacker = new Unpacker(limits.maxBodyBytes);
   }
 
@@ -71,18 +93,18 @@ export class BodyReader {
    * Reads the body of this request. Call inside the handler, after the framing was found well-formed; it attaches the abort handler.
    * The caller has answered 413 when framing.bytes exceeds the limit.
    */
-  read(res: HttpResponse, framing: Framing, encoding: Encoding, taker: BodyTaker): void {
+  read(res: HttpResponse, framing: Framing, encoding: Encoding, taker: BodyTaker): BodyRead {
     const pending = new Pending(this, res, framing.chunked, encoding, taker);
     res.onAborted(() => pending.abort());
     // A body with a length is told at once, be it by an empty chunk; the first chunk of a chunked one may never come.
     if (framing.chunked) pending.startWaiting();
     res.onData((chunk, last) => pending.take(chunk, last));
+    return pending;
   }
 
   /** Ends the waiting of every body; for the acceptor's end. */
   close(): void {
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
+    this.#deadlines.close();
     this.#unpacker.close();
   }
 
@@ -113,45 +135,19 @@ export class BodyReader {
     this.#unpacker.unpack(bytes, encoding, done);
   }
 
-  /** @internal Puts a body at the end of the deadline list: all have the same time-out, so the list is in order. */
+  /** @internal */
   wait(pending: Pending): void {
-    pending.deadline = this.#clock.elapsed() + this.limits.bodyTimeoutMs;
-    pending.older = this.#newest;
-    if (this.#newest === undefined) this.#oldest = pending;
-    else this.#newest.newer = pending;
-    this.#newest = pending;
-    if (this.#timer === undefined) this.#arm();
+    this.#deadlines.add(pending);
   }
 
   /** @internal */
   unwait(pending: Pending): void {
-    if (pending.older === undefined) this.#oldest = pending.newer;
-    else pending.older.newer = pending.newer;
-    if (pending.newer === undefined) this.#newest = pending.older;
-    else pending.newer.older = pending.older;
-    pending.older = undefined;
-    pending.newer = undefined;
-  }
-
-  #arm(): void {
-    // The timer is left running when its body has come in time: re-arming one per request would cost more than a look now and then.
-    const delay = this.#oldest === undefined ? 0 : Math.max(1, this.#oldest.deadline - this.#clock.elapsed());
-    if (this.#oldest === undefined) return;
-    this.#timer = setTimeout(() => {
-      this.#timer = undefined;
-      const now = this.#clock.elapsed();
-      while (this.#oldest !== undefined && this.#oldest.deadline <= now) this.#oldest.expire();
-      this.#arm();
-    }, delay);
-    this.#timer.unref();
+    this.#deadlines.remove(pending);
   }
 }
 
 /** One body on its way. */
-class Pending {
-  deadline = 0;
-  older: Pending | undefined;
-  newer: Pending | undefined;
+class Pending extends Deadline implements BodyRead {
   readonly #reader: BodyReader;
   readonly #res: HttpResponse;
   readonly #chunked: boolean;
@@ -159,12 +155,12 @@ class Pending {
   readonly #taker: BodyTaker;
   #buffer: Buffer | undefined;
   #bytes = 0;
-  #waiting = false;
   /** Told the taker, or about to: nothing that arrives later counts. */
   #settled = false;
   #gone = false;
 
   constructor(reader: BodyReader, res: HttpResponse, chunked: boolean, encoding: Encoding, taker: BodyTaker) {
+    super();
     this.#reader = reader;
     this.#res = res;
     this.#chunked = chunked;
@@ -203,9 +199,7 @@ class Pending {
   }
 
   startWaiting(): void {
-    if (this.#waiting) return;
-    this.#waiting = true;
-    this.#reader.wait(this);
+    if (!this.waiting) this.#reader.wait(this);
   }
 
   #passKept(inHandler: boolean): void {
@@ -247,6 +241,12 @@ class Pending {
     this.#res.cork(() => this.#taker.failed({ code: 'BODY_TIMEOUT', bytes }, true));
   }
 
+  drop(): void {
+    this.#gone = true;
+    this.#settle();
+    this.#release();
+  }
+
   abort(): void {
     this.#gone = true;
     if (!this.#settled) {
@@ -258,10 +258,7 @@ class Pending {
 
   #settle(): void {
     this.#settled = true;
-    if (this.#waiting) {
-      this.#waiting = false;
-      this.#reader.unwait(this);
-    }
+    this.#reader.unwait(this);
   }
 
   #release(): void {

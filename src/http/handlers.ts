@@ -4,6 +4,7 @@
  */
 import type { HttpRequest, HttpResponse } from 'uWebSockets.js';
 import { answerProblem, type Wire } from './answer.ts';
+import type { Cors } from './cors.ts';
 import type { Framing } from './guards.ts';
 import type { Tally } from './tally.ts';
 
@@ -22,6 +23,8 @@ export interface MountedRoute {
   readonly method: Method;
   /** The answer has no body. */
   readonly head: boolean;
+  /** Of the route; a handler that answers pages of other sites writes its headers. */
+  readonly cors: Cors | undefined;
   readonly tally: Tally;
   readonly wire: Wire;
   readonly faults: Faults;

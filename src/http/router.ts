@@ -128,6 +128,7 @@ function mountMethod(app: TemplatedApp, route: Route, path: string, method: Meth
     path: route.path,
     method,
     head: method === 'HEAD',
+    cors: route.cors,
     tally: deps.tally(route.name),
     wire,
     faults,

@@ -150,6 +150,12 @@ const rows = {
   ),
 
   // What we could not do.
+  ANSWER_TIMEOUT: answer(
+    503,
+    true,
+    'The answer took too long',
+    (f: { limitMs: number }) => `answer must be ready in time: limitMs=${f.limitMs}`,
+  ),
   INTERNAL: answer(500, false, 'Something went wrong on our side', () => 'the request was not completed'),
   WRITE_UNKNOWN: answer(
     503,

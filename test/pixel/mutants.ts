@@ -88,9 +88,9 @@ const mutants: readonly Mutant[] = [
   },
   {
     name: 'a slow body is waited for',
-    file: 'src/http/body.ts',
-    from: 'while (this.#oldest !== undefined && this.#oldest.deadline <= now)',
-    to: 'while (this.#oldest !== undefined && this.#oldest.deadline <= now - 1e9)',
+    file: 'src/http/deadlines.ts',
+    from: 'while (this.#oldest !== undefined && this.#oldest.dueMs <= now)',
+    to: 'while (this.#oldest !== undefined && this.#oldest.dueMs <= now - 1e9)',
     test: wire,
   },
   {

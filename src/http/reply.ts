@@ -1,0 +1,251 @@
+/**
+ * Reply: an answer that comes later, for a route that waits for a worker or a database.
+ *
+ *   on: { GET: later(async (reply, req) => {
+ *     const id = req.getParameter(0);                 // before the first await: the addon's request dies with the handler
+ *     reply.json(200, userBody, await users.find(id));
+ *   }) }
+ *
+ * It settles what every such route would have to: the client that goes away meanwhile (answering then does nothing), the cork, a bound on
+ * the time (503 after `timeoutMs`, whatever the handler still does), the route's cors, closing while the process drains, the count, and an error
+ * that ends the handler. An error of the table whose row is shown (kernel/errors.ts) is its own answer: `throw errors.NOT_FOUND({ path })`.
+ * Any other costs one 500 and one line in the log.
+ */
+import type { HttpRequest, HttpResponse } from 'uWebSockets.js';
+import { type ErrorCode, errors, type FieldsOf, type Problem, problem, problemOf } from '../kernel/errors.ts';
+import { endBare, shown, statusLine, writeProblem } from './answer.ts';
+import { type BodyRead, type BodyReader, bodyProblem } from './body.ts';
+import type { OriginVerdict } from './cors.ts';
+import { Deadline, Deadlines } from './deadlines.ts';
+import { encodingOf } from './decompress.ts';
+import type { Framing } from './guards.ts';
+import type { Handler, MountedRoute } from './handlers.ts';
+
+/** Headers of an answer; names as they are written. */
+export type ReplyHeaders = Readonly<Record<string, string>>;
+
+export interface LaterOptions {
+  /** Longest time from the request to its answer; then 503, and what the handler answers later is dropped. */
+  readonly timeoutMs?: number;
+}
+
+export const REPLY_TIMEOUT_MS = 10_000;
+/** Seconds after which a client may try again what a busy server could not do. */
+const RETRY_AFTER_S = 1;
+
+/**
+ * A handler that answers by a Reply, at once or later. A promise that resolves must have answered; a handler that leaves its reply to
+ * somebody else (who answers many at once) returns nothing.
+ */
+export function later(
+  answer: (reply: Reply, req: HttpRequest) => Promise<void> | void,
+  { timeoutMs = REPLY_TIMEOUT_MS }: LaterOptions = {},
+): Handler {
+  const deadlines = new Deadlines(timeoutMs);
+  return (res, req, at) => {
+    const reply = new Reply(res, req, at, deadlines, timeoutMs);
+    if (!reply.open) return;
+    try {
+      const result = answer(reply, req);
+      if (result instanceof Promise) {
+        result.then(
+          () => reply.finish(),
+          (error: unknown) => reply.fail(error),
+        );
+      }
+    } catch (error) {
+      reply.fail(error);
+    } finally {
+      reply.handled();
+    }
+  };
+}
+
+/** The client has gone, or the time was over: what waits for a body ends with this. It is no fault. */
+class ReplyEnded extends Error {
+  override readonly name = 'ReplyEnded';
+}
+
+export class Reply extends Deadline {
+  readonly at: MountedRoute;
+  /** Undefined: answered, or the client has gone. */
+  #res: HttpResponse | undefined;
+  readonly #deadlines: Deadlines;
+  readonly #timeoutMs: number;
+  readonly #framing: Framing;
+  readonly #origin: string;
+  readonly #verdict: OriginVerdict;
+  #inHandler = true;
+  #close: boolean;
+  /** How it ended, so that a second answer is told from a late one. */
+  #end: 'open' | 'answered' | 'gone' | 'late' = 'open';
+  #controller: AbortController | undefined;
+  #body: BodyRead | undefined;
+  #endBody: (() => void) | undefined;
+
+  /** Made by `later`, inside the handler. */
+  constructor(res: HttpResponse, req: HttpRequest, at: MountedRoute, deadlines: Deadlines, timeoutMs: number) {
+    super();
+    this.at = at;
+    this.#res = res;
+    this.#deadlines = deadlines;
+    this.#timeoutMs = timeoutMs;
+    this.#framing = at.framing;
+    // What follows a chunked body must never be read as a request (guards.ts).
+    this.#close = at.framing.chunked;
+    this.#origin = at.cors === undefined ? '' : req.getHeader('origin');
+    this.#verdict = at.cors?.judge(this.#origin) ?? 'none';
+    res.onAborted(() => this.#aborted());
+    if (this.#verdict === 'foreign') this.problem('ORIGIN_FORBIDDEN', { origin: shown(this.#origin) });
+    else deadlines.add(this);
+  }
+
+  /** False: answered, or there is nobody to answer. Work for it may stop. */
+  get open(): boolean {
+    return this.#end === 'open';
+  }
+
+  /** Fires when the client has gone or the time is over: for work that can be called off. */
+  get signal(): AbortSignal {
+    this.#controller ??= new AbortController();
+    if (this.#end === 'gone' || this.#end === 'late') this.#controller.abort();
+    return this.#controller.signal;
+  }
+
+  /** Answers with JSON. `serialize`: compiled from the schema of this body (json.ts). */
+  json<T>(status: number, serialize: (value: T) => string, value: T, headers?: ReplyHeaders): void {
+    this.bytes(status, 'application/json', serialize(value), headers);
+  }
+
+  /** Answers with a body of this type. No cache keeps it unless `headers` say otherwise. */
+  bytes(status: number, type: string, body: string | Uint8Array, headers?: ReplyHeaders): void {
+    this.#answer(status, (res, close) => {
+      this.#head(res, status, headers);
+      res.writeHeader('Content-Type', type);
+      if (this.at.head) endBare(res, Buffer.byteLength(body), close);
+      else res.end(body, close);
+    });
+  }
+
+  /** Answers without a body: 204, a redirect. */
+  empty(status: number, headers?: ReplyHeaders): void {
+    this.#answer(status, (res, close) => {
+      this.#head(res, status, headers);
+      // 204 has no length; any other status without a body says so.
+      if (status === 204) endBare(res, undefined, close);
+      else if (this.at.head) endBare(res, 0, close);
+      else res.end('', close);
+    });
+  }
+
+  /** Answers with the problem of a row of the table. */
+  problem<C extends ErrorCode>(code: C, fields: FieldsOf<C>, headers?: ReplyHeaders): void {
+    this.#problem(problemOf(code, fields), headers);
+  }
+
+  /** Answers for an error that ended the work: a shown row of the table with its problem, anything else with 500 and a line in the log. */
+  fail(error: unknown): void {
+    if (error instanceof ReplyEnded) return;
+    const said = problem(error);
+    if (said.code === 'INTERNAL') this.at.faults.report(error);
+    if (this.open) this.#problem(said);
+  }
+
+  /**
+   * The whole body. Call it before the first await: it reads headers and attaches to the request. The route must say `takesBody`. Rejects
+   * with what the client is to be told when the body is too large, too slow or not what its Content-Encoding says.
+   */
+  body(req: HttpRequest, bodies: BodyReader): Promise<Buffer> {
+    const res = this.#res;
+    if (res === undefined || !this.#inHandler) throw new TypeError('a body must be asked for inside the handler');
+    const packed = req.getHeader('content-encoding');
+    const packing = encodingOf(packed);
+    if (packing === undefined) return Promise.reject(errors.UNSUPPORTED_ENCODING({ encoding: shown(packed) }));
+    const { maxBodyBytes: limit } = bodies.limits;
+    const { bytes } = this.#framing;
+    if (bytes > limit) return Promise.reject(errors.BODY_TOO_LARGE({ bytes, limit }));
+    return new Promise((resolve, reject) => {
+      this.#endBody = () => reject(new ReplyEnded());
+      this.#body = bodies.read(res, this.#framing, packing, {
+        body: (bytes) => {
+          this.#body = undefined;
+          resolve(Buffer.from(bytes));
+        },
+        failed: (failure) => {
+          this.#body = undefined;
+          this.#close = true;
+          this.#problem(bodyProblem(failure, bodies.limits, packing));
+          reject(new ReplyEnded());
+        },
+        // The reader took the place of this reply's own handler.
+        aborted: () => this.#aborted(),
+      });
+    });
+  }
+
+  /** @internal The promise of the handler has resolved. */
+  finish(): void {
+    if (this.open) this.fail(new TypeError('a handler must have answered when its promise resolves'));
+  }
+
+  /** @internal The handler has returned. */
+  handled(): void {
+    this.#inHandler = false;
+  }
+
+  /** @internal */
+  override expire(): void {
+    this.#problem(problemOf('ANSWER_TIMEOUT', { limitMs: this.#timeoutMs }));
+    this.#end = 'late';
+    this.#controller?.abort();
+    this.#endBody?.();
+  }
+
+  #aborted(): void {
+    this.#deadlines.remove(this);
+    this.#res = undefined;
+    if (this.#end === 'open') this.#end = 'gone';
+    this.#controller?.abort();
+    this.#endBody?.();
+  }
+
+  #problem(said: Problem, headers?: ReplyHeaders): void {
+    const again = said.status === 429 || said.status === 503 ? { retryAfterS: RETRY_AFTER_S } : {};
+    this.#answer(said.status, (res, close) => {
+      const write = () => {
+        this.at.cors?.write(res, this.#verdict, this.#origin);
+        for (const [name, value] of Object.entries(headers ?? {})) res.writeHeader(name, value);
+      };
+      writeProblem(res, said, { ...again, head: this.at.head, close, headers: write });
+    });
+  }
+
+  #head(res: HttpResponse, status: number, headers: ReplyHeaders = {}): void {
+    res.writeStatus(statusLine(status));
+    this.at.cors?.write(res, this.#verdict, this.#origin);
+    if (headers['Cache-Control'] === undefined) res.writeHeader('Cache-Control', 'no-store');
+    for (const [name, value] of Object.entries(headers)) res.writeHeader(name, value);
+  }
+
+  #answer(status: number, write: (res: HttpResponse, close: boolean) => void): void {
+    if (this.#end === 'answered')
+      this.at.faults.report(new TypeError(`a request must be answered once: route=${this.at.name}, second=${status}`));
+    if (this.#end !== 'open') return;
+    this.#end = 'answered';
+    this.#deadlines.remove(this);
+    if (this.#body !== undefined) {
+      this.#body.drop();
+      this.#close = true;
+    }
+    if (this.#framing.chunked && this.#inHandler) setImmediate(() => this.#write(status, write));
+    else this.#write(status, write);
+  }
+
+  #write(status: number, write: (res: HttpResponse, close: boolean) => void): void {
+    const res = this.#res;
+    this.#res = undefined;
+    if (res === undefined) return;
+    this.at.tally.answered(status);
+    res.cork(() => write(res, this.#close || this.at.wire.closing));
+  }
+}
