@@ -228,6 +228,8 @@ export class SinkRunner {
   #fill(strand: Strand, now: number): boolean {
     if (this.#moved !== undefined || strand.recalled) return false;
     if (strand.filling === undefined) {
+      // A batch for each of many idle strands would be memory for nothing.
+      if (strand.reader.end().position <= strand.reader.mark.position) return false;
       const batch = this.#free.pop() ?? this.#make();
       if (batch === undefined) return false;
       batch.begin(strand.id, strand.reader.mark);

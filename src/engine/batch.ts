@@ -101,6 +101,17 @@ export class Batch {
     this.to = { position, record };
   }
 
+  /** Takes over one record that was just written to [bytes, bytes + added), for a source without frames; `to`: the mark behind it. */
+  adoptRecord(added: number, position: number, to: Mark, ms: number): void {
+    if (this.oldestMs === 0) this.oldestMs = ms;
+    if (this.count + 1 > this.offsets.length) this.#widen(this.count + 1);
+    this.offsets[this.count] = this.bytes;
+    this.positions[this.count] = position;
+    this.count += 1;
+    this.bytes += added;
+    this.to = to;
+  }
+
   #widen(records: number): void {
     const size = Math.max(records, 2 * this.offsets.length);
     const offsets = new Int32Array(size);

@@ -13,6 +13,7 @@ export type Verdict = 'retry' | 'split' | 'stop';
 /** Protocol error codes that our code names. */
 export const kafkaCode = {
   none: 0,
+  offsetOutOfRange: 1,
   unknownTopicOrPartition: 3,
   leaderNotAvailable: 5,
   notLeaderOrFollower: 6,
@@ -20,6 +21,9 @@ export const kafkaCode = {
   recordListTooLarge: 18,
   notEnoughReplicas: 19,
   notEnoughReplicasAfterAppend: 20,
+  illegalGeneration: 22,
+  unknownMemberId: 25,
+  rebalanceInProgress: 27,
   invalidTimestamp: 32,
   topicAlreadyExists: 36,
   invalidReplicationFactor: 38,
@@ -28,6 +32,7 @@ export const kafkaCode = {
   invalidProducerEpoch: 47,
   saslAuthenticationFailed: 58,
   unknownProducerId: 59,
+  memberIdRequired: 79,
   invalidRecord: 87,
 } as const;
 
@@ -41,6 +46,11 @@ const verdicts: Readonly<Record<number, Verdict>> = {
   [kafkaCode.outOfOrderSequence]: 'retry',
   [kafkaCode.invalidProducerEpoch]: 'retry',
   [kafkaCode.unknownProducerId]: 'retry',
+  // The group goes on without us, or is about to: we join it again.
+  [kafkaCode.illegalGeneration]: 'retry',
+  [kafkaCode.unknownMemberId]: 'retry',
+  [kafkaCode.rebalanceInProgress]: 'retry',
+  [kafkaCode.memberIdRequired]: 'retry',
 };
 
 export class KafkaFailure extends Error {

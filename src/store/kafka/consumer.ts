@@ -1,0 +1,448 @@
+/**
+ * Consumer: a member of a consumer group that fetches ahead, bounded, what its partitions hold. It works beside its user and never makes the
+ * user wait: the user looks at `arrived`, `partitions`, `recalling` and `problem` when it has time, and is woken by news().
+ *
+ *   join      the group deals out the partitions; arrived is what it dealt to us, with the offset to begin at
+ *   begin     the user says where each partition really begins; fetching starts
+ *   recall    the group deals anew, or has given us up: the user finishes, commits, calls released(); then we join again
+ *   lost      no heartbeat got through for a session: as recall, and what is committed after it is refused by the group
+ *
+ * Always true: a partition is fetched only between begin() and released(). Bytes that wait to be read stay below BUFFER_BYTES_MAX and one
+ * answer per broker. What fails is tried again for ever, after 100 ms doubling to 10 s, and shown in `problem` until it works.
+ */
+import { setTimeout as delay } from 'node:timers/promises';
+import { listOffsetsV7 } from '@platformatic/kafka';
+import type { KafkaConnectionConfig } from './config.ts';
+import { failureOf, failureOfCode, KafkaFailure, kafkaCode } from './failure.ts';
+import {
+  encodeFetch,
+  FETCH,
+  FETCH_LEAST,
+  type Fetched,
+  type FetchedPartition,
+  fetchVersions,
+  parseFetch,
+} from './fetch.ts';
+import { type Assignment, GroupMember, membershipCodes, type Offsets } from './group.ts';
+import { KafkaLinks, pick, type Topic } from './links.ts';
+import { Partition } from './partition.ts';
+
+const LIST_OFFSETS = 2;
+const EARLIEST = -2n;
+const LATEST = -1n;
+const READ_COMMITTED = 1;
+/** A member that rejoins too late loses its place; a batch that is under way has this long to end. */
+const REBALANCE_MS = 60_000;
+const BACKOFF_MS_MIN = 100;
+const BACKOFF_MS_MAX = 10_000;
+/** Bytes that wait to be read, all partitions together. */
+const BUFFER_BYTES_MAX = 16 * 2 ** 20;
+/** A partition with fewer waiting bytes is fetched again. */
+const PARTITION_BYTES_LOW = 512 * 1024;
+const ANSWER_BYTES_MAX = 4 * 2 ** 20;
+const PARTITION_BYTES_MAX = 2 ** 20;
+/** An answer without records comes after this time; earlier when other partitions wait for the same connection. */
+const WAIT_MS = 500;
+const WAIT_MS_SHORT = 50;
+/** Leaders that are not known are asked for this often. */
+const TEND_MS = 500;
+
+export interface ConsumerOptions {
+  readonly topics: readonly string[];
+  readonly groupId: string;
+  /** Where a partition begins that the group has never committed. */
+  readonly start: 'earliest' | 'latest';
+  readonly sessionTimeoutMs: number;
+}
+
+/** A partition that is ours now, and where the group stands in it. */
+export interface Arrival {
+  readonly topic: string;
+  readonly partition: number;
+  readonly offset: number;
+  /** End of the partition when it came. */
+  readonly end: number;
+}
+
+const NOTHING: readonly Arrival[] = [];
+
+export class KafkaConsumer {
+  readonly #options: ConsumerOptions;
+  readonly #metadataMs: number;
+  readonly #group: GroupMember;
+  /** A connection answers in order: one that waits for records, or for a rebalance, must not hold up a heartbeat. */
+  readonly #groupLinks: KafkaLinks;
+  readonly #links: KafkaLinks;
+  readonly #news: () => void;
+  readonly #end = new AbortController();
+  #running: Promise<void> | undefined;
+  #tending: NodeJS.Timeout | undefined;
+  #topics: ReadonlyMap<string, Topic> = new Map();
+  #stale = false;
+  #learning = false;
+  readonly #fetching = new Set<number>();
+  #partitions: Partition[] = [];
+  /** Partitions that cannot be read now, and until when they are left alone. */
+  readonly #resting = new Map<Partition, number>();
+  #arrived = NOTHING;
+  #recalled: PromiseWithResolvers<void> | undefined;
+  /** The group has this member in its present generation. */
+  #member = false;
+  #groupProblem: KafkaFailure | undefined;
+  /** By the node that a fetch failed at, or by what failed. */
+  readonly #problems = new Map<number | 'metadata' | 'read', KafkaFailure>();
+
+  constructor(config: KafkaConnectionConfig, options: ConsumerOptions, clientId: string, news: () => void) {
+    this.#options = options;
+    this.#metadataMs = config.kafkaMetadataMaxAgeMs;
+    this.#news = news;
+    this.#links = new KafkaLinks(config, { clientId });
+    this.#groupLinks = new KafkaLinks(config, { clientId, requestTimeoutMs: 2 * REBALANCE_MS });
+    const { groupId, topics, sessionTimeoutMs } = options;
+    this.#group = new GroupMember(this.#groupLinks, {
+      groupId,
+      topics,
+      sessionTimeoutMs,
+      rebalanceTimeoutMs: REBALANCE_MS,
+    });
+  }
+
+  /** Id of the cluster; empty when its brokers do not tell. */
+  async clusterId(): Promise<string> {
+    return (await this.#links.cluster([])).id;
+  }
+
+  /** Begins to work; resolves at once. */
+  start(): void {
+    this.#running ??= this.#run();
+    this.#tending ??= setInterval(() => this.#tend(), TEND_MS);
+  }
+
+  /** Partitions that are being read. */
+  get partitions(): readonly Partition[] {
+    return this.#partitions;
+  }
+  /** Partitions that wait for begin(). The list is another object whenever it changes. */
+  get arrived(): readonly Arrival[] {
+    return this.#arrived;
+  }
+  get recalling(): boolean {
+    return this.#recalled !== undefined;
+  }
+  get problem(): KafkaFailure | undefined {
+    return this.#groupProblem ?? this.#problems.values().next().value;
+  }
+
+  /** Starts the partitions that have arrived, each at the offset that `at` gives. */
+  begin(at: (arrival: Arrival) => number): readonly Partition[] {
+    this.#problems.delete('read');
+    const begun = this.#arrived.map((arrival) => {
+      const partition = new Partition(arrival.topic, arrival.partition, at(arrival));
+      partition.end = arrival.end;
+      return partition;
+    });
+    this.#arrived = NOTHING;
+    this.#partitions.push(...begun);
+    this.pump();
+    return begun;
+  }
+
+  /** Reads a partition from another offset: what was fetched of it is dropped. */
+  seek(partition: Partition, offset: number): Partition {
+    const again = new Partition(partition.topic, partition.partition, offset);
+    again.end = partition.end;
+    this.#partitions = this.#partitions.map((one) => (one === partition ? again : one));
+    this.pump();
+    return again;
+  }
+
+  /** The user has let go of all partitions. */
+  released(): void {
+    this.#partitions = [];
+    this.#resting.clear();
+    this.#recalled?.resolve();
+    this.#recalled = undefined;
+  }
+
+  /** Stores offsets with the group; does nothing when the group has given this member up, for then it would refuse them. */
+  async commit(offsets: Offsets): Promise<void> {
+    if (this.#member) await this.#group.commit(offsets);
+  }
+
+  /** What was fetched of a partition cannot be read: it is fetched again later. */
+  failed(partition: Partition, error: unknown): Partition {
+    this.#problems.set('read', failureOf(error, `read ${partition.topic}/${partition.partition}`));
+    const again = this.seek(partition, partition.position);
+    this.#resting.set(again, performance.now() + BACKOFF_MS_MAX);
+    return again;
+  }
+
+  async close(): Promise<void> {
+    clearInterval(this.#tending);
+    this.#end.abort();
+    this.#recalled?.resolve();
+    if (this.#member) await this.#group.leave().catch(() => {}); // the session ends by itself
+    await Promise.all([this.#links.close(), this.#groupLinks.close()]);
+    await this.#running;
+  }
+
+  get #closed(): boolean {
+    return this.#end.signal.aborted;
+  }
+
+  async #run(): Promise<void> {
+    for (let attempt = 0; !this.#closed; ) {
+      try {
+        await this.#join();
+        attempt = 0;
+        await this.#hold();
+      } catch (error) {
+        if (this.#closed) return;
+        const failure = failureOf(error, 'group');
+        if (failure.code === 'UNKNOWN_MEMBER_ID' || failure.code === 'ILLEGAL_GENERATION') this.#group.forget();
+        // A rebalance that begins while another one is under way is no trouble.
+        if (!membershipCodes.has(failure.code)) this.#groupProblem = failure;
+        this.#news();
+        await this.#pause(Math.min(BACKOFF_MS_MAX, BACKOFF_MS_MIN * 2 ** attempt++));
+      }
+    }
+  }
+
+  async #join(): Promise<void> {
+    const assignment = await this.#group.join(async (topics) => {
+      const { topics: found } = await this.#links.cluster(topics);
+      return new Map([...found].map(([topic, { leaders }]) => [topic, leaders.length]));
+    });
+    this.#member = true;
+    const { topics } = await this.#links.cluster(this.#options.topics);
+    this.#topics = topics;
+    const missing = this.#options.topics.find((topic) => !topics.has(topic));
+    if (missing !== undefined)
+      this.#groupProblem = new KafkaFailure('retry', 'TOPIC_MISSING', `the topic does not exist: topic=${missing}`);
+    const arrived = await this.#starts(assignment);
+    if (missing === undefined) this.#groupProblem = undefined;
+    this.#arrived = arrived.length > 0 ? arrived : NOTHING;
+    this.#news();
+  }
+
+  /** Where the group stands in our partitions. A start that nobody has committed is committed now, so that it is the same after a crash. */
+  async #starts(assignment: Assignment): Promise<readonly Arrival[]> {
+    const committed = await this.#group.committed(assignment);
+    const ends = await this.#listOffsets(assignment, LATEST);
+    const fresh = new Map(
+      [...assignment].map(
+        ([topic, partitions]) => [topic, partitions.filter((one) => !committed.get(topic)?.has(one))] as const,
+      ),
+    );
+    const starts = this.#options.start === 'latest' ? ends : await this.#listOffsets(fresh, EARLIEST);
+    const first = new Map<string, Map<number, number>>();
+    const arrived: Arrival[] = [];
+    for (const [topic, partitions] of assignment)
+      for (const partition of partitions) {
+        const end = ends.get(topic)?.get(partition) ?? 0;
+        const known = committed.get(topic)?.get(partition);
+        const offset = known ?? starts.get(topic)?.get(partition) ?? 0;
+        if (known === undefined)
+          first.set(topic, (first.get(topic) ?? new Map<number, number>()).set(partition, offset));
+        arrived.push({ topic, partition, offset, end });
+      }
+    await this.#group.commit(first);
+    return arrived;
+  }
+
+  async #listOffsets(assignment: Assignment, timestamp: bigint): Promise<Offsets> {
+    const byLeader = new Map<number, Map<string, number[]>>();
+    for (const [topic, partitions] of assignment)
+      for (const partition of partitions) {
+        const leader = this.#topics.get(topic)?.leaders[partition] ?? -1;
+        if (leader < 0) throw failureOfCode(kafkaCode.leaderNotAvailable, `${topic}/${partition}`);
+        const topics = byLeader.get(leader) ?? new Map<string, number[]>();
+        byLeader.set(leader, topics.set(topic, [...(topics.get(topic) ?? []), partition]));
+      }
+    const found = new Map<string, Map<number, number>>();
+    for (const [leader, topics] of byLeader) {
+      const asked = [...topics].map(([name, partitions]) => ({
+        name,
+        partitions: partitions.map((partitionIndex) => ({ partitionIndex, currentLeaderEpoch: -1, timestamp })),
+      }));
+      const answer = await this.#links.askNode(leader, 'list offsets', (link) =>
+        pick(link, LIST_OFFSETS, [[7, listOffsetsV7.api]], '3.0').async(link.connection, -1, READ_COMMITTED, asked),
+      );
+      for (const { name, partitions } of answer.topics)
+        for (const { partitionIndex, errorCode, offset } of partitions) {
+          if (errorCode !== kafkaCode.none) throw failureOfCode(errorCode, `offsets of ${name}/${partitionIndex}`);
+          found.set(name, (found.get(name) ?? new Map<number, number>()).set(partitionIndex, Number(offset)));
+        }
+    }
+    return found;
+  }
+
+  /** Stays a member until the group deals anew or has given us up; then everything is called back. */
+  async #hold(): Promise<void> {
+    const { sessionTimeoutMs } = this.#options;
+    const beatMs = sessionTimeoutMs / 4;
+    const askedMs = performance.now();
+    let heardMs = performance.now();
+    for (;;) {
+      await this.#pause(this.#groupProblem === undefined ? beatMs : Math.min(beatMs, 1000));
+      if (this.#closed) return;
+      try {
+        await this.#group.heartbeat();
+        heardMs = performance.now();
+        if (this.#groupProblem?.code !== 'TOPIC_MISSING') this.#groupProblem = undefined;
+        const maxAgeMs = this.#groupProblem === undefined ? this.#metadataMs : sessionTimeoutMs;
+        if (performance.now() - askedMs > maxAgeMs && (await this.#changed())) break;
+      } catch (error) {
+        const failure = failureOf(error, 'heartbeat');
+        if (failure.code === 'REBALANCE_IN_PROGRESS') break;
+        const lost = membershipCodes.has(failure.code);
+        if (lost) this.#group.forget();
+        else this.#groupProblem = failure;
+        if (lost || performance.now() - heardMs > sessionTimeoutMs) {
+          this.#member = false;
+          break;
+        }
+      }
+      this.#news();
+    }
+    await this.#recall(beatMs);
+  }
+
+  /** Whether a topic has come, or has got more partitions. */
+  async #changed(): Promise<boolean> {
+    const { topics } = await this.#links.cluster(this.#options.topics);
+    const before = this.#topics;
+    this.#topics = topics;
+    return this.#options.topics.some((name) => topics.get(name)?.leaders.length !== before.get(name)?.leaders.length);
+  }
+
+  async #recall(beatMs: number): Promise<void> {
+    this.#arrived = NOTHING;
+    if (this.#partitions.length === 0) return;
+    const recalled = Promise.withResolvers<void>();
+    this.#recalled = recalled;
+    this.#news();
+    // The session goes on while the user finishes; the group waits REBALANCE_MS at most.
+    while (this.#recalled === recalled && !this.#closed) {
+      await Promise.race([recalled.promise, this.#pause(beatMs)]);
+      if (this.#recalled === recalled && this.#member) await this.#group.heartbeat().catch(() => {});
+    }
+  }
+
+  async #pause(ms: number): Promise<void> {
+    await delay(ms * (0.75 + Math.random() / 4), undefined, { signal: this.#end.signal }).catch(() => {});
+  }
+
+  /** Fetches for every partition that has little left to read. */
+  pump(): void {
+    if (this.#closed || this.recalling) return;
+    let buffered = 0;
+    for (const partition of this.#partitions) buffered += partition.buffered;
+    if (buffered >= BUFFER_BYTES_MAX) return;
+    const byLeader = new Map<number, Partition[]>();
+    let full = false;
+    const now = performance.now();
+    for (const partition of this.#partitions) {
+      if (partition.buffered >= PARTITION_BYTES_LOW) full = true;
+      if (partition.buffered >= PARTITION_BYTES_LOW || partition.gap !== undefined) continue;
+      if ((this.#resting.get(partition) ?? 0) > now) continue;
+      const leader = this.#topics.get(partition.topic)?.leaders[partition.partition] ?? -1;
+      if (leader < 0) this.#stale = true;
+      else byLeader.set(leader, [...(byLeader.get(leader) ?? []), partition]);
+    }
+    for (const [leader, partitions] of byLeader)
+      if (!this.#fetching.has(leader)) void this.#fetch(leader, partitions, full ? WAIT_MS_SHORT : WAIT_MS);
+  }
+
+  async #fetch(leader: number, partitions: readonly Partition[], waitMs: number): Promise<void> {
+    this.#fetching.add(leader);
+    const from = new Map(partitions.map((partition) => [partition, partition.fetchFrom]));
+    try {
+      const { code, partitions: fetched } = await this.#send(leader, partitions, waitMs);
+      if (code !== kafkaCode.none) throw failureOfCode(code, `fetch from node ${leader}`);
+      let failure: KafkaFailure | undefined;
+      for (const [partition, offset] of from) {
+        const answer = fetched.find((one) => one.topic === partition.topic && one.partition === partition.partition);
+        // A partition that was called back or sought meanwhile has no use for it.
+        if (answer === undefined || !this.#partitions.includes(partition) || partition.fetchFrom !== offset) continue;
+        failure = (await this.#take(partition, answer)) ?? failure;
+      }
+      if (failure !== undefined) throw failure;
+      this.#problems.delete(leader);
+    } catch (error) {
+      this.#problems.set(leader, failureOf(error, `fetch from node ${leader}`));
+      this.#stale = true;
+      await this.#pause(TEND_MS);
+    } finally {
+      this.#fetching.delete(leader);
+    }
+    this.#news();
+    this.pump();
+  }
+
+  async #send(leader: number, partitions: readonly Partition[], waitMs: number): Promise<Fetched> {
+    const { link, where } = await this.#links.toNode(leader, 'fetch');
+    const [version] = [pick(link, FETCH, fetchVersions, FETCH_LEAST)];
+    const topics = new Map<string, { partition: number; offset: number }[]>();
+    for (const { topic, partition, fetchFrom } of partitions)
+      topics.set(topic, [...(topics.get(topic) ?? []), { partition, offset: fetchFrom }]);
+    const limits = { waitMs, bytesMax: ANSWER_BYTES_MAX, partitionBytesMax: PARTITION_BYTES_MAX };
+    return new Promise((resolve, reject) => {
+      link.connection.send(
+        FETCH,
+        version,
+        () => encodeFetch(limits, topics),
+        parseFetch,
+        true,
+        true,
+        (error, answer) => {
+          if (error) reject(failureOf(link.lastError ?? error, where));
+          else resolve(answer as Fetched);
+        },
+      );
+    });
+  }
+
+  async #take(partition: Partition, answer: FetchedPartition): Promise<KafkaFailure | undefined> {
+    const { topic, partition: index, code } = answer;
+    if (code === kafkaCode.none) {
+      partition.add(answer);
+      this.#resting.delete(partition);
+      return undefined;
+    }
+    if (code !== kafkaCode.offsetOutOfRange) return failureOfCode(code, `${topic}/${index}`);
+    // Retention was faster than we were, or the topic is another one: it goes on with the oldest record that is there.
+    const offsets = await this.#listOffsets(new Map([[topic, [index]]]), EARLIEST);
+    const first = offsets.get(topic)?.get(index);
+    if (first !== undefined && partition.buffered === 0) partition.skipTo(first);
+    return undefined;
+  }
+
+  /** Learns leaders anew when some are wrong, and wakes partitions whose rest is over. */
+  #tend(): void {
+    if (this.#stale && !this.#learning && this.#partitions.length > 0) {
+      this.#learning = true;
+      this.#stale = false;
+      this.#links
+        .cluster(this.#options.topics)
+        .then(
+          ({ topics }) => {
+            if (topics.size > 0) this.#topics = topics;
+            const leaders = new Set([...topics.values()].flatMap((topic) => topic.leaders));
+            for (const node of this.#problems.keys())
+              if (node !== 'read' && (node === 'metadata' || !leaders.has(node))) this.#problems.delete(node);
+          },
+          (error: unknown) => {
+            this.#stale = true;
+            this.#problems.set('metadata', failureOf(error, 'metadata'));
+          },
+        )
+        .finally(() => {
+          this.#learning = false;
+          this.pump();
+        });
+      return;
+    }
+    this.pump();
+  }
+}

@@ -1,0 +1,359 @@
+/**
+ * Group: one member of a consumer group, request by request, in the classic protocol of Kafka 3.0 and newer. It keeps no timers and retries
+ * nothing; the consumer says when (consumer.ts).
+ *
+ *   join     FindCoordinator, JoinGroup, SyncGroup; the leader deals the partitions out in turns (the protocol named 'roundrobin', which
+ *            clients of other languages know)
+ *   fencing  each request names the member's generation: a member that the group has given up commits nothing any more
+ */
+import {
+  findCoordinatorV4,
+  heartbeatV4,
+  joinGroupV7,
+  joinGroupV9,
+  leaveGroupV4,
+  offsetCommitV8,
+  offsetFetchV8,
+  syncGroupV5,
+} from '@platformatic/kafka';
+import { failureOf, failureOfCode, kafkaCode } from './failure.ts';
+import { type KafkaLinks, type Link, pick } from './links.ts';
+
+const FIND_COORDINATOR = 10;
+const JOIN = 11;
+const HEARTBEAT = 12;
+const LEAVE = 13;
+const SYNC = 14;
+const COMMIT = 8;
+const FETCH_OFFSETS = 9;
+const LEAST = '3.0';
+const PROTOCOL_TYPE = 'consumer';
+const PROTOCOL = 'roundrobin';
+const GROUP_KEY = 0;
+/** The coordinator answers a little later than when its own limit ends. */
+const SLACK_MS = 5000;
+
+/** Partitions by topic. */
+export type Assignment = ReadonlyMap<string, readonly number[]>;
+/** Offsets by topic and partition. */
+export type Offsets = ReadonlyMap<string, ReadonlyMap<number, number>>;
+
+export interface GroupOptions {
+  readonly groupId: string;
+  readonly topics: readonly string[];
+  /** A member that is not heard of for so long loses its partitions. */
+  readonly sessionTimeoutMs: number;
+  /** In a rebalance a member has so long to finish what is under way and to join again. */
+  readonly rebalanceTimeoutMs: number;
+}
+
+export class GroupMember {
+  readonly #links: KafkaLinks;
+  readonly #options: GroupOptions;
+  #coordinator: number | undefined;
+  #memberId = '';
+  #generation = -1;
+
+  constructor(links: KafkaLinks, options: GroupOptions) {
+    this.#links = links;
+    this.#options = options;
+  }
+
+  /** Becomes a member, or stays one in the next generation; resolves with the partitions of this member. */
+  async join(partitionsOf: (topics: readonly string[]) => Promise<ReadonlyMap<string, number>>): Promise<Assignment> {
+    const joined = await this.#join();
+    this.#memberId = joined.memberId;
+    this.#generation = joined.generationId;
+    const lead = joined.leader === joined.memberId;
+    const members = joined.members.map(({ memberId, metadata }) => ({ memberId, topics: readSubscription(metadata) }));
+    const wanted = [...new Set(members.flatMap(({ topics }) => topics))];
+    const dealt = lead ? deal(members, await partitionsOf(wanted)) : [];
+    const assignments = dealt.map(({ memberId, assignment }) => ({
+      memberId,
+      assignment: writeAssignment(assignment),
+    }));
+    const { groupId, rebalanceTimeoutMs } = this.#options;
+    const { assignment } = await this.#ask(
+      'sync group',
+      (link) =>
+        pick(link, SYNC, [[5, syncGroupV5.api]], LEAST).async(
+          link.connection,
+          groupId,
+          this.#generation,
+          this.#memberId,
+          null,
+          PROTOCOL_TYPE,
+          PROTOCOL,
+          assignments,
+        ),
+      rebalanceTimeoutMs + SLACK_MS,
+    );
+    return readAssignment(assignment);
+  }
+
+  async #join() {
+    const { groupId, topics, sessionTimeoutMs, rebalanceTimeoutMs } = this.#options;
+    const protocols = [{ name: PROTOCOL, metadata: writeSubscription(topics) }];
+    const ask = (memberId: string) =>
+      this.#ask(
+        'join group',
+        (link) => {
+          const call = pick(
+            link,
+            JOIN,
+            [
+              [9, joinGroupV9.api],
+              [7, joinGroupV7.api],
+            ],
+            LEAST,
+          );
+          return call.async(
+            link.connection,
+            groupId,
+            sessionTimeoutMs,
+            rebalanceTimeoutMs,
+            memberId,
+            null,
+            PROTOCOL_TYPE,
+            protocols,
+            null,
+          );
+        },
+        rebalanceTimeoutMs + SLACK_MS,
+      );
+    try {
+      return await ask(this.#memberId);
+    } catch (error) {
+      // A new member gets its name in the first answer and joins with the second request.
+      const { memberId } = responseOf<{ memberId?: string }>(error) ?? {};
+      if (failureOf(error, 'join group').code !== 'MEMBER_ID_REQUIRED' || !memberId) throw error;
+      this.#memberId = memberId;
+      return ask(memberId);
+    }
+  }
+
+  heartbeat(): Promise<unknown> {
+    return this.#ask('heartbeat', (link) =>
+      pick(link, HEARTBEAT, [[4, heartbeatV4.api]], LEAST).async(
+        link.connection,
+        this.#options.groupId,
+        this.#generation,
+        this.#memberId,
+        null,
+      ),
+    );
+  }
+
+  /** Stores how far partitions are dealt with. Fails when the group has given this member up. */
+  async commit(offsets: Offsets): Promise<void> {
+    const topics = [...offsets].map(([name, partitions]) => ({
+      name,
+      partitions: [...partitions].map(([partitionIndex, offset]) => ({
+        partitionIndex,
+        committedOffset: BigInt(offset),
+        committedLeaderEpoch: -1,
+        committedMetadata: null,
+      })),
+    }));
+    if (topics.length === 0) return;
+    await this.#ask('commit offsets', (link) =>
+      pick(link, COMMIT, [[8, offsetCommitV8.api]], LEAST).async(
+        link.connection,
+        this.#options.groupId,
+        this.#generation,
+        this.#memberId,
+        null,
+        topics,
+      ),
+    );
+  }
+
+  /** Where the group stands; partitions that nobody has committed are missing. */
+  async committed(assignment: Assignment): Promise<Offsets> {
+    const topics = [...assignment].map(([name, partitions]) => ({ name, partitionIndexes: [...partitions] }));
+    if (topics.length === 0) return new Map();
+    const { groups } = await this.#ask('fetch offsets', (link) =>
+      pick(link, FETCH_OFFSETS, [[8, offsetFetchV8.api]], LEAST).async(
+        link.connection,
+        [{ groupId: this.#options.groupId, memberId: null, memberEpoch: -1, topics }],
+        true,
+      ),
+    );
+    const found = new Map<string, Map<number, number>>();
+    for (const { name, partitions } of groups[0]?.topics ?? []) {
+      const known = new Map<number, number>();
+      for (const { partitionIndex, committedOffset, errorCode } of partitions) {
+        if (errorCode !== kafkaCode.none) throw failureOfCode(errorCode, `offset of ${name}/${partitionIndex}`);
+        if (committedOffset >= 0n) known.set(partitionIndex, Number(committedOffset));
+      }
+      found.set(name, known);
+    }
+    return found;
+  }
+
+  /** Goes, so that the others need not wait for the session to end. */
+  async leave(): Promise<void> {
+    if (this.#memberId === '') return;
+    const memberId = this.#memberId;
+    this.forget();
+    await this.#ask('leave group', (link) =>
+      pick(link, LEAVE, [[4, leaveGroupV4.api]], LEAST).async(link.connection, this.#options.groupId, [
+        { memberId, groupInstanceId: null },
+      ]),
+    );
+  }
+
+  /** The group has given this member up: the next join() makes a new one. */
+  forget(): void {
+    this.#memberId = '';
+    this.#generation = -1;
+  }
+
+  async #ask<T>(what: string, question: (link: Link) => Promise<T>, limitMs?: number): Promise<T> {
+    const node = this.#coordinator ?? (await this.#find());
+    this.#coordinator = node;
+    try {
+      return await this.#links.askNode(node, what, question, limitMs);
+    } catch (error) {
+      // Another broker may be the coordinator by now. These three only say something about the member.
+      if (!membershipCodes.has(failureOf(error, what).code)) this.#coordinator = undefined;
+      throw error;
+    }
+  }
+
+  async #find(): Promise<number> {
+    const { coordinators } = await this.#links.ask('find coordinator', (link) =>
+      pick(link, FIND_COORDINATOR, [[4, findCoordinatorV4.api]], LEAST).async(link.connection, GROUP_KEY, [
+        this.#options.groupId,
+      ]),
+    );
+    const { nodeId, host, port, errorCode, errorMessage } = coordinators[0]!;
+    if (errorCode !== kafkaCode.none) throw failureOfCode(errorCode, 'find coordinator', errorMessage);
+    this.#links.learn(nodeId, { host, port });
+    return nodeId;
+  }
+}
+
+/** What is wrong is the membership, not the network or the cluster. */
+export const membershipCodes: ReadonlySet<string> = new Set([
+  'ILLEGAL_GENERATION',
+  'UNKNOWN_MEMBER_ID',
+  'REBALANCE_IN_PROGRESS',
+  'MEMBER_ID_REQUIRED',
+]);
+
+/** The answer that a failed request has brought, if it has brought one. */
+function responseOf<T>(error: unknown): T | undefined {
+  for (let at = error as { response?: T; cause?: unknown } | undefined; at != null; at = at.cause as typeof at)
+    if (at.response !== undefined) return at.response;
+  return undefined;
+}
+
+interface Member {
+  readonly memberId: string;
+  readonly topics: readonly string[];
+}
+
+/** Deals the partitions out in turns to the members that want their topic, in the order of their names. */
+export function deal(
+  members: readonly Member[],
+  partitionsOf: ReadonlyMap<string, number>,
+): { memberId: string; assignment: Assignment }[] {
+  const sorted = members.toSorted((a, b) => (a.memberId < b.memberId ? -1 : 1));
+  const hands = new Map(sorted.map(({ memberId }) => [memberId, new Map<string, number[]>()]));
+  let next = 0;
+  for (const topic of [...partitionsOf.keys()].sort()) {
+    const takers = sorted.filter(({ topics }) => topics.includes(topic));
+    if (takers.length === 0) continue;
+    for (let partition = 0; partition < partitionsOf.get(topic)!; partition++, next++) {
+      const hand = hands.get(takers[next % takers.length]!.memberId)!;
+      hand.set(topic, [...(hand.get(topic) ?? []), partition]);
+    }
+  }
+  return [...hands].map(([memberId, assignment]) => ({ memberId, assignment }));
+}
+
+/** Subscription: version i16, topics [i16 length, name], user data i32 length -1: none. */
+export function writeSubscription(topics: readonly string[]): Buffer {
+  const words = new Words();
+  words.int16(0);
+  words.int32(topics.length);
+  for (const topic of topics) words.text(topic);
+  words.int32(-1);
+  return words.bytes();
+}
+
+export function readSubscription(bytes: Buffer): string[] {
+  const reader = new WordReader(bytes);
+  reader.int16();
+  return Array.from({ length: reader.int32() }, () => reader.text());
+}
+
+/** Assignment: version i16, topics [name, partitions [i32]], user data. */
+export function writeAssignment(assignment: Assignment): Buffer {
+  const words = new Words();
+  words.int16(0);
+  words.int32(assignment.size);
+  for (const [topic, partitions] of assignment) {
+    words.text(topic);
+    words.int32(partitions.length);
+    for (const partition of partitions) words.int32(partition);
+  }
+  words.int32(-1);
+  return words.bytes();
+}
+
+export function readAssignment(bytes: Buffer): Assignment {
+  // A member without partitions may get no bytes at all.
+  if (bytes.length === 0) return new Map();
+  const reader = new WordReader(bytes);
+  reader.int16();
+  return new Map(
+    Array.from({ length: reader.int32() }, () => {
+      const topic = reader.text();
+      return [topic, Array.from({ length: reader.int32() }, () => reader.int32())] as const;
+    }),
+  );
+}
+
+class Words {
+  readonly #parts: Buffer[] = [];
+  int16(value: number): void {
+    const part = Buffer.alloc(2);
+    part.writeInt16BE(value);
+    this.#parts.push(part);
+  }
+  int32(value: number): void {
+    const part = Buffer.alloc(4);
+    part.writeInt32BE(value);
+    this.#parts.push(part);
+  }
+  text(value: string): void {
+    this.int16(Buffer.byteLength(value));
+    this.#parts.push(Buffer.from(value));
+  }
+  bytes(): Buffer {
+    return Buffer.concat(this.#parts);
+  }
+}
+
+class WordReader {
+  readonly #bytes: Buffer;
+  #at = 0;
+  constructor(bytes: Buffer) {
+    this.#bytes = bytes;
+  }
+  int16(): number {
+    this.#at += 2;
+    return this.#bytes.readInt16BE(this.#at - 2);
+  }
+  int32(): number {
+    this.#at += 4;
+    return this.#bytes.readInt32BE(this.#at - 4);
+  }
+  text(): string {
+    const length = this.int16();
+    this.#at += length;
+    return this.#bytes.toString('utf8', this.#at - length, this.#at);
+  }
+}

@@ -1,0 +1,255 @@
+/**
+ * Partition: what has been fetched of one partition and is not read yet, and a reader of it, record by record, without an object per record.
+ *
+ *   record batch (format 2): byte 0 base offset i64, 8 length i32, 16 magic i8, 17 crc u32 over 21.., 21 attributes i16, 23 last offset
+ *   delta i32, 27 base time i64, 35 max time i64, 43 producer i64, 57 records i32, 61 records, compressed as a whole
+ *   attributes: bits 0-2 codec, 3 the broker set the time, 4 part of a transaction, 5 control batch
+ *   record: length, attributes, time delta, offset delta, key, value, headers; lengths and deltas are zig-zag varints
+ *
+ * Always true: `position` grows over every offset that is dealt with: records, those of control batches and aborted transactions, and
+ * offsets that compaction has emptied. A batch whose checksum is wrong is never read.
+ */
+import { compressionsAlgorithms, crc32c, Writer } from '@platformatic/kafka';
+import { KafkaFailure } from './failure.ts';
+import type { FetchedPartition } from './fetch.ts';
+
+const HEADER = 61;
+const CODEC = 0b111;
+const BROKER_TIME = 1 << 3;
+const TRANSACTIONAL = 1 << 4;
+const CONTROL = 1 << 5;
+/** Key of a control record: version i16, type i16; type 0 ends a transaction by aborting it. */
+const ABORT = 0;
+
+const codecs = ['none', 'gzip', 'snappy', 'lz4', 'zstd'] as const;
+
+/** A record where it lies; its key and value are views that hold until the next read(). */
+export interface KafkaRecord {
+  readonly offset: number;
+  readonly timeMs: number;
+  readonly key: Buffer | undefined;
+  readonly value: Buffer;
+}
+
+/** Fetched records, and what of their transactions was aborted. */
+interface Chunk {
+  readonly bytes: Buffer;
+  at: number;
+  /** Aborted transactions that begin later than what is read, in their order. */
+  readonly aborted: { readonly producer: bigint; readonly from: number }[];
+  /** Producers whose present transaction was aborted. */
+  readonly aborting: Set<bigint>;
+}
+
+/** The records of one batch. */
+interface Open {
+  readonly bytes: Buffer;
+  at: number;
+  left: number;
+  readonly baseOffset: number;
+  readonly baseMs: number;
+  /** Set when the broker has set the time of all of them. */
+  readonly timeMs: number | undefined;
+  readonly end: number;
+}
+
+export class Partition {
+  readonly topic: string;
+  readonly partition: number;
+  /** Offset of the next record to read. */
+  position: number;
+  /** Where the next fetch begins. */
+  fetchFrom: number;
+  /** End of the partition, as the broker said last; undefined: nothing was heard yet. */
+  end: number | undefined;
+  /** Offsets [from, to) that are gone from the broker. */
+  gap: { readonly from: number; readonly to: number } | undefined;
+  /** Bytes fetched and not read yet. */
+  buffered = 0;
+  readonly #chunks: Chunk[] = [];
+  #open: Open | undefined;
+  #at = 0;
+
+  constructor(topic: string, partition: number, position: number) {
+    this.topic = topic;
+    this.partition = partition;
+    this.position = position;
+    this.fetchFrom = position;
+  }
+
+  /** Whether read() may find something. */
+  get hasMore(): boolean {
+    return this.gap !== undefined || this.#open !== undefined || this.#chunks.length > 0;
+  }
+
+  /** Takes over what a fetch has brought. */
+  add({ records, aborted, end }: FetchedPartition): void {
+    this.end = end;
+    const whole = wholeBatches(records);
+    if (whole === undefined) return;
+    const { bytes, next } = whole;
+    this.fetchFrom = next;
+    this.buffered += bytes.length;
+    this.#chunks.push({ bytes, at: 0, aborted: aborted.toSorted((a, b) => a.from - b.from), aborting: new Set() });
+  }
+
+  /** The log begins at `from` now: what lies before is gone, and so is what is buffered. */
+  skipTo(to: number): void {
+    this.#chunks.length = 0;
+    this.#open = undefined;
+    this.buffered = 0;
+    this.gap = { from: this.position, to };
+    this.fetchFrom = to;
+  }
+
+  /** The gap is dealt with. */
+  passGap(): void {
+    if (this.gap !== undefined) this.position = this.gap.to;
+    this.gap = undefined;
+  }
+
+  /** The next record, or undefined when nothing more is buffered. It is read again until pass(). */
+  read(): KafkaRecord | undefined {
+    if (this.gap !== undefined) return undefined;
+    for (;;) {
+      const open = this.#open ?? this.#next();
+      if (open === undefined) return undefined;
+      while (open.left > 0) {
+        this.#at = open.at;
+        const record = this.#record(open);
+        if (record.offset >= this.position) return record;
+        open.at = this.#at;
+        open.left -= 1;
+      }
+      this.position = Math.max(this.position, open.end);
+      this.#open = undefined;
+    }
+  }
+
+  /** The record of the last read() is dealt with. */
+  pass(record: KafkaRecord): void {
+    const open = this.#open!;
+    open.at = this.#at;
+    open.left -= 1;
+    this.position = record.offset + 1;
+    if (open.left > 0) return;
+    this.position = Math.max(this.position, open.end);
+    this.#open = undefined;
+  }
+
+  /** Opens the next batch that has records for us; batches that have none are passed over. */
+  #next(): Open | undefined {
+    for (let chunk = this.#chunks[0]; chunk !== undefined; chunk = this.#chunks[0]) {
+      while (chunk.at < chunk.bytes.length) {
+        const batch = chunk.bytes.subarray(chunk.at, chunk.at + 12 + chunk.bytes.readInt32BE(chunk.at + 8));
+        this.#check(batch);
+        chunk.at += batch.length;
+        this.buffered -= batch.length;
+        const open = openBatch(batch, chunk);
+        const end = Number(batch.readBigInt64BE(0)) + batch.readInt32BE(23) + 1;
+        if (open !== undefined && end > this.position) {
+          this.#open = open;
+          return open;
+        }
+        this.position = Math.max(this.position, end);
+      }
+      this.#chunks.shift();
+    }
+    return undefined;
+  }
+
+  #check(batch: Buffer): void {
+    const where = `${this.topic}/${this.partition} at offset ${batch.readBigInt64BE(0)}`;
+    if (batch[16] !== 2)
+      throw new KafkaFailure('stop', 'FORMAT', `record batches must have format 2: ${where} has ${batch[16]}`);
+    if (crc32c(Writer.create().append(batch.subarray(21)).dynamicBuffer) !== batch.readUInt32BE(17))
+      throw new KafkaFailure('stop', 'CORRUPT_MESSAGE', `record batch has another checksum: ${where}`);
+  }
+
+  #record(open: Open): KafkaRecord {
+    const { bytes } = open;
+    const length = this.#varint(bytes);
+    const end = this.#at + length;
+    this.#at += 1; // attributes
+    const delta = this.#varlong(bytes);
+    const offset = open.baseOffset + this.#varint(bytes);
+    const key = this.#bytes(bytes);
+    const value = this.#bytes(bytes) ?? Buffer.alloc(0);
+    this.#at = end; // headers
+    return { offset, timeMs: open.timeMs ?? open.baseMs + delta, key, value };
+  }
+
+  #bytes(bytes: Buffer): Buffer | undefined {
+    const length = this.#varint(bytes);
+    if (length < 0) return undefined;
+    this.#at += length;
+    return bytes.subarray(this.#at - length, this.#at);
+  }
+
+  #varint(bytes: Buffer): number {
+    let value = 0;
+    for (let shift = 0; ; shift += 7) {
+      const byte = bytes[this.#at++]!;
+      value |= (byte & 0x7f) << shift;
+      if (byte < 0x80) return (value >>> 1) ^ -(value & 1);
+    }
+  }
+
+  /** A number of up to 64 bits, exact up to 2^53. */
+  #varlong(bytes: Buffer): number {
+    let value = 0;
+    for (let factor = 1; ; factor *= 128) {
+      const byte = bytes[this.#at++]!;
+      value += (byte & 0x7f) * factor;
+      if (byte < 0x80) return value % 2 === 0 ? value / 2 : -(value + 1) / 2;
+    }
+  }
+}
+
+/** The whole batches that an answer holds, and the offset behind them; undefined: none. */
+function wholeBatches(records: Buffer): { bytes: Buffer; next: number } | undefined {
+  let at = 0;
+  let next = 0;
+  while (records.length - at >= HEADER && records.length - at >= 12 + records.readInt32BE(at + 8)) {
+    next = Number(records.readBigInt64BE(at)) + records.readInt32BE(at + 23) + 1;
+    at += 12 + records.readInt32BE(at + 8);
+  }
+  return at === 0 ? undefined : { bytes: records.subarray(0, at), next };
+}
+
+function openBatch(batch: Buffer, chunk: Chunk): Open | undefined {
+  const attributes = batch.readInt16BE(21);
+  const baseOffset = Number(batch.readBigInt64BE(0));
+  const end = baseOffset + batch.readInt32BE(23) + 1;
+  const producer = batch.readBigInt64BE(43);
+  while (chunk.aborted[0] !== undefined && chunk.aborted[0].from < end)
+    chunk.aborting.add(chunk.aborted.shift()!.producer);
+  if ((attributes & CONTROL) !== 0) {
+    if (controlType(batch) === ABORT) chunk.aborting.delete(producer);
+    return undefined;
+  }
+  if ((attributes & TRANSACTIONAL) !== 0 && chunk.aborting.has(producer)) return undefined;
+  const left = batch.readInt32BE(57);
+  if (left === 0) return undefined;
+  const codec = codecs[attributes & CODEC];
+  if (codec === undefined)
+    throw new KafkaFailure('stop', 'CODEC', `codec of a record batch is unknown: ${attributes & CODEC}`);
+  const packed = batch.subarray(HEADER);
+  const bytes = codec === 'none' ? packed : compressionsAlgorithms[codec].decompressSync(packed);
+  const timeMs = (attributes & BROKER_TIME) !== 0 ? Number(batch.readBigInt64BE(35)) : undefined;
+  return { bytes, at: 0, left, baseOffset, baseMs: Number(batch.readBigInt64BE(27)), timeMs, end };
+}
+
+/** Type of the one record in a control batch: length, attributes, two deltas of one byte each or more, key length, version i16, type i16. */
+function controlType(batch: Buffer): number {
+  let at = HEADER;
+  const skip = () => {
+    while (batch[at++]! >= 0x80);
+  };
+  skip();
+  at += 1;
+  skip();
+  skip();
+  skip();
+  return batch.readInt16BE(at + 2);
+}
