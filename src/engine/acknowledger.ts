@@ -1,10 +1,11 @@
 /**
- * Acknowledger: decides when the answers of one acceptor may leave.
- *   memory   in the handler; published at the end of the loop iteration
- *   journal  after publish(). Calm: in the handler (lowest latency; pipelining and half-closed clients work). Busy: the requests of one
- *            loop iteration are gathered, published once in setImmediate, then answered
- *   sync     after `synced` has passed the publish: one armed waiter on the keeper's group commit
- * It knows no HTTP: an answer is whatever `settled()` does.
+ * Acknowledger: decides when the answers of one acceptor may leave. An answer is whatever `settled()` does; no HTTP
+ * here.
+ *
+ *   memory   in the handler; the event is published at the end of the loop iteration
+ *   journal  after publish(). Below DEFER_RATE in the handler: lowest latency, and clients that pipeline or half-close
+ *            work. Above it the requests of one loop iteration are gathered, published once in setImmediate, then answered
+ *   sync     when `synced` has passed the publish; one armed wait on the keeper's group commit serves all that wait
  */
 
 import type { WakeWords } from '../kernel/threads/wake.ts';
@@ -13,7 +14,7 @@ import type { LaneWriter } from './lane.ts';
 export const ackLevels = ['memory', 'journal', 'sync'] as const;
 export type AckLevel = (typeof ackLevels)[number];
 
-/** stored: the promise of the level holds. unknown: the write failed or took too long; nobody can say (503). */
+/** stored: the promise of the level holds. unknown: the write failed or took too long, so nobody can say (503). */
 export type Outcome = 'stored' | 'unknown';
 
 export interface Answerable {
@@ -25,7 +26,7 @@ export interface AcknowledgerOptions {
   readonly defer: 'auto' | 'off';
   /** Events per second above which requests are gathered. */
   readonly deferRate: number;
-  /** How long a client that pipelines keeps the acceptor at in-handler answers, ms. */
+  /** After a client that pipelines was seen, the acceptor answers in the handler for this long, ms. */
   readonly deferHoldMs: number;
   /** Longest wait for a sync, ms. */
   readonly ackTimeoutMs: number;
@@ -34,9 +35,9 @@ export interface AcknowledgerOptions {
 /** Sleeper 0 of the engine's wake words. */
 export const KEEPER = 0;
 /**
- * A draft of this size is published at once, whatever else the iteration brings; its answers still leave at the end of the iteration.
- * Inside the handler of one connection the answers to others cannot be corked: each would be several small sends, seven times the cost
- * (measured with 1,000 connections).
+ * A draft of this size is published at once, whatever else the iteration brings. Its answers still leave at the end of
+ * the iteration: inside the handler of one connection the answers to others cannot be corked, and each would cost
+ * several small sends, seven times as much (measured with 1,000 connections).
  */
 const DRAFT_BYTES_SOFT = 256 * 1024;
 /** With fewer events per loop iteration gathering costs more than it saves. */
@@ -83,14 +84,12 @@ export class Acknowledger {
     return this.#waiting.length;
   }
 
-  /**
-   * Call after lane.commit(). now: answer in this handler; later: hand the answer to hold(); failed: the write failed, answer 503.
-   */
+  /** Call after lane.commit(). now: answer in this handler. later: hand the answer to hold(). failed: answer 503. */
   settle(level: AckLevel): 'now' | 'later' | 'failed' {
     this.#events += 1;
     if (level === 'journal' && !this.#gathering) {
       if (!this.#scheduled) return this.#lane.publish() ? 'now' : 'failed';
-      // Others of this iteration wait already: their records are in the same draft.
+      // The draft holds records of other requests of this iteration too; flush() answers them with this one.
       this.flush();
       return this.#lane.stuck === undefined ? 'now' : 'failed';
     }
@@ -107,11 +106,13 @@ export class Acknowledger {
   }
 
   #publishLarge(): void {
-    // A write that fails keeps the draft, and the flush of this iteration tells everybody so.
+    // After a failed write the draft stays, and the flush at the end of this iteration answers everybody `unknown`.
     if (this.#lane.draftBytes >= DRAFT_BYTES_SOFT) this.#lane.publish();
   }
 
-  /** The connection of a held answer is gone. In the iteration of its request that means: the client pipelines. */
+  /**
+   * The connection of a held answer is gone. In the iteration of its own request that means that the client pipelines.
+   */
   dropped(slot: Answerable): void {
     if (!this.#held.includes(slot) && !this.#heldSync.includes(slot)) return;
     this.pipeliners += 1;
@@ -125,7 +126,7 @@ export class Acknowledger {
     setImmediate(() => this.flush());
   }
 
-  /** Publishes the draft and answers who waited for that. */
+  /** Publishes the draft and settles the answers that waited for it. */
   flush(): void {
     this.#scheduled = false;
     this.#iterations += 1;
@@ -145,7 +146,7 @@ export class Acknowledger {
     this.#heldSync = [];
     const position = this.#lane.tail;
     const deadline = this.#now() + this.#options.ackTimeoutMs;
-    // An armed wait whose requests have all timed out has woken the keeper for them, not for these.
+    // The keeper was woken for requests that have all timed out since; it does not know of these yet.
     const stale = this.#armed && this.#waiting.length === 0;
     for (const slot of held) {
       if (stored) this.#waiting.push({ slot, position, deadline });
@@ -161,15 +162,16 @@ export class Acknowledger {
     if (this.#armed || this.#waiting.length === 0) return;
     const { ring } = this.#lane;
     const count = Atomics.load(ring.words, ring.syncCountIndex);
-    // Looked at after the count was read: a sync between the two makes the wait return at once.
+    // Read `synced` after the count: a sync between the two reads makes the wait return at once.
     if (ring.synced() >= this.#waiting[0].position) {
       this.#release();
       return;
     }
     this.#armed = true;
     this.#wake.wake(KEEPER);
-    // Without a time-out, tick() sees to that: each one would leave a timer behind until it is over, and Node looks through all of them when one
-    // ends. At thousands of syncs/s that stopped the loop for 40 to 90 ms every few seconds (measured).
+    // No time-out here; tick() expires late waits. Each time-out would keep a timer until it fires, and Node scans all
+    // timers when one fires. At thousands of syncs/s that stopped the loop for 40 to 90 ms every few seconds
+    // (measured).
     const wait = Atomics.waitAsync(ring.words, ring.syncCountIndex, count);
     const released = () => {
       this.#armed = false;
@@ -197,7 +199,7 @@ export class Acknowledger {
     this.#waiting.splice(0, late);
   }
 
-  /** Call every 25 ms or so: chooses the mode from the rate, ends waits that took too long, lets the lane repeat what failed. */
+  /** Call every 25 ms or so: lets the lane repeat a failed write, ends waits that took too long, chooses the mode. */
   tick(): void {
     this.#lane.tick();
     this.#expire();

@@ -1,6 +1,6 @@
 /**
- * Batch: records of one lane in private memory, and the stretch of the lane they cover. [from, to) is whole frames; it may hold
- * records that could not be read any more (`lost`), so `to` can move on without a record.
+ * Batch: records of one lane in private memory, and the stretch [from, to) of the lane that they cover. The stretch is
+ * whole frames. Part of it may be lost (`losses`), so `to` can move on without a record.
  */
 import { align8, recordAt } from '../kernel/record.ts';
 import type { Mark } from './checkpoint.ts';
@@ -12,8 +12,8 @@ export interface Loss {
   readonly from: Mark;
   readonly to: Mark;
   /**
-   * damaged: the bytes on disk are not valid; gone: the segment was deleted before this sink had passed it; dropped: the sink lags further
-   * than it may (ON_LAG=drop).
+   * damaged: the bytes on disk are not valid. gone: the segment was deleted before this sink had passed it. dropped:
+   * the sink lagged further than it may (ON_LAG=drop).
    */
   readonly reason: 'damaged' | 'gone' | 'dropped';
 }
@@ -25,7 +25,7 @@ export class Batch {
   count = 0;
   /** Records in the stretch that the output does not take. */
   skipped = 0;
-  /** The next frame does not fit. */
+  /** More is there, but the next frame does not fit. */
   full = false;
   /** Bytes of `buffer` in use. */
   bytes = 0;
@@ -40,7 +40,7 @@ export class Batch {
   oldestMs = 0;
 
   constructor(bytes: number) {
-    // An ArrayBuffer of its own: a slice of it may be handed to a socket until the batch is used again.
+    // Not from Buffer's pool: a slice of it may be handed to a socket until the batch is used again.
     const memory = new ArrayBuffer(align8(bytes));
     this.buffer = Buffer.from(memory);
     this.view = new DataView(memory);
@@ -72,7 +72,7 @@ export class Batch {
     return records;
   }
 
-  /** Takes over the frames just copied to [bytes, bytes + added): notes where their records are. */
+  /** Takes over the frames that were just copied to [bytes, bytes + added): notes where their records begin. */
   adopt(added: number): void {
     const { view } = this;
     const end = this.bytes + added;
@@ -92,7 +92,7 @@ export class Batch {
       }
       if (offset !== at + bytes)
         throw new Error(`batch: records must fill their frame: position=${position}, off by ${offset - at - bytes}`);
-      // The frame's own number, not a sum: records that went missing unnoticed show in the ledger.
+      // From the frame's own number, not by counting: records that went missing unnoticed then show in the ledger.
       record = view.getFloat64(at + frameAt.firstRecord, true) + records;
       position += bytes;
       at += bytes;

@@ -9,13 +9,17 @@
  *     16  length    u32  bytes of the body
  *     20  body      JSON, UTF-8: log id, life, a mark per lane of that life, the target's own state
  *
- * A sink works through the lives of a log in order; `life` is the one it is in: everything older is done, everything newer
- * untouched. So the body stays small however often a process has restarted. L4: written only after the target has the events.
+ * A sink works through the lives of a log in order. `life` names the one it is in: older lives are done, newer ones
+ * untouched. So the body stays small however often a process has restarted. L4: written only after the target has the
+ * events.
  */
 import { crc32 } from 'node:zlib';
 import type { Disk } from './disk.ts';
 
 const SLOT = 4096;
+/** Byte offsets in a slot, as the table gives them. */
+const slotAt = { crc: 0, magic: 4, format: 8, sequence: 12, length: 16 } as const;
+const CHECKED_FROM = slotAt.magic;
 const HEAD = 20;
 const MAGIC = 0x504b4352; // "RCKP"
 const FORMAT = 1;
@@ -40,11 +44,11 @@ export interface CheckpointState {
   readonly log: string;
   /** The life the sink is in; earlier ones are done. */
   readonly life: number;
-  /** Marks of the lanes of that life; a lane that is missing stands at 0. */
+  /** Where the sink stands in each lane of that life; a lane that is missing stands at 0. */
   readonly lanes: readonly (readonly [lane: number, position: number, record: number])[];
   /** The ledger so far, see SinkBoard. */
   readonly ledger: Ledger;
-  /** What the target needs to go on exactly where it stood; for a file its name, identity and length. */
+  /** What the target needs to go on exactly where it stood. For a file: its name, identity and length. */
   readonly target?: unknown;
 }
 
@@ -86,14 +90,15 @@ export class CheckpointFile {
 
   #readSlot(slot: number): StoredCheckpoint | undefined {
     const page = this.#slot;
-    if (this.#disk.read(this.#fd, page, 0, SLOT, slot * SLOT) < SLOT || page.readUInt32LE(4) !== MAGIC)
+    if (this.#disk.read(this.#fd, page, 0, SLOT, slot * SLOT) < SLOT || page.readUInt32LE(slotAt.magic) !== MAGIC)
       return undefined;
-    const length = page.readUInt32LE(16);
-    if (length > SLOT - HEAD || crc32(page.subarray(4, HEAD + length)) !== page.readUInt32LE(0)) return undefined;
-    if (page.readUInt32LE(8) !== FORMAT)
-      throw new Error(`checkpoint: format must be ${FORMAT}: found=${page.readUInt32LE(8)}, file=${this.#path}`);
+    const length = page.readUInt32LE(slotAt.length);
+    if (length > SLOT - HEAD) return undefined;
+    if (crc32(page.subarray(CHECKED_FROM, HEAD + length)) !== page.readUInt32LE(slotAt.crc)) return undefined;
+    const format = page.readUInt32LE(slotAt.format);
+    if (format !== FORMAT) throw new Error(`checkpoint: format must be ${FORMAT}: found=${format}, file=${this.#path}`);
     const state = JSON.parse(page.toString('utf8', HEAD, HEAD + length)) as CheckpointState;
-    return { sequence: page.readUInt32LE(12), state };
+    return { sequence: page.readUInt32LE(slotAt.sequence), state };
   }
 
   /** Stores a new checkpoint and syncs it. When this returns, it is durable; when it throws, the old one counts. */
@@ -108,12 +113,12 @@ export class CheckpointFile {
     }
     const sequence = this.#sequence + 1;
     const page = this.#slot.fill(0);
-    page.writeUInt32LE(MAGIC, 4);
-    page.writeUInt32LE(FORMAT, 8);
-    page.writeUInt32LE(sequence, 12);
-    page.writeUInt32LE(body.length, 16);
+    page.writeUInt32LE(MAGIC, slotAt.magic);
+    page.writeUInt32LE(FORMAT, slotAt.format);
+    page.writeUInt32LE(sequence, slotAt.sequence);
+    page.writeUInt32LE(body.length, slotAt.length);
     body.copy(page, HEAD);
-    page.writeUInt32LE(crc32(page.subarray(4, HEAD + body.length)), 0);
+    page.writeUInt32LE(crc32(page.subarray(CHECKED_FROM, HEAD + body.length)), slotAt.crc);
     this.#disk.write(this.#fd, page, 0, SLOT, (sequence % 2) * SLOT);
     this.#disk.fdatasync(this.#fd);
     this.#sequence = sequence;

@@ -1,6 +1,6 @@
 /**
- * Disk: the few file operations the log needs, as an argument, so that tests can make them fail or forget.
- * Everything is synchronous: it runs in the page cache (acceptors) or in a thread that may block (keeper, file sink).
+ * Disk: the few file operations that the log needs, passed in, so that tests can make them fail or forget. All are
+ * synchronous: acceptors only write to the page cache, and the threads of the keeper and of the file sink may block.
  */
 import * as fs from 'node:fs';
 import { makeDirectory } from '../kernel/directory.ts';
@@ -8,14 +8,15 @@ import { makeDirectory } from '../kernel/directory.ts';
 export interface Disk {
   open(path: string, flags: string, mode?: number): number;
   /**
-   * A second handle of an existing file whose writes go past the page cache (open(2), O_DIRECT); undefined: it cannot be had. Memory, position and
-   * length of its writes must be multiples of the block size (PAGE is), or EINVAL is thrown. Left out: every write is buffered.
+   * A second handle of an existing file, whose writes go past the page cache (open(2), O_DIRECT); undefined: the file
+   * system has none. Memory address, position and length of its writes must be multiples of the block size (PAGE is
+   * one), or the write throws EINVAL. A disk without openDirect() buffers every write.
    */
   openDirect?(path: string): number | undefined;
   close(fd: number): void;
   /** Writes all of [offset, offset + bytes) at `position`, or throws; a short write is continued. */
   write(fd: number, buffer: Uint8Array, offset: number, bytes: number, position: number): void;
-  /** Reads up to `bytes` at `position`; fewer only at the end of the file. */
+  /** Reads `bytes` at `position`; fewer only at the end of the file. Returns how many. */
   read(fd: number, buffer: Uint8Array, offset: number, bytes: number, position: number): number;
   fdatasync(fd: number): void;
   size(fd: number): number;
@@ -32,7 +33,7 @@ export interface Disk {
   syncFolder(path: string): void;
 }
 
-/** Whether a direct write was refused for being one. */
+/** Whether the error says that direct writes are refused here, so that a buffered one may succeed. */
 export function refusesDirect(error: unknown): boolean {
   const { code } = error as NodeJS.ErrnoException;
   return code === 'EINVAL' || code === 'ENOTSUP' || code === 'EOPNOTSUPP';

@@ -4,14 +4,16 @@
  *   [0, start)    the file's bytes from the page boundary on, which segment-writer.ts writes again to cover whole pages
  *   [start, end)  frames: header, records, header, records ...
  *
- * Records are encoded in place: begin() says where, commit() takes the record in. A frame's header is filled in twice: size and
- * count when the frame is closed, the rest by seal(), when its position in the lane is known.
+ * Records are encoded in place: begin() says where, commit() takes the record in. A frame's header is filled in twice:
+ * size and count when the frame is closed, the rest by seal(), when its position in the lane is known.
  */
 import { align8, recordAt } from '../kernel/record.ts';
 import { FRAME_BODY_MAX, FRAME_HEADER, frameAt, sealFrame } from './frame.ts';
 import { PAGE } from './segment.ts';
 
-/** Thrown by begin() when one publish would exceed the largest draft: the caller rewinds and refuses the batch for good. */
+/**
+ * Thrown by begin() when one publish would exceed the largest draft: the caller rewinds and refuses the batch for good.
+ */
 export class DraftTooLarge extends Error {
   readonly limit: number;
   constructor(bytes: number, limit: number) {

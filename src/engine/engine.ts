@@ -1,6 +1,6 @@
 /**
- * Engine: opens the log and lays out the shared memory that the threads work on. What it returns is plain data and shared buffers, so it
- * goes to every thread through workerData.
+ * Engine: opens the log and lays out the shared memory that the threads work on. The result is plain data and shared
+ * buffers, so that it reaches every thread through workerData.
  */
 
 import { randomBytes } from 'node:crypto';
@@ -9,15 +9,7 @@ import { createWakeWords } from '../kernel/threads/wake.ts';
 import { CheckpointFile, type CheckpointState } from './checkpoint.ts';
 import type { EngineConfig } from './config.ts';
 import { type Disk, realDisk } from './disk.ts';
-import {
-  checkpointPath,
-  defaultQuota,
-  type JournalLock,
-  lanesFolder,
-  listSinks,
-  openJournal,
-  sinksFolder,
-} from './journal.ts';
+import { checkpointPath, defaultQuota, lanesFolder, listSinks, openJournal, sinksFolder } from './journal.ts';
 import type { KeeperShared, KeeperSink } from './keeper.ts';
 import type { LaneShared } from './lane.ts';
 import { createLaneControl } from './lane-control.ts';
@@ -41,16 +33,18 @@ export interface SinkWish {
 export interface EngineOptions {
   readonly config: EngineConfig;
   readonly acceptors: number;
-  /** Running sinks; the index in this list is the sink's reader, board entry and wake word (plus one). */
+  /**
+   * Running sinks. The index in this list is also the sink's ring reader and board entry; its wake word is one more.
+   */
   readonly sinks: readonly SinkWish[];
   /** Absent sinks whose segments are kept. */
   readonly keep: readonly string[];
   readonly start: 'earliest' | 'latest';
 }
 
-/** What threads get. */
+/** What every thread gets. */
 export interface EngineShared {
-  /** 32 hex digits; random and of this life only without a journal. */
+  /** 32 hex digits. Without a journal they are random and of this life only. */
   readonly log: string;
   readonly logId: Uint8Array;
   readonly journal: string | undefined;
@@ -64,7 +58,7 @@ export interface EngineShared {
 
 export interface Engine {
   readonly parts: EngineShared;
-  /** Sinks that have a checkpoint but do not run now, and what they owe in bytes. */
+  /** Sinks that have a checkpoint but do not run now, and the bytes that each has not delivered. */
   readonly absent: readonly { name: string; kept: boolean; owedBytes: number }[];
   release(): void;
 }
@@ -125,14 +119,12 @@ export function openEngine(options: EngineOptions, disk: Disk = realDisk): Engin
       wake,
       keeper,
     };
-    return { parts, absent, release: () => release(lock) };
+    return { parts, absent, release: () => lock.release() };
   } catch (error) {
     lock.release();
     throw error;
   }
 }
-
-const release = (lock: JournalLock): void => lock.release();
 
 function makeLanes(
   options: EngineOptions,
@@ -153,7 +145,10 @@ function makeLanes(
 
 export const liveLanes = (parts: EngineShared): LiveLane[] => parts.lanes.map(({ id, ring }) => ({ id, ring }));
 
-/** A segment holds a whole draft (a quarter of the ring); four per lane fit the quota: one written, one spare, two for lagging sinks. */
+/**
+ * A segment holds a whole draft, which is a quarter of the ring. Four segments per lane fit the quota: one is being
+ * written, one is the spare, two are for sinks that lag.
+ */
 function segmentSize(config: EngineConfig, acceptors: number, quotaBytes: number): number {
   const size = Math.min(config.segmentBytes, Math.floor(quotaBytes / (4 * acceptors) / PAGE) * PAGE);
   const least = config.ringBytes / 4 + 4 * PAGE;
@@ -171,8 +166,9 @@ function journalBytes(dir: string, disk: Disk): number {
 }
 
 /**
- * Every sink has a checkpoint before the first event is taken: one that dies before its own first checkpoint must not look like a new one,
- * which SINK_START=latest would send past what it owes. A checkpoint found here is synced: the keeper trusts it from now on.
+ * Gives every sink a checkpoint before the first event is taken. A sink that died before writing one would look new,
+ * and SINK_START=latest would skip what it owes. A checkpoint that is here already is synced, because the keeper trusts
+ * it from now on.
  */
 function registerSinks(
   dir: string,
@@ -193,7 +189,7 @@ function registerSinks(
     const file = new CheckpointFile(path, disk);
     const stored = file.read();
     if (stored === undefined || stored.state.log !== log) {
-      // The oldest event still there: what was deleted before this sink came is not its loss.
+      // `earliest` means the oldest event still there. What was deleted before this sink came is not its loss.
       const first = options.start === 'latest' ? life : (finished[0]?.id.life ?? life);
       const lanes = finished
         .filter(({ id }) => id.life === first)
@@ -231,7 +227,7 @@ export function readCheckpoint(dir: string, sink: string, disk: Disk = realDisk)
   }
 }
 
-/** Bytes of the given lanes that a sink with this checkpoint has not delivered. */
+/** Bytes of these lanes that a sink with this checkpoint has not delivered. */
 export function owedBytes(state: CheckpointState | undefined, lanes: readonly FinishedLane[]): number {
   return lanes.reduce(
     (sum, lane) => sum + Math.max(0, lane.end.position - Math.max(lane.begin.position, markOf(state, lane).position)),

@@ -11,8 +11,8 @@
  *     32  ms           f64  time of the publish, epoch milliseconds
  *     40  records, each padded to 8 bytes
  *
- * The seed is the CRC-32 of log id, life and lane, and the checksum covers the position. So a frame that an earlier use left in
- * a recycled segment, or that was copied from elsewhere, does not validate.
+ * The seed is the CRC-32 of log id, life and lane, and the checksum covers the position. So a frame that an earlier use
+ * left in a recycled segment, or that was copied from elsewhere, does not validate.
  */
 import { crc32 } from 'node:zlib';
 
@@ -83,8 +83,8 @@ export function openFrame(
 }
 
 /**
- * Bytes that the frame at `at` claims to have when its magic and position fit, else 0. For a reader that holds only the start
- * of a frame and must know how much more to fetch.
+ * Bytes that the frame at `at` claims to have when its magic and position fit, else 0. For a reader that holds only the
+ * start of a frame and must know how much more to fetch.
  */
 export function claimedBytes(view: DataView, at: number, end: number, position: number): number {
   if (end - at < FRAME_HEADER || view.getUint32(at + frameAt.magic, true) !== MAGIC) return 0;

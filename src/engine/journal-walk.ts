@@ -1,18 +1,21 @@
-/** Walks through a log for the tools: batch by batch, lane by lane, reading only. Works beside a running process. */
+/**
+ * Journal walk: reads a log for the tools, lane by lane and batch by batch. It writes nothing, so it may run beside the
+ * collector.
+ */
 import { Batch } from './batch.ts';
 import { lanesFolder } from './journal.ts';
 import { type FinishedLane, LaneReader } from './lane-reader.ts';
 
 export interface WalkRange {
-  /** Position to begin at; default: the oldest byte on disk. */
+  /** Position to begin at. Default: the oldest byte on disk. */
   readonly from?: number;
-  /** Position to end before; default: the end of the lane. */
+  /** Position to end before. Default: the end of the lane. */
   readonly to?: number;
 }
 
 /**
- * The batches of a lane, losses included, in order. The batch is the same object each time: use it before asking for the next. A
- * `from` inside a frame begins with the frame that holds it; frames at or after `to` are left out.
+ * The batches of a lane in order, losses included. All are the same object: use one before asking for the next. When
+ * `from` lies inside a frame, that frame comes first; frames at or behind `to` are left out.
  */
 export function* walkLane(
   dir: string,

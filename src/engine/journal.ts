@@ -1,8 +1,9 @@
 /**
  * Journal: the folder that holds a log.
  *
- *   log                     {"format":1,"log":"<32 hex>","life":n}; life is raised by each start
- *   lock                    an SQLite file; its fcntl lock drops when the process dies, and holds across PID namespaces
+ *   log                     {"format":1,"log":"<32 hex>","life":n}; each start raises life
+ *   lock                    an SQLite file. The kernel drops its fcntl lock when the process dies, and the lock holds across
+ *                           PID namespaces
  *   lanes/<life>-<lane>/    segments of one lane; written in that life and never again (L9)
  *   sinks/<name>.checkpoint where each sink stands; a sink that has one is registered
  *
@@ -28,7 +29,7 @@ export const lanesFolder = (dir: string): string => join(dir, 'lanes');
 export const sinksFolder = (dir: string): string => join(dir, 'sinks');
 export const checkpointPath = (dir: string, sink: string): string => join(sinksFolder(dir), `${sink}.checkpoint`);
 
-/** The identity of the log in `dir`; `undefined` when there is none yet. Refuses a format it does not know. */
+/** The identity of the log in `dir`; `undefined` when there is no log yet. Refuses an unknown format. */
 export function readIdentity(dir: string): LogIdentity | undefined {
   const path = join(dir, 'log');
   if (!existsSync(path)) return undefined;
@@ -74,7 +75,7 @@ export function lockJournal(dir: string): JournalLock {
   const { DatabaseSync } = quietSqlite();
   const path = join(dir, 'lock');
   try {
-    // SQLite would create it readable by everyone.
+    // Created here, because SQLite would make it readable by everyone.
     closeSync(openSync(path, 'a', 0o600));
     const database = new DatabaseSync(path);
     try {
@@ -92,7 +93,7 @@ export function lockJournal(dir: string): JournalLock {
   }
 }
 
-/** node:sqlite announces itself as experimental on stderr; a lock is all we use of it. */
+/** node:sqlite announces on stderr that it is experimental. Only its lock is used here, so the warning is kept back. */
 function quietSqlite(): typeof import('node:sqlite') {
   const emit = process.emitWarning;
   process.emitWarning = () => undefined;
@@ -114,7 +115,7 @@ export interface OpenJournal {
 export function openJournal(dir: string, disk: Disk = realDisk): OpenJournal {
   try {
     const made = makeDirectory(dir, 0o700);
-    // Folders that are new here must be there after a power cut too.
+    // Each new folder's name lies in its parent, which must be synced so that the folder survives a power cut.
     if (made !== undefined)
       for (let path = resolve(dir); path !== dirname(resolve(made)); path = dirname(path))
         disk.syncFolder(dirname(path));
@@ -147,7 +148,9 @@ function writeIdentity(dir: string, identity: LogIdentity, disk: Disk): void {
   disk.syncFolder(dir);
 }
 
-/** JOURNAL_MAX_BYTES when nothing is set: the smaller of 10 GiB and half of what is free (or already ours). */
+/**
+ * Default of JOURNAL_MAX_BYTES: the smaller of 10 GiB and half of what is free, counting the log's own bytes as free.
+ */
 export function defaultQuota(dir: string, usedBytes: number): number {
   const { bavail, bsize } = statfsSync(dir);
   return Math.min(10 * 2 ** 30, Math.floor((bavail * bsize + usedBytes) / 2));

@@ -14,10 +14,14 @@ export interface KeeperThreadData {
   readonly log: { readonly level: LogLevel; readonly destination: 1 | 2 };
 }
 
-/** An idle journal is looked after this often, ms. */
+/** Longest deep sleep: an idle journal needs its housekeeping too. */
 const DEEP_MS = 250;
+/** Idle time after which the keeper sleeps deeply, until somebody wakes it. */
 const DEEP_AFTER_MS = 100;
-/** The event loop turns at least this often, ms, and after every deep sleep: the word to stop arrives there. A turn costs as much as a round. */
+/**
+ * The event loop turns at least this often, and after every deep sleep, because the word to stop arrives there. Not
+ * after every round: a turn costs as much as a round.
+ */
 const TURN_MS = 50;
 
 function main(data: KeeperThreadData): void {

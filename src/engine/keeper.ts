@@ -1,16 +1,19 @@
 /**
- * Keeper: makes the lanes durable and keeps their disk space. One thread; it never looks into a record.
- *   sync      fdatasync of what is published, then `synced`; one call serves all who wait (group commit)
- *   spares    one zero-filled or recycled segment per lane is always ready, while the quota allows
- *   deletion  a segment goes when every sink's synced checkpoint has passed it (L4), and it is older than the retention or
- *             the quota needs its place
- * A failed fdatasync is never repeated as if it could succeed (L7): the lane is asked to write [synced, tail) anew into another file;
- * when that cannot be synced either, intake ends.
+ * Keeper: makes the lanes durable and looks after their disk space. One thread; it never reads a record.
+ *
+ *   sync      fdatasync of what is published, then store `synced`; one call serves all that wait (group commit)
+ *   spares    one zero-filled or recycled segment per lane is always ready, while the quota allows it
+ *   deletion  a segment goes when every sink's synced checkpoint has passed it (L4), and in addition its retention is
+ *             over or the quota needs its place
+ *   check     four times a second the rings are checked for R1
+ *
+ * A failed fdatasync is never repeated as if it could succeed (L7). The keeper asks the lane to write [synced, tail)
+ * anew into another file; when that file cannot be synced either, intake ends.
  */
 import { CheckpointFile, type CheckpointState } from './checkpoint.ts';
 import { type Disk, realDisk } from './disk.ts';
 import { checkpointPath, lanesFolder } from './journal.ts';
-import { FULL_DISK, FULL_NONE, FULL_QUOTA, LaneControl } from './lane-control.ts';
+import { type CurrentSegment, FULL_DISK, FULL_NONE, FULL_QUOTA, LaneControl } from './lane-control.ts';
 import { JournalFigures } from './metrics.ts';
 import { checkRing, Ring } from './ring.ts';
 import { type LaneId, laneKey, PAGE } from './segment.ts';
@@ -24,9 +27,9 @@ const DISK_RETRY_MS = 1000;
 
 export interface KeeperSink {
   readonly name: string;
-  /** Running sinks publish the sequence of their last synced checkpoint; an absent one's file does not change. */
+  /** Entry of a running sink on the board; undefined: the sink is absent, so its checkpoint file does not change. */
   readonly index: number | undefined;
-  /** May lose undelivered segments when the quota needs their place (ON_LAG=drop). */
+  /** The quota may take segments that this sink has not delivered (ON_LAG=drop). */
   readonly drops: boolean;
   /** Lag in bytes at which intake pauses; 0: none. */
   readonly lagBytesMax: number;
@@ -36,7 +39,7 @@ export interface KeeperShared {
   readonly dir: string;
   readonly lanes: readonly { id: LaneId; ring: SharedArrayBuffer; control: SharedArrayBuffer }[];
   readonly sinks: readonly KeeperSink[];
-  /** SinkBoard: sequences of the running sinks' last synced checkpoints. */
+  /** SinkBoard; the keeper reads the sequence of each running sink's last synced checkpoint there. */
   readonly board: SharedArrayBuffer;
   readonly wake: SharedArrayBuffer;
   /** Figures for metrics, see JournalFigures. */
@@ -54,7 +57,7 @@ interface KeptLane {
   readonly control: LaneControl;
   rotations: number;
   fd: number;
-  /** Segments rotated away from that hold bytes not synced yet. */
+  /** Files of earlier segments that hold bytes not synced yet. */
   readonly retired: number[];
   folderDirty: boolean;
   rescuing: boolean;
@@ -67,7 +70,7 @@ interface KeptLane {
 }
 
 export interface KeeperEvents {
-  /** Seconds of one fdatasync round. */
+  /** Seconds that the fdatasync of one lane took. */
   synced?(seconds: number): void;
   warn?(message: string, fields: Record<string, unknown>): void;
 }
@@ -123,7 +126,7 @@ export class Keeper {
     this.#store.adoptLeftovers((lane) => this.#lanes.some((kept) => laneKey(kept.id) === laneKey(lane)));
   }
 
-  /** A keeper that replaces a dead one finds files in use: what is published is synced again, spares stay as they are. */
+  /** A keeper that replaces a dead one finds files in use. It syncs again what is published, and keeps the spares. */
   #resume(): void {
     for (const lane of this.#lanes) {
       const current = this.#current(lane);
@@ -134,7 +137,7 @@ export class Keeper {
       lane.nextBytes = this.#parts.segmentBytes;
       lane.spareBytes = lane.control.spareBytes();
       lane.rescuing = lane.control.rescue() || lane.control.failed();
-      // Segments that the dead one had still to sync are open nowhere else: by their names.
+      // The dead keeper's open files are unknown here. Segments that it had still to sync are opened anew, by name.
       for (const path of this.#store.unsynced(lane.id, lane.ring.synced(), current.base))
         lane.retired.push(this.#disk.open(path, 'r+'));
     }
@@ -162,17 +165,18 @@ export class Keeper {
     return sleep;
   }
 
-  /** Whether anything is published and not synced; looked at once more before a deep sleep. */
+  /** Whether anything is published and not synced, or a spare is missing. Asked once more before a deep sleep. */
   get busy(): boolean {
     return this.#lanes.some(
       ({ ring, control }) => !control.failed() && (ring.tail() > ring.synced() || !control.spareReady()),
     );
   }
 
-  #current(lane: KeptLane): ReturnType<LaneControl['current']> {
+  /** Spins for the few stores of a rotation that is under way. */
+  #current(lane: KeptLane): CurrentSegment {
     for (;;) {
       const current = lane.control.current();
-      if (current.rotations === lane.control.rotations()) return current;
+      if (current !== undefined) return current;
     }
   }
 
@@ -181,7 +185,7 @@ export class Keeper {
       const current = this.#current(lane);
       if (current.rotations === lane.rotations) continue;
       if (lane.rescuing && !lane.control.rescue()) {
-        // The lane has started over from `synced`: the files whose fdatasync failed are read by nobody any more.
+        // The lane has started over from `synced`: nobody reads the files whose fdatasync failed any more.
         for (const fd of [...lane.retired, lane.fd]) this.#disk.close(fd);
         lane.retired.length = 0;
         lane.rescuing = false;
@@ -195,10 +199,11 @@ export class Keeper {
 
   #syncAll(): void {
     for (const lane of this.#lanes) {
-      // Only a rotation seen by #observe ends a rescue: until then an fdatasync of the old files would lie.
+      // A rescue ends when #observe() sees the rotation. Until then an fdatasync of the old files could succeed and
+      // mean nothing.
       if (lane.rescuing) this.#observe();
       if (lane.rescuing) continue;
-      // Tail first, then the files that hold it.
+      // Read tail first, then look which files hold it. In the other order a rotation between the two would be missed.
       const tail = lane.ring.tail();
       if (tail <= lane.ring.synced()) continue;
       this.#observe();
@@ -229,7 +234,7 @@ export class Keeper {
     lane.rescuing = true;
     const fields = { lane: laneKey(lane.id), error: String(error) };
     if (lane.syncFailures > 1) {
-      // No third try: each would cost another segment. Intake is over, delivery goes on.
+      // No third try: each would cost another segment. Intake ends, delivery goes on.
       lane.control.setFailed();
       this.#figures.set('failed', 1);
       this.#events.warn?.('the journal cannot be synced; intake ends', fields);
@@ -239,28 +244,28 @@ export class Keeper {
     lane.control.setRescue(true);
   }
 
-  /** Sees to the lane's spare. Returns ms until it wants to be called again. */
+  /** Provides the lane's spare, one piece of work per call. Returns for how many ms it has nothing to do. */
   #supply(lane: KeptLane, now: number): number {
     if (lane.control.spareReady() || lane.control.failed()) return Number.POSITIVE_INFINITY;
     const refused = lane.control.takeRefused();
     if (refused !== undefined) {
       this.#disk.close(refused.fd);
       this.#store.release(this.#store.sparePath(lane.id, refused.serial), refused.bytes);
-      // What is not synced fits the ring, so this one will do.
+      // What is not synced fits the ring, so a segment as large as the ring will do.
       lane.nextBytes = Math.max(lane.nextBytes, lane.ring.capacity + PAGE);
       lane.spareBytes = 0;
     }
     if (now < lane.retryAt) return lane.retryAt - now;
     try {
       if (!this.#store.filling(lane.id)) {
-        // Not before the last rotation is known: the keeper must never miss one.
+        // No spare before #observe() has seen the last rotation: with two at once, the keeper would miss one.
         if (lane.control.rotations() !== lane.rotations) return 0;
         const bytes = lane.nextBytes;
         const recycled = this.#store.recycle(lane.id, bytes);
         if (recycled !== undefined) return this.#offer(lane, recycled);
         if (this.#usedBytes + bytes > this.#parts.quotaBytes && !this.#free(bytes, now)) {
           lane.control.setFull(FULL_QUOTA);
-          // Looking for room reads folders and checkpoints: not at every round.
+          // Looking for room reads folders and checkpoints, which is too much for every round.
           lane.retryAt = now + HOUSEKEEPING_MS;
           return HOUSEKEEPING_MS;
         }
@@ -305,8 +310,8 @@ export class Keeper {
   }
 
   /**
-   * A ring that breaks R1 has overwritten bytes that are not on disk yet; after a failed fdatasync they would be missing (L2), and
-   * nothing else would show it. Four loads per lane; told once per lane, because a broken ring stays broken.
+   * A ring that breaks R1 has overwritten bytes that are not on disk yet. After a failed fdatasync they would be missing
+   * (L2), and nothing else would show it. Costs four loads per lane; told once per lane, for a broken ring stays broken.
    */
   #checkRings(): void {
     for (const lane of this.#lanes) {
@@ -336,14 +341,17 @@ export class Keeper {
     const seconds = (now - this.#lastHousekeeping) / 1000;
     if (Number.isFinite(seconds) && seconds > 0) {
       const rate = (published - this.#lastPublished) / seconds;
-      // Smoothed over about ten seconds, so that "seconds left" does not jump.
+      // Smoothed over about ten seconds, so that ringmain_journal_seconds_left does not jump.
       const before = this.#figures.get('rateBytesPerSecond');
       this.#figures.set('rateBytesPerSecond', before + (rate - before) * Math.min(1, seconds / 10));
     }
     this.#lastPublished = published;
   }
 
-  /** Makes room for `bytes` by recycling delivered segments before their time, then those only dropping sinks still want. */
+  /**
+   * Makes room for `bytes`: takes delivered segments before their retention is over, then those that only dropping
+   * sinks want.
+   */
   #free(bytes: number, now: number): boolean {
     this.#readCheckpoints();
     this.#measure(now);
@@ -361,10 +369,10 @@ export class Keeper {
     return fits();
   }
 
-  /** Whether no sink needs the file any more. `dropping`: sinks with ON_LAG=drop are not asked. */
+  /** Whether no sink needs the file any more. `dropping`: the needs of sinks with ON_LAG=drop do not count. */
   #deletable(file: SegmentFile, dropping = false): boolean {
     const live = this.#lanes.find((lane) => laneKey(lane.id) === laneKey(file.lane));
-    // The segment being written, and what the ring may still have to rescue, stay.
+    // The segment being written stays, and so does what is not synced yet: a rescue may still replace it.
     if (live !== undefined && (file.end === Number.POSITIVE_INFINITY || file.end > live.ring.synced())) return false;
     if (file.replaced) return true;
     return this.#checkpoints.every(({ sink, trusted }) => {
@@ -381,7 +389,7 @@ export class Keeper {
       const stored = checkpoint.file.read();
       if (stored === undefined) continue;
       const { index } = checkpoint.sink;
-      // A slot that is written but not synced yet could still vanish in a power cut.
+      // A checkpoint that is written but not synced could still vanish in a power cut, and its events with the segment.
       if (index === undefined || stored.sequence <= this.#board.checkpoint(index)) checkpoint.trusted = stored.state;
     }
   }

@@ -1,25 +1,28 @@
 /**
  * Lane control: what the producer and the keeper of one lane tell each other, in shared memory beside the ring.
  *
- *   byte  field         written by         meaning
- *      0  spare         keeper, producer   i32: 0 none, 1 ready, 2 refused. The keeper fills the fields below, then stores 1.
- *                                          The producer reads them, then stores 0, or 2 when the spare is too small for a rescue
- *      4  spareFd       keeper             i32, open file of the spare (files belong to the process, not to a thread)
- *      8  spareSerial   keeper             i32, number in its name
- *     16  spareBytes    keeper             f64, its size
- *    128  rotations     producer           i32, counts the segments taken; raised after the five fields below are stored
- *    132  currentFd     producer           i32
- *    136  currentBase   producer           f64, position of its first frame
- *    144  generation    producer           i32
- *    148  stuck         producer           i32: 1 = the last write failed and is being repeated
- *    152  wanted        producer           f64: somebody waits until this position is synced (ACK=sync)
- *    160  currentEnd    producer           f64: first position that does not fit the current segment
- *    256  rescue        keeper, producer   i32: 1 = an fdatasync failed, write [synced, tail) anew (L7); the producer stores 0
- *    260  full          keeper             i32: 1 = no spare because the quota is reached, 2 = because the disk refused one
- *    264  failed        keeper             i32: 1 = the journal has failed for good: intake is over (L7)
- *    268  paused        keeper             i32: 1 = a sink lags further than its limit allows
+ *   byte  field        written by        meaning
+ *      0  spare        keeper, producer  i32: 0 none, 1 ready, 2 refused. The keeper fills the fields below, then stores
+ *                                        1. The producer reads them, then stores 0, or 2 when the spare is too small
+ *                                        for a rescue
+ *      4  spareFd      keeper            i32, open file of the spare (files belong to the process, not to a thread)
+ *      8  spareSerial  keeper            i32, number in its name
+ *     16  spareBytes   keeper            f64, its size
+ *    128  rotations    producer          i32, counts the segments taken; raised after the fields of the current segment
+ *    132  currentFd    producer          i32
+ *    136  currentBase  producer          f64, position of its first frame
+ *    144  generation   producer          i32
+ *    148  stuck        producer          i32: 1 = the last write failed and is being repeated
+ *    152  wanted       producer          f64: somebody waits until this position is synced (ACK=sync)
+ *    160  currentEnd   producer          f64: first position that does not fit the current segment
+ *    256  rescue       keeper, producer  i32: 1 = an fdatasync failed: write [synced, tail) anew (L7); the producer
+ *                                        stores 0
+ *    260  full         keeper            i32: 1 = no spare because the quota is reached, 2 = because the disk refused one
+ *    264  failed       keeper            i32: 1 = the journal has failed for good: intake is over (L7)
+ *    268  paused       keeper            i32: 1 = a sink lags further than its limit allows
  *
- * The keeper hands out one spare at a time, and reads `rotations` before it hands out the next, so it never misses a rotation.
+ * The keeper hands out one spare at a time, and reads `rotations` before it hands out the next, so it never misses a
+ * rotation.
  */
 const BYTES = 384;
 
@@ -58,6 +61,14 @@ export interface Spare {
   readonly fd: number;
   readonly serial: number;
   readonly bytes: number;
+}
+
+export interface CurrentSegment {
+  readonly rotations: number;
+  readonly fd: number;
+  readonly base: number;
+  readonly end: number;
+  readonly generation: number;
 }
 
 export class LaneControl {
@@ -106,9 +117,11 @@ export class LaneControl {
 
   /** Producer: the spare is its segment from now on. A higher generation answers a rescue. */
   setCurrent(fd: number, base: number, end: number, generation: number): void {
-    // The request ends before the rotation counts: a keeper that sees the rotation and no request knows that the lane started over.
+    // The request ends before the rotation counts: when a keeper sees the rotation and no request, the lane has started
+    // over.
     if (generation > this.#words[GENERATION]) this.setRescue(false);
-    this.#words[CURRENT_FD] = fd;
+    // First of all, see current().
+    Atomics.store(this.#words, CURRENT_FD, fd);
     this.#floats[CURRENT_BASE] = base;
     this.#floats[CURRENT_END] = end;
     this.#words[GENERATION] = generation;
@@ -119,16 +132,17 @@ export class LaneControl {
   rotations(): number {
     return Atomics.load(this.#words, ROTATIONS);
   }
-  /** The segment being written. The producer may rotate meanwhile: the fields belong together if rotations() is still the same. */
-  current(): { rotations: number; fd: number; base: number; end: number; generation: number } {
+  /** Keeper: the segment being written; undefined while the producer is in the middle of a rotation: ask again. */
+  current(): CurrentSegment | undefined {
     const rotations = this.rotations();
-    return {
-      rotations,
-      fd: this.#words[CURRENT_FD],
-      base: this.#floats[CURRENT_BASE],
-      end: this.#floats[CURRENT_END],
-      generation: this.#words[GENERATION],
-    };
+    const base = this.#floats[CURRENT_BASE];
+    const end = this.#floats[CURRENT_END];
+    const generation = this.#words[GENERATION];
+    // The producer stores the file before the other fields and this reads it after them: an old file means that all are
+    // old. A new one that is still the spare means that the rotation does not count yet.
+    const fd = Atomics.load(this.#words, CURRENT_FD);
+    const rotating = this.spareReady() && this.#words[SPARE_FD] === fd;
+    return rotating || this.rotations() !== rotations ? undefined : { rotations, fd, base, end, generation };
   }
 
   setStuck(stuck: boolean): void {

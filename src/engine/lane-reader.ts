@@ -1,6 +1,7 @@
 /**
- * Lane reader: one sink's way through one lane. It reads the ring while it keeps up, the segments while it lags, and returns to the
- * ring by itself; so a slow sink holds back nobody. A finished lane (an earlier life's) has no ring and a known end.
+ * Lane reader: one sink's way through one lane. It reads the ring while the sink keeps up and the segments while the
+ * sink lags, and returns to the ring by itself, so a slow sink holds back nobody. A finished lane belongs to an earlier
+ * life: it has no ring, and its end is known.
  */
 import type { Batch, Loss } from './batch.ts';
 import type { Mark } from './checkpoint.ts';
@@ -30,7 +31,7 @@ export interface JournalPlace {
 
 export class LaneReader {
   readonly id: LaneId;
-  /** Read up to here; what is delivered is the runner's business. */
+  /** Read up to here. How much of that is delivered, the runner knows. */
   mark: Mark;
   readonly ring: Ring | undefined;
   readonly #reader: RingReader | undefined;
@@ -60,14 +61,15 @@ export class LaneReader {
     return (this.ring as Ring).tailMark();
   }
 
-  /** Whether everything there will ever be has been read; never true for a live lane. */
+  /** Whether the lane is read to its end for good; never true for a live lane. */
   get finished(): boolean {
     return this.#end !== undefined && this.mark.position >= this.#end.position;
   }
 
   /**
-   * Adds frames to the batch, which must be of this lane, until it holds `recordsMax` records (a frame is never split: it may be a
-   * few more), is full, or nothing more is there. Returns whether anything was added, losses included.
+   * Adds frames to the batch, which must be of this lane, until it holds `recordsMax` records, is full, or nothing more
+   * is there. A frame is never split, so the batch may hold a few more. Returns whether anything was added, losses
+   * included.
    */
   fill(batch: Batch, recordsMax: number): boolean {
     let added = false;
@@ -115,8 +117,8 @@ export class LaneReader {
   }
 
   /**
-   * Gives up the oldest unread frames so that at most `bytesMax` stay unread, or a little less: it goes on where a segment begins, or at
-   * the ring's floor. Adds the loss to the batch, which must be empty.
+   * Gives up the oldest unread frames, so that at most `bytesMax` stay unread. Goes on where a segment begins, or at
+   * the ring's floor, so a little less may stay. Adds the loss to the batch, which must be empty.
    */
   drop(batch: Batch, bytesMax: number): void {
     const end = this.end();
@@ -134,12 +136,12 @@ export class LaneReader {
     return this.#reader.floorMark() ?? end;
   }
 
-  /** Tells the ring's producer how far this sink is; `record`: number of the record at `position`. */
+  /** Tells the ring's producer how far this sink has delivered. */
   advance(mark: Mark): void {
     this.#reader?.advance(mark.position, mark.record);
   }
 
-  /** Goes to another place, e.g. one that the target itself remembers. */
+  /** Goes to another place, for example to the cursor that the target itself keeps. */
   seek(mark: Mark): void {
     this.mark = mark;
   }

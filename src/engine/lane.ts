@@ -1,11 +1,11 @@
 /**
- * Lane writer: the one producer of a lane. Records are encoded into a private draft (draft.ts) and become real in publish(): the
- * frames are sealed, written to the lane's segment (segment-writer.ts), copied into the ring, and `tail` is stored. What is not
- * published does not exist, so an exception while encoding leaves nothing to repair.
+ * Lane writer: the one producer of a lane. Records are encoded into a private draft (draft.ts) and become real in
+ * publish(): the frames are sealed, written to the lane's segment (segment-writer.ts), copied into the ring, and `tail`
+ * is stored. What is not published does not exist, so an exception while encoding leaves nothing to repair.
  *
- * A write that fails keeps the draft, and tick() repeats it at the same position; meanwhile refusal() says write_failed.
- * The write comes first, then the ring, then tail: a 2xx given after publish() survives the death of the process, and no reader
- * sees what a crash could take back. (Redis writes its AOF in this order.)
+ * A write that fails keeps the draft, and tick() repeats it at the same position; meanwhile refusal() says
+ * write_failed. The write comes first, then the ring, then tail: a 2xx given after publish() survives the death of the
+ * process, and no reader sees what a crash could take back. (Redis writes its AOF in this order.)
  */
 import { WakeWords } from '../kernel/threads/wake.ts';
 import { type Disk, realDisk } from './disk.ts';

@@ -1,4 +1,7 @@
-/** What the engine tells operators: its metrics, and why a lane is not ready. Computed from shared memory when somebody asks. */
+/**
+ * What the engine tells operators: its metrics, and why a lane is not ready. Computed from shared memory when somebody
+ * asks.
+ */
 import { type Collected, type Collector, counter, defineMetrics, histogram } from '../kernel/metrics.ts';
 import { FULL_DISK, FULL_QUOTA, type LaneControl } from './lane-control.ts';
 import type { Ring } from './ring.ts';
@@ -77,7 +80,9 @@ export function journalCollector(figures: JournalFigures): Collector {
   };
 }
 
-/** Each lane of this life, from its ring. `journal`: false when the log is in memory only and nothing is ever synced. */
+/**
+ * Each lane of this life, from its ring. `journal`: false when the log is in memory only and nothing is ever synced.
+ */
 export function laneCollector(rings: readonly Ring[], journal: boolean): Collector {
   const each = (value: (ring: Ring) => number) =>
     rings.map((ring, k) => ({ labels: { lane: String(k) }, value: value(ring) }));

@@ -1,6 +1,7 @@
 /**
- * Recovery: what earlier lives have left. It reads at most one segment per lane that holds frames, and writes nothing (L10).
- * A lane ends behind its last valid frame; what a torn write left there does not validate.
+ * Recovery: finds the lanes that earlier lives have left, and where each ends. Per lane it reads the headers and at
+ * most one segment that holds frames, and it writes nothing (L10). A lane ends behind its last valid frame: what a torn
+ * write left there does not validate.
  */
 import { join } from 'node:path';
 import type { Mark } from './checkpoint.ts';
@@ -27,7 +28,8 @@ export function recoverLane(dir: string, id: LaneId, logId: Buffer, disk: Disk =
     disk,
   );
   const begin: Mark = { position: segments[0]?.base ?? 0, record: known[0] ?? 0 };
-  // From the newest segment back to the first that holds a frame. More than one step only when a crash fell between two files.
+  // From the newest segment back to the first that holds a frame. More than one step only after a crash between two
+  // files.
   for (let i = segments.length - 1; i >= 0; i--) {
     const reader = new SegmentReader(lanesFolder(dir), id, logId, disk);
     const stop = i + 1 < segments.length ? segments[i + 1].base : Number.POSITIVE_INFINITY;
@@ -74,7 +76,7 @@ function lastFrameEnd(reader: SegmentReader, from: Mark, stop: number): Mark | u
         view = new DataView(chunk.buffer);
         continue;
       }
-      // Nothing valid behind this place: the lane ends here. Otherwise go on behind the damage.
+      // Damage. When no valid frame follows, the lane ends here; otherwise go on behind it.
       if (got.to.position >= open.position || Number.isNaN(got.to.record)) return seen ? mark : undefined;
       mark = got.to;
       continue;

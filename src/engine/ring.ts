@@ -1,6 +1,6 @@
 /**
- * Ring: the newest bytes of one lane, in one SharedArrayBuffer. One producer publishes frames; readers follow,
- * each with a cursor and a pin of its own. No locks, no padding, no zeroing.
+ * Ring: the newest bytes of one lane, in one SharedArrayBuffer. One producer publishes frames; readers follow, each
+ * with a cursor and a pin of its own. No locks, no padding, no zeroing.
  *
  *   byte  field    written by  meaning
  *      0  magic    creator     i32, layout version; Ring refuses any other
@@ -13,12 +13,14 @@
  *    512  readers  each reader i64 cursor, i64 pin (-1: none), i64 records passed; 16 lines of 128 bytes
  *   2560  data     producer    whole frames; a frame may wrap around the end
  *
- * Mutable fields of different writers stand 128 bytes apart, so two threads never write to one cache line or its neighbour.
- * Always true (checkRing() asserts what can be seen from outside; the keeper does so four times a second):
+ * Mutable fields of different writers stand 128 bytes apart, so two threads never write to one cache line or its
+ * neighbour.
+ *
+ * Always true (checkRing() asserts what can be seen from outside; the keeper calls it four times a second):
  *   R1  tail - floor <= capacity; floor <= synced (no journal: floor <= every cursor)
  *   R2  [floor, tail) is whole frames; tail is stored after their bytes
- *   R3  nothing at or above min(floor, every pin) is overwritten. A reader stores its pin, then reads floor; the producer
- *       raises floor, then reads the pins. Atomics are sequentially consistent, so one of the two sees the other
+ *   R3  nothing at or above min(floor, every pin) is overwritten. A reader stores its pin, then reads floor. The
+ *       producer raises floor, then reads the pins. Atomics are sequentially consistent, so one of the two sees the other
  *
  * Positions are i64 in memory and numbers in code: exact below 2^53, which is 285 years at 1 GB/s.
  */
@@ -101,7 +103,8 @@ export class Ring {
     for (;;) {
       const after = Atomics.load(this.longs, TAIL_RECORD_AFTER);
       const tail = Atomics.load(this.longs, TAIL);
-      // Equal: the publish that stored `after` had stored this tail before, and the next publish had not stored its own.
+      // Equal: the publish that stored `after` had stored this tail before, and the next publish had not stored its
+      // own.
       if (after === Atomics.load(this.longs, TAIL_RECORD)) return { position: Number(tail), record: Number(after) };
     }
   }
@@ -152,8 +155,8 @@ export class Ring {
 }
 
 /**
- * Throws when R1 or the order of the shared fields is broken. Other threads may go on meanwhile: every field only grows, so each
- * comparison reads the smaller side first, and tail is read once before floor and once after.
+ * Throws when R1 or the order of the shared fields is broken. Other threads may go on meanwhile: every field only
+ * grows, so each comparison reads the smaller side first, and tail is read once before floor and once after.
  */
 export function checkRing(ring: Ring, journal: boolean): void {
   const tailBefore = ring.tail();
@@ -213,13 +216,15 @@ export class RingProducer {
       this.#floor = floor;
       Atomics.store(ring.longs, FLOOR, BigInt(floor));
     }
-    // Pins are read after floor is stored (R3): a reader that pinned earlier is seen here, a later one sees the new floor.
+    // Pins are read after floor is stored (R3): a reader that pinned earlier is seen here, a later one sees the new
+    // floor.
     let low = this.#floor;
     for (let r = 0; r < ring.readers; r++) {
       const pin = ring.pin(r);
       if (pin >= 0 && pin < low) low = pin;
     }
-    // Never lowered. A pin below the promised limit belongs to a reader that has been lapped and will notice when it reads floor.
+    // Never lowered. A pin below the promised limit belongs to a reader that has been lapped and will notice when it
+    // reads floor.
     this.#writable = Math.max(this.#writable, low + ring.capacity);
     return this.#tail + bytes <= this.#writable;
   }
@@ -232,7 +237,10 @@ export class RingProducer {
     return limit;
   }
 
-  /** Copies whole frames, which room() has allowed, then makes them visible. `records`: all published in this lane so far. */
+  /**
+   * Copies whole frames, which room() has allowed, then makes them visible. `records`: all published in this lane so
+   * far.
+   */
   publish(buffer: Buffer, words: Int32Array, at: number, bytes: number, records: number): void {
     const { ring } = this;
     const from = this.#tail & ring.mask;
@@ -266,8 +274,9 @@ export class RingReader {
   }
 
   /**
-   * Copies whole frames from `position` into private memory: as many as fit `bytesMax` and `recordsMax`, but at least one when
-   * that one fits `into`. Returns the bytes copied, 0 when nothing is published there yet, LAPPED when the bytes have left.
+   * Copies whole frames from `position` into private memory: as many as fit `bytesMax` and `recordsMax`, but at least
+   * one when that one fits `into`. Returns the bytes copied, 0 when nothing is published there yet, LAPPED when the
+   * bytes have left.
    */
   copy(position: number, into: Buffer, at: number, bytesMax: number, recordsMax: number): number {
     const { ring } = this;

@@ -1,6 +1,6 @@
 /**
- * Segment reader: frames of one lane from its files, each checked before it is believed. Damage costs the frames it touches:
- * the reader looks on for the next valid frame (L6) and names the stretch it had to leave out.
+ * Segment reader: frames of one lane from its files, each checked before it is handed on. Damage costs only the frames
+ * that it touches (L6): the reader searches for the next valid frame and names the stretch that it had to leave out.
  */
 import { join } from 'node:path';
 import type { Loss } from './batch.ts';
@@ -14,7 +14,10 @@ const SCAN_BYTES = 1 << 20;
 /** A frame never claims more than this; a larger claim is damage. Bounds every read. */
 export const FRAME_BYTES_MAX = 64 * 2 ** 20;
 
-/** The next frame is larger than the whole buffer (MAX_EVENT_BYTES was larger once): come again with one that holds it. */
+/**
+ * The next frame is larger than the whole buffer, as after a larger MAX_EVENT_BYTES: come again with a buffer that
+ * holds it.
+ */
 export interface Need {
   readonly needBytes: number;
 }
@@ -40,9 +43,9 @@ export class SegmentReader {
   }
 
   /**
-   * Copies valid whole frames from `from` on, all below `end`, to `into` at `at`: as many as fit bytesMax and recordsMax, at least
-   * one. Returns the bytes copied, or the loss when what lies at `from` cannot be read, or 0 when `from` has reached `end` or the next
-   * frame does not fit behind `at`.
+   * Copies valid whole frames from `from` on, all below `end`, to `into` at `at`: as many as fit bytesMax and
+   * recordsMax, at least one. Returns the bytes copied; the loss when what lies at `from` cannot be read; 0 when `from`
+   * has reached `end` or the next frame does not fit behind `at`. `listed`: the folder was read just now.
    */
   read(
     from: Mark,
@@ -69,7 +72,7 @@ export class SegmentReader {
       if (frame === undefined) {
         if (used > 0) return used;
         const claimed = claimedBytes(view, at, at + got, from.position);
-        // Too large for what is left of a batch that holds records already: it comes first in the next one.
+        // Too large for the rest of a batch that holds records already: the frame comes first in the next batch.
         if (at > 0 && claimed > into.length - at) return 0;
         if (claimed > into.length && claimed <= Math.min(FRAME_BYTES_MAX, stop - from.position))
           return { needBytes: claimed };
@@ -79,7 +82,8 @@ export class SegmentReader {
           if (got === claimed) continue;
         }
         if (listed) return this.#resync(from, end, stop);
-        // Not yet damage: the file may have been replaced (rescue) or taken away (ON_LAG=drop) since the folder was read.
+        // Not damage yet: since the folder was read, a rescue may have replaced the file, or ON_LAG=drop may have taken
+        // it.
         this.close();
         return this.read(from, end, into, view, at, bytesMax, recordsMax, true);
       }
@@ -98,11 +102,11 @@ export class SegmentReader {
     return this.#index + 1 < this.#segments.length ? this.#segments[this.#index + 1].base : Number.POSITIVE_INFINITY;
   }
 
-  /** Opens the segment that holds `from`. A loss when it is no longer there. */
+  /** Opens the segment that holds `from`. Returns the loss when that segment is gone. */
   #seek(from: Mark, end: Mark): Loss | undefined {
     const inside =
       this.#fd >= 0 && this.#segments[this.#index].base <= from.position && from.position < this.#segmentEnd();
-    // The last segment known may have got successors since; their list tells where it ends.
+    // The last known segment may have successors by now, and the first of them tells where it ends.
     if (inside && this.#index + 1 < this.#segments.length) return undefined;
     const name = inside ? this.#segments[this.#index].name : undefined;
     this.#list();

@@ -1,9 +1,11 @@
 /**
- * Segment store: the files of the log as the keeper sees them: spares are made here, delivered segments recycled or removed here.
- * A spare is filled with zeros a piece at a time, so that one keeper thread can sync between two pieces, and is synced before use:
- * a full disk shows here, never in the middle of a publish. The zeros go past the page cache where they can: in it they would take
- * as many pages as the events, cost a copy, and keep a core that is shared with an acceptor for milliseconds (0.7 us per event, and
- * a p99 of 6 ms instead of 2, with 64 connections on one core; PERFORMANCE.md).
+ * Segment store: the files of the log, for the keeper. It makes spares, and recycles or removes delivered segments.
+ *
+ * A spare is filled with zeros a piece at a time, so that the keeper can sync lanes between two pieces. It is synced
+ * before use, so a full disk shows here and never in the middle of a publish. Where the file system allows it, the
+ * zeros go past the page cache. Through it they would take as many pages as the events, cost a copy, and hold a core
+ * that is shared with an acceptor for milliseconds: 0.7 us per event and a p99 of 6 ms instead of 2 (measured with 64
+ * connections on one core).
  */
 import { join } from 'node:path';
 import { type Disk, refusesDirect } from './disk.ts';
@@ -18,13 +20,13 @@ import {
   spareName,
 } from './segment.ts';
 
-/** Bytes written per step while a spare is being filled: who waits for a sync waits for one step at most. */
+/** Bytes written per step while a spare is being filled. A sync that falls due waits for one step at most. */
 const FILL_STEP = 2 ** 20;
-// Of Node's globals, but TypeScript has it in the library of browsers only.
+// A global of Node's, but TypeScript declares it only in its library for browsers.
 declare const WebAssembly: {
   readonly Memory: new (pages: { initial: number; maximum: number }) => { readonly buffer: ArrayBuffer };
 };
-/** Memory of WebAssembly begins at a page, as direct writes want it; a Buffer does not. */
+/** Direct writes need memory that begins at a page. WebAssembly's does, a Buffer does not. */
 const ZEROS = Buffer.from(new WebAssembly.Memory({ initial: FILL_STEP >>> 16, maximum: FILL_STEP >>> 16 }).buffer);
 
 export interface SegmentFile {
@@ -36,13 +38,13 @@ export interface SegmentFile {
   readonly base: number;
   /** Base of the successor; Infinity for the last of its lane. */
   readonly end: number;
-  /** Replaced by a higher generation: nobody reads it. */
+  /** A segment of a higher generation replaces it: nobody reads it. */
   readonly replaced: boolean;
 }
 
 interface Filling {
   readonly fd: number;
-  /** The same file past the page cache. */
+  /** Another handle of the same file, past the page cache. */
   direct: number | undefined;
   readonly path: string;
   readonly serial: number;
@@ -74,8 +76,8 @@ export class SegmentStore {
   }
 
   /**
-   * Segments of the lane that hold bytes between `synced` and the segment that begins at `current`, which is being written. A file that a
-   * higher generation has replaced is not among them.
+   * Segments of the lane that hold bytes between `synced` and the segment that begins at `current`, which is being
+   * written. A file that a higher generation has replaced is not among them.
    */
   unsynced(lane: LaneId, synced: number, current: number): string[] {
     const segments = readableSegments(this.#disk.list(this.folder(lane)));
@@ -120,7 +122,7 @@ export class SegmentStore {
     return found.sort((a, b) => a.lane.life - b.lane.life || a.lane.lane - b.lane.lane || a.base - b.base);
   }
 
-  /** Bytes of files that hold no events: spares, those being filled, the pool. */
+  /** Bytes of files that hold no events: `spares`, files being filled, the pool. */
   idleBytes(spares: number): number {
     let bytes = spares;
     for (const filling of this.#filling.values()) bytes += filling.bytes;
@@ -143,14 +145,16 @@ export class SegmentStore {
     }
   }
 
-  /** A delivered segment becomes a spare-to-be; its old frames will not validate at their new positions. */
+  /**
+   * Puts a delivered segment into the pool, to become a spare. Its old frames will not validate at their new positions.
+   */
   release(path: string, bytes: number): void {
     const pooled = join(this.#lanes, `pool-${++this.#serial}-${process.pid}.seg`);
     this.#disk.rename(path, pooled);
     this.#pool.push({ path: pooled, bytes });
   }
 
-  /** Removes pool files: those of another size than wanted, and all beyond `keep`. */
+  /** Removes files from the pool: those of another size than wanted, and all beyond `keep`. */
   trimPool(wanted: number, keep: number): void {
     for (let i = this.#pool.length - 1; i >= 0; i--) {
       if (this.#pool[i].bytes === wanted && this.#pool.length <= keep) continue;
@@ -166,16 +170,12 @@ export class SegmentStore {
         this.#disk.unlink(join(this.#lanes, name));
   }
 
-  removeFolder(lane: LaneId): void {
-    this.#disk.rmdir(this.folder(lane));
-  }
-
-  /** Whether a spare of this lane is on its way. */
+  /** Whether a spare of this lane is being filled. */
   filling(lane: LaneId): boolean {
     return this.#filling.has(laneKey(lane));
   }
 
-  /** A recycled file of the wanted size as a finished spare. */
+  /** A file from the pool as a finished spare; undefined: none has the wanted size. */
   recycle(lane: LaneId, bytes: number): { fd: number; serial: number; bytes: number } | undefined {
     const at = this.#pool.findIndex((file) => file.bytes === bytes);
     if (at < 0) return undefined;
@@ -195,7 +195,9 @@ export class SegmentStore {
     this.#filling.set(laneKey(lane), { fd, direct, path, serial, bytes: Math.ceil(bytes / PAGE) * PAGE, filled: 0 });
   }
 
-  /** Fills a piece. The spare when it is whole and synced, else undefined; throws what the disk throws, the piece to be tried again or abandoned. */
+  /**
+   * Fills one piece. Returns the spare when it is whole and synced. When the disk throws, call again or abandon() it.
+   */
   step(lane: LaneId): { fd: number; serial: number; bytes: number } | undefined {
     const filling = this.#filling.get(laneKey(lane));
     if (filling === undefined) return undefined;
@@ -203,7 +205,7 @@ export class SegmentStore {
     this.#fill(filling, piece);
     filling.filled += piece;
     if (filling.filled < filling.bytes) return undefined;
-    // A direct write is with the disk, but its blocks are not yet in the file's metadata.
+    // The zeros of direct writes are on the disk, but the file's metadata does not list their blocks yet.
     if (filling.direct !== undefined) this.#disk.fdatasync(filling.fd);
     this.#filling.delete(laneKey(lane));
     this.#endDirect(filling);
@@ -229,7 +231,7 @@ export class SegmentStore {
     filling.direct = undefined;
   }
 
-  /** Gives up a spare that the disk has refused, so that its bytes are free again. */
+  /** Gives up a spare that the disk has refused and frees its bytes. */
   abandon(lane: LaneId): void {
     const filling = this.#filling.get(laneKey(lane));
     if (filling === undefined) return;

@@ -1,12 +1,13 @@
 /**
- * Segment writer: puts the frames of a lane's draft into its segments, at the file offset that belongs to their position, and
- * takes the keeper's spare as the next segment when a frame does not fit the current one.
+ * Segment writer: puts the frames of a lane's draft into its segments, at the file offset that belongs to their
+ * position, and takes the keeper's spare as the next segment when a frame does not fit the current one.
  *
- * A write covers whole pages: the last, partly filled page is written again with the same bytes and the new ones, so the kernel
- * never has to read a page first. For that the draft keeps the page's bytes in front of its frames (`mirrored`).
+ * A write covers whole pages: the last, partly filled page is written again with the same bytes and the new ones, so
+ * the kernel never has to read a page first. For that the draft keeps the page's bytes in front of its frames
+ * (`mirrored`).
  *
- * A write that throws may be repeated: write() does the same again at the same offsets. Frames that the failed try has put into
- * a segment that is full by now stay there.
+ * A write that throws may be repeated: write() does the same again at the same offsets. Frames that the failed try has
+ * put into a segment that is full by now stay there.
  */
 import { join } from 'node:path';
 import type { Disk } from './disk.ts';
@@ -88,10 +89,10 @@ export class SegmentWriter {
   }
 
   /**
-   * L7: after a failed fdatasync nobody knows what is on disk. Writes [synced, tail) from the ring, which still has it (L2), into a
-   * new segment of a higher generation, which recovery prefers. The bytes come before the name, so whoever finds the segment finds
-   * them in it, and a write that fails leaves everything as it was. False: there is no spare yet, it is too small, or this
-   * write failed too. `records`: number of the next record.
+   * L7: after a failed fdatasync nobody knows what is on disk. Writes [synced, tail) from the ring, which still has it
+   * (L2), into a new segment of a higher generation, which recovery prefers. The bytes come before the name, so whoever
+   * finds the segment finds them in it, and a write that fails leaves everything as it was. False: there is no spare
+   * yet, it is too small, or this write failed too. `records`: number of the next record.
    */
   rescue(ring: Ring, tail: number, records: number, draft: Draft): boolean {
     const { control } = this.#deps;
@@ -117,7 +118,9 @@ export class SegmentWriter {
     return true;
   }
 
-  /** Takes the spare as the next segment. Header first, then the name: a segment that can be found has a valid header. */
+  /**
+   * Takes the spare as the next segment. Header first, then the name: a segment that can be found has a valid header.
+   */
   #rotate(base: number, baseRecord: number, generation: number): void {
     const { id, logId, control, now } = this.#deps;
     const spare = this.#spare();

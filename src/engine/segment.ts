@@ -1,5 +1,6 @@
 /**
- * Segment: one file of a lane. A header page of 4 KiB, then the lane's frames: byte p of the lane lies at 4096 + p - base.
+ * Segment: one file of a lane. A header page of 4 KiB, then the lane's frames: byte p of the lane lies at 4096 + p -
+ * base.
  *
  *   byte  field       header page, little-endian
  *      0  crc         u32  CRC-32 of bytes 4..72
@@ -7,24 +8,41 @@
  *      8  format      u32  on-disk format; another one is refused, never rewritten
  *     12  life        u32
  *     16  lane        u32
- *     20  generation  u32  0; higher after a failed fdatasync made the lane start over from `synced` (L7)
+ *     20  generation  u32  0; one more each time a failed fdatasync makes the lane start over from `synced` (L7)
  *     24  log id      16 bytes
  *     40  base        f64  position of the first frame
  *     48  base record f64  number of the first record
  *     56  created     f64  epoch ms
  *     64  (zero)
  *
- * Name: `<base, 16 digits>-<generation>.seg`; `spare-<n>.seg` while it waits for use. A segment is zero-filled or recycled before
- * use and never grown. Positions are continuous: a segment's frames end where the next segment begins.
+ * Name: `<base, 16 digits>-<generation>.seg`; `spare-<n>.seg` while it waits for use. A segment is zero-filled or
+ * recycled before use and never grown. Positions go on without a gap: a segment's frames end where the next segment
+ * begins.
  */
 import { crc32 } from 'node:zlib';
 
 export const PAGE = 4096;
 export const FORMAT = 1;
 const MAGIC = 0x47535452; // "RTSG"
-const HEADER_CRC_END = 72;
+/** Byte offsets in the header page, as the table gives them. */
+const headerAt = {
+  crc: 0,
+  magic: 4,
+  format: 8,
+  life: 12,
+  lane: 16,
+  generation: 20,
+  logId: 24,
+  base: 40,
+  baseRecord: 48,
+  created: 56,
+} as const;
+const LOG_ID_BYTES = 16;
+/** The checksum covers [CHECKED_FROM, CHECKED_TO). */
+const CHECKED_FROM = headerAt.magic;
+const CHECKED_TO = 72;
 
-/** Which writer's part of the log: one acceptor in one life of the process. */
+/** Names one writer's part of the log: one acceptor in one life of the process. */
 export interface LaneId {
   readonly life: number;
   readonly lane: number;
@@ -38,33 +56,35 @@ export interface SegmentHeader extends LaneId {
   readonly created: number;
 }
 
+const headerSum = (page: Buffer): number => crc32(page.subarray(CHECKED_FROM, CHECKED_TO));
+
 export function writeSegmentHeader(page: Buffer, header: SegmentHeader, logId: Buffer): void {
   page.fill(0, 0, PAGE);
-  page.writeUInt32LE(MAGIC, 4);
-  page.writeUInt32LE(FORMAT, 8);
-  page.writeUInt32LE(header.life, 12);
-  page.writeUInt32LE(header.lane, 16);
-  page.writeUInt32LE(header.generation, 20);
-  logId.copy(page, 24, 0, 16);
-  page.writeDoubleLE(header.base, 40);
-  page.writeDoubleLE(header.baseRecord, 48);
-  page.writeDoubleLE(header.created, 56);
-  page.writeUInt32LE(crc32(page.subarray(4, HEADER_CRC_END)), 0);
+  page.writeUInt32LE(MAGIC, headerAt.magic);
+  page.writeUInt32LE(FORMAT, headerAt.format);
+  page.writeUInt32LE(header.life, headerAt.life);
+  page.writeUInt32LE(header.lane, headerAt.lane);
+  page.writeUInt32LE(header.generation, headerAt.generation);
+  logId.copy(page, headerAt.logId, 0, LOG_ID_BYTES);
+  page.writeDoubleLE(header.base, headerAt.base);
+  page.writeDoubleLE(header.baseRecord, headerAt.baseRecord);
+  page.writeDoubleLE(header.created, headerAt.created);
+  page.writeUInt32LE(headerSum(page), headerAt.crc);
 }
 
-/** The header, when it is whole and of this log; `undefined` when the page is damaged, blank or another log's. */
+/** The header, when it is whole and of this log; `undefined` when the page is damaged, blank or of another log. */
 export function readSegmentHeader(page: Buffer, logId: Buffer): SegmentHeader | undefined {
-  if (page.length < HEADER_CRC_END || page.readUInt32LE(4) !== MAGIC || page.readUInt32LE(8) !== FORMAT)
+  if (page.length < CHECKED_TO || page.readUInt32LE(headerAt.magic) !== MAGIC) return undefined;
+  if (page.readUInt32LE(headerAt.format) !== FORMAT || headerSum(page) !== page.readUInt32LE(headerAt.crc))
     return undefined;
-  if (crc32(page.subarray(4, HEADER_CRC_END)) !== page.readUInt32LE(0)) return undefined;
-  if (!page.subarray(24, 40).equals(logId)) return undefined;
+  if (!page.subarray(headerAt.logId, headerAt.logId + LOG_ID_BYTES).equals(logId)) return undefined;
   return {
-    life: page.readUInt32LE(12),
-    lane: page.readUInt32LE(16),
-    generation: page.readUInt32LE(20),
-    base: page.readDoubleLE(40),
-    baseRecord: page.readDoubleLE(48),
-    created: page.readDoubleLE(56),
+    life: page.readUInt32LE(headerAt.life),
+    lane: page.readUInt32LE(headerAt.lane),
+    generation: page.readUInt32LE(headerAt.generation),
+    base: page.readDoubleLE(headerAt.base),
+    baseRecord: page.readDoubleLE(headerAt.baseRecord),
+    created: page.readDoubleLE(headerAt.created),
   };
 }
 
@@ -84,8 +104,9 @@ export function parseSegmentName(name: string): SegmentName | undefined {
 }
 
 /**
- * The segments to read, by position. One that a higher generation replaces from the start is left out; one that it replaces
- * from the middle ends at the newcomer's base, as every segment ends at the base of its successor.
+ * The segments to read, by position. When a higher generation replaces a segment from its start, the segment is left
+ * out. When it replaces one from the middle on, that one ends at the newcomer's base, as every segment ends at the base
+ * of its successor.
  */
 export function readableSegments(names: readonly string[]): SegmentName[] {
   const all = names.map(parseSegmentName).filter((s) => s !== undefined);

@@ -1,7 +1,7 @@
 /**
- * Goal: a journal that commit 3bf89aa wrote, the first one that was handed out, is delivered by today's collector: every event once,
- * byte for byte, in the order of its lane, and none that was delivered before.
- * Method: two journals kept in test/fixtures/old-journal (make.ts there says how they came to be), read by today's code, then given to
+ * Goal: a journal that commit 3bf89aa wrote, the first one that was handed out, is delivered by today's collector:
+ * every event once, byte for byte, in the order of its lane, and none that was delivered before. Method: two journals
+ * kept in test/fixtures/old-journal (make.ts there says how they came to be), read by today's code, then given to
  * today's collector.
  */
 import assert from 'node:assert/strict';
@@ -103,7 +103,7 @@ async function deliver(t: TestContext, folder: string, port: number, count: numb
   return linesIn(folder);
 }
 
-test('a journal of 3bf89aa that no sink has seen is delivered whole: two lives, three lanes, every kind of event', async (t) => {
+test('a journal of 3bf89aa that no sink has seen is delivered whole: two lives, three lanes, all kinds', async (t) => {
   const { folder, journal } = unpack(t, 'owed');
   assert.deepEqual(
     journal.lanes.map(({ lane }) => lane),
@@ -134,7 +134,7 @@ test('a journal of 3bf89aa that no sink has seen is delivered whole: two lives, 
   );
 });
 
-test('a journal of 3bf89aa with a checkpoint goes on behind it: what stands in the file is not written again', async (t) => {
+test('a journal of 3bf89aa goes on behind its checkpoint: what the file has is not written again', async (t) => {
   const { folder, journal } = unpack(t, 'halfway');
   const [lane] = journal.lanes;
   const lines = lane!.records.map(({ line }) => line);

@@ -1,6 +1,6 @@
 /**
- * Goal: no answer leaves before its promise holds.
- * Method: a real lane over the disk in memory, the keeper stepped by hand; every operation of the disk and every answer go into one trace.
+ * Goal: no answer leaves before its promise holds. Method: a real lane over the disk in memory, the keeper stepped by
+ * hand; every operation of the disk and every answer go into one trace.
  */
 import assert from 'node:assert/strict';
 import { setImmediate as turn } from 'node:timers/promises';
@@ -191,7 +191,8 @@ test('sync: no answer before the fdatasync that covers it has returned, one sync
   assert.ok(syncs >= 1 && syncs <= 6, desk.trace.join(', '));
 });
 
-// The mutant "wake without re-read": the group was synced before the wait for it was armed, so nobody will wake it any more.
+// The mutant "wake without re-read": the group was synced before the wait for it was armed, so nobody will wake it any
+// more.
 test('sync: what is synced before the wait is armed is answered without another sync', async () => {
   const desk = new Desk({ ackTimeoutMs: 100_000 });
   const request = desk.request('sync');
@@ -246,7 +247,8 @@ test('sync: whoever waits longer than ackTimeoutMs is told that nobody knows', a
   assert.deepEqual(request.answers, ['unknown'], 'answered once');
 });
 
-// Each would leave a timer until ackTimeoutMs is over: at thousands of syncs a second they stopped the loop for 90 ms every few seconds.
+// Each would leave a timer until ackTimeoutMs is over: at thousands of syncs a second they stopped the loop for 90 ms
+// every few seconds.
 test('sync: the wait for a sync has no time-out of its own', async (t) => {
   const waitAsync = vi.spyOn(Atomics, 'waitAsync');
   t.onTestFinished(() => waitAsync.mockRestore());
@@ -299,7 +301,8 @@ test('a write that fails is told to whoever waits for it, calm or busy, journal 
   }
 });
 
-// The journal's rule for every mixture: an answer of `journal` follows a write, one of `sync` an fdatasync, that cover its record.
+// The journal's rule for every mixture: an answer of `journal` follows a write, one of `sync` an fdatasync, that cover
+// its record.
 test('in a random mixture of levels and modes no answer overtakes its write or its fdatasync', async () => {
   const desk = new Desk({ deferRate: 500 });
   const { log } = desk;

@@ -1,12 +1,13 @@
 /**
- * Crash disk: a Disk in memory that forgets what a real one may forget. After the crash model of the ALICE paper (OSDI 2014):
+ * Crash disk: a Disk in memory that forgets what a real one may forget. After the crash model of the ALICE paper (OSDI
+ * 2014):
  *   process death  everything written stays (it is in the page cache); open files are gone
- *   power cut      of each file, every 512-byte sector written since its last fdatasync is there or not, each for itself; a file may
- *                  have its old size; of each folder, the names made, moved and removed since its last sync are there up to some moment;
- *                  a rename is whole or not at all, also between folders
- *   failed sync    fdatasync throws, some sectors reached the disk, the rest is marked clean: the next fdatasync succeeds and does
- *                  nothing for them (what Linux does; the PostgreSQL people found it in 2018)
- * Faults are asked of `fault` before each operation. `readOnly` turns every change into an error; `trace` sees every operation.
+ *   power cut      of each file, every 512-byte sector written since its last fdatasync is there or not, each for itself;
+ *                  a file may have its old size; of each folder, the names made, moved and removed since its last sync
+ *                  are there up to some moment; a rename is whole or not at all, also between folders
+ *   failed sync    fdatasync throws; some sectors have reached the disk, the others are marked clean, so the next
+ *                  fdatasync succeeds and does nothing for them (Linux does so; the PostgreSQL people found it in 2018)
+ * `fault` is asked before each operation. `readOnly` turns every change into an error; `trace` sees every operation.
  */
 import { dirname } from 'node:path';
 import type { Disk } from '../../src/engine/disk.ts';

@@ -1,6 +1,7 @@
 /**
- * Goal: the word to stop reaches the keeper also out of its deepest sleep, promptly, and what is published is synced by the time it has ended.
- * Method: the real thread over a journal on a real disk, told to stop as the service tells it: a message, then a wake-up.
+ * Goal: the word to stop reaches the keeper also out of its deepest sleep, promptly, and what is published is synced by
+ * the time it has ended. Method: the real thread over a journal on a real disk, told to stop as the service tells it: a
+ * message, then a wake-up.
  */
 import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync } from 'node:fs';
@@ -79,7 +80,8 @@ async function startKeeper(t: TestContext, options: Record<string, string> = {})
   };
 }
 
-// The message is read between two turns of the event loop only: a keeper that lies down without one would sleep through it.
+// The message is read between two turns of the event loop only: a keeper that lies down without one would sleep through
+// it.
 test('a stop that finds the keeper in deep sleep ends it at once, in its first such sleep and in a later one', async (t) => {
   for (const sleepsBefore of [0, 0, 0, 1, 2]) {
     const keeper = await startKeeper(t);

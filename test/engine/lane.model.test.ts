@@ -1,9 +1,10 @@
 /**
- * Goal: what the log promises holds whatever happens and in whatever order.
- * Method: random actions on real writers, keeper, readers, routes and checkpoints over a disk in memory that forgets what a real one may
- * forget (crash-disk.ts), against plain arrays of record numbers. The seed is in the message; a seed that failed once stays in CASES.
- *   acked(journal) survives the death of the process; acked(sync) survives a power cut; nothing is invented, doubled or out of order;
- *   L5 sums; L7 failed syncs; rings hold R1 and R2 after every action; recovery writes nothing (L10)
+ * Goal: what the log promises holds whatever happens and in whatever order. Method: random actions on real writers,
+ * keeper, readers, routes and checkpoints over a disk in memory that forgets what a real one may forget
+ * (crash-disk.ts), against plain arrays of record numbers. The seed is in the message; a seed that failed once stays in
+ * CASES.
+ *   acked(journal) survives the death of the process; acked(sync) survives a power cut; nothing is invented, doubled or
+ *   out of order; L5 sums; L7 failed syncs; rings hold R1 and R2 after every action; recovery writes nothing (L10)
  */
 import assert from 'node:assert/strict';
 import { test } from 'vitest';

@@ -1,6 +1,6 @@
 /**
- * A log on a disk of the test's choice, its keeper stepped by hand: what the engine's tests build on. Records carry a number and bytes
- * that follow from it, so that one that was invented, torn or mixed up shows.
+ * A log on a disk of the test's choice, its keeper stepped by hand: what the engine's tests build on. Records carry a
+ * number and bytes that follow from it, so that one that was invented, torn or mixed up shows.
  */
 import { Batch } from '../../src/engine/batch.ts';
 import { CheckpointFile, type CheckpointState, type Mark } from '../../src/engine/checkpoint.ts';

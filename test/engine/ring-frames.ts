@@ -1,6 +1,6 @@
 /**
- * Frames for tests of the ring alone: the header that a ring looks at, and content that is a function of the position, so that a torn or
- * misplaced byte shows.
+ * Frames for tests of the ring alone: the header that a ring looks at, and content that is a function of the position,
+ * so that a torn or misplaced byte shows.
  */
 import { FRAME_HEADER } from '../../src/engine/frame.ts';
 import type { RingProducer } from '../../src/engine/ring.ts';
@@ -27,7 +27,9 @@ export function publishFrame(producer: RingProducer, n: number, bytes: number, r
   producer.publish(frame, new Int32Array(frame.buffer), 0, bytes, n * records + records);
 }
 
-/** Throws when a frame in `buffer` is not what frameOf() made for its position. Returns the position behind the last. */
+/**
+ * Throws when a frame in `buffer` is not what frameOf() made for its position. Returns the position behind the last.
+ */
 export function checkFrames(buffer: Buffer, bytes: number, position: number): number {
   for (let at = 0; at < bytes; ) {
     const length = buffer.readUInt32LE(at + 8);

@@ -1,6 +1,6 @@
 /**
- * Goal: R1 to R3 hold for any order of publish, sync, copy, pin and advance.
- * Method: random actions on a ring of 4 KiB with three readers against a plain array of frames; checkRing after each. Seeds are printed.
+ * Goal: R1 to R3 hold for any order of publish, sync, copy, pin and advance. Method: random actions on a ring of 4 KiB
+ * with three readers against a plain array of frames; checkRing after each. Seeds are printed.
  */
 import assert from 'node:assert/strict';
 import { test } from 'vitest';

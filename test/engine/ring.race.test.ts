@@ -1,8 +1,8 @@
 /**
- * Goal: no reader ever sees a byte that is being overwritten, and no frame before it is whole (R2, R3), with real threads.
- * Method: a producer, a keeper and two readers in threads of their own on a ring of 4 KiB, so that the producer laps it thousands of
- * times. One reader follows, one always copies from the floor, where the producer writes next. The content is a function of the position.
- * All begin at a gate in shared memory; nobody sleeps for luck.
+ * Goal: no reader ever sees a byte that is being overwritten, and no frame before it is whole (R2, R3), with real
+ * threads. Method: a producer, a keeper and two readers in threads of their own on a ring of 4 KiB, so that the
+ * producer laps it thousands of times. One reader follows, one always copies from the floor, where the producer writes
+ * next. The content is a function of the position. All begin at a gate in shared memory; nobody sleeps for luck.
  */
 import assert from 'node:assert/strict';
 import { isMainThread, Worker, workerData } from 'node:worker_threads';
