@@ -1,5 +1,6 @@
 /** Collect answer: the parts of POST /collect that need no request: which content types are taken, and how a result is told. */
 import type { CollectResult } from '../events/collect-encoder.ts';
+import { eventErrors } from '../events/errors.ts';
 import { type Problem, problemOf } from '../kernel/errors.ts';
 import { serializeAccepted } from './schemas.ts';
 
@@ -18,17 +19,17 @@ export function acceptedBody({ accepted, rejected, errors }: CollectResult): str
 
 /** Why nothing of a body was taken. `undefined`: its records are more than a draft holds (`limit` bytes). */
 export function problemOfResult(result: CollectResult | undefined, limit: number): Problem {
-  if (result === undefined) return problemOf('BATCH_TOO_LARGE', { bytes: limit + 1, limit });
+  if (result === undefined) return problemOf(eventErrors.BATCH_TOO_LARGE, { bytes: limit + 1, limit });
   const { code, recordBytes, offset, reason, found, rejected, errors } = result;
   switch (code) {
     case 'INVALID_JSON':
-      return problemOf(code, { offset, reason });
+      return problemOf(eventErrors[code], { offset, reason });
     case 'INVALID_BODY':
-      return problemOf(code, { found });
+      return problemOf(eventErrors[code], { found });
     case 'BATCH_TOO_LARGE':
-      return problemOf(code, { bytes: recordBytes, limit });
+      return problemOf(eventErrors[code], { bytes: recordBytes, limit });
     case 'OK': {
-      const problem = { ...problemOf('NO_VALID_EVENT', { rejected }), errors };
+      const problem = { ...problemOf(eventErrors.NO_VALID_EVENT, { rejected }), errors };
       // Sent again they would be too large again. Clients look for 413 to make their events smaller.
       const large = errors.every((error) => error.code === 'EVENT_TOO_LARGE');
       return large ? { ...problem, status: 413, code: 'EVENT_TOO_LARGE' } : problem;

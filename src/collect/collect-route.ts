@@ -17,11 +17,13 @@ import { answerProblem, type ProblemOptions, shown, type Wire, writeProblem } fr
 import { type BodyFailure, type BodyReader, type BodyTaker, bodyProblem } from '../http/body.ts';
 import type { Cors, OriginVerdict } from '../http/cors.ts';
 import { encodingOf, type Encoding as Packing } from '../http/decompress.ts';
+import { httpErrors } from '../http/errors.ts';
 import { answerUnread, type Framing } from '../http/guards.ts';
 import { answerFault, type Faults } from '../http/handlers.ts';
 import type { Tally } from '../http/tally.ts';
 import { asked, CONTENT_TYPE, wireText } from '../http/wire-text.ts';
-import { type ErrorCode, type FieldsOf, problemOf } from '../kernel/errors.ts';
+import { type ErrorMaker, problemOf } from '../kernel/errors.ts';
+import { serviceErrors } from '../service/errors.ts';
 import {
   type AckLevel,
   type Answerable,
@@ -32,6 +34,7 @@ import {
 } from '../service/intake.ts';
 import type { Track, Visitor } from '../visitor/visitor.ts';
 import { acceptedBody, isTakenType, problemOfResult } from './collect-answer.ts';
+import { collectErrors } from './errors.ts';
 import type { RouteMeters } from './meters.ts';
 import type { RejectedReason } from './metrics.ts';
 
@@ -79,25 +82,41 @@ export class CollectRoute {
     const origin = req.getHeader(asked.origin);
     const verdict = cors.judge(origin);
     if (verdict === 'foreign') {
-      this.#refuse(res, framing, 'origin', 'ORIGIN_FORBIDDEN', { origin: shown(origin) }, verdict, origin);
+      this.#refuse(res, framing, 'origin', httpErrors.ORIGIN_FORBIDDEN, { origin: shown(origin) }, verdict, origin);
       return;
     }
     const type = req.getHeader(asked.contentType);
     if (!isTakenType(type)) {
-      this.#refuse(res, framing, 'media_type', 'UNSUPPORTED_MEDIA_TYPE', { type: shown(type) }, verdict, origin);
+      this.#refuse(
+        res,
+        framing,
+        'media_type',
+        collectErrors.UNSUPPORTED_MEDIA_TYPE,
+        { type: shown(type) },
+        verdict,
+        origin,
+      );
       return;
     }
     const packed = req.getHeader(asked.contentEncoding);
     const packing = encodingOf(packed);
     if (packing === undefined) {
-      this.#refuse(res, framing, 'encoding', 'UNSUPPORTED_ENCODING', { encoding: shown(packed) }, verdict, origin);
+      this.#refuse(
+        res,
+        framing,
+        'encoding',
+        httpErrors.UNSUPPORTED_ENCODING,
+        { encoding: shown(packed) },
+        verdict,
+        origin,
+      );
       return;
     }
     const limit = bodies.limits.maxBodyBytes;
     if (framing.bytes > limit) {
       // The client may send the body all the same; the addon then skips it and keeps nothing.
       const fields = { bytes: framing.bytes, limit };
-      this.#refuse(res, framing, 'body_too_large', 'BODY_TOO_LARGE', fields, verdict, origin);
+      this.#refuse(res, framing, 'body_too_large', httpErrors.BODY_TOO_LARGE, fields, verdict, origin);
       return;
     }
     const request = this.#idle.pop() ?? new CollectRequest(this);
@@ -111,22 +130,22 @@ export class CollectRoute {
   }
 
   /** Answers without reading the body. */
-  #refuse<C extends ErrorCode>(
+  #refuse<F extends object>(
     res: HttpResponse,
     framing: Framing,
     reason: RejectedReason,
-    code: C,
-    fields: FieldsOf<C>,
+    error: ErrorMaker<string, F>,
+    fields: F,
     verdict: OriginVerdict,
     origin: string,
   ): void {
     const { cors, wire, meters, tally } = this.deps;
-    const problem = problemOf(code, fields);
+    const problem = problemOf(error, fields);
     meters.rejected[reason].add(1);
     tally.answered(problem.status);
     const headers = (to: HttpResponse) => {
       cors.write(to, verdict, origin);
-      if (code === 'UNSUPPORTED_ENCODING') to.writeHeader('Accept-Encoding', 'gzip, deflate, br');
+      if (problem.code === 'UNSUPPORTED_ENCODING') to.writeHeader('Accept-Encoding', 'gzip, deflate, br');
     };
     answerUnread(res, framing, (close) => writeProblem(res, problem, { headers, close: close || wire.closing }));
   }
@@ -314,7 +333,7 @@ class CollectRequest implements BodyTaker, Encoding, Answerable {
     const { meters, retryAfterS } = this.#route.deps;
     meters.refused[refusal].add(1);
     const status = statusOfRefusal[refusal];
-    const problem = { ...problemOf('BACKPRESSURE', { reason: refusal }), status };
+    const problem = { ...problemOf(httpErrors.BACKPRESSURE, { reason: refusal }), status };
     this.#end(inHandler, status, (res, close) => writeProblem(res, problem, { ...this.#options(close), retryAfterS }));
   }
 
@@ -324,7 +343,7 @@ class CollectRequest implements BodyTaker, Encoding, Answerable {
     meters.unknown(this.#accepted);
     const fields = { reason: `ack=${level}` };
     this.#end(inHandler, 503, (res, close) =>
-      answerProblem(res, 'WRITE_UNKNOWN', fields, { ...this.#options(close), retryAfterS }),
+      answerProblem(res, serviceErrors.WRITE_UNKNOWN, fields, { ...this.#options(close), retryAfterS }),
     );
   }
 

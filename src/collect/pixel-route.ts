@@ -11,6 +11,7 @@ import type { Draft } from '../events/draft.ts';
 import type { PixelEncoder, PixelInput } from '../events/pixel-encoder.ts';
 import { answerProblem, endBare, shown, statusLine, type Wire } from '../http/answer.ts';
 import type { Cors, OriginVerdict } from '../http/cors.ts';
+import { httpErrors } from '../http/errors.ts';
 import type { Tally } from '../http/tally.ts';
 import { asked, CONTENT_TYPE, wireText } from '../http/wire-text.ts';
 import {
@@ -225,7 +226,7 @@ export class PixelRoute {
     meters.rejected.origin.add(1);
     tally.answered(403);
     const headers = () => cors.write(res, 'foreign', origin);
-    answerProblem(res, 'ORIGIN_FORBIDDEN', { origin: shown(origin) }, { headers, head, close: wire.closing });
+    answerProblem(res, httpErrors.ORIGIN_FORBIDDEN, { origin: shown(origin) }, { headers, head, close: wire.closing });
   }
 }
 

@@ -11,11 +11,11 @@ import { setTimeout as delay, setImmediate as turn } from 'node:timers/promises'
 import { Batch } from '../engine/batch.ts';
 import type { CheckpointFile, Mark } from '../engine/checkpoint.ts';
 import type { SinkBoard } from '../engine/sink-board.ts';
-import { errors } from '../kernel/errors.ts';
 import type { Logger } from '../kernel/log.ts';
 import { recordAt } from '../kernel/record.ts';
 import { type Batching, CursorMoved, type SinkKind, type SinkTarget, TargetLost } from './contract.ts';
 import { type DeadLetterSink, Delivery, Ended, type Entry, type RunnerMeters } from './delivery.ts';
+import { deliveryErrors } from './errors.ts';
 import { InFlight } from './in-flight.ts';
 import type { Membership, Source, Strand } from './source.ts';
 import { type Report, Standing } from './standing.ts';
@@ -420,7 +420,7 @@ export class SinkRunner {
 
   #follow(cursors: ReadonlyMap<string, Mark>): void {
     const reason = this.#source.foreign(cursors);
-    if (reason !== undefined) throw errors.SINK_FENCED({ sink: this.#deps.name, reason });
+    if (reason !== undefined) throw deliveryErrors.SINK_FENCED({ sink: this.#deps.name, reason });
     for (const strand of this.#source.strands) if (strand.filling !== undefined) this.#free.push(strand.filling);
     this.#source.follow(cursors);
   }

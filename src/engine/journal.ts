@@ -14,8 +14,9 @@ import { closeSync, existsSync, openSync, readFileSync, statfsSync, writeFileSyn
 import { createRequire } from 'node:module';
 import { dirname, join, resolve } from 'node:path';
 import { makeDirectory } from '../kernel/directory.ts';
-import { errors, RingmainError } from '../kernel/errors.ts';
+import { RingmainError } from '../kernel/errors.ts';
 import { type Disk, realDisk } from './disk.ts';
+import { engineErrors } from './errors.ts';
 import { FORMAT, type LaneId, parseLaneFolder } from './segment.ts';
 
 export interface LogIdentity {
@@ -37,11 +38,19 @@ export function readIdentity(dir: string): LogIdentity | undefined {
   try {
     found = JSON.parse(readFileSync(path, 'utf8')) as Partial<LogIdentity>;
   } catch (error) {
-    throw errors.JOURNAL_FORMAT({ path, expected: 'the identity of a log in JSON', found: 'something else' }, error);
+    throw engineErrors.JOURNAL_FORMAT(
+      { path, expected: 'the identity of a log in JSON', found: 'something else' },
+      error,
+    );
   }
-  if (found.format !== FORMAT) throw errors.JOURNAL_FORMAT({ path, expected: FORMAT, found: String(found.format) });
+  if (found.format !== FORMAT)
+    throw engineErrors.JOURNAL_FORMAT({ path, expected: FORMAT, found: String(found.format) });
   if (typeof found.log !== 'string' || !/^[0-9a-f]{32}$/.test(found.log) || !Number.isSafeInteger(found.life))
-    throw errors.JOURNAL_FORMAT({ path, expected: 'a log id of 32 hex digits and a life', found: 'something else' });
+    throw engineErrors.JOURNAL_FORMAT({
+      path,
+      expected: 'a log id of 32 hex digits and a life',
+      found: 'something else',
+    });
   return found as LogIdentity;
 }
 
@@ -88,8 +97,8 @@ export function lockJournal(dir: string): JournalLock {
     }
     return { release: () => database.close() };
   } catch (error) {
-    if (/locked|busy/i.test(String(error))) throw errors.JOURNAL_LOCKED({ path: dir }, error);
-    throw errors.JOURNAL_OPEN({ path, reason: (error as Error).message }, error);
+    if (/locked|busy/i.test(String(error))) throw engineErrors.JOURNAL_LOCKED({ path: dir }, error);
+    throw engineErrors.JOURNAL_OPEN({ path, reason: (error as Error).message }, error);
   }
 }
 
@@ -120,7 +129,7 @@ export function openJournal(dir: string, disk: Disk = realDisk): OpenJournal {
       for (let path = resolve(dir); path !== dirname(resolve(made)); path = dirname(path))
         disk.syncFolder(dirname(path));
   } catch (error) {
-    throw errors.JOURNAL_OPEN({ path: dir, reason: (error as Error).message }, error);
+    throw engineErrors.JOURNAL_OPEN({ path: dir, reason: (error as Error).message }, error);
   }
   const lock = lockJournal(dir);
   try {
@@ -137,7 +146,7 @@ export function openJournal(dir: string, disk: Disk = realDisk): OpenJournal {
   } catch (error) {
     lock.release();
     if (error instanceof RingmainError) throw error;
-    throw errors.JOURNAL_OPEN({ path: dir, reason: (error as Error).message }, error);
+    throw engineErrors.JOURNAL_OPEN({ path: dir, reason: (error as Error).message }, error);
   }
 }
 

@@ -20,9 +20,9 @@
  * request.
  */
 import { isUtf8 } from 'node:buffer';
-import { type ErrorCode, problemOf } from '../kernel/errors.ts';
 import { SID_TEXT_BYTES, type SidMaker } from '../kernel/ids.ts';
 import type { Draft } from './draft.ts';
+import { eventErrors } from './errors.ts';
 import { type Invalid, ItemReader, kindOf } from './item-reader.ts';
 import { JsonScanner } from './json-scanner.ts';
 import { copyEscaped, ESCAPE_GROWTH, SLACK, viewOf } from './json-text.ts';
@@ -41,11 +41,14 @@ export interface CollectOptions extends EncoderOptions {
   readonly errorsMax?: number;
 }
 
+/** Why an item is rejected. */
+export type ItemErrorCode = 'INVALID_EVENT' | 'EVENT_TOO_LARGE';
+
 /** A rejected item. The answer's `errors` have this shape, so changing it changes the contract. */
 export interface ItemError {
   readonly index: number;
   readonly event_id?: string;
-  readonly code: ErrorCode;
+  readonly code: ItemErrorCode;
   readonly message: string;
 }
 
@@ -321,7 +324,7 @@ export class CollectEncoder {
   #invalid(index: number, invalid: Invalid): void {
     this.result.rejected += 1;
     if (this.#errors.length < this.#errorsMax) {
-      this.#list(index, 'INVALID_EVENT', problemOf('INVALID_EVENT', { ...invalid }).detail);
+      this.#list(index, 'INVALID_EVENT', eventErrors.INVALID_EVENT.text(invalid));
     }
   }
 
@@ -329,11 +332,11 @@ export class CollectEncoder {
     this.result.rejected += 1;
     if (this.#errors.length < this.#errorsMax) {
       const fields = { bytes, limit: this.#eventBytesMax };
-      this.#list(index, 'EVENT_TOO_LARGE', problemOf('EVENT_TOO_LARGE', fields).detail);
+      this.#list(index, 'EVENT_TOO_LARGE', eventErrors.EVENT_TOO_LARGE.text(fields));
     }
   }
 
-  #list(index: number, code: ErrorCode, message: string): void {
+  #list(index: number, code: ItemErrorCode, message: string): void {
     const eventId = this.#item.eventId();
     this.#errors.push(eventId === undefined ? { index, code, message } : { index, event_id: eventId, code, message });
   }

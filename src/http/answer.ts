@@ -5,7 +5,7 @@
  * Outside the handler every answer must stand inside res.cork(). The functions here do not cork.
  */
 import type { HttpResponse } from 'uWebSockets.js';
-import { type ErrorCode, type FieldsOf, type Problem, problemOf } from '../kernel/errors.ts';
+import { type ErrorMaker, type Problem, problemOf } from '../kernel/errors.ts';
 import { problemBody } from './problem.ts';
 import type { Tally } from './tally.ts';
 
@@ -111,14 +111,14 @@ export interface ProblemOptions {
   readonly headers?: (res: HttpResponse) => void;
 }
 
-/** Ends the response with the problem of a row of kernel/errors. */
-export function answerProblem<C extends ErrorCode>(
+/** Ends the response with the problem of an error that a room declares: `httpErrors.NOT_FOUND`. */
+export function answerProblem<F extends object>(
   res: HttpResponse,
-  code: C,
-  fields: FieldsOf<C>,
+  error: ErrorMaker<string, F>,
+  fields: F,
   options: ProblemOptions = {},
 ): void {
-  writeProblem(res, problemOf(code, fields), options);
+  writeProblem(res, problemOf(error, fields), options);
 }
 
 /** Ends the response with a problem object. */

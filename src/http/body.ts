@@ -18,6 +18,7 @@ import { type Clock, systemClock } from '../kernel/clock.ts';
 import { type Problem, problemOf } from '../kernel/errors.ts';
 import { Deadline, Deadlines } from './deadlines.ts';
 import { type Encoding, Unpacker, type UnpackFailure } from './decompress.ts';
+import { httpErrors } from './errors.ts';
 import type { Framing } from './guards.ts';
 
 /** Why there is no body; bodyProblem() makes the answer of it. */
@@ -53,16 +54,16 @@ export function bodyProblem(failure: BodyFailure, limits: BodyLimits, packing: E
   const { maxBodyBytes: limit, bodyTimeoutMs: limitMs } = limits;
   switch (failure.code) {
     case 'BODY_TOO_LARGE':
-      return problemOf(failure.code, { bytes: failure.bytes, limit });
+      return problemOf(httpErrors[failure.code], { bytes: failure.bytes, limit });
     case 'UNPACKED_TOO_LARGE':
       // Unpacking stopped at the limit, so the full size is unknown.
-      return problemOf('BODY_TOO_LARGE', { bytes: limit + 1, limit });
+      return problemOf(httpErrors.BODY_TOO_LARGE, { bytes: limit + 1, limit });
     case 'BODY_TIMEOUT':
-      return problemOf(failure.code, { bytes: failure.bytes, limitMs });
+      return problemOf(httpErrors[failure.code], { bytes: failure.bytes, limitMs });
     case 'BODY_MEMORY':
-      return problemOf('BACKPRESSURE', { reason: 'body_memory' });
+      return problemOf(httpErrors.BACKPRESSURE, { reason: 'body_memory' });
     case 'BAD_ENCODING':
-      return problemOf('INVALID_ENCODING', { encoding: packing });
+      return problemOf(httpErrors.INVALID_ENCODING, { encoding: packing });
   }
 }
 

@@ -6,6 +6,7 @@
  */
 import { createServer } from 'node:net';
 import { errors } from '../kernel/errors.ts';
+import { httpErrors } from './errors.ts';
 
 export interface Endpoint {
   /** Empty: all addresses. */
@@ -41,7 +42,7 @@ export function probeEndpoint(endpoint: Endpoint): Promise<void> {
     const server = createServer();
     server.once('error', (cause: NodeJS.ErrnoException) => {
       if (cause.code === 'EADDRINUSE') {
-        reject(errors.PORT_IN_USE({ address }, cause));
+        reject(httpErrors.PORT_IN_USE({ address }, cause));
         return;
       }
       const found = `${address} (${cause.code ?? cause.message})`;

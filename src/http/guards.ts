@@ -13,6 +13,7 @@
  */
 import type { HttpRequest, HttpResponse } from 'uWebSockets.js';
 import { answerProblem } from './answer.ts';
+import { httpErrors } from './errors.ts';
 import { asked } from './wire-text.ts';
 
 /** How the body of a request is framed. */
@@ -75,7 +76,7 @@ export const unframed: Framing = { bad: undefined, chunked: false, bytes: 0 };
 
 /** Answers 400 and closes, on the next loop turn (see above). */
 export function refuseFraming(res: HttpResponse, reason: string, head = false): void {
-  nextTurn(res, () => answerProblem(res, 'BAD_REQUEST', { reason }, { close: true, head }));
+  nextTurn(res, () => answerProblem(res, httpErrors.BAD_REQUEST, { reason }, { close: true, head }));
 }
 
 function nextTurn(res: HttpResponse, answer: () => void): void {

@@ -3,6 +3,7 @@
  * and with it the process: the router turns each into one 500 and one line in the log, at most one line a second.
  */
 import type { HttpRequest, HttpResponse } from 'uWebSockets.js';
+import { errors } from '../kernel/errors.ts';
 import { answerProblem, type Wire } from './answer.ts';
 import type { Cors } from './cors.ts';
 import type { Framing } from './guards.ts';
@@ -64,7 +65,7 @@ export class FaultLog implements Faults {
 /** Ends a response with 500 after an exception. False: it was answered or aborted before, and cannot be answered any more. */
 export function answerFault(res: HttpResponse, head = false): boolean {
   try {
-    res.cork(() => answerProblem(res, 'INTERNAL', {}, { close: true, head }));
+    res.cork(() => answerProblem(res, errors.INTERNAL, {}, { close: true, head }));
     return true;
   } catch {
     // The addon throws on any use of a response that has ended.

@@ -20,6 +20,7 @@ import {
 } from 'uWebSockets.js';
 import { errors } from '../kernel/errors.ts';
 import { type Endpoint, formatEndpoint } from './endpoint.ts';
+import { httpErrors } from './errors.ts';
 
 export interface TlsFiles {
   readonly cert: string;
@@ -134,7 +135,7 @@ export class Listener {
     else app.listen(endpoint.host, endpoint.port, listening);
     if (generation.socket === undefined) {
       app.close();
-      throw errors.PORT_IN_USE({ address: formatEndpoint(endpoint) });
+      throw httpErrors.PORT_IN_USE({ address: formatEndpoint(endpoint) });
     }
     return generation;
   }

@@ -8,16 +8,17 @@
  *
  * It settles what every such route would have to: the client that goes away meanwhile (answering then does nothing), the cork, a bound on
  * the time (503 after `timeoutMs`, whatever the handler still does), the route's cors, closing while the process drains, the count, and an error
- * that ends the handler. An error of the table whose row is shown (kernel/errors.ts) is its own answer: `throw errors.NOT_FOUND({ path })`.
+ * that ends the handler. An error of the table whose row is shown (kernel/errors.ts) is its own answer: `throw httpErrors.NOT_FOUND({ path })`.
  * Any other costs one 500 and one line in the log.
  */
 import type { HttpRequest, HttpResponse } from 'uWebSockets.js';
-import { type ErrorCode, errors, type FieldsOf, type Problem, problem, problemOf } from '../kernel/errors.ts';
+import { type ErrorMaker, type Problem, problem, problemOf } from '../kernel/errors.ts';
 import { endBare, shown, statusLine, writeProblem } from './answer.ts';
 import { type BodyRead, type BodyReader, bodyProblem } from './body.ts';
 import type { OriginVerdict } from './cors.ts';
 import { Deadline, Deadlines } from './deadlines.ts';
 import { encodingOf } from './decompress.ts';
+import { httpErrors } from './errors.ts';
 import type { Framing } from './guards.ts';
 import type { Handler, MountedRoute } from './handlers.ts';
 
@@ -96,7 +97,7 @@ export class Reply extends Deadline {
     this.#origin = at.cors === undefined ? '' : req.getHeader('origin');
     this.#verdict = at.cors?.judge(this.#origin) ?? 'none';
     res.onAborted(() => this.#aborted());
-    if (this.#verdict === 'foreign') this.problem('ORIGIN_FORBIDDEN', { origin: shown(this.#origin) });
+    if (this.#verdict === 'foreign') this.problem(httpErrors.ORIGIN_FORBIDDEN, { origin: shown(this.#origin) });
     else deadlines.add(this);
   }
 
@@ -139,8 +140,8 @@ export class Reply extends Deadline {
   }
 
   /** Answers with the problem of a row of the table. */
-  problem<C extends ErrorCode>(code: C, fields: FieldsOf<C>, headers?: ReplyHeaders): void {
-    this.#problem(problemOf(code, fields), headers);
+  problem<F extends object>(error: ErrorMaker<string, F>, fields: F, headers?: ReplyHeaders): void {
+    this.#problem(problemOf(error, fields), headers);
   }
 
   /** Answers for an error that ended the work: a shown row of the table with its problem, anything else with 500 and a line in the log. */
@@ -160,10 +161,10 @@ export class Reply extends Deadline {
     if (res === undefined || !this.#inHandler) throw new TypeError('a body must be asked for inside the handler');
     const packed = req.getHeader('content-encoding');
     const packing = encodingOf(packed);
-    if (packing === undefined) return Promise.reject(errors.UNSUPPORTED_ENCODING({ encoding: shown(packed) }));
+    if (packing === undefined) return Promise.reject(httpErrors.UNSUPPORTED_ENCODING({ encoding: shown(packed) }));
     const { maxBodyBytes: limit } = bodies.limits;
     const { bytes } = this.#framing;
-    if (bytes > limit) return Promise.reject(errors.BODY_TOO_LARGE({ bytes, limit }));
+    if (bytes > limit) return Promise.reject(httpErrors.BODY_TOO_LARGE({ bytes, limit }));
     return new Promise((resolve, reject) => {
       this.#endBody = () => reject(new ReplyEnded());
       this.#body = bodies.read(res, this.#framing, packing, {
@@ -195,7 +196,7 @@ export class Reply extends Deadline {
 
   /** @internal */
   override expire(): void {
-    this.#problem(problemOf('ANSWER_TIMEOUT', { limitMs: this.#timeoutMs }));
+    this.#problem(problemOf(httpErrors.ANSWER_TIMEOUT, { limitMs: this.#timeoutMs }));
     this.#end = 'late';
     this.#controller?.abort();
     this.#endBody?.();

@@ -16,6 +16,7 @@
 import type { HttpRequest, HttpResponse, TemplatedApp } from 'uWebSockets.js';
 import { answerProblem, endBare, shown, type Wire } from './answer.ts';
 import type { Cors } from './cors.ts';
+import { httpErrors } from './errors.ts';
 import { answerUnread, framingOf, hasFraming, refuseFraming, unframed } from './guards.ts';
 import { answerFault, type Faults, type Handler, type Method, type MountedRoute } from './handlers.ts';
 import type { Tally } from './tally.ts';
@@ -208,7 +209,9 @@ class Rest {
   notFound(res: HttpResponse, req: HttpRequest): void {
     const path = shown(req.getUrl());
     const head = req.getMethod() === 'head';
-    this.#answer(res, req, this.#others, 404, (close) => answerProblem(res, 'NOT_FOUND', { path }, { head, close }));
+    this.#answer(res, req, this.#others, 404, (close) =>
+      answerProblem(res, httpErrors.NOT_FOUND, { path }, { head, close }),
+    );
   }
 
   refuseMethod(res: HttpResponse, req: HttpRequest, allow: string): void {
@@ -216,7 +219,7 @@ class Rest {
     const head = req.getMethod() === 'head';
     const headers = () => void res.writeHeader('Allow', allow);
     this.#answer(res, req, this.#others, 405, (close) =>
-      answerProblem(res, 'METHOD_NOT_ALLOWED', { method, allow }, { headers, head, close }),
+      answerProblem(res, httpErrors.METHOD_NOT_ALLOWED, { method, allow }, { headers, head, close }),
     );
   }
 
@@ -236,7 +239,7 @@ class Rest {
     this.#answer(res, req, this.#preflights, status, (close) => {
       if (verdict === 'foreign') {
         const headers = () => cors.write(res, verdict, origin);
-        answerProblem(res, 'ORIGIN_FORBIDDEN', { origin: shown(origin) }, { headers, close });
+        answerProblem(res, httpErrors.ORIGIN_FORBIDDEN, { origin: shown(origin) }, { headers, close });
       } else cors.preflight(res, declared, asked, verdict, origin, close);
     });
   }

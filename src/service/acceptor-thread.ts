@@ -19,7 +19,7 @@ import { FaultLog } from '../http/handlers.ts';
 import { Listener, type TlsFiles } from '../http/listen.ts';
 import { Renewal } from '../http/renewal.ts';
 import { mountRoutes, type RouterDeps } from '../http/router.ts';
-import { type ErrorCode, RingmainError } from '../kernel/errors.ts';
+import { type Failure, failureOf } from '../kernel/errors.ts';
 import { createLog, type Logger, type LogLevel } from '../kernel/log.ts';
 import { attachBoard, createBoard, type HistogramCell, prepareMetricsText, watchLoop } from '../kernel/metrics.ts';
 import { ProcessBoard } from '../kernel/threads/process-board.ts';
@@ -55,18 +55,6 @@ export type AcceptorNews =
   /** Draining, and the last connection has gone. */
   | { readonly idle: true }
   | { readonly failed: Failure };
-
-/** An error on its way to main; without a code it is a defect. */
-interface Failure {
-  readonly code: ErrorCode | undefined;
-  readonly fields: Readonly<Record<string, unknown>>;
-  readonly message: string;
-}
-
-const failure = (error: unknown): AcceptorNews =>
-  error instanceof RingmainError
-    ? { failed: { code: error.code, fields: error.fields, message: error.message } }
-    : { failed: { code: undefined, fields: {}, message: String((error as Error)?.stack ?? error) } };
 
 const TICK_MS = 25;
 /** Without events and without anybody who waits: forty wake-ups a second would be a third of what an idle server costs. */
@@ -236,7 +224,7 @@ async function main(data: AcceptorData): Promise<void> {
   });
   process.on('uncaughtException', (error) => {
     log.fatal({ error: error.stack ?? String(error) }, 'the acceptor cannot go on');
-    parentPort?.postMessage(failure(error));
+    parentPort?.postMessage({ failed: failureOf(error) } satisfies AcceptorNews);
     end();
   });
 
@@ -245,7 +233,7 @@ async function main(data: AcceptorData): Promise<void> {
     if (tls !== undefined) renewal = watch(listeners[0]!, tls, log);
     if (http.adminAddr !== '') listen(http.adminAddr, (app) => routes.mountOps(app), false);
   } catch (error) {
-    parentPort?.postMessage(failure(error));
+    parentPort?.postMessage({ failed: failureOf(error) } satisfies AcceptorNews);
     end();
     return;
   }
@@ -256,5 +244,5 @@ async function main(data: AcceptorData): Promise<void> {
 try {
   await main(workerData as AcceptorData);
 } catch (error) {
-  parentPort?.postMessage(failure(error));
+  parentPort?.postMessage({ failed: failureOf(error) } satisfies AcceptorNews);
 }

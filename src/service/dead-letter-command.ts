@@ -8,6 +8,7 @@
  */
 
 import { replay, type Summary, summarize } from '../delivery/dead-letter-replay.ts';
+import { deliveryErrors } from '../delivery/errors.ts';
 import { type ConfigSet, helpText, loadConfig } from '../kernel/config.ts';
 import { errors, exitCodes } from '../kernel/errors.ts';
 import { createLog, kernelConfig, type LogLevel } from '../kernel/log.ts';
@@ -63,7 +64,7 @@ async function replayTo(sink: SinkName, config: unknown, directory: string, leve
     process.stdout.write(`${delivered} delivered, ${refused} refused again\n`);
     return exitCodes.ok;
   } catch (error) {
-    throw errors.SINK_WRITE({ sink, reason: error instanceof Error ? error.message : String(error) }, error);
+    throw deliveryErrors.SINK_WRITE({ sink, reason: error instanceof Error ? error.message : String(error) }, error);
   } finally {
     end.abort();
     await target.close();

@@ -19,6 +19,7 @@ import type { Batch } from '../engine/batch.ts';
 import { engineConfig } from '../engine/config.ts';
 import { realDisk } from '../engine/disk.ts';
 import { markOf, openEngine, readCheckpoint } from '../engine/engine.ts';
+import { engineErrors } from '../engine/errors.ts';
 import { checkpointPath, lanesFolder, listSinks, lockJournal, readIdentity } from '../engine/journal.ts';
 import { walkLane } from '../engine/journal-walk.ts';
 import type { FinishedLane } from '../engine/lane-reader.ts';
@@ -101,7 +102,7 @@ function open(argv: readonly string[]): Tool {
   const values = loaded.values as unknown as Record<string, unknown>;
   const dir = (values['engine'] as { journalDir: string }).journalDir;
   const identity = dir === 'off' ? undefined : readIdentity(dir);
-  if (identity === undefined) throw errors.JOURNAL_OPEN({ path: dir, reason: 'there is no log in this folder' });
+  if (identity === undefined) throw engineErrors.JOURNAL_OPEN({ path: dir, reason: 'there is no log in this folder' });
   return { dir, logId: Buffer.from(identity.log, 'hex'), log: identity.log, words: loaded.words, flags, values };
 }
 

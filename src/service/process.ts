@@ -15,7 +15,7 @@ import { SinkBoard } from '../engine/sink-board.ts';
 import { type HttpConfig, tlsFiles } from '../http/config.ts';
 import { parseEndpoint, probeEndpoint } from '../http/endpoint.ts';
 import { checkCertificates } from '../http/renewal.ts';
-import { errors, exitCodes, RingmainError } from '../kernel/errors.ts';
+import { errorOf, errors, exitCodes } from '../kernel/errors.ts';
 import { createLog, type Logger, type LogLevel } from '../kernel/log.ts';
 import { createBoard } from '../kernel/metrics.ts';
 import { ProcessBoard } from '../kernel/threads/process-board.ts';
@@ -26,6 +26,7 @@ import type { SinkName, SinksConfig } from '../sinks/config.ts';
 import type { VisitorConfig } from '../visitor/config.ts';
 import { openSalts, type SaltSource } from '../visitor/privacy.ts';
 import type { AcceptorData, AcceptorNews, AcceptorOrder } from './acceptor-thread.ts';
+import { serviceErrors } from './errors.ts';
 import { allMetrics } from './observe.ts';
 import type { SinkThreadData } from './output-thread.ts';
 import { placeProblems } from './places.ts';
@@ -222,12 +223,7 @@ export class PixelService {
           if ('span' in told) this.#tracing?.add(told.span);
           else if ('idle' in told) this.#idle.add(k);
           else if ('listening' in told) resolve();
-          else
-            reject(
-              told.failed.code === undefined
-                ? new Error(told.failed.message)
-                : new RingmainError(told.failed.code, told.failed.fields),
-            );
+          else reject(errorOf(told.failed));
         },
       });
     });
@@ -240,7 +236,7 @@ export class PixelService {
     const deadline = performance.now() + READY_MS_MAX;
     while (!controls.every((control) => control.spareReady() || control.rotations() > 0 || control.full() !== 0)) {
       if (performance.now() > deadline)
-        throw errors.THREAD_DIED({ thread: 'keeper', reason: 'no segment is ready after 30 s' });
+        throw serviceErrors.THREAD_DIED({ thread: 'keeper', reason: 'no segment is ready after 30 s' });
       await new Promise((resolve) => setTimeout(resolve, 2));
     }
   }

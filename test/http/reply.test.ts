@@ -3,12 +3,13 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { gzipSync } from 'node:zlib';
 import { onTestFinished, test } from 'vitest';
+import { deliveryErrors } from '../../src/delivery/errors.ts';
 import { BodyReader } from '../../src/http/body.ts';
 import { Cors } from '../../src/http/cors.ts';
+import { httpErrors } from '../../src/http/errors.ts';
 import { serializerOf } from '../../src/http/json.ts';
 import { later, type Reply } from '../../src/http/reply.ts';
 import type { Route } from '../../src/http/router.ts';
-import { errors } from '../../src/kernel/errors.ts';
 import { exchange, freePort, RawConnection, request, requestBytes } from './raw.ts';
 import { startRoutes } from './routes.ts';
 
@@ -96,7 +97,7 @@ test('a client that goes away meanwhile is told to the handler; answering then d
     told = true;
     assert.equal(reply.open, false);
     reply.json(200, userBody, { id: 'x' });
-    reply.problem('NOT_FOUND', { path: '/' });
+    reply.problem(httpErrors.NOT_FOUND, { path: '/' });
   });
   const { count, faults } = startRoutes(port, [{ name: 'a', path: '/a', on: { GET: route } }]);
   const connection = await RawConnection.open(port);
@@ -140,9 +141,9 @@ test('a shown error of the table is the answer; any other costs one 500 and one 
     }),
   });
   const { count, faults } = startRoutes(port, [
-    { name: 'a', path: '/shown', on: failing(errors.NOT_FOUND({ path: '/shown' })) },
-    { name: 'a', path: '/busy', on: failing(errors.BACKPRESSURE({ reason: 'queue' })) },
-    { name: 'a', path: '/hidden', on: failing(errors.SINK_CONNECT({ sink: 'pg', reason: 'secret host' })) },
+    { name: 'a', path: '/shown', on: failing(httpErrors.NOT_FOUND({ path: '/shown' })) },
+    { name: 'a', path: '/busy', on: failing(httpErrors.BACKPRESSURE({ reason: 'queue' })) },
+    { name: 'a', path: '/hidden', on: failing(deliveryErrors.SINK_WRITE({ sink: 'pg', reason: 'secret host' })) },
     { name: 'a', path: '/bug', on: failing(new Error('a bug')) },
     {
       name: 'a',
@@ -166,7 +167,7 @@ test('a shown error of the table is the answer; any other costs one 500 and one 
   for (const path of ['/bug', '/at-once', '/silent']) assert.equal((await request(port, path)).status, 500, path);
   assert.deepEqual(
     faults.map((error) => (error as Error).message.slice(0, 30)),
-    ['sink is not reachable: sink=pg', 'a bug', 'at once', 'a handler must have answered w'],
+    ['sink write failed: sink=pg, re', 'a bug', 'at once', 'a handler must have answered w'],
   );
   assert.equal(count('a 5xx'), 4);
 });
@@ -192,7 +193,7 @@ test('with cors a foreign page is refused before the handler, another one reads 
     calls += 1;
     const bad = req.getQuery('bad') !== undefined;
     await turn();
-    if (bad) throw errors.NOT_FOUND({ path: '/a' });
+    if (bad) throw httpErrors.NOT_FOUND({ path: '/a' });
     reply.json(200, userBody, { id: 'x' }, { 'X-Total': '1' });
   });
   startRoutes(port, [{ name: 'a', path: '/a', cors, on: { GET: route } }]);

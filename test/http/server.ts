@@ -6,6 +6,7 @@ import type { HttpResponse, TemplatedApp } from 'uWebSockets.js';
 import { answerProblem } from '../../src/http/answer.ts';
 import { type BodyFailure, type BodyLimits, BodyReader } from '../../src/http/body.ts';
 import { encodingOf } from '../../src/http/decompress.ts';
+import { httpErrors } from '../../src/http/errors.ts';
 import { framingOf, refuseFraming } from '../../src/http/guards.ts';
 import { Listener, type ListenOptions } from '../../src/http/listen.ts';
 
@@ -52,7 +53,9 @@ export function startServer(
         },
         failed: (failure, inHandler) => {
           seen.failures.push(failure);
-          corked(res, inHandler, () => answerProblem(res, 'BAD_REQUEST', { reason: failure.code }, { close: true }));
+          corked(res, inHandler, () =>
+            answerProblem(res, httpErrors.BAD_REQUEST, { reason: failure.code }, { close: true }),
+          );
         },
         aborted: () => {
           seen.aborted += 1;

@@ -1,20 +1,28 @@
 import assert from 'node:assert/strict';
 import { test } from 'vitest';
+import { deliveryErrors } from '../../src/delivery/errors.ts';
+import { engineErrors } from '../../src/engine/errors.ts';
+import { eventErrors } from '../../src/events/errors.ts';
+import { httpErrors } from '../../src/http/errors.ts';
 import {
-  type ErrorCode,
+  answer,
+  defineErrors,
+  errorKinds,
+  errorOf,
   errors,
   errorsReference,
-  errorTable,
   exitCodeOf,
   explain,
+  failureOf,
   problem,
   problemOf,
   RingmainError,
 } from '../../src/kernel/errors.ts';
+import { errorSets } from '../docs.ts';
 
 test('an error says what must hold and what was found, and carries code, status, retry and cause', () => {
   const cause = new Error('inner');
-  const error = errors.BODY_TOO_LARGE({ bytes: 2_000_000, limit: 1_048_576 }, cause);
+  const error = httpErrors.BODY_TOO_LARGE({ bytes: 2_000_000, limit: 1_048_576 }, cause);
   assert.ok(error instanceof RingmainError && error instanceof Error);
   assert.equal(error.message, 'body exceeds the limit: bytes=2000000, limit=1048576');
   assert.deepEqual([error.code, error.status, error.retry, error.cause], ['BODY_TOO_LARGE', 413, false, cause]);
@@ -22,7 +30,7 @@ test('an error says what must hold and what was found, and carries code, status,
 });
 
 test('a problem is RFC 9457 with a stable code and what was found', () => {
-  assert.deepEqual(problem(errors.METHOD_NOT_ALLOWED({ method: 'PUT', allow: 'GET, HEAD' })), {
+  assert.deepEqual(problem(httpErrors.METHOD_NOT_ALLOWED({ method: 'PUT', allow: 'GET, HEAD' })), {
     type: 'urn:ringmain:problem:method-not-allowed',
     title: 'The route does not take this method',
     status: 405,
@@ -34,7 +42,12 @@ test('a problem is RFC 9457 with a stable code and what was found', () => {
 });
 
 test('no field can replace a member of the problem', () => {
-  const found = problemOf('INVALID_EVENT', { field: 'ts', must: 'x', found: 'y', ...{ status: 200, code: 'OK' } });
+  const found = problemOf(eventErrors.INVALID_EVENT, {
+    field: 'ts',
+    must: 'x',
+    found: 'y',
+    ...{ status: 200, code: 'OK' },
+  });
   assert.deepEqual([found.status, found.code], [400, 'INVALID_EVENT']);
 });
 
@@ -43,8 +56,8 @@ test('nothing of our inside reaches a client', () => {
     new Error('password=hunter2'),
     'hunter2',
     null,
-    errors.SINK_WRITE({ sink: 'postgres', reason: 'hunter2' }),
-    errors.JOURNAL_WRITE({ path: '/hunter2', reason: 'ENOSPC' }, new Error('hunter2')),
+    deliveryErrors.SINK_WRITE({ sink: 'postgres', reason: 'hunter2' }),
+    engineErrors.JOURNAL_OPEN({ path: '/hunter2', reason: 'ENOSPC' }, new Error('hunter2')),
     errors.CONFIG({ problems: ['hunter2'] }),
   ]) {
     const shown = problem(error);
@@ -55,7 +68,7 @@ test('nothing of our inside reaches a client', () => {
 });
 
 test('the table has the codes of the HTTP contract under their statuses, and temporary ones ask for a retry', () => {
-  const statuses: Partial<Record<ErrorCode, number>> = {
+  const statuses: Readonly<Record<string, number>> = {
     INVALID_JSON: 400,
     INVALID_EVENT: 400,
     ORIGIN_FORBIDDEN: 403,
@@ -70,18 +83,19 @@ test('the table has the codes of the HTTP contract under their statuses, and tem
     INTERNAL: 500,
     WRITE_UNKNOWN: 503,
   };
+  const kinds = errorKinds(errorSets);
   for (const [code, status] of Object.entries(statuses))
-    assert.equal(errorTable[code as ErrorCode].status, status, code);
-  for (const [code, row] of Object.entries(errorTable)) {
+    assert.equal(kinds.find((kind) => kind.code === code)?.status, status, code);
+  for (const { code, retry, status, title } of kinds) {
     assert.match(code, /^[A-Z]+(_[A-Z]+)*$/);
-    assert.equal(row.retry, [408, 429, 503].includes(row.status), code);
-    assert.match(row.title, /^[A-Z][^.]+$/, code);
+    assert.equal(retry, [408, 429, 503].includes(status), code);
+    assert.match(title, /^[A-Z][^.]+$/, code);
   }
 });
 
 test('exit codes tell an operator whether a restart may help', () => {
   assert.equal(exitCodeOf(errors.CONFIG({ problems: ['x'] })), 78);
-  assert.equal(exitCodeOf(errors.PORT_IN_USE({ address: ':19890' })), 78);
+  assert.equal(exitCodeOf(httpErrors.PORT_IN_USE({ address: ':19890' })), 78);
   assert.equal(exitCodeOf(errors.USAGE({ reason: 'x' })), 64);
   assert.equal(exitCodeOf(new Error('x')), 70);
 });
@@ -92,7 +106,7 @@ test('a start that fails says one line per problem, and shows a stack only for a
     'B must be 3: found=4',
   ]);
   const cause = new Error('EACCES: permission denied');
-  assert.deepEqual(explain(errors.JOURNAL_OPEN({ path: '/j', reason: 'EACCES' }, cause)), [
+  assert.deepEqual(explain(engineErrors.JOURNAL_OPEN({ path: '/j', reason: 'EACCES' }, cause)), [
     'journal cannot be opened: path=/j, reason=EACCES: EACCES: permission denied',
   ]);
   assert.match(explain(new TypeError('bug'))[0]!, /^TypeError: bug\n +at /);
@@ -100,9 +114,46 @@ test('a start that fails says one line per problem, and shows a stack only for a
 });
 
 test("the README's table has a row per code that a client may meet and none that it cannot", () => {
-  const table = errorsReference();
+  const table = errorsReference(errorSets);
   assert.match(table, /^\| Status \| Code \| Send again \| Meaning \|$/m);
   assert.match(table, /^\| 413 \| `BODY_TOO_LARGE` \| no \| The body is too large \|$/m);
   assert.match(table, /^\| 429 \| `BACKPRESSURE` \| yes \|/m);
   assert.doesNotMatch(table, /JOURNAL|SINK|CONFIG/);
+});
+
+test('a code belongs to one room, and its name is UPPER_SNAKE', () => {
+  const one = defineErrors('one', { TAKEN: answer(400, false, 'Taken', () => 'taken') });
+  const two = defineErrors('two', { TAKEN: answer(400, false, 'Taken', () => 'taken') });
+  assert.throws(() => errorKinds([one, two]), /TAKEN is declared twice: one and two/);
+  assert.throws(() => defineErrors('one', { Taken: answer(400, false, 'x', () => 'x') }), /Taken is not UPPER_SNAKE/);
+});
+
+// Goal: main acts on a worker's error as on its own. Method: the copy that postMessage makes, made again into an error.
+test('an error crosses from a thread to main with code, status, retry, exit code, text and fields', () => {
+  const sent = httpErrors.PORT_IN_USE({ address: ':1' }, new Error('stays behind'));
+  const got = errorOf(structuredClone(failureOf(sent)));
+  assert.ok(got instanceof RingmainError);
+  assert.deepEqual(
+    [got.code, got.status, got.retry, got.exit, got.message, got.fields],
+    [sent.code, sent.status, sent.retry, sent.exit, sent.message, sent.fields],
+  );
+  const answered = httpErrors.NOT_FOUND({ path: '/x' });
+  assert.deepEqual(problem(errorOf(structuredClone(failureOf(answered)))), problem(answered));
+});
+
+test('a defect crosses as its stack, and so does anything else that was thrown', () => {
+  const got = errorOf(structuredClone(failureOf(new TypeError('bug'))));
+  assert.ok(!(got instanceof RingmainError));
+  assert.match(got.message, /^TypeError: bug\n +at /);
+  assert.equal(errorOf(structuredClone(failureOf('gone'))).message, 'gone');
+  assert.equal(exitCodeOf(got), 70);
+});
+
+test('the fields of a code are checked by the compiler', () => {
+  // @ts-expect-error: limit is missing.
+  httpErrors.BODY_TOO_LARGE({ bytes: 1 });
+  // @ts-expect-error: no such code in this room.
+  assert.throws(() => httpErrors.SINK_WRITE({ sink: 'log', reason: 'x' }), TypeError);
+  const code: 'BODY_TOO_LARGE' = httpErrors.BODY_TOO_LARGE({ bytes: 2, limit: 1 }).code;
+  assert.equal(errors.INTERNAL().code.length + code.length, 'INTERNAL'.length + 'BODY_TOO_LARGE'.length);
 });

@@ -36,9 +36,9 @@ import {
   type SinkTarget,
   TargetLost,
 } from '../../delivery/contract.ts';
+import { deliveryErrors } from '../../delivery/errors.ts';
 import { at as field, jsonStart } from '../../events/record.ts';
 import { makeDirectory } from '../../kernel/directory.ts';
-import { errors } from '../../kernel/errors.ts';
 import type { Logger } from '../../kernel/log.ts';
 import { block } from '../../kernel/threads/wake.ts';
 import { type FileConfig, fileConfig } from './config.ts';
@@ -145,7 +145,7 @@ class FileTarget implements SinkTarget {
     const found = fstatSync(this.#fd);
     if (!found.isFile()) {
       closeSync(this.#fd);
-      throw errors.SINK_STOPPED({ sink: 'log', reason: `LOG_PATH must name a file: path=${path}` });
+      throw deliveryErrors.SINK_STOPPED({ sink: 'log', reason: `LOG_PATH must name a file: path=${path}` });
     }
     this.#length = found.size;
     if (state === undefined) this.#closeTornLine();
@@ -376,7 +376,7 @@ class StdoutTarget implements SinkTarget {
         if ((error as NodeJS.ErrnoException).code !== 'EAGAIN') throw error;
         // Whoever reads the pipe is slow. Giving up in the middle of a line is right only when the process has to end.
         if (this.#ended())
-          throw errors.SINK_WRITE({ sink: 'log', reason: 'stdout is blocked and the process has to end' });
+          throw deliveryErrors.SINK_WRITE({ sink: 'log', reason: 'stdout is blocked and the process has to end' });
         block(STDOUT_NAP_MS);
       }
     }

@@ -19,9 +19,9 @@
  * The epoch grows with each claim, by the server's clock, so it also grows over a failover that lost a claim.
  */
 import { CursorMoved } from '../../delivery/contract.ts';
+import { deliveryErrors } from '../../delivery/errors.ts';
 import type { Mark } from '../../engine/checkpoint.ts';
 import { type LaneId, laneKey } from '../../engine/segment.ts';
-import { errors } from '../../kernel/errors.ts';
 import type { PostgresLink } from '../../store/postgres/connection.ts';
 import { createOnce, exists } from '../../store/postgres/create.ts';
 import { SetupError } from '../../store/postgres/fault.ts';
@@ -277,7 +277,7 @@ export class Cursors {
 
   #fence(): Error {
     this.#fenced = true;
-    return errors.SINK_FENCED({ sink: this.#sink, reason: `another process has claimed log ${this.#source}` });
+    return deliveryErrors.SINK_FENCED({ sink: this.#sink, reason: `another process has claimed log ${this.#source}` });
   }
 }
 

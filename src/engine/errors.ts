@@ -1,0 +1,29 @@
+/** Errors of the log: why a journal cannot be opened. */
+import { defineErrors, exitCodes, inside } from '../kernel/errors.ts';
+
+interface AtPath {
+  readonly path: string;
+  readonly reason: string;
+}
+
+export const engineErrors = defineErrors('engine', {
+  JOURNAL_LOCKED: inside(
+    false,
+    'Another process has the journal',
+    (f: { path: string }) => `journal must belong to one process: path=${f.path} is locked by another`,
+    exitCodes.config,
+  ),
+  JOURNAL_FORMAT: inside(
+    false,
+    'The journal has an unknown format',
+    (f: { path: string; expected: string | number; found: string | number }) =>
+      `journal format must be ${f.expected}: path=${f.path}, found=${f.found}; nothing was changed`,
+    exitCodes.config,
+  ),
+  JOURNAL_OPEN: inside(
+    false,
+    'The journal cannot be opened',
+    (f: AtPath) => `journal cannot be opened: path=${f.path}, reason=${f.reason}`,
+    exitCodes.config,
+  ),
+});

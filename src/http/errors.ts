@@ -1,0 +1,70 @@
+/** Errors of HTTP itself: requests that are refused whatever the route does, and a port that is taken. */
+import { answer, defineErrors, exitCodes, inside } from '../kernel/errors.ts';
+
+interface Reason {
+  readonly reason: string;
+}
+
+interface Limit {
+  readonly bytes: number;
+  readonly limit: number;
+}
+
+export const httpErrors = defineErrors('http', {
+  BAD_REQUEST: answer(400, false, 'The request is not well-formed HTTP', (f: Reason) => f.reason),
+  ORIGIN_FORBIDDEN: answer(
+    403,
+    false,
+    'The origin is not allowed',
+    (f: { origin: string }) => `origin must be one of CORS_ORIGINS: origin=${f.origin}`,
+  ),
+  NOT_FOUND: answer(404, false, 'There is no such route', (f: { path: string }) => `no such route: path=${f.path}`),
+  METHOD_NOT_ALLOWED: answer(
+    405,
+    false,
+    'The route does not take this method',
+    (f: { method: string; allow: string }) => `method must be one of ${f.allow}: method=${f.method}`,
+  ),
+  BODY_TIMEOUT: answer(
+    408,
+    true,
+    'The body came too slowly',
+    (f: { bytes: number; limitMs: number }) => `body must arrive within ${f.limitMs} ms: bytes=${f.bytes}`,
+  ),
+  BODY_TOO_LARGE: answer(
+    413,
+    false,
+    'The body is too large',
+    (f: Limit) => `body exceeds the limit: bytes=${f.bytes}, limit=${f.limit}`,
+  ),
+  UNSUPPORTED_ENCODING: answer(
+    415,
+    false,
+    'The content encoding is not taken',
+    (f: { encoding: string }) => `content encoding must be identity, gzip, deflate or br: encoding=${f.encoding}`,
+  ),
+  INVALID_ENCODING: answer(
+    400,
+    false,
+    'The body is not what its content encoding says',
+    (f: { encoding: string }) => `body must decompress: encoding=${f.encoding}`,
+  ),
+  BACKPRESSURE: answer(
+    429,
+    true,
+    'There is no room for events now',
+    (f: Reason) => `nothing was stored, send it again later: reason=${f.reason}`,
+  ),
+  ANSWER_TIMEOUT: answer(
+    503,
+    true,
+    'The answer took too long',
+    (f: { limitMs: number }) => `answer must be ready in time: limitMs=${f.limitMs}`,
+  ),
+  PORT_IN_USE: inside(
+    false,
+    'The port is taken',
+    (f: { address: string }) => `port must be free: address=${f.address}`,
+    exitCodes.config,
+  ),
+});
