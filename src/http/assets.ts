@@ -16,6 +16,7 @@ import { extname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { brotliCompressSync, constants, gzipSync } from 'node:zlib';
 import { answerProblem, endBare, shown, statusLine } from './answer.ts';
+import { httpErrors } from './errors.ts';
 import type { MountedRoute, Route } from './router.ts';
 import { wireText } from './wire-text.ts';
 
@@ -133,7 +134,7 @@ export class Assets {
     const asset = this.#files.get(decoded(path)) ?? this.#page(req);
     if (asset === undefined) {
       tally.answered(404);
-      answerProblem(res, 'NOT_FOUND', { path: shown(path) }, { head, close: wire.closing });
+      answerProblem(res, httpErrors.NOT_FOUND, { path: shown(path) }, { head, close: wire.closing });
       return;
     }
     const variant = chosen(asset, req.getHeader('accept-encoding'));
