@@ -2,7 +2,7 @@
  * Frames for tests of the ring alone: the header that a ring looks at, and content that is a function of the position,
  * so that a torn or misplaced byte shows.
  */
-import { FRAME_HEADER } from '../../src/engine/frame.ts';
+import { FRAME_HEADER, frameAt } from '../../src/engine/frame.ts';
 import type { RingProducer } from '../../src/engine/ring.ts';
 
 /** Word that stands at `position`, a multiple of 4. */
@@ -13,10 +13,10 @@ export const wordAt = (position: number): number =>
 export function frameOf(position: number, first: number, bytes: number, records = 1): Buffer {
   const frame = Buffer.from(new ArrayBuffer(bytes));
   for (let i = FRAME_HEADER; i < bytes; i += 4) frame.writeInt32LE(wordAt(position + i) | 0, i);
-  frame.writeUInt32LE(bytes, 8);
-  frame.writeUInt32LE(records, 12);
-  frame.writeDoubleLE(position, 16);
-  frame.writeDoubleLE(first, 24);
+  frame.writeUInt32LE(bytes, frameAt.bytes);
+  frame.writeUInt32LE(records, frameAt.records);
+  frame.writeDoubleLE(position, frameAt.position);
+  frame.writeDoubleLE(first, frameAt.firstRecord);
   return frame;
 }
 
@@ -32,10 +32,11 @@ export function publishFrame(producer: RingProducer, n: number, bytes: number, r
  */
 export function checkFrames(buffer: Buffer, bytes: number, position: number): number {
   for (let at = 0; at < bytes; ) {
-    const length = buffer.readUInt32LE(at + 8);
+    const length = buffer.readUInt32LE(at + frameAt.bytes);
     if (length < FRAME_HEADER || at + length > bytes)
       throw new Error(`torn frame: position=${position}, bytes=${length}`);
-    if (buffer.readDoubleLE(at + 16) !== position) throw new Error(`frame of another position: expected=${position}`);
+    if (buffer.readDoubleLE(at + frameAt.position) !== position)
+      throw new Error(`frame of another position: expected=${position}`);
     for (let i = FRAME_HEADER; i < length; i += 4)
       if (buffer.readInt32LE(at + i) !== (wordAt(position + i) | 0))
         throw new Error(`torn read: position=${position + i}`);
