@@ -1,7 +1,8 @@
 /**
- * npm run bench:compare -- <commit>: builds another commit in a worktree of its own and compares it with this tree.
+ * npm run bench:compare -- [commit]: builds another commit in a worktree of its own and compares it with this tree, 3bf89aa by default.
  *
- *   npm run bench:compare -- HEAD~1            is the tree faster or slower than the commit before?
+ *   npm run bench:compare -- HEAD~1            is the tree faster or slower than the commit before? Less than 6 minutes
+ *   npm run bench:compare -- HEAD~1 --short    8 pairs instead of 20: half the time, a wider interval
  *   npm run bench:compare -- HEAD --pairs 30   (with a clean tree: A against A, to see the noise)
  *
  * Both servers run all the time, the one that is not measured is frozen. A pair is one round of each, in alternating order
@@ -26,27 +27,43 @@ import { us } from './rig/table.ts';
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { pairs: { type: 'string', default: '20' }, seconds: { type: 'string', default: '1' } },
+  options: {
+    pairs: { type: 'string' },
+    seconds: { type: 'string', default: '1' },
+    short: { type: 'boolean', default: false },
+  },
 });
-const [commit] = positionals;
-if (commit === undefined || positionals.length > 1) {
-  console.error('usage: npm run bench:compare -- <commit> [--pairs 20] [--seconds 1]');
+const [commit = '3bf89aa'] = positionals;
+const pairs = Number(values.pairs ?? (values.short ? 8 : 20));
+const seconds = Number(values.seconds);
+if (positionals.length > 1 || !(pairs >= 1) || !(seconds >= 1)) {
+  console.error('usage: npm run bench:compare -- [commit] [--short] [--pairs 20] [--seconds 1]');
   process.exit(64);
 }
 
 const tree = join(import.meta.dirname, '..');
 const dir = mkdtempSync(join(process.env['BENCH_DIR'] ?? tmpdir(), 'ringmain-compare-'));
-const pairs = Number(values.pairs);
-const seconds = Number(values.seconds);
 const run = (command: string, args: string[], cwd: string): unknown =>
   execFileSync(command, args, { cwd, stdio: ['ignore', 'ignore', 'inherit'] });
 
-/** A worktree of the commit, built; the libraries of this tree serve it when the lock file is the same. */
+/** What the server runs with, by the lock file. A library that only tests or tools need makes no difference. */
+function librariesOf(of: string): string {
+  const { packages } = JSON.parse(readFileSync(join(of, 'package-lock.json'), 'utf8')) as {
+    packages: Record<string, { version: string; dev?: boolean }>;
+  };
+  const used = Object.entries(packages).filter(([path, { dev }]) => path !== '' && !dev);
+  return used.map(([path, { version }]) => `${path} ${version}`).join('\n');
+}
+
+/** A worktree of the commit, built; the libraries of this tree serve it when it asks for none that this tree has not. */
 function buildOther(): string {
   const other = join(dir, 'tree');
-  run('git', ['worktree', 'add', '--detach', other, commit!], tree);
-  const lock = (of: string): string => readFileSync(join(of, 'package-lock.json'), 'utf8');
-  if (lock(other) === lock(tree)) symlinkSync(join(tree, 'node_modules'), join(other, 'node_modules'));
+  run('git', ['worktree', 'add', '--detach', other, commit], tree);
+  const ours = new Set(librariesOf(tree).split('\n'));
+  const isServed = librariesOf(other)
+    .split('\n')
+    .every((library) => ours.has(library));
+  if (isServed) symlinkSync(join(tree, 'node_modules'), join(other, 'node_modules'));
   else run('npm', ['ci'], other);
   run('npm', ['run', '-s', 'build'], other);
   return other;
@@ -69,7 +86,7 @@ async function comparePair(
   }
 }
 
-/** Also when it is interrupted: git would keep the worktree in its list, and the journals are gigabytes. Servers have been killed before. */
+// Also when it is interrupted: git would keep the worktree in its list, and the journals are gigabytes. Servers have been killed before.
 process.on('exit', () => {
   const other = join(dir, 'tree');
   try {
@@ -93,11 +110,13 @@ const bench = new Bench({
   short: false,
   long: false,
 });
+const pixel = (connections: number): Row => ({
+  name: `pixel, c=${connections}`,
+  load: wrk(bench.pixels(), { connections, seconds }),
+});
 const rows: Row[] = [
-  ...[64, 8, 1000].map((connections) => ({
-    name: `pixel, c=${connections}`,
-    load: wrk(bench.pixels(), { connections, seconds }),
-  })),
+  pixel(64),
+  pixel(8),
   {
     name: '/collect, 20 per body, c=64',
     load: wrk(bench.collects(20), { connections: 64, seconds, path: '/collect' }),
@@ -108,7 +127,7 @@ const { text } = await surroundings(tree, `npm run bench:compare -- ${commit} --
 const starts = [tree, other].map((of) => () => startRingmain(of, bench.place(), { name: commitOf(of) }));
 const table = await bench.with(starts, async (subjects) => {
   // Each kind of request once; what a warm-up still buffers would count in the first round.
-  for (const subject of subjects) for (const { load } of rows.slice(-2)) await warmUp(subject, load);
+  for (const subject of subjects) for (const { load } of [rows[0]!, rows[2]!]) await warmUp(subject, load);
   const lines: string[][] = [];
   for (const row of rows) {
     const rounds: [Round[], Round[]] = [[], []];

@@ -1,13 +1,14 @@
 /**
- * npm run bench: measures, and rewrites the tables and plots of PERFORMANCE.md.
+ * npm run bench: measures, and rewrites the tables of RESULTS.md, the dozen rows of PERFORMANCE.md and the two plots.
  *
- *   npm run bench                   all questions: an hour, and a soak of ten minutes at the end, with LONG=1 of another hour
+ *   npm run bench                   all questions: half an hour, and a soak of ten minutes at the end, with LONG=1 of an hour
  *   npm run bench -- --only pixel   one question (or several, comma-separated)
+ *   npm run bench -- --only rows    the questions that the dozen rows come from: <= 15 minutes
  *   npm run bench -- --skip soak    all but one (or several)
- *   npm run bench -- --short        every question once and cold, < 5 minutes: shows that all of it works; leaves PERFORMANCE.md alone
- *   npm run bench -- --print        measures in full, but leaves PERFORMANCE.md alone
+ *   npm run bench -- --short        every question once and cold: shows that all of it works; leaves the pages alone
+ *   npm run bench -- --print        measures in full, but leaves the pages alone
  *
- * Installs nginx, wrk and Go with apt-get when missing (root). The server is pinned to core 0, the load to core 1.
+ * Installs nginx (with Lua), wrk and Go with apt-get when missing (root). The server is pinned to core 0, the load to core 1.
  * BENCH_DIR puts the files on another disk, BENCH_PORT moves the ports, GOTRACK_BIN adds GoTrack to the peers.
  */
 import { execFileSync } from 'node:child_process';
@@ -15,13 +16,13 @@ import { mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { questions } from './questions/index.ts';
+import { dozen, questions } from './questions/index.ts';
 import { Bench } from './rig/bench.ts';
 import { installTools } from './rig/install.ts';
 import { surroundings } from './rig/machine.ts';
 import { warmth } from './rig/memory.ts';
-import { type Answer, goalRow, markdownTable, render, writeAnswer } from './rig/report.ts';
-import { disturbed } from './rig/rounds.ts';
+import { type Answer, goalsTable, render, writeAnswer } from './rig/report.ts';
+import { clearMet, met } from './rig/rounds.ts';
 import { loadCore } from './rig/subject.ts';
 
 const { values } = parseArgs({
@@ -33,7 +34,7 @@ const { values } = parseArgs({
   },
 });
 const known = questions.map(({ name }) => name);
-const only = values.only?.split(',') ?? known;
+const only = values.only?.split(',').flatMap((name) => (name === 'rows' ? dozen : [name])) ?? known;
 const skip = values.skip?.split(',') ?? [];
 const unknown = [...only, ...skip].filter((name) => !known.includes(name));
 if (unknown.length > 0) {
@@ -65,8 +66,8 @@ let failed = 0;
 for (const question of questions.filter(({ name }) => only.includes(name) && !skip.includes(name))) {
   console.error(`\n## ${question.name}: ${question.asks}`);
   const command = `npm run bench -- --only ${question.name}${short ? ' --short' : ''}`;
-  const { text: before } = await surroundings(tree, command, short ? 200 : 1000);
-  Object.assign(disturbed, { repeated: 0, kept: 0 });
+  const { machine, text: before } = await surroundings(tree, command, short ? 200 : 1000);
+  clearMet();
   let answer: Answer;
   const start = performance.now();
   try {
@@ -82,23 +83,20 @@ for (const question of questions.filter(({ name }) => only.includes(name) && !sk
   const text = `${before}${also}${disturbance()}`;
   console.error(`## ${question.name}: answered in ${Math.round((performance.now() - start) / 1000)} s`);
   console.log(`\n${render(question.asks, answer, text)}`);
-  if (answer.goals?.length) {
-    console.log(
-      `\n${markdownTable({ head: ['goal', 'limit', 'measured', '', ''], rows: answer.goals.map((g) => goalRow(g, question.name)) })}`,
-    );
-  }
-  if (!short && !values.print) writeAnswer(tree, question.name, question.asks, answer, text);
+  if (answer.goals?.length) console.log(`\n${goalsTable(answer.goals, question.name)}`);
+  if (!short && !values.print) writeAnswer({ tree, order: known }, question, answer, { machine, text });
 }
 process.exit(failed === 0 ? 0 : 1);
 
-/** What else happened on the machine meanwhile. */
+/** Which rounds and rows count for nothing. */
 function disturbance(): string {
-  const { repeated, kept } = disturbed;
-  const said =
-    repeated > 0
-      ? `; ${repeated} rounds repeated because something else worked, or the hypervisor took time, meanwhile`
-      : '';
-  return kept > 0
-    ? `${said}; **${kept} rounds kept though something else worked or time was taken: do not trust this table**`
-    : said;
+  const parts = [
+    met.foreign > 0 ? `${met.foreign} rounds void: something else worked meanwhile` : '',
+    met.stolen > 0 ? `the latencies of ${met.stolen} rounds void: the hypervisor took time` : '',
+    met.rows.size > 0 ? `not printed for that: ${[...met.rows].join(', ')}` : '',
+  ];
+  return parts
+    .filter((part) => part !== '')
+    .map((part) => `; ${part}`)
+    .join('');
 }

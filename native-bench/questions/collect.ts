@@ -2,63 +2,43 @@
 import type { Question } from '../rig/bench.ts';
 import { wrk } from '../rig/load.ts';
 import { startUws } from '../rig/peers.ts';
-import { barPlot } from '../rig/plot.ts';
 import { startRingmain } from '../rig/ringmain.ts';
 import { contest } from '../rig/rounds.ts';
-import { cpuBars, ratioGoal, rawOf, roundsTable, valueGoal } from '../rig/table.ts';
-
-const path = '/collect';
+import type { Subject } from '../rig/subject.ts';
+import { ratioGoal, rawOf, roundsTable, valueGoal } from '../rig/table.ts';
 
 export const collect: Question = {
   name: 'collect',
   asks: 'POST /collect: batches of 20 events (8.7 KB) and one event per body, 64 connections; wrk.',
   async answer(bench) {
-    const starts = [
+    const starts: (() => Promise<Subject>)[] = [
       () => startUws(bench.place()),
-      ...(bench.short ? (['memory', 'journal'] as const) : (['memory', 'journal', 'sync'] as const)).map(
-        (ack) => () => startRingmain(bench.tree, bench.place(), { ack }),
-      ),
+      () => startRingmain(bench.tree, bench.place()),
     ];
     return bench.with(starts, async (subjects) => {
-      const options = { connections: 64, seconds: bench.seconds, path };
-      const batch = wrk(bench.collects(20), options);
-      const single = wrk(bench.collects(1), options);
-      const journal = subjects[2]!;
+      const options = { connections: 64, seconds: bench.seconds, path: '/collect' };
+      const kinds = [
+        { of: '20 per body', load: wrk(bench.collects(20), options), eventsPerRequest: 20 },
+        { of: '1 per body', load: wrk(bench.collects(1), options), eventsPerRequest: 1 },
+        { of: 'pixel', load: wrk(bench.pixels(), { ...options, path: '/px.gif' }), eventsPerRequest: 1 },
+      ];
       const results = await contest(
-        [
-          ...subjects.map((subject) => ({
-            name: `${subject.name}, 20 per body`,
-            subject,
-            load: batch,
-            eventsPerRequest: 20,
-          })),
-          ...subjects.map((subject) => ({ name: `${subject.name}, 1 per body`, subject, load: single })),
-          {
-            name: 'ringmain journal, pixel',
-            subject: journal,
-            load: wrk(bench.pixels(), { ...options, path: '/px.gif' }),
-          },
-        ],
+        kinds.flatMap(({ of, ...kind }) =>
+          subjects.map((subject) => ({ name: `${subject.name}, ${of}`, subject, ...kind })),
+        ),
         bench.rounds,
       );
       return {
         tables: [roundsTable(results)],
-        plots: [
-          {
-            name: 'collect',
-            alt: 'CPU per event by POST /collect',
-            svg: barPlot('CPU per event, POST /collect', 'us', cpuBars(results)),
-          },
-        ],
         notes: ['uws receives the body and answers 202, no more: the floor.'],
         goals: [
           valueGoal(
             '/collect, batches of 20, ACK=journal',
-            'most',
             2.5,
             'us/event',
             results.get('ringmain journal, 20 per body'),
             'cpuUsPerEvent',
+            { headline: true },
           ),
           ratioGoal(
             '/collect, one event per body, beside the pixel',

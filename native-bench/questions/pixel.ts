@@ -1,106 +1,106 @@
-/** What does one pixel event cost, beside nginx, bare uWebSockets.js, node:http, Go and GoTrack? */
+/** What does one pixel event cost, beside nginx, nginx with Lua, Benthos, bare uWebSockets.js, node:http and GoTrack? */
 import type { Bench, Question } from '../rig/bench.ts';
-import { wrk } from '../rig/load.ts';
-import { hasGotrack, startGoPixel, startGotrack, startNginx, startNodeHttp, startUws } from '../rig/peers.ts';
+import { autocannon, wrk } from '../rig/load.ts';
+import { libraryVersion } from '../rig/machine.ts';
+import {
+  benthosBinary,
+  hasGotrack,
+  startBenthos,
+  startGotrack,
+  startNginx,
+  startNodeHttp,
+  startUws,
+} from '../rig/peers.ts';
 import { barPlot } from '../rig/plot.ts';
-import type { Table } from '../rig/report.ts';
+import { pixelRequests } from '../rig/request.ts';
 import { startRingmain } from '../rig/ringmain.ts';
 import { contest, type Results } from '../rig/rounds.ts';
 import type { Subject } from '../rig/subject.ts';
-import { cpuBars, ratioGoal, ratioOf, rawOf, roundsTable, withSpread } from '../rig/table.ts';
+import { cpuBars, ratioGoal, rawOf, roundsTable, valueGoal } from '../rig/table.ts';
 
 const remarks = {
   nginx: 'parses nothing, log not durable',
+  'nginx with Lua': 'makes our line, log not durable',
+  benthos: 'makes our line, answers after the write',
   uws: 'floor: writes nothing',
   'ringmain memory': 'answered before the write',
   'ringmain journal': 'survives kill -9',
   'ringmain sync': 'survives a power cut',
-  'ringmain journal, reused segments':
-    'as after the first JOURNAL_RETAIN_MS or gigabytes: nothing is filled with zeros any more',
   gotrack: 'syncs every event',
 };
 
-/** Delivered segments are reused at once, so that a short run shows what a long one settles at. */
-const reused = { JOURNAL_RETAIN_MS: '0', SEGMENT_BYTES: '16MiB' };
+/** With 8 connections, and by autocannon: what the goals there need. */
+const few = ['nginx', 'nginx with Lua', 'ringmain memory', 'ringmain journal'];
+
+function starts(bench: Bench): (() => Promise<Subject>)[] {
+  const benthos = benthosBinary(bench.binaries);
+  return [
+    () => startNginx(bench.place()),
+    () => startNginx(bench.place(), { lua: true }),
+    ...(benthos ? [() => startBenthos(bench.place(), benthos)] : []),
+    () => startUws(bench.place()),
+    () => startNodeHttp(bench.place()),
+    ...(hasGotrack() ? [() => startGotrack(bench.place())] : []),
+    ...(['memory', 'journal', 'sync'] as const).map((ack) => () => startRingmain(bench.tree, bench.place(), { ack })),
+  ];
+}
 
 export const pixel: Question = {
   name: 'pixel',
-  asks: 'One pixel event: ten parameters, the headers of Chrome, sid cookie, client address from X-Forwarded-For; wrk.',
+  asks: 'One pixel event: ten parameters, the headers of Chrome, sid cookie, client address from X-Forwarded-For; wrk unless it says autocannon.',
   async answer(bench) {
     return bench.with(starts(bench), async (subjects) => {
-      const at = (connections: number, without: readonly string[] = []): Promise<Results> => {
-        const load = wrk(bench.pixels(), { connections, seconds: bench.seconds });
-        return contest(
+      const { seconds } = bench;
+      const by = (load: ReturnType<typeof wrk>, names?: readonly string[]): Promise<Results> =>
+        contest(
           subjects
-            .filter(({ name }) => !without.includes(name))
+            .filter(({ name }) => names?.includes(name) ?? true)
             .map((subject) => ({ name: subject.name, subject, load })),
           bench.rounds,
         );
-      };
-      const many = await at(64);
-      // ACK=sync with few connections is a row of the question about ACK=sync.
-      const eight = await at(8, [
-        ...['node-http', 'go-pixel', 'gotrack', 'ringmain sync'],
-        ...(bench.short ? ['uws'] : []),
-      ]);
+      const many = await by(wrk(bench.pixels(), { connections: 64, seconds }));
+      const eight = await by(wrk(bench.pixels(), { connections: 8, seconds }), few);
+      const cannon = await by(
+        autocannon(pixelRequests({ forwarded: true }), { connections: 64, seconds }),
+        few.filter((name) => name !== 'ringmain memory'),
+      );
+      const ours = 'ringmain journal';
+      const headline = true;
+      const table = (results: Results, title: string) => roundsTable(results, { title, baseline: 'nginx', remarks });
+      const svg = barPlot('CPU per pixel event, 64 connections', 'us', cpuBars(many));
       return {
         tables: [
-          roundsTable(many, { title: '64 connections', baseline: 'nginx', remarks }),
-          roundsTable(eight, { title: '8 connections', baseline: 'nginx', remarks }),
-          ...(hasGotrack() ? [besideGotrack(many)] : []),
+          table(many, '64 connections'),
+          table(eight, '8 connections'),
+          table(cannon, '64 connections, by autocannon'),
         ],
-        plots: [
-          {
-            name: 'pixel',
-            alt: 'CPU per pixel event',
-            svg: barPlot('CPU per pixel event, 64 connections', 'us', cpuBars(many)),
-          },
+        plots: [{ name: 'pixel', alt: 'CPU per pixel event', svg }],
+        notes: [
+          'autocannon saturates its own core before the servers saturate theirs: they find fewer requests per wake-up, and each costs more, for all of them alike. Compare its rows with each other only.',
         ],
         goals: [
-          ratioGoal('pixel, ACK=journal, c=64, address from the proxy', 0.9, many, 'ringmain journal', 'nginx'),
-          ratioGoal('pixel, ACK=journal, c=8', 1.1, eight, 'ringmain journal', 'nginx'),
-          ratioGoal('rate of one acceptor on one core, c=64', 1, many, 'ringmain journal', 'nginx', {
+          valueGoal('pixel, ACK=journal, c=64', undefined, 'us/event', many.get(ours), 'cpuUsPerEvent', { headline }),
+          ratioGoal('the same beside nginx with Lua', 0.85, many, ours, 'nginx with Lua', { headline }),
+          ratioGoal('the same beside nginx with Lua, c=8', 0.9, eight, ours, 'nginx with Lua', { headline }),
+          ratioGoal('the same beside nginx that parses nothing', 1.2, many, ours, 'nginx', { headline }),
+          ratioGoal('the same beside nginx that parses nothing, c=8', 1.25, eight, ours, 'nginx', { headline }),
+          ratioGoal('the same beside Benthos', undefined, many, ours, 'benthos', { headline }),
+          ratioGoal('pixel, ACK=journal, c=64, by autocannon', undefined, cannon, ours, 'nginx with Lua'),
+          ratioGoal('rate of one acceptor on one core, c=64', 1, many, ours, 'nginx with Lua', {
             figure: 'eventsPerSecond',
             bound: 'least',
           }),
-          ratioGoal('ACK=journal beside ACK=memory, c=64', 1.1, many, 'ringmain journal', 'ringmain memory'),
-          ratioGoal('ACK=journal beside ACK=memory, c=8', 1.15, eight, 'ringmain journal', 'ringmain memory'),
+          ratioGoal('ACK=journal beside ACK=memory, c=64', 1.1, many, ours, 'ringmain memory', { headline }),
+          ratioGoal('ACK=journal beside ACK=memory, c=8', 1.15, eight, ours, 'ringmain memory'),
           ...(hasGotrack()
             ? (['sync', 'journal'] as const).map((ack) =>
                 ratioGoal(`pixel, ACK=${ack}, c=64, beside GoTrack`, undefined, many, `ringmain ${ack}`, 'gotrack'),
               )
             : []),
         ],
-        raw: { c8: rawOf(eight), c64: rawOf(many) },
+        versions: [libraryVersion('autocannon'), 'Benthos 4.60.0'],
+        raw: { c64: rawOf(many), c8: rawOf(eight), autocannon: rawOf(cannon) },
       };
     });
   },
 };
-
-/** Its log sink syncs every event: what it does is nearest to ACK=sync. ACK=journal, our default, promises less. */
-function besideGotrack(results: Results): Table {
-  const theirs = results.get('gotrack')!;
-  return {
-    title: 'Beside GoTrack, 64 connections',
-    head: ['', 'x gotrack, CPU per event', 'x gotrack, events/s'],
-    rows: (['ringmain sync', 'ringmain journal'] as const).map((name) => [
-      `${name} (${remarks[name]})`,
-      withSpread(ratioOf(results.get(name)!, theirs)),
-      withSpread(ratioOf(results.get(name)!, theirs, 'eventsPerSecond')),
-    ]),
-  };
-}
-
-function starts(bench: Bench): (() => Promise<Subject>)[] {
-  return [
-    () => startNginx(bench.place()),
-    () => startUws(bench.place()),
-    () => startNodeHttp(bench.place()),
-    () => startGoPixel(bench.place(), bench.binaries),
-    ...(hasGotrack() ? [() => startGotrack(bench.place())] : []),
-    ...(['memory', 'journal', 'sync'] as const).map((ack) => () => startRingmain(bench.tree, bench.place(), { ack })),
-    ...(bench.short
-      ? []
-      : [() => startRingmain(bench.tree, bench.place(), { name: 'ringmain journal, reused segments', env: reused })]),
-  ];
-}

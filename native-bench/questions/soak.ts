@@ -4,7 +4,6 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Question } from '../rig/bench.ts';
 import { gcPauses } from '../rig/gc.ts';
-import { linePlot } from '../rig/plot.ts';
 import { openHandles, treeRssMiB } from '../rig/proc.ts';
 import type { Goal } from '../rig/report.ts';
 import { startRingmain } from '../rig/ringmain.ts';
@@ -81,8 +80,6 @@ export const soak: Question = {
           spread: `${us(figure([0.25, 0.5]))}, then ${us(figure([0.75, 1]))}`,
         });
         const delivered = metric(metrics, 'ringmain_sink_delivered_total');
-        const lines = [{ label: 'RSS MiB', points: samples.map((s) => [s.seconds, s.rssMiB] as const) }];
-        const svg = linePlot('Memory over the soak', { x: 'seconds', y: 'MiB', linearX: true, linearY: true }, lines);
         return {
           tables: [
             {
@@ -98,7 +95,6 @@ export const soak: Question = {
               rows,
             },
           ],
-          plots: [{ name: 'soak', alt: 'Memory over the soak', svg }],
           notes: [
             `${count(answered)} of ${count(sent)} requests answered, ${refused} refused, ${failed} failed; ${count(delivered)} events delivered${delivered === answered ? '' : ' (**differs**)'}.`,
           ],

@@ -1,6 +1,5 @@
 /** What every question gets: how long, how often, where, and the files of requests. And what every question is. */
-import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, rmSync, statfsSync } from 'node:fs';
+import { mkdirSync, rmSync, statfsSync } from 'node:fs';
 import { join } from 'node:path';
 import { buildGo } from './install.ts';
 import { type Load, type OpenLoopOptions, type OpenReply, openLoop } from './load.ts';
@@ -10,7 +9,7 @@ import { collectRequests, type HttpRequest, type PixelOptions, pixelRequests, wr
 import type { Subject } from './subject.ts';
 
 export interface Question {
-  /** Names the markers in PERFORMANCE.md, the file of results and `--only`. */
+  /** Names the markers in RESULTS.md, the file of results and `--only`. */
   readonly name: string;
   readonly asks: string;
   answer(bench: Bench): Promise<Answer>;
@@ -51,13 +50,13 @@ export class Bench {
   }
 
   /** A fresh directory and port. */
-  place(tls?: Place['tls']): Place {
+  place(): Place {
     const dir = join(this.#dir, `place-${this.#places++}`);
     mkdirSync(dir, { recursive: true });
-    return { dir, port: this.#port++, ...(tls ? { tls } : {}) };
+    return { dir, port: this.#port++ };
   }
 
-  /** Removes the files of all places so far: what one question has written must not fill the disk of the next. */
+  /** Removes the files of all places so far: what one question has written must not fill the disk of the next one. */
   clearPlaces(): void {
     for (let i = 0; i < this.#places; i++) rmSync(join(this.#dir, `place-${i}`), { recursive: true, force: true });
   }
@@ -95,17 +94,6 @@ export class Bench {
   /** The generator with a fixed rate, built on first use. */
   openLoop(requestFile: string, options: Omit<OpenLoopOptions, 'binary'>): Load<OpenReply> {
     return openLoop(requestFile, { ...options, binary: buildGo('load/open-loop', this.binaries) });
-  }
-
-  /** A self-signed certificate, made once. */
-  certificate(): { cert: string; key: string } {
-    const [cert, key] = [this.file('cert.pem'), this.file('key.pem')];
-    if (!existsSync(cert)) {
-      const subject = ['-subj', '/CN=localhost', '-days', '2', '-keyout', key, '-out', cert];
-      const curve = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1'];
-      execFileSync('openssl', ['req', '-x509', '-nodes', ...curve, ...subject], { stdio: 'ignore' });
-    }
-    return { cert, key };
   }
 
   /** Runs with subjects and stops all of them whatever happens. */

@@ -135,10 +135,6 @@ export interface OpenLoopOptions {
   readonly timelineMs?: number;
   /** Sleep between requests: for rows that look at the server's CPU only, on a machine of two cores. */
   readonly nap?: boolean;
-  /** A connection per request. */
-  readonly churn?: boolean;
-  /** Requests that are due in the same moment; 1 unless given. The rate stays. */
-  readonly burst?: number;
   readonly core?: number;
 }
 
@@ -155,8 +151,7 @@ export function openLoop(requestFile: string, options: OpenLoopOptions): Load<Op
         [
           ...['-addr', new URL(url).host, '-requests', requestFile, '-rate', String(options.rate)],
           ...['-seconds', String(options.seconds), '-connections', String(options.connections)],
-          ...['-timeline-ms', String(options.timelineMs ?? 0), `-nap=${options.nap ?? false}`],
-          ...[`-churn=${options.churn ?? false}`, `-burst=${options.burst ?? 1}`, '-hold'],
+          ...['-timeline-ms', String(options.timelineMs ?? 0), `-nap=${options.nap ?? false}`, '-hold'],
         ],
         options.core ?? loadCore,
         moments,
@@ -190,31 +185,6 @@ async function held(
   const [code] = (await ended) as [number | null];
   if (code !== 0 || reply === undefined) throw new Error(`${command} must end with 0: code=${code}\n${err}`);
   return reply;
-}
-
-/** A TLS connection per request (load/tls-churn); all requests are waited for. */
-export function tlsChurn(
-  requestFile: string,
-  { binary, connections, seconds }: { binary: string; connections: number; seconds: number },
-): Load {
-  return {
-    name: 'tls-churn',
-    spins: false,
-    inFlightMax: 0,
-    holds: 0,
-    requests: requestFile,
-    run: within(async (url) => {
-      const address = ['-addr', new URL(url).host, '-requests', requestFile];
-      const out = await runPinned(binary, [
-        ...address,
-        '-seconds',
-        String(seconds),
-        '-connections',
-        String(connections),
-      ]);
-      return JSON.parse(out) as Reply;
-    }),
-  };
 }
 
 /** autocannon in a process of its own, on the load's core; its percentiles have a resolution of 1 ms. */

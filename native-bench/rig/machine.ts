@@ -41,7 +41,7 @@ export function commitOf(tree: string): string {
   const git = (...args: string[]): string => execFileSync('git', ['-C', tree, ...args], { encoding: 'utf8' }).trim();
   try {
     // The last commit that changed what is measured: tables are committed after it, and that makes no other server of it.
-    const harness = ['native-bench', ':!native-bench/results', ':!native-bench/plots'];
+    const harness = ['native-bench', ':!native-bench/*.md', ':!native-bench/plots'];
     const measured = ['--', 'src', ...harness, 'package.json', 'package-lock.json'];
     const changed = git('status', '--porcelain', ...measured) !== '';
     return git('log', '-1', '--format=%h', '--abbrev=10', ...measured) + (changed ? '+changes' : '');
@@ -51,8 +51,9 @@ export function commitOf(tree: string): string {
 }
 
 export interface Surroundings {
+  /** What all tables of a run share. */
+  readonly machine: string;
   readonly text: string;
-  readonly busyBefore: number;
 }
 
 /**
@@ -67,15 +68,18 @@ export async function surroundings(tree: string, command: string, lookMs = 1000)
   const uws = JSON.parse(readFileSync(`${tree}/node_modules/uWebSockets.js/package.json`, 'utf8')) as {
     version: string;
   };
-  const text = [
+  const machine = [
     `${cpus().length} x ${cpus()[0]?.model.trim()}, ${Math.round(totalmem() / 2 ** 30)} GiB`,
     `Linux ${release()}, files on ${fileSystems[kind] ?? `a file system of type 0x${kind.toString(16)}`}`,
     `Node ${process.versions.node}, uWebSockets.js ${uws.version}, ${versionOf('nginx', '-v')}, wrk ${versionOf('wrk', '-v')}, Go ${versionOf('go', 'version')}`,
+  ].join('; ');
+  const text = [
+    machine,
     `commit ${commitOf(tree)}`,
     `\`${command}\``,
     `${new Date().toISOString().slice(0, 16)}Z`,
     `before the run: load average ${loadavg()[0]!.toFixed(2)}, ${(busy * 100).toFixed(1)} % busy, ${(steal * 100).toFixed(1)} % stolen by the hypervisor`,
     ...(busy > quiet ? [`**the machine was not quiet: do not trust this table**`] : []),
   ].join('; ');
-  return { text, busyBefore: busy };
+  return { machine, text };
 }

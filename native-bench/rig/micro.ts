@@ -2,7 +2,7 @@
  * Micro-benchmarks: one file per question in native-bench/micro/, which ends with `await micro({ asks, unit, cases })`.
  *
  *   node native-bench/micro/publish.ts           prints the table
- *   npm run bench -- --only micro                runs all files, each in a process of its own, into PERFORMANCE.md
+ *   npm run bench -- --only micro                runs all files but those of sinks, each in a process of its own, into RESULTS.md
  *
  * Cases are interleaved in rounds. Time is wall clock of one pinned thread, unless the file measures for itself and says so. What a case is:
  *   limit   what physics allows (a memory copy, a bare system call): the others are to be read as multiples of it
@@ -50,6 +50,8 @@ const marks: Readonly<Record<Kind, string>> = { limit: '= ', peer: '~ ', ours: '
 /** The same on a terminal, where columns must line up. */
 export const mark = (kind: Kind): string => marks[kind];
 
+const defaultRounds = Number(process.env['ROUNDS'] ?? 10);
+
 async function oneRound(one: Case, ms: number): Promise<number> {
   const start = performance.now();
   let units = 0;
@@ -61,7 +63,7 @@ async function oneRound(one: Case, ms: number): Promise<number> {
   return ((now - start) * 1e6) / units;
 }
 
-export async function micro({ asks, unit, cases, rounds = 10, roundMs = 60 }: Micro): Promise<void> {
+export async function micro({ asks, unit, cases, rounds = defaultRounds, roundMs = 60 }: Micro): Promise<void> {
   const rows = cases.map(({ name, kind = 'ours' as const }) => ({ name, kind, ns: [] as number[] }));
   for (const one of cases) await oneRound(one, 2 * roundMs); // lets the compiler finish
   for (let round = 0; round < rounds; round++) {

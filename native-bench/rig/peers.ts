@@ -1,23 +1,24 @@
 /**
  * The peers: what Ringmain is compared with. Each answers GET /px.gif with the same GIF and is pinned to the same core.
  *
- *   nginx      empty_gif and a JSON access-log line, one worker; takes the client's address from a trusted proxy's header
- *              (real-IP module); parses no parameter, makes no id, its log is not durable
- *   uws        bare uWebSockets.js: reads query and three headers, answers; writes nothing. The floor of our platform
- *   node-http  node:http, URLSearchParams, JSON.stringify, buffered file: what one writes in an afternoon
- *   go-pixel   Go net/http doing the same work as node-http (peers/go-pixel)
- *   gotrack    when GOTRACK_BIN names a binary: its log sink syncs every event, so it is a peer of ACK=sync
+ *   nginx           empty_gif and a JSON access-log line, one worker; takes the client's address from a trusted proxy's header
+ *                   (real-IP module); parses no parameter, makes no id, its log is not durable
+ *   nginx with Lua  the same, and the job of a collector: log_by_lua parses the arguments and makes our line (peers/event.lua);
+ *                   buffered, no promise
+ *   benthos         Go; http_server to file with a mapping that makes our line (peers/benthos); answers after the write
+ *   uws             bare uWebSockets.js: reads query and headers, answers; writes nothing. The floor of our platform
+ *   node-http       node:http, URLSearchParams, JSON.stringify, buffered file: what one writes in an afternoon
+ *   gotrack         when GOTRACK_BIN names a binary: its log sink syncs every event, so it is a peer of ACK=sync
  */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { buildGo } from './install.ts';
+import { buildGo, nginxModules } from './install.ts';
 import { type Start, type Subject, startPinned, stopChild, untilListening } from './subject.ts';
 
 export interface Place {
   /** A directory of its own, on the disk that is measured. */
   readonly dir: string;
   readonly port: number;
-  readonly tls?: { readonly cert: string; readonly key: string };
 }
 
 const here = join(import.meta.dirname, '..');
@@ -35,7 +36,7 @@ async function startPeer(
     name,
     child,
     pid: child.pid!,
-    url: `${place.tls ? 'https' : 'http'}://127.0.0.1:${place.port}`,
+    url: `http://127.0.0.1:${place.port}`,
     logs,
     stop: async () => {
       await stopChild(child);
@@ -59,41 +60,58 @@ function realIp(trust: NginxTrust): string {
   return `${from} real_ip_header X-Forwarded-For; real_ip_recursive ${trust === 'list' ? 'on' : 'off'};`;
 }
 
-function nginxConfig({ dir, port, tls }: Place, trust: NginxTrust): string {
+interface NginxOptions {
+  readonly trust?: NginxTrust;
+  /** Makes our line by Lua instead of naming variables. */
+  readonly lua?: boolean;
+}
+
+const lineOf = {
+  plain: `'{"ts":"$time_iso8601","query":"$args","ref":"$http_referer","ua":"$http_user_agent",'
+    '"ip":"$remote_addr","sid":"$cookie_sid"}'`,
+  lua: "'$event'",
+};
+
+function nginxConfig({ dir, port }: Place, { trust = 'proxy', lua = false }: NginxOptions): string {
+  const modules = ['ndk_http_module', 'ngx_http_lua_module'].map((name) => `load_module ${nginxModules}/${name}.so;`);
   return `
+${lua ? modules.join(' ') : ''}
 daemon off; worker_processes 1; pid ${dir}/nginx.pid; error_log ${dir}/error.log crit; worker_rlimit_nofile 65535;
 events { worker_connections 16384; }
 http {
-  log_format event escape=json '{"ts":"$time_iso8601","query":"$args","ref":"$http_referer","ua":"$http_user_agent",'
-    '"ip":"$remote_addr","sid":"$cookie_sid"}';
+  log_format event escape=${lua ? 'none' : 'json'} ${lua ? lineOf.lua : lineOf.plain};
   ${realIp(trust)}
   access_log ${dir}/access.log event buffer=64k;
   client_body_temp_path ${dir}/tmp; proxy_temp_path ${dir}/tmp; fastcgi_temp_path ${dir}/tmp;
   uwsgi_temp_path ${dir}/tmp; scgi_temp_path ${dir}/tmp;
   keepalive_requests 1000000000; tcp_nodelay on; large_client_header_buffers 4 32k;
+  ${lua ? `init_by_lua_file ${join(here, 'peers', 'event.lua')};` : ''}
   server {
-    listen 127.0.0.1:${port} ${tls ? 'ssl' : ''} backlog=4096;
-    ${tls ? `ssl_certificate ${tls.cert}; ssl_certificate_key ${tls.key}; ssl_protocols TLSv1.3;` : ''}
-    location = /px.gif { empty_gif; add_header Cache-Control "no-store, no-cache, must-revalidate, max-age=0"; }
+    listen 127.0.0.1:${port} backlog=4096;
+    ${lua ? "set $event '';" : ''}
+    location = /px.gif {
+      ${lua ? 'log_by_lua_block { ngx.var.event = event() }' : ''}
+      empty_gif; add_header Cache-Control "no-store, no-cache, must-revalidate, max-age=0";
+    }
   }
 }`;
 }
 
-export async function startNginx(place: Place, trust: NginxTrust = 'proxy'): Promise<Subject> {
+export async function startNginx(place: Place, options: NginxOptions = {}): Promise<Subject> {
   mkdirSync(join(place.dir, 'tmp'), { recursive: true });
   const config = join(place.dir, 'nginx.conf');
-  writeFileSync(config, nginxConfig(place, trust));
-  const peer = await startPeer('nginx', place, { command: 'nginx', args: ['-c', config, '-p', place.dir] }, [
+  writeFileSync(config, nginxConfig(place, options));
+  const name = options.lua ? 'nginx with Lua' : 'nginx';
+  const peer = await startPeer(name, place, { command: 'nginx', args: ['-c', config, '-p', place.dir] }, [
     join(place.dir, 'access.log'),
   ]);
   // Reopening its log makes a worker write out its 64k buffer; there is no other way to count every line.
   return { ...peer, flush: () => peer.child.kill('SIGUSR1') };
 }
 
-export function startUws(place: Place, options: Record<string, string> = {}): Promise<Subject> {
+export function startUws(place: Place): Promise<Subject> {
   const program = join(here, 'peers', 'uws.ts');
-  const env = { PORT: String(place.port), TLS_CERT: place.tls?.cert, TLS_KEY: place.tls?.key, ...options };
-  return startPeer('uws', place, { command: process.execPath, args: [program], env }, []);
+  return startPeer('uws', place, { command: process.execPath, args: [program], env: { PORT: String(place.port) } }, []);
 }
 
 export async function startNodeHttp(place: Place): Promise<Subject> {
@@ -106,10 +124,20 @@ export async function startNodeHttp(place: Place): Promise<Subject> {
   return startPeer('node-http', place, how, [log]);
 }
 
-export async function startGoPixel(place: Place, binaries: string): Promise<Subject> {
-  const log = join(place.dir, 'go-pixel.ndjson');
-  const how = { command: buildGo('peers/go-pixel', binaries), args: ['-addr', `127.0.0.1:${place.port}`, '-log', log] };
-  return startPeer('go-pixel', place, how, [log]);
+/** Its module asks for a newer Go than Debian 12 has: undefined where it cannot be built, and the row is left out. */
+export function benthosBinary(binaries: string): string | undefined {
+  try {
+    return buildGo('peers/benthos', binaries);
+  } catch (error) {
+    console.error(`no row of Benthos, it cannot be built here: ${String(error)}`);
+    return undefined;
+  }
+}
+
+export async function startBenthos(place: Place, binary: string): Promise<Subject> {
+  const log = join(place.dir, 'benthos.ndjson');
+  const how = { command: binary, args: ['-addr', `127.0.0.1:${place.port}`, '-log', log] };
+  return startPeer('benthos', place, how, [log]);
 }
 
 export const hasGotrack = (): boolean => Boolean(process.env['GOTRACK_BIN']);

@@ -78,22 +78,6 @@ export function statusKiB(pid: number, field: 'VmRSS' | 'VmHWM'): number {
   }
 }
 
-/**
- * Write calls of the process and all that descend from it; what goes to a socket by send(2) is none. NaN where they may not be read: the
- * worker of an nginx that root has started, in a container without the right to trace.
- */
-export function treeWrites(root: number): number {
-  return processTree(root).reduce((sum, { pid }) => sum + writes(pid), 0);
-}
-
-function writes(pid: number): number {
-  try {
-    return Number(/^syscw: (\d+)/m.exec(readFileSync(`/proc/${pid}/io`, 'utf8'))?.[1]);
-  } catch {
-    return Number.NaN;
-  }
-}
-
 export function openHandles(pid: number): number {
   return readdirSync(`/proc/${pid}/fd`).length;
 }

@@ -1,8 +1,9 @@
 /**
- * Writes what was measured: a table between two markers of PERFORMANCE.md, its plots under native-bench/plots/, every round
- * as JSON under native-bench/results/. The text around the markers is written by people and left alone.
+ * Writes what was measured: a table between two markers of RESULTS.md, its plot under native-bench/plots/, every round as JSON under
+ * native-bench/results/ (not in git), and the rows of the question in the table of goals there and in the dozen rows of PERFORMANCE.md.
+ * A run of some questions replaces only what these have written. The text around the markers is written by people and left alone.
  */
-import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 export interface Goal {
@@ -15,6 +16,8 @@ export interface Goal {
   readonly spread?: string;
   /** 'most': the value must not exceed the limit; 'least': it must reach it. */
   readonly bound: 'most' | 'least';
+  /** One of the dozen rows of PERFORMANCE.md. */
+  readonly headline?: true;
 }
 
 export interface Table {
@@ -49,13 +52,19 @@ export function markdownTable({ title, head, rows }: Table): string {
   return [...(title ? [`**${title}**`, ''] : []), line(head), line(ruler), ...rows.map(line)].join('\n');
 }
 
+/** What stands between the markers of `name`. */
+export function between(text: string, name: string): string {
+  const open = `<!-- bench:${name} -->`;
+  return text.slice(text.indexOf(open) + open.length, text.indexOf(`<!-- /bench:${name} -->`)).trim();
+}
+
 /** Replaces what stands between the markers of `name`; the markers must be there, a table does not choose its place. */
 export function replaceBetween(text: string, name: string, content: string): string {
   const open = `<!-- bench:${name} -->`;
   const close = `<!-- /bench:${name} -->`;
   const from = text.indexOf(open);
   const to = text.indexOf(close, from);
-  if (from === -1 || to === -1) throw new Error(`PERFORMANCE.md must hold the markers: name=${name}`);
+  if (from === -1 || to === -1) throw new Error(`the page must hold the markers of a table: name=${name}`);
   return `${text.slice(0, from + open.length)}\n${content}\n${text.slice(to)}`;
 }
 
@@ -64,7 +73,8 @@ export function isReached({ bound, limit, value }: Goal): boolean {
   return bound === 'most' ? value <= limit : value >= limit;
 }
 
-export function goalRow(goal: Goal, source: string): string[] {
+/** `page`: where the tables are, from the page that holds the row. */
+export function goalRow(goal: Goal, source: string, page = ''): string[] {
   const number = (value: number): string =>
     value >= 100 ? Math.round(value).toLocaleString('en') : String(Number(value.toPrecision(3)));
   const verdict = goal.limit === undefined ? 'shown' : isReached(goal) ? 'reached' : '**missed**';
@@ -74,40 +84,68 @@ export function goalRow(goal: Goal, source: string): string[] {
     goal.limit === undefined ? 'none set' : `${goal.bound === 'most' ? '<=' : '>='} ${number(goal.limit)} ${goal.unit}`,
     isVoid ? 'void' : `${number(goal.value)} ${goal.unit}${goal.spread ? ` (${goal.spread})` : ''}`,
     isVoid ? '**void**' : verdict,
-    `[${source}](#${source})`,
+    `[${source}](${page}#${source})`,
   ];
 }
 
 export function render(asks: string, answer: Answer, surroundings: string): string {
   return [
     ...answer.tables.map((table) => `${markdownTable(table)}\n`),
-    ...(answer.plots ?? []).map((plot) => `![${plot.alt}](native-bench/plots/${plot.name}.svg)\n`),
+    ...(answer.plots ?? []).map((plot) => `![${plot.alt}](plots/${plot.name}.svg)\n`),
     ...(answer.notes ?? []).map((note) => `- ${note}`),
     ...(answer.notes?.length ? [''] : []),
     `<sub>${asks} ${surroundings}</sub>`,
   ].join('\n');
 }
 
-/** Writes one answer, then the summary of the goals of all answers there are. */
-export function writeAnswer(tree: string, name: string, asks: string, answer: Answer, surroundings: string): void {
+const goalHead = ['goal', 'limit', 'measured', '', 'table'];
+
+export const goalsTable = (goals: readonly Goal[], source: string): string =>
+  markdownTable({ head: goalHead, rows: goals.map((goal) => goalRow(goal, source)) });
+
+/** A table of goals with the rows of one question replaced, in the order of the questions. */
+export function renewGoals(old: string, source: string, rows: readonly string[][], order: readonly string[]): string {
+  const sourceOf = (row: readonly string[]): string => /#([\w-]+)\)$/.exec(row.at(-1)!)?.[1] ?? '';
+  const kept = old
+    .split('\n')
+    .filter((line) => /#[\w-]+\) \|$/.test(line))
+    .map((line) => line.slice(2, -2).split(' | '))
+    .filter((row) => sourceOf(row) !== source);
+  const place = (row: readonly string[]): number => order.indexOf(sourceOf(row));
+  const all = [...kept, ...rows].filter((row) => place(row) >= 0).sort((a, b) => place(a) - place(b));
+  return markdownTable({ head: goalHead, rows: all });
+}
+
+export interface Page {
+  readonly tree: string;
+  /** All questions, in their order. */
+  readonly order: readonly string[];
+}
+
+/** Writes one answer, and its goals. `machine`: what all tables of a run share. */
+export function writeAnswer(
+  { tree, order }: Page,
+  { name, asks }: { readonly name: string; readonly asks: string },
+  answer: Answer,
+  { machine, text }: { readonly machine: string; readonly text: string },
+): void {
   const home = join(tree, 'native-bench');
-  mkdirSync(join(home, 'plots'), { recursive: true });
-  mkdirSync(join(home, 'results'), { recursive: true });
+  for (const folder of ['plots', 'results']) mkdirSync(join(home, folder), { recursive: true });
   for (const plot of answer.plots ?? []) writeFileSync(join(home, 'plots', `${plot.name}.svg`), plot.svg);
-  const record = { name, surroundings, goals: answer.goals ?? [], raw: answer.raw };
+  const goals = answer.goals ?? [];
+  const record = { name, surroundings: text, goals, raw: answer.raw };
   writeFileSync(join(home, 'results', `${name}.json`), `${JSON.stringify(record, null, 1)}\n`);
 
-  const path = join(tree, 'PERFORMANCE.md');
-  let text = readFileSync(path, 'utf8');
-  // The goals come in the order of the page, whatever was measured last.
-  const place = (question: string): number => text.indexOf(`<!-- bench:${question} -->`);
-  const goals = readdirSync(join(home, 'results'))
-    .map((file) => JSON.parse(readFileSync(join(home, 'results', file), 'utf8')) as { name: string; goals: Goal[] })
-    .filter((saved) => place(saved.name) >= 0)
-    .sort((a, b) => place(a.name) - place(b.name))
-    .flatMap((saved) => saved.goals.map((goal) => goalRow(goal, saved.name)));
-  const summary = markdownTable({ head: ['goal', 'limit', 'measured', '', 'table'], rows: goals });
-  // The anchor is what the goals link to: several questions share a heading.
-  text = replaceBetween(text, name, `<a id="${name}"></a>\n\n${render(asks, answer, surroundings)}`);
-  writeFileSync(path, replaceBetween(text, 'goals', goals.length > 0 ? summary : 'Nothing measured yet.'));
+  const results = join(home, 'RESULTS.md');
+  let page = readFileSync(results, 'utf8');
+  // The anchor is what the goals link to.
+  page = replaceBetween(page, name, `<a id="${name}"></a>\n\n${render(asks, answer, text)}`);
+  const rows = goals.map((goal) => goalRow(goal, name));
+  writeFileSync(results, replaceBetween(page, 'goals', renewGoals(between(page, 'goals'), name, rows, order)));
+
+  const reader = join(tree, 'PERFORMANCE.md');
+  const front = readFileSync(reader, 'utf8');
+  const dozen = goals.filter(({ headline }) => headline).map((goal) => goalRow(goal, name, 'native-bench/RESULTS.md'));
+  const table = renewGoals(between(front, 'headline'), name, dozen, order);
+  writeFileSync(reader, replaceBetween(front, 'headline', `${table}\n\n<sub>${machine}</sub>`));
 }

@@ -11,8 +11,6 @@ export interface PixelOptions {
   readonly forwarded?: boolean;
   /** false: a first visit, the server has to issue the sid. */
   readonly cookie?: boolean;
-  /** Connection: close, a connection per request. */
-  readonly close?: boolean;
   /** Bytes to add to one parameter, to vary the event's size. */
   readonly padding?: number;
   /** Only path and Host: about the smallest event there is. */
@@ -86,7 +84,6 @@ export function pixelRequest(next: () => number, options: PixelOptions = {}): Ht
     v: `${Math.floor(next() * 1000)}${options.padding ? 'x'.repeat(options.padding) : ''}`,
   });
   const headers = chromeHeaders(next, page);
-  if (options.close) headers['Connection'] = 'close';
   if (options.forwarded) headers['X-Forwarded-For'] = address(next);
   if (options.cookie ?? true) headers['Cookie'] = `_ga=GA1.1.${hex(next, 10)}; sid=s_${hex(next, 32)}; theme=dark`;
   return { method: 'GET', path: `/px.gif?${query}`, headers };

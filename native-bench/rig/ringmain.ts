@@ -37,12 +37,11 @@ export function ringmainEnv(
     SERVER_ADDR: `127.0.0.1:${place.port}`,
     OUTPUTS: 'log',
     LOG_PATH: join(place.dir, 'events.ndjson'),
-    LOG_ROTATE_MB: '0', // The lines of one file are counted; rotation has a row of its own.
+    LOG_ROTATE_MB: '0', // The lines of one file are counted.
     JOURNAL_DIR: join(place.dir, 'journal'),
     ACK: ack,
     TRUST_PROXY: String(trustProxy),
     ACCEPTORS: '1',
-    ...(place.tls ? { TLS_CERT: place.tls.cert, TLS_KEY: place.tls.key } : {}),
     ...env,
   };
 }
@@ -60,8 +59,8 @@ export async function startRingmain(tree: string, place: Place, options: Ringmai
     ...(options.core === undefined ? {} : { core: options.core }),
   });
   await untilListening(child, place.port, messages);
-  const url = `${place.tls ? 'https' : 'http'}://127.0.0.1:${place.port}`;
-  if (!place.tls) await untilReady(`${url}/readyz${options.sinksIgnored ? '?sinks=ignore' : ''}`);
+  const url = `http://127.0.0.1:${place.port}`;
+  await untilReady(`${url}/readyz${options.sinksIgnored ? '?sinks=ignore' : ''}`);
   const readyMs = performance.now() - started;
   return {
     name: options.name ?? `ringmain ${options.ack ?? 'journal'}`,

@@ -6,7 +6,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isOpen, type Load, type OpenReply, type Reply } from './load.ts';
 import { warmFreeMemory } from './memory.ts';
-import { between, machineTime, ownCpuUs, treeCpuUs, treeRssMiB, treeWrites, usPerTick } from './proc.ts';
+import { between, machineTime, ownCpuUs, treeCpuUs, treeRssMiB, usPerTick } from './proc.ts';
 import { type Spread, spread } from './stats.ts';
 import { freeze, LineCounter, type Subject, thaw, untilWritten } from './subject.ts';
 
@@ -15,8 +15,8 @@ export interface Round {
   readonly seconds: number;
   readonly cpuUsPerEvent: number;
   /**
-   * Of the whole machine without the load generator: kernel threads that write the files out are in here. NaN when the generator spins: its
-   * time is all of a core, and what is left over by subtraction is noise.
+   * Of the whole machine without the load generator: kernel threads that write the files out are in here. NaN when the
+   * generator spins: its time is all of a core, and what is left over by subtraction is noise.
    */
   readonly machineUsPerEvent: number;
   readonly eventsPerSecond: number;
@@ -25,8 +25,6 @@ export interface Round {
   readonly p999Us: number;
   readonly maxUs: number;
   readonly rssMiB: number;
-  /** How many requests shared a write(2): for a server that writes once per turn of its loop, what a turn found. */
-  readonly requestsPerWrite: number;
   readonly lines: number | undefined;
   readonly steal: number;
   /** Cores that neither the subject nor the load used; the kernel's own writing of the files is in it. */
@@ -66,7 +64,6 @@ const hasLog = (subject: Subject): boolean => subject.logs.length > 0;
 const used = (subject: Subject, generator?: number) => ({
   atMs: performance.now(),
   cpuUs: treeCpuUs(subject.pid),
-  writes: treeWrites(subject.pid),
   machine: machineTime(),
   ownUs: ownCpuUs() + (generator === undefined ? 0 : treeCpuUs(generator)),
 });
@@ -133,7 +130,6 @@ export async function measure(
     p999Us: reply.p999Us,
     maxUs: reply.maxUs,
     rssMiB,
-    requestsPerWrite: reply.answered / (after.writes - before.writes),
     lines,
     steal: between(before.machine, after.machine).steal,
     foreignCores,
@@ -198,19 +194,42 @@ export async function contest(entries: readonly Entry[], rounds: number): Promis
 
 export type Results = ReadonlyMap<string, readonly Round[]>;
 
-/** More than this is somebody else's work, not the kernel writing our files. */
+/** More cores than this in use by others is somebody else's work, not the kernel writing our files. */
 const foreignCoresMax = 0.5;
 /**
- * More than this share of the machine's time taken by the hypervisor for others is no round of latencies (CPU per event bears it). It comes in pieces of 14 and 24 ms: at
- * 80 % of its limit a server works off such a pause in 100 ms, and the p99 of a round of two seconds is that alone.
+ * A larger share of the machine's time taken by the hypervisor makes latencies void (CPU per event bears it). It comes in pieces of
+ * 14 and 24 ms: at 80 % of its limit a server works off such a pause in 100 ms, and the p99 of a round of two seconds is that alone.
  */
 const stealMax = 0.004;
-/** Rounds that were thrown away because somebody else worked here or on the host, and rounds that were kept in spite of it. */
-export const disturbed = { repeated: 0, kept: 0 };
+
+/** What the rounds of a question met, for the line under its tables. */
+export const met = {
+  /** Rounds that counted for nothing, because somebody else worked on the machine. */
+  foreign: 0,
+  /** Rounds whose latencies count for nothing, because the hypervisor took time. */
+  stolen: 0,
+  /** Rows that are not printed, because fewer than half of their rounds are left. */
+  rows: new Set<string>(),
+};
+
+export function clearMet(): void {
+  Object.assign(met, { foreign: 0, stolen: 0 });
+  met.rows.clear();
+}
+
+const isForeign = ({ foreignCores }: Round): boolean => foreignCores > foreignCoresMax;
+const isStolen = ({ open, steal }: Round): boolean => open !== undefined && steal > stealMax;
+
+/** The rounds whose latencies are the subject's; none when they are fewer than half. */
+export function calm(rounds: readonly Round[]): readonly Round[] {
+  const calmOnes = rounds.filter((round) => rounds.length === 1 || !isStolen(round));
+  return calmOnes.length * 2 < rounds.length ? [] : calmOnes;
+}
 
 /**
- * Measures all contestants in turn, `rounds` times. A round in which something else worked on the machine is repeated as a
- * whole, for all of them, so that nobody's bad luck is picked out; at most as many times as there are rounds.
+ * Measures all contestants in turn, `rounds` times. A round that is disturbed is repeated as a whole, for all of them, so that nobody's
+ * bad luck is picked out; at most as many times as there are rounds. Once nothing is left to repeat with, a round in which somebody
+ * else worked is dropped, and a row with fewer than half of its rounds has none. A single round is kept: it shows that all of it works.
  */
 export async function interleave(contestants: readonly Contestant[], rounds: number): Promise<Results> {
   const results = new Map<string, Round[]>(contestants.map(({ name }) => [name, []]));
@@ -222,22 +241,21 @@ export async function interleave(contestants: readonly Contestant[], rounds: num
       measured.push([name, one]);
       const note = one.invalid ? `  VOID: ${one.invalid}` : '';
       const cost = `${one.cpuUsPerEvent.toFixed(2)} us, ${Math.round(one.eventsPerSecond)}/s`;
-      console.error(
-        `  ${round + 1}/${rounds} ${name}: ${cost}, others ${one.foreignCores.toFixed(2)} cores, stolen ${(100 * one.steal).toFixed(1)} %${note}`,
-      );
+      const others = `others ${one.foreignCores.toFixed(2)} cores, stolen ${(100 * one.steal).toFixed(1)} %`;
+      console.error(`  ${round + 1}/${rounds} ${name}: ${cost}, ${others}${note}`);
     }
-    const isDisturbed = measured.some(
-      ([, one]) => one.foreignCores > foreignCoresMax || (one.open !== undefined && one.steal > stealMax),
-    );
-    if (isDisturbed && repeatsLeft > 0) {
+    const foreign = measured.some(([, one]) => isForeign(one));
+    const stolen = measured.some(([, one]) => isStolen(one));
+    if (rounds > 1 && foreign) met.foreign += 1;
+    else if (rounds > 1 && stolen) met.stolen += 1;
+    if ((foreign || stolen) && repeatsLeft > 0) {
       repeatsLeft -= 1;
-      disturbed.repeated += 1;
       continue;
     }
-    if (isDisturbed) disturbed.kept += 1;
-    for (const [name, one] of measured) results.get(name)!.push(one);
+    if (!foreign || rounds === 1) for (const [name, one] of measured) results.get(name)!.push(one);
     round += 1;
   }
+  for (const [name, kept] of results) if (kept.length * 2 < rounds) results.set(name, []);
   return results;
 }
 
@@ -255,5 +273,7 @@ type OpenFigure = { [K in keyof OpenReply]-?: OpenReply[K] extends number ? K : 
 export const openColumn = (rounds: readonly Round[], figure: OpenFigure): number[] =>
   rounds.map(({ open }) => open?.[figure] ?? Number.NaN);
 
+export const tooFewRounds = 'somebody else worked on the machine in too many of its rounds';
+
 export const voidReason = (rounds: readonly Round[]): string | undefined =>
-  rounds.map((round) => round.invalid).find((reason) => reason !== undefined);
+  rounds.length === 0 ? tooFewRounds : rounds.map((round) => round.invalid).find((reason) => reason !== undefined);

@@ -1,7 +1,7 @@
 /** The columns that tables of rounds share. */
 import type { Bar } from './plot.ts';
 import type { Goal, Table } from './report.ts';
-import { column, type Figure, type Results, type Round, spreadOf, voidReason } from './rounds.ts';
+import { column, type Figure, met, type Results, type Round, spreadOf, voidReason } from './rounds.ts';
 import { median, medianInterval, pairedRatios, type Spread, spread } from './stats.ts';
 
 export const us = (value: number): string => (value >= 100 ? Math.round(value).toLocaleString('en') : value.toFixed(2));
@@ -23,22 +23,27 @@ export interface RowsOptions {
   readonly remarks?: Readonly<Record<string, string>>;
 }
 
-const fixed = (rounds: readonly Round[]): boolean => rounds.some((round) => Number.isNaN(round.machineUsPerEvent));
+const isFixed = (rounds: readonly Round[]): boolean => rounds.some((round) => Number.isNaN(round.machineUsPerEvent));
 
+/** The rows that measured the subject: the others are only counted. */
+export function printed(results: Results): [string, readonly Round[]][] {
+  for (const [name, rounds] of results) if (rounds.length === 0) met.rows.add(name);
+  return [...results].filter(([, rounds]) => rounds.length > 0);
+}
+
+/** CPU, without latencies: a closed loop sends nothing while it waits, and forgets the stalls. */
 export function roundsTable(results: Results, { title, baseline, remarks = {} }: RowsOptions = {}): Table {
   const base = baseline === undefined ? undefined : results.get(baseline);
-  const rows = [...results].map(([name, rounds]) => {
+  const rows = printed(results).map(([name, rounds]) => {
     const reason = voidReason(rounds);
     const label = remarks[name] ? `${name} (${remarks[name]})` : name;
-    if (reason !== undefined) return [label, `void: ${reason}`, ...Array<string>(base ? 7 : 6).fill('')];
+    if (reason !== undefined) return [label, `void: ${reason}`, ...Array<string>(base ? 5 : 4).fill('')];
     return [
       label,
       withSpread(spreadOf(rounds, 'cpuUsPerEvent')),
       ...(base ? [voidReason(base) === undefined ? withSpread(ratioOf(rounds, base)) : ''] : []),
-      fixed(rounds) ? '' : us(median(column(rounds, 'machineUsPerEvent'))),
+      isFixed(rounds) ? '' : us(median(column(rounds, 'machineUsPerEvent'))),
       withSpread(spreadOf(rounds, 'eventsPerSecond'), count),
-      count(median(column(rounds, 'p50Us'))),
-      count(median(column(rounds, 'p99Us'))),
       rounds[0]!.rssMiB.toFixed(0),
     ];
   });
@@ -48,8 +53,6 @@ export function roundsTable(results: Results, { title, baseline, remarks = {} }:
     ...(base ? [`x ${baseline}`] : []),
     'machine us/event',
     'events/s',
-    'p50 us',
-    'p99 us',
     'RSS MiB',
   ];
   return { ...(title ? { title } : {}), head, rows };
@@ -64,6 +67,11 @@ export function cpuBars(results: Results): Bar[] {
     });
 }
 
+interface GoalOptions {
+  readonly bound?: Goal['bound'];
+  readonly headline?: true;
+}
+
 /** A goal on the ratio of two rows; void rows make a void goal, never a reached one. No limit: the ratio is only shown. */
 export function ratioGoal(
   goal: string,
@@ -71,10 +79,10 @@ export function ratioGoal(
   results: Results,
   ours: string,
   theirs: string,
-  { figure = 'cpuUsPerEvent', bound = 'most' }: { figure?: Figure; bound?: Goal['bound'] } = {},
+  { figure = 'cpuUsPerEvent', bound = 'most', headline }: GoalOptions & { figure?: Figure } = {},
 ): Goal {
   const [a, b] = [results.get(ours) ?? [], results.get(theirs) ?? []];
-  const isVoid = voidReason(a) !== undefined || voidReason(b) !== undefined || a.length === 0 || b.length === 0;
+  const isVoid = voidReason(a) !== undefined || voidReason(b) !== undefined;
   const ratios = pairedRatios(column(a, figure), column(b, figure));
   const interval = medianInterval(ratios, 0.95);
   return {
@@ -83,22 +91,32 @@ export function ratioGoal(
     value: isVoid ? Number.NaN : median(ratios),
     unit: `x ${theirs}`,
     bound,
+    ...(headline ? { headline } : {}),
     ...(interval ? { spread: `95 %: ${interval.low.toFixed(2)}..${interval.high.toFixed(2)}` } : {}),
   };
 }
 
+/** A goal on a figure of one row. */
 export function valueGoal(
   goal: string,
-  bound: Goal['bound'],
   limit: number | undefined,
   unit: string,
   rounds: readonly Round[] | undefined,
   figure: Figure,
+  { bound = 'most', headline }: GoalOptions = {},
 ): Goal {
-  const isVoid = rounds === undefined || rounds.length === 0 || voidReason(rounds) !== undefined;
+  const isVoid = rounds === undefined || voidReason(rounds) !== undefined;
   const s = spread(isVoid ? [] : column(rounds, figure));
-  const text = { goal, unit, bound, value: s.median, ...(isVoid ? {} : { spread: `${us(s.min)}..${us(s.max)}` }) };
-  return limit === undefined ? text : { ...text, limit };
+  const text = (value: number): string => (unit.endsWith('/s') ? count(value) : us(value));
+  return {
+    goal,
+    ...(limit === undefined ? {} : { limit }),
+    value: s.median,
+    unit,
+    bound,
+    ...(isVoid ? {} : { spread: `${text(s.min)}..${text(s.max)}` }),
+    ...(headline ? { headline } : {}),
+  };
 }
 
 export const rawOf = (results: Results): Record<string, readonly Round[]> => Object.fromEntries(results);

@@ -123,24 +123,3 @@ test('percentiles stand where the delays were put', async (t) => {
   assert.ok(reply.p50Us < 15_000, `p50Us=${reply.p50Us}`);
   assert.ok(reply.p99Us > 19_000, `p99Us=${reply.p99Us}`);
 });
-
-// Goal: a burst changes when requests are due, not how many.  Method: the gaps between what a server sees, at 50 due every 100 ms.
-test('bursts come together and keep the rate', async (t) => {
-  const dir = mkdtempSync(join(tmpdir(), 'open-loop-'));
-  t.onTestFinished(() => rmSync(dir, { recursive: true }));
-  const requests = join(dir, 'requests');
-  writeRequests(requests, pixelRequests());
-  const came: number[] = [];
-  const server = createServer((_, res) => {
-    came.push(performance.now());
-    res.end('ok');
-  }).listen(0, '127.0.0.1');
-  t.onTestFinished(() => void server.close());
-  await new Promise((resolve) => server.once('listening', resolve));
-  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-  const options = { connections: 50, seconds: 1, rate: 500, burst: 50, nap: true };
-  const reply = await openLoop(requests, { ...options, binary: buildGo('load/open-loop', dir) }).run(url);
-  assert.deepEqual([reply.answered, came.length], [500, 500]);
-  const pauses = came.filter((at, i) => i > 0 && at - came[i - 1]! > 20);
-  assert.ok(pauses.length >= 5 && pauses.length <= 12, `nine pauses between ten bursts: found=${pauses.length}`);
-});

@@ -183,8 +183,6 @@ func main() {
 	count := flag.Int("connections", 64, "connections, each with one request at a time")
 	sliceMs := flag.Int64("timeline-ms", 0, "also report windows of this length; 0: no")
 	nap := flag.Bool("nap", false, "sleep in epoll up to 1 ms when nothing is due: for low rates beside other work; costs precision")
-	burst := flag.Uint64("burst", 1, "requests that are due in the same moment; the rate stays")
-	churn := flag.Bool("churn", false, "a connection per request: closed after its answer and opened anew")
 	hold := flag.Bool("hold", false, "say \"open\" once all connections are, begin at a line on stdin, and after the result keep them open until stdin ends")
 	flag.Parse()
 	requests := readRequests(*path)
@@ -282,7 +280,7 @@ func main() {
 		at := now()
 		looked := at
 		for due < total {
-			dueAt := int64(float64(due-due%*burst) * interval)
+			dueAt := int64(float64(due) * interval)
 			if dueAt > at {
 				break
 			}
@@ -347,10 +345,6 @@ func main() {
 			answered++
 			if status >= 300 {
 				out.Refused++
-			}
-			if *churn {
-				syscall.Close(c.fd)
-				open(i)
 			}
 			if backlogAt < len(backlog) {
 				next := backlog[backlogAt]

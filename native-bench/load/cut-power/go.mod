@@ -1,3 +1,0 @@
-module ringmain/bench/cutpower
-
-go 1.19

@@ -1,3 +1,0 @@
-module ringmain/bench/tlschurn
-
-go 1.19

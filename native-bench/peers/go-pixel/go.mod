@@ -1,3 +1,0 @@
-module ringmain/bench/gopixel
-
-go 1.19
