@@ -1,5 +1,6 @@
 /**
- * Renews what README.md and .env.example take from the code: `node test/docs.ts`. test/docs.test.ts fails when they are stale.
+ * Renews what README.md, .env.example and PERFORMANCE.md take from the code and the tests: `npm run docs`. test/docs.test.ts fails when
+ * they are stale.
  */
 import { globSync, readFileSync, writeFileSync } from 'node:fs';
 import { resolve } from 'node:path';
@@ -9,6 +10,7 @@ import { type ConfigSet, envExample, renewReference } from '../src/kernel/config
 import { type ErrorSet, errorsReference } from '../src/kernel/errors.ts';
 import { renewPart } from '../src/kernel/markdown.ts';
 import { pixelSets } from '../src/service/command.ts';
+import { lossTable } from './faults/losses.ts';
 
 const sets = pixelSets as readonly ConfigSet[];
 
@@ -29,10 +31,14 @@ function isMaker(value: unknown): boolean {
 }
 
 /** What the files should hold. */
-export function renewed(): Record<'README.md' | '.env.example', string> {
+export function renewed(): Record<'README.md' | '.env.example' | 'PERFORMANCE.md', string> {
   const readme = renewReference(readFileSync('README.md', 'utf8'), sets);
   const withEvents = renewPart(readme, 'events', eventModelTable());
-  return { 'README.md': renewPart(withEvents, 'errors', errorsReference(errorSets)), '.env.example': envExample(sets) };
+  return {
+    'README.md': renewPart(withEvents, 'errors', errorsReference(errorSets)),
+    '.env.example': envExample(sets),
+    'PERFORMANCE.md': renewPart(readFileSync('PERFORMANCE.md', 'utf8'), 'losses', lossTable()),
+  };
 }
 
 if (import.meta.main ?? process.argv[1] === import.meta.filename)

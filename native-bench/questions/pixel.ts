@@ -17,6 +17,7 @@ import { startRingmain } from '../rig/ringmain.ts';
 import { contest, type Results } from '../rig/rounds.ts';
 import type { Subject } from '../rig/subject.ts';
 import { cpuBars, ratioGoal, rawOf, roundsTable, valueGoal } from '../rig/table.ts';
+import { lastLines } from '../rig/tail.ts';
 
 const remarks = {
   nginx: 'parses nothing, log not durable',
@@ -28,6 +29,20 @@ const remarks = {
   'ringmain sync': 'survives a power cut',
   gotrack: 'syncs every event',
 };
+
+const wanted = ['e', 'event_id', 'ip', 'props.plan', 'props.screen', 'props.v', 'ref', 'sid', 'ts', 'ua', 'uid', 'url'];
+const campaign = ['utm.campaign', 'utm.medium', 'utm.source'];
+
+/** A peer is one only when its line says what ours says: the last whole line, against the fields of our request. */
+function checkLine({ name, logs }: Subject): void {
+  const line = JSON.parse(lastLines(logs[0]!, 8192).at(-1)!) as Record<string, unknown>;
+  const found = Object.entries(line).flatMap(([key, value]) =>
+    typeof value === 'object' && value !== null ? Object.keys(value).map((inner) => `${key}.${inner}`) : [key],
+  );
+  if (found.sort().join() !== [...wanted, ...campaign].join())
+    throw new Error(`${name} must log the line of a pixel: wanted=${[...wanted, ...campaign]}, found=${found}`);
+}
+const sameJob = ['nginx with Lua', 'benthos', 'node-http', 'ringmain journal'];
 
 /** With 8 connections, and by autocannon: what the goals there need. */
 const few = ['nginx', 'nginx with Lua', 'ringmain memory', 'ringmain journal'];
@@ -64,6 +79,7 @@ export const pixel: Question = {
         autocannon(pixelRequests({ forwarded: true }), { connections: 64, seconds }),
         few.filter((name) => name !== 'ringmain memory'),
       );
+      for (const subject of subjects) if (sameJob.includes(subject.name)) checkLine(subject);
       const ours = 'ringmain journal';
       const headline = true;
       const table = (results: Results, title: string) => roundsTable(results, { title, baseline: 'nginx', remarks });

@@ -64,7 +64,7 @@ export function replaceBetween(text: string, name: string, content: string): str
   const close = `<!-- /bench:${name} -->`;
   const from = text.indexOf(open);
   const to = text.indexOf(close, from);
-  if (from === -1 || to === -1) throw new Error(`the page must hold the markers of a table: name=${name}`);
+  if (from === -1 || to === -1) throw new Error(`the page must hold the markers: name=${name}`);
   return `${text.slice(0, from + open.length)}\n${content}\n${text.slice(to)}`;
 }
 

@@ -2,9 +2,16 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'vitest';
-import { questions } from '../../native-bench/questions/index.ts';
+import { dozen, questions } from '../../native-bench/questions/index.ts';
 import { barPlot, linePlot } from '../../native-bench/rig/plot.ts';
-import { goalRow, isReached, markdownTable, replaceBetween } from '../../native-bench/rig/report.ts';
+import {
+  between,
+  goalRow,
+  isReached,
+  markdownTable,
+  renewGoals,
+  replaceBetween,
+} from '../../native-bench/rig/report.ts';
 import type { Round } from '../../native-bench/rig/rounds.ts';
 import { ratioGoal, roundsTable } from '../../native-bench/rig/table.ts';
 
@@ -19,7 +26,6 @@ const round = (cpuUsPerEvent: number, invalid?: string): Round => ({
   p999Us: 3,
   maxUs: 4,
   rssMiB: 50,
-  requestsPerWrite: 1,
   lines: 1000,
   steal: 0,
   foreignCores: 0,
@@ -83,9 +89,50 @@ test('axes end on round ticks, and hold what lies on their ends', () => {
   assert.deepEqual(ticks, ['0', '10', '20', '30', '40', '50', '5k', '10k', '20k', '50k', '100k', '200k']);
 });
 
-test('PERFORMANCE.md has a place for every question, and none for a question that is gone', () => {
-  const text = readFileSync(join(import.meta.dirname, '../../PERFORMANCE.md'), 'utf8');
+test('a run replaces the goals of its own question, and leaves those of the others', () => {
+  const goal = (text: string) => ({ goal: text, bound: 'most', value: 1, unit: 'x' }) as const;
+  const rows = (question: string, ...goals: string[]) => goals.map((text) => goalRow(goal(text), question, 'R.md'));
+  const order = ['a', 'b', 'c'];
+  let table = '';
+  for (const [question, ...goals] of [
+    ['c', 'c one'],
+    ['a', 'a one', 'a two'],
+    ['b', 'b one'],
+    ['a', 'a three'],
+    ['gone', 'of a question that is gone'],
+  ] as [string, ...string[]][])
+    table = renewGoals(table, question, rows(question, ...goals), order);
+  const named = table.split('\n').slice(2);
+  assert.deepEqual(
+    named.map((line) => line.split(' | ')[0]),
+    ['| a three', '| b one', '| c one'],
+  );
+  assert.match(named[0]!, /\[a\]\(R\.md#a\) \|$/);
+});
+
+const page = (name: string): string => readFileSync(join(import.meta.dirname, '../..', name), 'utf8');
+
+test('RESULTS.md has a place for every question, and none for a question that is gone', () => {
+  const text = page('native-bench/RESULTS.md');
   const places = [...text.matchAll(/^<!-- bench:(\S+) -->$/gm)].map((match) => match[1]!);
-  assert.deepEqual(places.toSorted(), ['goals', ...questions.map(({ name }) => name)].toSorted());
+  assert.deepEqual(places, ['goals', ...questions.map(({ name }) => name)]);
   for (const place of places) assert.doesNotThrow(() => replaceBetween(text, place, ''));
+});
+
+test('PERFORMANCE.md stays a page for a reader: 160 lines, a dozen rows, two plots, and every row leads to its table', () => {
+  const text = page('PERFORMANCE.md');
+  assert.ok(text.split('\n').length <= 161, 'lines');
+  assert.equal([...text.matchAll(/^!\[/gm)].length, 2);
+  const rows = between(text, 'headline')
+    .split('\n')
+    .filter((line) => line.startsWith('| '))
+    .slice(2);
+  assert.ok(rows.length >= 10 && rows.length <= 18, `rows=${rows.length}`);
+  for (const row of rows) {
+    const question = /\(native-bench\/RESULTS\.md#([\w-]+)\) \|$/.exec(row)?.[1];
+    assert.ok(question !== undefined && dozen.includes(question), row);
+    const [goal, limit, measured] = row.slice(2).split(' | ');
+    const sameRow = (line: string): boolean => line.startsWith(`| ${goal} | ${limit} | ${measured} |`);
+    assert.ok(page('native-bench/RESULTS.md').split('\n').some(sameRow), `RESULTS.md must hold it, too: ${row}`);
+  }
 });

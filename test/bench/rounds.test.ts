@@ -4,8 +4,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'vitest';
 import { collectRequests, pixelRequests, rawRequest } from '../../native-bench/rig/request.ts';
-import { disturbed, interleave, invalidReason, type Round } from '../../native-bench/rig/rounds.ts';
+import { calm, clearMet, interleave, invalidReason, met, type Round } from '../../native-bench/rig/rounds.ts';
 import { LineCounter } from '../../native-bench/rig/subject.ts';
+import { roundsTable } from '../../native-bench/rig/table.ts';
 
 test('a round is void when lines and answers differ, or when anything failed', () => {
   const reply = { answered: 100, refused: 0, failed: 0 };
@@ -73,29 +74,46 @@ test('a batch of 20 is about 8.7 KB and its length is announced', () => {
   assert.ok(Math.abs(body!.length - 8700) < 300, `bytes=${body!.length}`);
 });
 
-test('a round in which somebody else worked is repeated for all contestants, and kept with a word in the end', async () => {
-  const makeOnce = (name: string, noisyUntil: number) => {
-    let calls = 0;
-    const once = async (): Promise<Round> => {
+/** A contestant whose first rounds are disturbed; what it costs tells the rounds apart. */
+function noisy(disturbance: Partial<Round>, rounds: number): { name: string; once(): Promise<Round> } {
+  let calls = 0;
+  return {
+    name: disturbance.foreignCores || disturbance.steal ? 'B' : 'A',
+    once: async () => {
       calls += 1;
-      return {
-        cpuUsPerEvent: calls,
-        eventsPerSecond: 1,
-        foreignCores: name === 'B' && calls <= noisyUntil ? 1.2 : 0.1,
-      } as Round;
-    };
-    return { name, once };
+      const calm = { cpuUsPerEvent: calls, eventsPerSecond: 1, foreignCores: 0.1, steal: 0, open: {} } as Round;
+      return calls <= rounds ? { ...calm, ...disturbance } : calm;
+    },
   };
-  Object.assign(disturbed, { repeated: 0, kept: 0 });
-  const results = await interleave([makeOnce('A', 0), makeOnce('B', 2)], 3);
-  assert.deepEqual(disturbed, { repeated: 2, kept: 0 });
-  assert.deepEqual(
-    results.get('A')!.map((one) => one.cpuUsPerEvent),
-    [3, 4, 5],
-    'the quiet A of a noisy round goes too',
-  );
+}
+const costs = (rounds: readonly Round[]): number[] => rounds.map((one) => one.cpuUsPerEvent);
 
-  Object.assign(disturbed, { repeated: 0, kept: 0 });
-  await interleave([makeOnce('A', 0), makeOnce('B', 1000)], 3);
-  assert.deepEqual(disturbed, { repeated: 3, kept: 3 }, 'it ends, and says so');
+test('a round in which somebody else worked is repeated for all contestants, and a row without rounds is left out', async () => {
+  const foreign = { foreignCores: 1.2 };
+  clearMet();
+  const results = await interleave([noisy({}, 0), noisy(foreign, 2)], 3);
+  assert.equal(met.foreign, 2);
+  assert.deepEqual(costs(results.get('A')!), [3, 4, 5], 'the quiet A of a noisy round goes too');
+
+  clearMet();
+  const fewer = await interleave([noisy({}, 0), noisy(foreign, 4)], 3);
+  assert.deepEqual(costs(fewer.get('B')!), [5, 6], 'nothing is left to repeat the fourth with: it is dropped');
+
+  clearMet();
+  const none = await interleave([noisy({}, 0), noisy(foreign, 1000)], 3);
+  assert.deepEqual([met.foreign, none.get('A')], [6, []], 'it ends');
+  assert.deepEqual(roundsTable(none).rows, [], 'and prints nothing that measured somebody else');
+  assert.deepEqual([...met.rows], ['A', 'B'], 'but counts it');
+});
+
+test('a round from which the hypervisor took time is repeated, then counts for CPU but has no latencies', async () => {
+  const stolen = { steal: 0.02 };
+  clearMet();
+  const some = await interleave([noisy({}, 0), noisy(stolen, 4)], 3);
+  assert.equal(met.stolen, 4);
+  assert.deepEqual(costs(some.get('B')!), [4, 5, 6]);
+  assert.deepEqual(costs(calm(some.get('B')!)), [5, 6]);
+
+  const all = await interleave([noisy({}, 0), noisy(stolen, 1000)], 3);
+  assert.deepEqual([all.get('B')!.length, calm(all.get('B')!)], [3, []], 'fewer than half are none');
 });
