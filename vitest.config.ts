@@ -12,7 +12,7 @@
  */
 import { defineConfig } from 'vitest/config';
 
-const servers = ['test/sinks/{kafka,postgres,http}/**/*.test.ts', 'test/store/postgres/{connection,migrate}.test.ts', 'test/service/{migrate,scheduler}.test.ts'];
+const servers = ['test/sinks/{kafka,postgres,http}/**/*.test.ts', 'test/delivery/kafka-*.test.ts', 'test/store/postgres/{connection,migrate}.test.ts', 'test/service/{migrate,scheduler}.test.ts'];
 const folders = { faults: 'test/faults', e2e: 'test/e2e', deploy: 'test/deploy' };
 const heavy = { fileParallelism: false, testTimeout: 600_000, hookTimeout: 300_000, teardownTimeout: 60_000 };
 const project = (name: string, include: string[], more: object) => ({
