@@ -1,6 +1,6 @@
 /**
- * Foreign record: a record of somebody else's log, a topic of Kafka, laid out as an event record is (record.ts), so that every sink can take
- * it: the value is the line, as it came. It need not be JSON.
+ * Foreign record: a record of another log, a Kafka topic, in the layout of an event record (record.ts), so that every
+ * sink can take it. Its value stands where the line stands, unchanged; it need not be JSON.
  *
  *   byte  field
  *      8  source      u32  index of the topic among those of the source
@@ -20,7 +20,7 @@ const PARTITION = 24;
 const OFFSET = 32;
 const NEWLINE = 0x0a;
 
-/** Where a foreign record stands in its own log. */
+/** The position of a foreign record in its own log. */
 export interface Origin {
   /** Index among the topics of the source. */
   readonly topic: number;

@@ -1,11 +1,11 @@
 /**
- * Key of a record: records with the same key are delivered to the same place in their order (Kafka: the partition that the key's hash
- * chooses). A customer, or a site and its visitor. A record without one has its event id for a key, which orders nothing.
+ * Key of a record: Kafka gets records with the same key in one partition, in their order. The key is for example a
+ * customer, or a site and its visitor. A record without a key is sent under its event id, which orders nothing.
  *
  *   line '\n'  key  length of the key u32  [ids of a trace]  zeros up to a multiple of 8
  *
- * The key stands behind the line, and is found from the record's end: so the line begins where it always does, and a reader that does not
- * look for the key reads the record as one without. Version bit KEYED says that it is there.
+ * The key stands behind the line and is located from the end of the record. So the line keeps its offset, and a reader
+ * that ignores keys reads the record like one without a key. The version bit KEYED says that a key is present.
  */
 import { at, TRACE_BYTES, TRACED_VERSION } from './record.ts';
 
@@ -16,7 +16,7 @@ const LENGTH_BYTES = 4;
 /** Bytes that a key takes in a record. */
 export const keyBytes = (key: Buffer): number => key.length + LENGTH_BYTES;
 
-/** Writes the key behind the line of a record whose last byte so far is `end` - 1; returns the record's new end. */
+/** Writes the key at `end`, the end of a record that has its line and no trace yet. Returns the new end. */
 export function putKey(buffer: Buffer, end: number, key: Buffer): number {
   key.copy(buffer, end);
   return buffer.writeUInt32LE(key.length, end + key.length);

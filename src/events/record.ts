@@ -11,8 +11,10 @@
  *     40  tsMs        f64       the ts of the line, ms since 1970; whole, may be negative
  *     48  eOffset     u32       text of "e" inside its quotes, from the start of the line    52 eLength u32 bytes
  *     56  uidOffset   u32       the same of "uid"; length 0 when absent                      60 uidLength u32 bytes
- *     64  line        the finished JSON, then '\n'; a record of version 2 (a traced request) ends with the 16 bytes of the
- *                     trace id and the 8 of the span id; zeros fill it up to a multiple of 8
+ *     64  line        the finished JSON, then '\n'
+ *         key         only with the version bit KEYED (record-key.ts)
+ *         trace       only with the version bit TRACED_VERSION: 16 bytes of the trace id, 8 of the span id
+ *         zeros up to a multiple of 8
  *
  * Always true: the line is one valid JSON object without a raw newline, its keys in the order of schema.ts. It starts
  * with {"event_id":" and the id in lower case, so the text of the id has a fixed offset.
@@ -21,7 +23,7 @@ import { align8, recordAt } from '../kernel/record.ts';
 
 export const EVENT_KIND = 1;
 export const EVENT_VERSION = 1;
-/** Version 1 with the ids of a trace behind the line. A reader that does not look for the ids reads it as version 1. */
+/** Bit of the version: the record ends with the ids of a trace. Readers that ignore the ids read it as version 1. */
 export const TRACED_VERSION = 2;
 /** Bytes of the trace id and the span id. */
 export const TRACE_BYTES = 24;

@@ -45,7 +45,9 @@ export const eventFields = [
     pixel: 'take',
     collect: 'take',
     sql: 'uuid',
-    doc: 'Identity of the event; a retry with the same id is the same event. Made here (version 7) when the client gives none.',
+    doc:
+      'Identity of the event; a retry with the same id is the same event. ' +
+      'Made here (version 7) when the client gives none.',
   },
   {
     key: 'ts',
@@ -124,7 +126,9 @@ export const eventFields = [
     collect: 'take',
     prefix: 'utm_',
     sql: 'jsonb',
-    doc: 'Campaign: `utm_source` is `utm.source`. On the pixel each one that is not given is taken from the query of `url`.',
+    doc:
+      'Campaign: `utm_source` is `utm.source`. On the pixel each one ' +
+      'that is not given is taken from the query of `url`.',
   },
   {
     key: 'geo',

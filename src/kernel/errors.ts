@@ -1,17 +1,23 @@
 /**
- * Errors: one row per thing that can go wrong, declared by the room where it happens. No other code makes up an error code.
+ * Errors: one row per thing that can go wrong, declared by the room where it happens. All error codes are declared here
+ * or in a room's errors.ts.
  *
- *   status  HTTP status when it reaches a client        retry  the same call may succeed later, unchanged
- *   title   what the code means, the same every time    text   what must hold, then what was found this time
- *   exit    exit code when it ends the process          shown  the client may read text and fields, else it gets INTERNAL
+ *   status  HTTP status when it reaches a client
+ *   retry   the same call may succeed later, unchanged
+ *   title   what the code means, the same every time
+ *   text    what must hold, then what was found this time
+ *   exit    exit code when it ends the process
+ *   shown   the client may read text and fields; else it gets INTERNAL
  *
- *   export const httpErrors = defineErrors('http', { BODY_TOO_LARGE: answer(413, false, 'The body is too large', ...) });
+ *   export const httpErrors = defineErrors('http', {
+ *     BODY_TOO_LARGE: answer(413, false, 'The body is too large', (f: Limit) => `body exceeds the limit: ...`),
+ *   });
  *   throw httpErrors.BODY_TOO_LARGE({ bytes, limit });             deliveryErrors.SINK_WRITE({ sink, reason }, cause)
  *   problemOf(httpErrors.BODY_TOO_LARGE, { bytes, limit })         the answer to a client, without making an Error
  *
- * Code branches on `code` and `retry`, never on text. Codes are stable, because clients and alerts depend on them. A code
- * belongs to one room (test/kernel/errors.test.ts compares the tables of all rooms). On the hot path refusal is a value
- * and not an Error.
+ * Code branches on `code` and `retry`, never on text. Codes are stable, because clients and alerts depend on them. No two
+ * rooms declare the same code (test/kernel/errors.test.ts compares all tables). On the hot path refusal is a value and
+ * not an Error.
  */
 import { markdownTable } from './markdown.ts';
 
@@ -123,7 +129,7 @@ export const errors = defineErrors('kernel', {
   USAGE: inside(false, 'The command line is not understood', (f: { reason: string }) => f.reason, exitCodes.usage),
 });
 
-/** An error as plain data, on its way to another thread. Without a kind it is a defect, and the message is its stack. */
+/** An error as plain data, on its way to another thread. An error without a kind is a defect; its message is the stack. */
 export interface Failure {
   readonly kind: ErrorKind | undefined;
   readonly message: string;
@@ -188,7 +194,7 @@ export function problemOf<F extends object>(maker: ErrorMaker<string, F>, fields
   return problemFrom(maker.kind, () => maker.text(fields), fields as Fields);
 }
 
-/** The problem object for anything that was thrown. A thrown value that is no RingmainError says nothing about itself. */
+/** The problem object for anything that was thrown. Of anything but a RingmainError the client learns only INTERNAL. */
 export function problem(error: unknown): Problem {
   return error instanceof RingmainError
     ? problemFrom(error.kind, () => error.message, error.fields)

@@ -65,8 +65,8 @@ export interface TransitionsOptions {
 
 /**
  * Logs once that something went away and once that it returned, however often callers report it. Everything counts as
- * up at first. Something that flaps gets at most one line per `quietMs`, with the number of changes since the last line.
- * The first report after that time writes a line that was held back, so the last line always tells the present state.
+ * up at first. Something that flaps gets at most one line per `quietMs`, with the number of changes since the previous
+ * line. The first report after that time writes a line that was held back, so the last line tells the present state.
  */
 export class Transitions {
   private readonly log: Pick<Logger, 'info' | 'warn'>;

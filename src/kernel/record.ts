@@ -1,10 +1,10 @@
 /**
  * Record: one event in a frame. The log knows only this header; the body belongs to the room that wrote the record. The
- * header stands in the kernel because engine/ and events/ both need it and neither may import the other.
+ * header is declared in the kernel because engine/ and events/ both need it and neither may import the other.
  *
  *   byte  field
  *      0  length   u32  header and body, without the zero padding to 8 bytes
- *      4  kind     u16  1 = event line (events/record.ts)
+ *      4  kind     u16  1 = event (events/record.ts), 2 = record of another log (events/foreign.ts)
  *      6  version  u16  layout of the body
  *      8  body
  *

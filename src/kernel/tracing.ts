@@ -20,7 +20,9 @@ export const tracingConfig = defineConfig(
       must: 'an http or https URL',
       test: isHttpUrl,
       yaml: 'tracing.endpoint',
-      doc: 'Where spans go, by OTLP over HTTP with protobuf: a base URL, /v1/traces is appended. Empty: no tracing, at no cost. OTEL_EXPORTER_OTLP_HEADERS is obeyed.',
+      doc:
+        'Where spans go, by OTLP over HTTP with protobuf: a base URL, /v1/traces is appended. Empty: no tracing, ' +
+        'at no cost. OTEL_EXPORTER_OTLP_HEADERS is obeyed.',
     }),
     otelServiceName: text({ default: 'ringmain', yaml: 'tracing.service_name', doc: 'service.name of the spans.' }),
     otelTracesSamplerArg: number({
@@ -34,7 +36,9 @@ export const tracingConfig = defineConfig(
       default: 50,
       min: 1,
       max: 10_000,
-      doc: 'Requests per second and acceptor that are traced at most, whatever their traceparent says: anybody can send one.',
+      doc:
+        'Requests per second and acceptor that are traced at most, whatever their traceparent says: ' +
+        'anybody can send one.',
     }),
   },
   // The SDK reads variables of its own.

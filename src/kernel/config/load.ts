@@ -3,8 +3,8 @@
  * option wins; an option that none gives has its default. All problems are reported together, one line each, before
  * anything is changed.
  *
- *   empty     NAME= in the environment or a file means "not set here"; --name= is refused, because it usually comes from
- *             an empty variable in a script
+ *   empty     NAME= in the environment or a file means "not set here"; --name= is refused, because it usually comes
+ *             from an empty variable in a script
  *   unknown   an unknown flag or name in a file is refused with the nearest known name. In the environment only names
  *             that begin like an option's are judged (Kubernetes injects KAFKA_PORT): a warning, and a problem under
  *             --check-config
