@@ -199,7 +199,7 @@ export class Keeper {
 
   #syncAll(): void {
     for (const lane of this.#lanes) {
-      // A rescue ends when #observe() sees the rotation. Until then an fdatasync of the old files could succeed and
+      // A rescue ends when #observe() sees the rotation. Before that, an fdatasync of the old files could succeed and
       // mean nothing.
       if (lane.rescuing) this.#observe();
       if (lane.rescuing) continue;

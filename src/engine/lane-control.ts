@@ -117,8 +117,8 @@ export class LaneControl {
 
   /** Producer: the spare is its segment from now on. A higher generation answers a rescue. */
   setCurrent(fd: number, base: number, end: number, generation: number): void {
-    // The request ends before the rotation counts: when a keeper sees the rotation and no request, the lane has started
-    // over.
+    // The request ends before the rotation counts: a keeper that sees the rotation and no request knows that the lane
+    // has started over.
     if (generation > this.#words[GENERATION]) this.setRescue(false);
     // First of all, see current().
     Atomics.store(this.#words, CURRENT_FD, fd);

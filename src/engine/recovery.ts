@@ -28,8 +28,7 @@ export function recoverLane(dir: string, id: LaneId, logId: Buffer, disk: Disk =
     disk,
   );
   const begin: Mark = { position: segments[0]?.base ?? 0, record: known[0] ?? 0 };
-  // From the newest segment back to the first that holds a frame. More than one step only after a crash between two
-  // files.
+  // From the newest segment back to one that holds a frame. More than one step only after a crash between two files.
   for (let i = segments.length - 1; i >= 0; i--) {
     const reader = new SegmentReader(lanesFolder(dir), id, logId, disk);
     const stop = i + 1 < segments.length ? segments[i + 1].base : Number.POSITIVE_INFINITY;

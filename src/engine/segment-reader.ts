@@ -14,10 +14,7 @@ const SCAN_BYTES = 1 << 20;
 /** A frame never claims more than this; a larger claim is damage. Bounds every read. */
 export const FRAME_BYTES_MAX = 64 * 2 ** 20;
 
-/**
- * The next frame is larger than the whole buffer, as after a larger MAX_EVENT_BYTES: come again with a buffer that
- * holds it.
- */
+/** The next frame is larger than the whole buffer, as after a larger MAX_EVENT_BYTES: come again with a larger one. */
 export interface Need {
   readonly needBytes: number;
 }
@@ -82,8 +79,7 @@ export class SegmentReader {
           if (got === claimed) continue;
         }
         if (listed) return this.#resync(from, end, stop);
-        // Not damage yet: since the folder was read, a rescue may have replaced the file, or ON_LAG=drop may have taken
-        // it.
+        // Not damage yet: since the folder was read, a rescue may have replaced the file, or ON_LAG=drop taken it away.
         this.close();
         return this.read(from, end, into, view, at, bytesMax, recordsMax, true);
       }

@@ -65,7 +65,10 @@ export class SegmentStore {
     this.#disk = disk;
   }
 
-  /** After a dead keeper: removes spares it has not handed out, and numbers on. `offered`: serial of the one it has. */
+  /**
+   * For a keeper that replaces a dead one: removes spares that were not handed out. `offered`: serial of the one that
+   * was.
+   */
   resume(lane: LaneId, offered: number | undefined): void {
     for (const name of this.#disk.list(this.folder(lane))) {
       const serial = Number(/^spare-(\d+)\.seg$/.exec(name)?.[1] ?? Number.NaN);
