@@ -1,31 +1,12 @@
-/**
- * Mutants: orders and checks that the engine's promises rest on, broken one at a time in a copy of src/. For each the tests named here must
- * go red; a mutant that lives says that nothing proves that line.
- *
- *   node test/faults/mutants.ts            all
- *   node test/faults/mutants.ts pin tail   those whose name holds one of the words
- *
- * A replacement must find its text exactly once: when the code has moved on, the mutant is told so instead of living for ever.
- */
-import { spawn } from 'node:child_process';
-import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-
-export interface Mutant {
-  readonly name: string;
-  readonly file: string;
-  /** Each text and what it becomes. */
-  readonly edits: readonly (readonly [string, string])[];
-  readonly tests: readonly string[];
-}
+/** Orders and checks that the promises of the engine, the runner and the file sink rest on. */
+import type { Mutant } from './mutant.ts';
 
 const RING = 'src/engine/ring.ts';
 const STORE_TAIL = '    Atomics.store(ring.longs, TAIL, BigInt(this.#tail));\n';
 const STORE_FLOOR = '      Atomics.store(ring.longs, FLOOR, BigInt(floor));\n';
 const STORE_PIN = '    Atomics.store(longs, this.#line + PIN, BigInt(position));\n';
 
-export const mutants: readonly Mutant[] = [
+export const engineMutants: readonly Mutant[] = [
   {
     name: 'answer before write',
     file: 'src/engine/acknowledger.ts',
@@ -53,7 +34,7 @@ export const mutants: readonly Mutant[] = [
     name: 'wake without re-read (sink)',
     file: 'src/delivery/waiter.ts',
     edits: [['if (!work()) {', 'if (work !== undefined) {']],
-    tests: ['test/sinks/waiter.test.ts'],
+    tests: ['test/delivery/waiter.test.ts'],
   },
   {
     name: 'tail before bytes',
@@ -200,36 +181,39 @@ export const mutants: readonly Mutant[] = [
     edits: [
       [
         '      const settled = await target?.settle?.();\n',
-        '      checkpoint?.write(this.#route.state(undefined));\n      const settled = await target?.settle?.();\n',
+        '      checkpoint?.write(this.#source.state(undefined));\n      const settled = await target?.settle?.();\n',
       ],
     ],
-    tests: ['test/sinks/runner.test.ts'],
+    tests: ['test/delivery/runner.test.ts'],
   },
   {
     name: 'no checkpoint before the first delivery',
     file: 'src/delivery/runner.ts',
     edits: [['(await this.#open()) && (await this.#begin())', 'await this.#open()']],
-    tests: ['test/sinks/runner.test.ts'],
+    tests: ['test/delivery/runner.test.ts'],
   },
   {
     name: 'what stands behind an undelivered batch is passed',
     file: 'src/delivery/runner.ts',
     edits: [
       [
-        'if (!head.delivered) stop.broken = true;\n      if (!stop.broken) this.#pass(head);',
+        'if (!head.delivered) strand.broken = true;\n      if (!strand.broken) this.#pass(head);',
         'if (head.delivered) this.#pass(head);',
       ],
       ["phase === 'stop' || this.#over", "phase === 'stop'"],
       ['          if (this.#over) return;\n', ''],
-      ['if (this.#moved !== undefined || this.#over) return;', 'if (this.#moved !== undefined) return;'],
+      [
+        'if (this.#moved !== undefined || this.#over || strand.recalled) return;',
+        'if (this.#moved !== undefined || strand.recalled) return;',
+      ],
     ],
-    tests: ['test/sinks/runner.test.ts'],
+    tests: ['test/delivery/runner.test.ts'],
   },
   {
     name: 'a drain leaves what is no whole batch',
     file: 'src/delivery/runner.ts',
     edits: [["if (full || left <= 0 || phase === 'drain') {", 'if (full || left <= 0) {']],
-    tests: ['test/sinks/runner.test.ts'],
+    tests: ['test/delivery/runner.test.ts'],
   },
   {
     name: 'a drain ends with its first round',
@@ -240,13 +224,13 @@ export const mutants: readonly Mutant[] = [
         "        if (phase === 'drain') return;\n        if (!this.#work()) await this.#rest(wait);\n",
       ],
     ],
-    tests: ['test/sinks/runner.test.ts'],
+    tests: ['test/delivery/runner.test.ts'],
   },
   {
     name: 'a sink looks a second time for nothing',
     file: 'src/delivery/runner.ts',
     edits: [["        if (phase === 'run' && !this.#work()) await this.#rest(wait);\n", '']],
-    tests: ['test/sinks/runner.test.ts'],
+    tests: ['test/delivery/runner.test.ts'],
   },
   {
     name: 'the file is not cut to its checkpoint',
@@ -267,11 +251,11 @@ export const mutants: readonly Mutant[] = [
     file: 'src/delivery/delivery.ts',
     edits: [
       [
-        '      const failure = await this.#parts.settle();\n',
-        '      const failure = await this.#parts.target().settle?.().then(() => undefined);\n',
+        '      const failure = await this.#deps.settle();\n',
+        '      const failure = await this.#deps.target().settle?.().then(() => undefined);\n',
       ],
     ],
-    tests: ['test/sinks/runner.test.ts'],
+    tests: ['test/delivery/runner.test.ts'],
   },
   {
     name: 'a stranger is cut',
@@ -280,47 +264,3 @@ export const mutants: readonly Mutant[] = [
     tests: ['test/sinks/file.test.ts'],
   },
 ];
-
-const ROOT = join(import.meta.dirname, '..', '..');
-const VITEST = join(ROOT, 'node_modules/vitest/vitest.mjs');
-const LIMIT_MS = 90_000;
-
-/** Breaks a copy and runs its tests. killed: they went red, as they must. */
-export async function tryMutant(mutant: Mutant): Promise<'killed' | 'lives' | 'does not apply'> {
-  const folder = mkdtempSync(join(tmpdir(), 'ringmain-mutant-'));
-  try {
-    for (const part of ['src', 'test', 'package.json', 'vitest.config.ts'])
-      cpSync(join(ROOT, part), join(folder, part), { recursive: true });
-    symlinkSync(join(ROOT, 'node_modules'), join(folder, 'node_modules'));
-    const path = join(folder, mutant.file);
-    let text = readFileSync(path, 'utf8');
-    for (const [from, to] of mutant.edits) {
-      if (text.split(from).length !== 2) return 'does not apply';
-      text = text.replace(from, () => to);
-    }
-    writeFileSync(path, text);
-    const run = spawn(process.execPath, [VITEST, 'run', ...mutant.tests], {
-      cwd: folder,
-      stdio: 'ignore',
-      detached: true,
-    });
-    // A mutant that hangs is as dead as one that fails.
-    const timer = setTimeout(() => process.kill(-(run.pid as number), 'SIGKILL'), LIMIT_MS);
-    const code = await new Promise<number | null>((resolve) => run.once('exit', resolve));
-    clearTimeout(timer);
-    return code === 0 ? 'lives' : 'killed';
-  } finally {
-    rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
-  }
-}
-
-if (process.argv[1] === import.meta.filename) {
-  const words = process.argv.slice(2);
-  for (const mutant of mutants) {
-    if (words.length > 0 && !words.some((word) => mutant.name.includes(word))) continue;
-    const begin = performance.now();
-    const verdict = await tryMutant(mutant);
-    console.log(`${verdict.padEnd(15)} ${mutant.name} (${((performance.now() - begin) / 1000).toFixed(0)} s)`);
-    if (verdict !== 'killed') process.exitCode = 1;
-  }
-}

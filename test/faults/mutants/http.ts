@@ -1,0 +1,183 @@
+/** What the HTTP side promises. */
+import type { Mutant } from './mutant.ts';
+
+const contract = 'test/pixel/contract.test.ts';
+const outcome = 'test/pixel/outcome.test.ts';
+const wire = 'test/http/wire.test.ts';
+export const httpMutants: readonly Mutant[] = [
+  {
+    name: 'bad framing is answered inside the handler',
+    file: 'src/http/guards.ts',
+    edits: [['  setImmediate(() => {\n    if (!gone) res.cork(answer);\n  });', '  if (!gone) answer();']],
+    tests: [wire],
+  },
+  {
+    name: 'a second Content-Length is taken',
+    file: 'src/http/guards.ts',
+    edits: [['if (lengths > 1)', 'if (lengths > 2)']],
+    tests: [contract],
+  },
+  {
+    name: 'any Transfer-Encoding is taken',
+    file: 'src/http/guards.ts',
+    edits: [["encoding.toLowerCase() !== 'chunked'", "!encoding.toLowerCase().includes('chunked')"]],
+    tests: [contract],
+  },
+  {
+    name: 'a GET is not looked at for its framing',
+    file: 'src/http/router.ts',
+    edits: [['if (!seldom || hasFraming(req)) {', 'if (!seldom || (hasFraming(req) && at.head)) {']],
+    tests: [contract],
+  },
+  {
+    name: 'a chunked body is handed on at once',
+    file: 'src/http/body.ts',
+    edits: [
+      ['if (this.#chunked) setImmediate(() => this.#passKept(false));', 'if (this.#chunked) this.#passKept(true);'],
+    ],
+    tests: [wire],
+  },
+  {
+    name: 'a body whose connection has gone is handed on',
+    file: 'src/http/body.ts',
+    edits: [['if (!this.#gone) this.#pass(', 'if (this.#buffer !== undefined) this.#pass(']],
+    tests: [wire],
+  },
+  {
+    name: 'a body may be one byte too large',
+    file: 'src/http/body.ts',
+    edits: [['if (bytes > this.#reader.limits.maxBodyBytes) {', 'if (bytes > this.#reader.limits.maxBodyBytes + 1) {']],
+    tests: [wire],
+  },
+  {
+    name: 'the buffer of a body is not given back',
+    file: 'src/http/body.ts',
+    edits: [['    this.#held -= buffer.length;', '']],
+    tests: [wire],
+  },
+  {
+    name: 'bodies have no bound of memory',
+    file: 'src/http/body.ts',
+    edits: [['if (this.#held + size > this.limits.bodyMemoryBytes)', 'if (this.#held + size > 1e12)']],
+    tests: [wire],
+  },
+  {
+    name: 'a slow body is waited for',
+    file: 'src/http/deadlines.ts',
+    edits: [
+      [
+        'while (this.#oldest !== undefined && this.#oldest.dueMs <= now)',
+        'while (this.#oldest !== undefined && this.#oldest.dueMs <= now - 1e9)',
+      ],
+    ],
+    tests: [wire],
+  },
+  {
+    name: 'a bomb is unpacked whole',
+    file: 'src/http/decompress.ts',
+    edits: [['const options = { maxOutputLength: this.#limit };', 'const options = {};']],
+    tests: [wire],
+  },
+  {
+    name: 'an answer that waits leaves at once',
+    file: 'src/collect/pixel-route.ts',
+    edits: [['res.onAborted(slot.aborting);', 'res.onAborted(slot.aborting);\n        slot.answering();']],
+    tests: [outcome],
+  },
+  {
+    name: 'a failed write is answered as stored',
+    file: 'src/collect/pixel-route.ts',
+    edits: [["slot.res.cork(outcome === 'stored' ? slot.answering : slot.failing);", 'slot.res.cork(slot.answering);']],
+    tests: [outcome],
+  },
+  {
+    name: 'a refused batch stays in the draft',
+    file: 'src/service/intake.ts',
+    edits: [['    if (refusal !== undefined) {\n      lane.rewind(mark);', '    if (refusal !== undefined) {']],
+    tests: [outcome],
+  },
+  {
+    name: 'a batch without a good item stays in the draft',
+    file: 'src/service/intake.ts',
+    edits: [["    if (made !== 'ok') {\n      lane.rewind(mark);", "    if (made !== 'ok') {"]],
+    tests: [contract],
+  },
+  {
+    name: 'do not track is recorded by /collect',
+    file: 'src/collect/collect-route.ts',
+    edits: [
+      ["result.accepted > 0 && this.#track !== 'drop' ? 'ok' : 'nothing'", "result.accepted > 0 ? 'ok' : 'nothing'"],
+    ],
+    tests: [contract],
+  },
+  {
+    name: 'do not track is ignored by the pixel',
+    file: 'src/visitor/visitor.ts',
+    edits: [["req.getHeader(asked.gpc) !== '1'", "req.getHeader(asked.gpc) !== '2'"]],
+    tests: [contract],
+  },
+  {
+    name: 'a malformed cookie is taken',
+    file: 'src/visitor/visitor.ts',
+    edits: [["isSid(sid) ? sid : ''", 'sid']],
+    tests: [contract],
+  },
+  {
+    name: '* goes with credentials',
+    file: 'src/http/cors.ts',
+    edits: [
+      [
+        "res.writeHeader('Access-Control-Allow-Origin', '*');",
+        "{\n      res.writeHeader('Access-Control-Allow-Origin', '*');\n      res.writeHeader('Access-Control-Allow-Credentials', 'true');\n    }",
+      ],
+    ],
+    tests: [contract],
+  },
+  {
+    name: 'a foreign origin is let in',
+    file: 'src/http/cors.ts',
+    edits: [["? 'listed' : 'foreign'", "? 'listed' : 'none'"]],
+    tests: [contract],
+  },
+  {
+    name: 'garbage in X-Forwarded-For is believed',
+    file: 'src/http/client-address.ts',
+    edits: [
+      [
+        "if (address !== '' || start === end) return address;",
+        'if (address !== "" || start === end) return address;\n  if (start < end) return text.slice(start, end);',
+      ],
+    ],
+    tests: [contract],
+  },
+  {
+    name: 'the left-most of X-Forwarded-For is believed by hops',
+    file: 'src/http/client-address.ts',
+    edits: [['hop < hops && end >= 0', 'hop < 99 && end >= 0']],
+    tests: [contract],
+  },
+  {
+    name: 'a connection over the limit stays',
+    file: 'src/http/listen.ts',
+    edits: [['        res.close();', '']],
+    tests: [contract],
+  },
+  {
+    name: 'the salt of yesterday is kept',
+    file: 'src/visitor/privacy.ts',
+    edits: [['  return { day, salt };\n}\n\nconst FILE', '  return { day, salt: link.salt };\n}\n\nconst FILE']],
+    tests: ['test/visitor/privacy.test.ts'],
+  },
+  {
+    name: 'headers are taken for Latin-1',
+    file: 'src/http/header-text.ts',
+    edits: [["Buffer.from(raw, 'latin1').toString('utf8')", 'raw']],
+    tests: [contract],
+  },
+  {
+    name: 'an exception leaves half of a batch',
+    file: 'src/service/intake.ts',
+    edits: [['    } catch (error) {\n      lane.rewind(mark);\n', '    } catch (error) {\n']],
+    tests: [outcome],
+  },
+];

@@ -1,0 +1,85 @@
+// biome-ignore-all lint/suspicious/noTemplateCurlyInString: the texts are source code
+/** What exactly-once into Postgres rests on. The tests start a real server. */
+import type { Mutant } from './mutant.ts';
+
+const cursor = 'src/sinks/postgres/cursor.ts';
+const sink = 'src/sinks/postgres/sink.ts';
+const transaction = 'src/sinks/postgres/transaction.ts';
+export const postgresMutants: readonly Mutant[] = [
+  {
+    name: 'the cursor moves from wherever it stands',
+    file: cursor,
+    edits: [['AND epoch = $7 AND position = $8`', 'AND epoch = $7 AND $8::bigint IS NOT NULL`']],
+    tests: ['test/sinks/postgres/deliver.test.ts'],
+  },
+  {
+    name: 'the cursor moves whoever has claimed it',
+    file: cursor,
+    edits: [['AND epoch = $7 AND position = $8`', 'AND $7::bigint IS NOT NULL AND position = $8`']],
+    tests: ['test/sinks/postgres/deliver.test.ts'],
+  },
+  {
+    name: 'rows are committed before the cursor',
+    file: transaction,
+    edits: [
+      [
+        'if (!(await this.#cursors.move(',
+        "await link.query('COMMIT; BEGIN');\n        if (!(await this.#cursors.move(",
+      ],
+    ],
+    tests: ['test/sinks/postgres/deliver.test.ts'],
+  },
+  {
+    name: 'a batch does not wait for the one before',
+    file: transaction,
+    edits: [['if (await this.#mustGiveWay(link, before)) {', 'if (before === undefined) {']],
+    tests: ['test/sinks/postgres/deliver.test.ts'],
+  },
+  {
+    name: 'a batch that blocks the one before does not give way',
+    file: transaction,
+    edits: [['if (rows[0]!.blocking) return true;', 'if (rows[0]!.blocking && batchIsAlone) return true;']],
+    tests: ['test/sinks/postgres/deliver.test.ts'],
+  },
+  {
+    name: 'duplicates are not sorted out',
+    file: sink,
+    edits: [['ON CONFLICT (${conflict}) DO NOTHING`', '`']],
+    tests: ['test/sinks/postgres/deliver.test.ts'],
+  },
+  {
+    name: 'a lost answer to COMMIT is forgotten',
+    file: cursor,
+    edits: [
+      [
+        'else doubtful.add(to.position);\n    return true;',
+        'else doubtful.add(to.position);\n    this.#doubtful.clear();\n    return true;',
+      ],
+    ],
+    tests: ['test/sinks/postgres/faults.test.ts'],
+  },
+  {
+    name: 'a new session does not look at the cursors',
+    file: cursor,
+    edits: [['if (moved.length > 0) throw', 'if (moved.length > 1e9) throw']],
+    tests: ['test/sinks/postgres/faults.test.ts'],
+  },
+  {
+    name: 'a vanished client keeps its rows',
+    file: transaction,
+    edits: [['; SET LOCAL idle_in_transaction_session_timeout = ${2 * timeout}', '']],
+    tests: ['test/sinks/postgres/faults.test.ts'],
+  },
+  {
+    name: 'a statement may run for ever',
+    file: transaction,
+    edits: [['SET LOCAL statement_timeout = ${timeout};', '']],
+    tests: ['test/sinks/postgres/faults.test.ts'],
+  },
+  {
+    name: 'a buffer is used again while the socket has it',
+    file: 'src/sinks/postgres/encode.ts',
+    edits: [['    this.#allocate(0);', '']],
+    tests: ['test/sinks/postgres/encode.test.ts'],
+  },
+];
