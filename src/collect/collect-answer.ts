@@ -1,10 +1,16 @@
-/** Collect answer: the parts of POST /collect that need no request: which content types are taken, and how a result is told. */
+/**
+ * Collect answer: the parts of POST /collect that need no request: which content types are taken, and how a result is
+ * told.
+ */
 import type { CollectResult } from '../events/collect-encoder.ts';
 import { eventErrors } from '../events/errors.ts';
 import { type Problem, problemOf } from '../kernel/errors.ts';
 import { serializeAccepted } from './schemas.ts';
 
-/** application/json in any spelling and with any parameter, nothing at all, or what sendBeacon sends without a preflight. */
+/**
+ * application/json in any spelling and with any parameter, nothing at all, or what sendBeacon sends without a
+ * preflight.
+ */
 export function isTakenType(header: string): boolean {
   if (header === '' || header === 'application/json') return true;
   const semicolon = header.indexOf(';');

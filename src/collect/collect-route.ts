@@ -1,12 +1,13 @@
 /**
- * POST /collect: one event, or an array of them, as JSON. A batch is taken as one: it gets room once or is refused whole, and its good
- * events become real in one publish.
+ * POST /collect: one event, or an array of them, as JSON. A batch is taken as one: it gets room once or is refused
+ * whole, and its good events become real in one publish.
  *
- *   origin -> content type, encoding, announced length -> visitor (headers die with the handler) -> body -> intake -> answer
+ *   origin > content type, encoding, announced length > visitor (headers die with the handler) > body > intake > answer
  *
  *   202  {"accepted":N,"status":"ok"}; with `rejected` and `errors` when some items were bad
  *   400  malformed JSON, a scalar, or no good item: nothing is stored
- *   429  no room, nothing is stored        503  nobody knows (the write failed or took too long), or the disk has given up
+ *   429  no room, nothing is stored
+ *   503  nobody knows (the write failed or took too long), or the disk has given up
  */
 import type { HttpRequest, HttpResponse } from 'uWebSockets.js';
 import type { Refusal } from '../engine/lane.ts';
@@ -151,7 +152,10 @@ export class CollectRoute {
   }
 }
 
-/** One request on its way: holds what its headers said until the body is there, then its answer until the answer may leave. */
+/**
+ * One request on its way: holds what its headers said until the body is there, then its answer until the answer may
+ * leave.
+ */
 class CollectRequest implements BodyTaker, Encoding, Answerable {
   readonly #route: CollectRoute;
   /** Undefined: the connection is gone, or the answer has left. */

@@ -24,7 +24,10 @@ export class RouteMeters {
     this.#unknown = meters.ringmain_unanswered_events_total.at({ reason: 'unknown' });
   }
 
-  /** `events` events are stored and answered. `startedMs`: by performance.now(), 0 for not measured; it stands for `weight` requests. */
+  /**
+   * `events` events are stored and answered. `startedMs`: by performance.now(), 0 for not measured; it stands for
+   * `weight` requests.
+   */
   stored(events: number, startedMs: number, weight = 1): void {
     this.#accepted.add(events);
     if (startedMs > 0) this.#latency.observe((performance.now() - startedMs) / 1000, weight);

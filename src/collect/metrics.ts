@@ -1,4 +1,7 @@
-/** Collect metrics: what the intake routes count. Labels come from closed lists. Names without a prefix are the contract's. */
+/**
+ * Collect metrics: what the intake routes count. Labels come from closed lists. Names without a prefix are the
+ * contract's.
+ */
 import { refusals } from '../engine/lane.ts';
 import { counter, defineMetrics, histogram, type Meters } from '../kernel/metrics.ts';
 

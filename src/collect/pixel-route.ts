@@ -1,10 +1,10 @@
 /**
- * GET|HEAD /px.gif: one request, one event, one transparent GIF. The hot path of the product: it allocates nothing but what crosses to and
- * from the addon (strings of headers).
+ * GET|HEAD /px.gif: one request, one event, one transparent GIF. The hot path of the product: it allocates nothing but
+ * what crosses to and from the addon (strings of headers).
  *
- * Every well-formed request gets the GIF, also a refused one (429, 503) or one that is too large (413): no page shows a broken image. Only
- * bad framing (400, by the router) and a foreign origin (403) get a problem instead. Conditional and range headers are ignored: each
- * request is a view.
+ * Every well-formed request gets the GIF, also a refused one (429, 503) or one that is too large (413): no page shows a
+ * broken image. Only bad framing (400, by the router) and a foreign origin (403) get a problem instead. Conditional and
+ * range headers are ignored: each request is a view.
  */
 import type { HttpRequest, HttpResponse } from 'uWebSockets.js';
 import type { Draft } from '../events/draft.ts';
@@ -74,11 +74,16 @@ export interface PixelRouteDeps {
 
 export class PixelRoute {
   readonly #deps: PixelRouteDeps;
-  /** Slots that no answer waits in. The last one is offered with each request and taken off when the answer has to wait. */
+  /**
+   * Slots that no answer waits in. The last one is offered with each request and taken off when the answer has to wait.
+   */
   readonly #slots: PixelSlot[];
   readonly #encoding: Encoding;
   readonly #storedHead: ArrayBuffer;
-  /** Time of the last request whose latency was measured. One per ms is enough; it stands for all requests since the one before. */
+  /**
+   * Time of the last request whose latency was measured. One per ms is enough; it stands for all requests since the one
+   * before.
+   */
   #measuredMs = 0;
   #unmeasured = 0;
   readonly #input: PixelInput = {

@@ -1,18 +1,22 @@
 /**
- * Address: IP addresses as text and as bytes. One parser and one formatter, so that an address has one spelling everywhere: dotted
- * for IPv4 and for IPv4 inside IPv6 (::ffff:a.b.c.d), RFC 5952 for IPv6. What does not parse is never stored.
+ * Address: IP addresses as text and as bytes. One parser and one formatter, so that an address has one spelling
+ * everywhere: dotted for IPv4 and for IPv4 inside IPv6 (::ffff:a.b.c.d), RFC 5952 for IPv6. What does not parse is
+ * never stored.
  *
- * `parseAddress` leaves the bytes in `parsed` and says how many: 4, 16 or 0. A value from the start of the call to the next one.
+ * `parseAddress` leaves the bytes in `parsed` and returns their number: 4, 16 or 0. They are valid until the next call.
  */
 
-/** Bytes of the last address that parsed. Borrowed: the next parse overwrites it. */
+/** Bytes of the last address that parsed. Borrowed: the next parse overwrites them. */
 export const parsed = new Uint8Array(16);
 
 const octets = Array.from({ length: 256 }, (_, value) => String(value));
 const COLON = 58;
 const DOT = 46;
 
-/** Reads text[from, to). 4: IPv4 (also one mapped into IPv6); 16: IPv6; 0: not an address. Zones and ports are not taken. */
+/**
+ * Reads text[from, to). Returns 4 for IPv4 (also inside IPv6), 16 for IPv6, 0 for anything else. Zones and ports are
+ * refused.
+ */
 export function parseAddress(text: string, from = 0, to = text.length): number {
   if (to - from < 2 || to - from > 45) return 0;
   for (let i = from; i < to && i < from + 5; i++) {
@@ -38,7 +42,7 @@ function parseV4(text: string, from: number, to: number, at: number): boolean {
       continue;
     }
     const digit = c - 48;
-    // A leading zero is refused: some read 010 as eight, some as ten.
+    // A leading zero is refused, because some software reads 010 as eight and some as ten.
     if (digit < 0 || digit > 9 || (digits > 0 && value === 0)) return false;
     value = value * 10 + digit;
     digits += 1;
@@ -125,7 +129,10 @@ export function formatParsed(length: number): string {
 }
 
 const SPELLED_BITS = 10;
-/** Spellings of the last IPv4 addresses, by a hash: connections and proxies come again, and seven strings need not be put together again. */
+/**
+ * The last spelling in each slot of a hash: the same clients and proxies come again, and joining seven strings is
+ * saved.
+ */
 const spelledV4 = Array.from({ length: 1 << SPELLED_BITS }, () => '0.0.0.0');
 const spelledWords = new Int32Array(1 << SPELLED_BITS);
 
@@ -166,14 +173,19 @@ function formatV6(): string {
   return text;
 }
 
-/** The one spelling of an address, '' when the text is none. A dotted text that parses is already in it. */
+/**
+ * The one spelling of the address in text[from, to); '' when the text is no address. A dotted text that parses is
+ * spelled right.
+ */
 export function canonicalAddress(text: string, from = 0, to = text.length): string {
   const length = parseAddress(text, from, to);
   if (length === 4 && text.charCodeAt(to - 1) !== COLON && text.indexOf(':', from) < 0) return text.slice(from, to);
   return formatParsed(length);
 }
 
-/** A set of addresses and CIDR ranges as sorted intervals: a look-up is a binary search, whatever the number of ranges. */
+/**
+ * A set of addresses and CIDR ranges as sorted intervals: a look-up is a binary search, whatever the number of ranges.
+ */
 export class AddressSet {
   readonly #v4: readonly (readonly [number, number])[];
   readonly #v6: readonly (readonly [bigint, bigint])[];

@@ -1,6 +1,6 @@
 /**
- * Answer: status lines, bodies and RFC 9457 problems. Every answer of a route passes `Wire.closing` on: while the process drains, each
- * answer says Connection: close, so that keep-alive clients go to another server by themselves.
+ * Answer: status lines, bodies and RFC 9457 problems. Every answer of a route passes `Wire.closing` on: while the
+ * process drains, each answer says Connection: close, so that keep-alive clients go to another server by themselves.
  *
  * Outside the handler every answer must stand inside res.cork(). The functions here do not cork.
  */
@@ -64,9 +64,9 @@ export function shown(text: string): string {
 }
 
 /**
- * Ends a response that has no body: HEAD (`bytes`: what a GET would have sent) or 204. The addon has arguments for the length and for
- * closing behind such an answer, but they leave the request unanswered and end the process (20.51.4, tried). So the length is written as a
- * header like any other, and an answer that must close ends with an empty body.
+ * Ends a response that has no body: HEAD (`bytes`: what a GET would have sent) or 204. The addon has arguments for the
+ * length and for closing behind such an answer, but they leave the request unanswered and end the process (20.51.4,
+ * tried). So the length is written as a header like any other, and an answer that must close ends with an empty body.
  */
 export function endBare(res: HttpResponse, bytes: number | undefined, close: boolean): void {
   if (close) {

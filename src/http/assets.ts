@@ -1,9 +1,9 @@
 /**
- * Assets: the built files of a front end. The folder is read once, at start, within a bound; requests are answered from memory. Only paths
- * that were found then exist: no request reaches the file system, so there is nothing to traverse.
+ * Assets: the built files of a front end. The folder is read once, at start, within a bound; requests are answered from
+ * memory. Only paths that were found then exist: no request reaches the file system, so there is nothing to traverse.
  *
- *   caching     a name with a hash in it (app-3f9c01ab.js) never changes: kept for a year. Anything else, index.html above all, is asked for
- *               again each time and answered 304 by its ETag
+ *   caching     a name with a hash in it (app-3f9c01ab.js) never changes: kept for a year. Anything else, index.html
+ *               above all, is asked for again each time and answered 304 by its ETag
  *   encodings   name.br and name.gz beside name are served in its place. Without them text is compressed once, at start
  *   paths       /a/ is /a/index.html. `fallback`: the page for paths that a script of the front end routes by itself
  *   headers     nosniff on everything; on pages the Content-Security-Policy of `csp`
@@ -37,7 +37,10 @@ export interface AssetOptions {
 
 const MiB = 2 ** 20;
 const BYTES_MAX = 64 * MiB;
-/** What bundlers write into a name: eight or more hexadecimal digits with a digit among them, or eight of base 32 (esbuild). */
+/**
+ * What bundlers write into a name: eight or more hexadecimal digits with a digit among them, or eight of base 32
+ * (esbuild).
+ */
 const HASHED = /[.-](?:(?=[a-f]*\d)[0-9a-f]{8,}|(?=[A-Z]*[2-7])[A-Z2-7]{8})\.[a-z0-9.]+$/;
 const YEAR_S = 31_536_000;
 /** Shorter text gains nothing by compression. */
@@ -92,7 +95,9 @@ export class Assets {
   readonly #csp: string;
   readonly #fallback: Asset | undefined;
 
-  /** Reads the folder. Throws when it cannot be read, holds no file, holds more than `bytesMax`, or lacks the fallback. */
+  /**
+   * Reads the folder. Throws when it cannot be read, holds no file, holds more than `bytesMax`, or lacks the fallback.
+   */
   constructor(folder: string | URL, options: AssetOptions = {}) {
     const { csp = strictCsp, fallback, hashed = HASHED, bytesMax = BYTES_MAX } = options;
     const root = typeof folder === 'string' ? folder : fileURLToPath(folder);
@@ -164,8 +169,8 @@ export class Assets {
 }
 
 /**
- * Regular files below the folder, by their path with slashes. Hidden names and symbolic links are left out; the recursive mode of readdir
- * would follow links to folders.
+ * Regular files below the folder, by their path with slashes. Hidden names and symbolic links are left out; the
+ * recursive mode of readdir would follow links to folders.
  */
 function filesBelow(root: string, below = ''): readonly string[] {
   const entries = readdirSync(join(root, below), { withFileTypes: true }).filter(({ name }) => !name.startsWith('.'));

@@ -1,17 +1,20 @@
 /**
  * Body: collects the body of a request within limits, and hands it on in one piece.
  *
- *   fits one read   handed on as a view of the addon's own memory, inside onData: no copy; it is detached when that returns
- *   comes in pieces copied into a buffer that grows by doubling with what has arrived, never with what was announced: ten thousand
- *                   connections that announce a megabyte each cost nothing. `bodyMemoryBytes` bounds all of them together
- *   too slow        408 after bodyTimeoutMs, by one timer for all bodies: the deadlines come in the order of the requests
- *   chunked         handed on in the next turn of the loop, and the caller must close the connection with its answer: the
- *                   addon reads a trailer as the next request (it answers 505 to it) and counts chunk extensions as size, so
- *                   nothing that follows may be handled. If the addon gives up on the connection in the same read, the body is dropped
- *                   as if it had never come: no event is stored whose client got a 505
- *   encoded         see decompress.ts; small ones at once, others off this thread
+ *   fits one read   handed on as a view of the addon's own memory, inside onData: no copy. It is detached when onData
+ *                   returns
+ *   comes in pieces copied into a buffer that doubles with what has arrived, never with what was announced: ten
+ *                   thousand connections that announce a megabyte each cost nothing. `bodyMemoryBytes` bounds all
+ *                   buffers together
+ *   too slow        408 after bodyTimeoutMs
+ *   chunked         handed on in the next turn of the loop, and the caller must close the connection with its answer.
+ *                   The addon reads a trailer as the next request (and answers 505 to it) and counts chunk extensions
+ *                   as size, so nothing behind such a body may be handled. If the addon gives up on the connection in
+ *                   the same read, the body is dropped as if it had never come: no event is stored whose client got a
+ *                   505
+ *   encoded         unpacked (decompress.ts): small bodies at once, others off this thread
  *
- * A taker is told exactly once: body(), or failed(), or aborted().
+ * A taker is told exactly once: body(), failed() or aborted(); body() may be followed by aborted().
  */
 import type { HttpResponse } from 'uWebSockets.js';
 import { type Clock, systemClock } from '../kernel/clock.ts';
@@ -91,13 +94,14 @@ export class BodyReader {
   }
 
   /**
-   * Reads the body of this request. Call inside the handler, after the framing was found well-formed; it attaches the abort handler.
-   * The caller has answered 413 when framing.bytes exceeds the limit.
+   * Reads the body of this request. Call inside the handler, after the framing was found well-formed; it attaches the
+   * abort handler. The caller has answered 413 when framing.bytes exceeds the limit.
    */
   read(res: HttpResponse, framing: Framing, encoding: Encoding, taker: BodyTaker): BodyRead {
     const pending = new Pending(this, res, framing.chunked, encoding, taker);
     res.onAborted(() => pending.abort());
-    // A body with a length is told at once, be it by an empty chunk; the first chunk of a chunked one may never come.
+    // For a body with a length the addon calls onData at once, with an empty chunk if need be; a chunked body's first
+    // chunk may never come.
     if (framing.chunked) pending.startWaiting();
     res.onData((chunk, last) => pending.take(chunk, last));
     return pending;
@@ -156,7 +160,7 @@ class Pending extends Deadline implements BodyRead {
   readonly #taker: BodyTaker;
   #buffer: Buffer | undefined;
   #bytes = 0;
-  /** Told the taker, or about to: nothing that arrives later counts. */
+  /** The taker has been told, or is about to be: nothing that arrives later counts. */
   #settled = false;
   #gone = false;
 
@@ -218,7 +222,7 @@ class Pending extends Deadline implements BodyRead {
       }
       return;
     }
-    // `bytes` may be the addon's memory: the unpacker copies it when it does not finish at once.
+    // `bytes` may be the addon's memory: the unpacker copies them when it does not finish at once.
     this.#reader.unpack(bytes, this.#encoding, (plain, atOnce) => {
       this.#release();
       if (this.#gone) return;

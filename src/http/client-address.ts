@@ -3,12 +3,14 @@
  *
  *   false      the socket's (or, with PROXY_PROTOCOL, what the load balancer said)
  *   true       the first entry of the header; the socket's when there is none
- *   a number   so many proxies stand in front, the nearest one being the socket: that entry, counted from the right
- *   a list     from the right, the first address that is not in the list; the socket must be in it, or it is the client
+ *   a number   so many proxies stand in front, the socket being the nearest: the entry at that place, counted from the
+ *              right
+ *   a list     from the right, the first address that is not in the list; the socket's unless the socket is in the list
  *
- * Entries that are no addresses end the walk: the last address that a trusted party vouched for is the client's. So garbage is never
- * stored, and nobody left of it is believed. Asking the socket costs a system call and an ArrayBuffer, as much as all our parsing
- * of a pixel request: it is done only when the header did not give the address, or when trust depends on it.
+ * An entry that is no address ends the walk: the client's address is the last one that a trusted party vouched for. So
+ * garbage is never stored, and no entry left of it is believed. Asking the socket costs a system call and an
+ * ArrayBuffer, as much as all our parsing of a pixel request: the reader asks only when the header did not give the
+ * address, or when trust depends on the socket.
  */
 import type { HttpRequest, HttpResponse } from 'uWebSockets.js';
 import { AddressSet, canonicalAddress, formatParsed, parseAddress, takeAddress } from './address.ts';
@@ -33,7 +35,7 @@ interface TrustedSet {
 }
 
 const HOPS_MAX = 32;
-/** More entries than this are not walked: a header is 32 KiB at most, a real chain a handful. */
+/** Entries beyond these are not read: a header may have 32 KiB, a real chain has a handful of entries. */
 const ENTRIES_MAX = 64;
 
 function parseTrust(text: string): Trust {
@@ -91,8 +93,9 @@ export function addressReader(policy: AddressPolicy): AddressReader {
 }
 
 /**
- * All lines of a header as one list. Some proxies (HAProxy's `option forwardfor`) add a line of their own behind the client's, and the addon's
- * getHeader gives the first: what the client has made up. Costs a microsecond, for every header crosses over from the addon.
+ * All lines of a header as one list. Some proxies (HAProxy's `option forwardfor`) add a line of their own behind the
+ * client's, and the addon's getHeader gives the first line, which the client may have made up. Costs a microsecond,
+ * because every header crosses over from the addon.
  */
 function linesOf(header: string): (req: HttpRequest) => string {
   let lines = '';
@@ -111,11 +114,14 @@ function socketAddress(res: HttpResponse): string {
 }
 
 function proxiedAddress(res: HttpResponse): string {
-  // Empty when the connection did not begin with a PROXY header: then the socket's own is the best there is.
+  // Empty when the connection did not begin with a PROXY header; then the socket's own address is all there is.
   return formatParsed(takeAddress(new Uint8Array(res.getProxiedRemoteAddress()))) || socketAddress(res);
 }
 
-/** The entry text[from, to) as an address, '' when it is none. `1.2.3.4:5678` and `[::1]:5678` are taken without their port. */
+/**
+ * The address in the entry text[from, to), '' when there is none. `1.2.3.4:5678` and `[::1]:5678` are read without
+ * their port.
+ */
 function entryAddress(text: string, from: number, to: number): string {
   let start = from;
   let end = to;
@@ -140,7 +146,10 @@ function firstEntry(text: string): string {
   return entryAddress(text, 0, comma < 0 ? text.length : comma);
 }
 
-/** hops = 1: the right-most entry. With fewer entries than hops the left-most; an entry that is no address ends the walk. */
+/**
+ * hops = 1: the right-most entry. With fewer entries than hops: the left-most. An entry that is no address ends the
+ * walk.
+ */
 function entryByHops(text: string, hops: number): string {
   let found = '';
   let end = text.length;

@@ -1,6 +1,7 @@
 /**
- * HTTP config: where the server listens, whom it believes about client addresses, and how much a request may cost.
- * Limits that the addon has built in (head 32 KiB, idle 10 s, body 16 KB/s) are in README.md of this room: they are not options.
+ * HTTP config: where the server listens, whom it believes about client addresses, and how much a request may cost. The
+ * addon's built-in limits (request head 32 KiB, idle 10 s, body 16 KB/s) are no options; README.md of this room lists
+ * them.
  */
 import {
   bool,

@@ -1,5 +1,6 @@
 /**
- * Cookies: one value out of a Cookie header, and the Set-Cookie line that gives it. Nothing else of the header is copied.
+ * Cookies: reads one value out of a Cookie header without copying the rest, and writes the Set-Cookie line that gives
+ * it.
  */
 
 const SEMICOLON = 59;

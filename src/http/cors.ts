@@ -4,8 +4,8 @@
  *   *        Access-Control-Allow-Origin: * for every page, and no credentials: a browser then sends no cookie
  *   a list   the page's own origin echoed, credentials allowed, Vary: Origin; any other origin is answered 403
  *
- * `*` never goes together with credentials. A request without an Origin header (an <img> pixel, a server) is no cross-origin
- * request: it is taken and gets none of these headers.
+ * `*` never goes together with credentials. A request without an Origin header (an <img> pixel, a server) is no
+ * cross-origin request: it is taken and gets none of these headers.
  */
 import type { HttpResponse } from 'uWebSockets.js';
 import { endBare } from './answer.ts';
@@ -48,7 +48,10 @@ export class Cors {
     return this.#listed.has(origin) ? 'listed' : 'foreign';
   }
 
-  /** Writes the headers of an answer; call after writeStatus. A foreign origin gets none: its page may not read the answer. */
+  /**
+   * Writes the headers of an answer; call after writeStatus. A foreign origin gets none: its page may not read the
+   * answer.
+   */
   write(res: HttpResponse, verdict: OriginVerdict, origin: string): void {
     // Written with or without an Origin in this request: a cache must not give the answer for one page to another page.
     if (!this.#any) res.writeHeader('Vary', 'Origin');
@@ -61,8 +64,8 @@ export class Cors {
   }
 
   /**
-   * Answers a preflight: 204, kept by the browser for a day. Nothing is recorded. The caller has refused a foreign origin.
-   * `methods`: what the path takes besides OPTIONS. `asked`: Access-Control-Request-Headers.
+   * Answers a preflight: 204, kept by the browser for a day. Nothing is recorded. The caller has refused a foreign
+   * origin. `methods`: what the path takes besides OPTIONS. `asked`: Access-Control-Request-Headers.
    */
   preflight(
     res: HttpResponse,
@@ -76,7 +79,8 @@ export class Cors {
     this.write(res, verdict, origin);
     if (verdict !== 'none') {
       res.writeHeader('Access-Control-Allow-Methods', methods);
-      // What was asked for is echoed, if it looks like names of headers: with credentials browsers take `*` for such a name.
+      // What was asked for is echoed, if it looks like names of headers: with credentials browsers take `*` for such a
+      // name.
       if (asked !== '' && TOKENS.test(asked)) res.writeHeader('Access-Control-Allow-Headers', asked);
       res.writeHeader('Access-Control-Max-Age', '86400');
     }

@@ -1,7 +1,8 @@
 /**
- * Deadlines: time-outs of one length for many requests, with one timer for all of them. They expire in the order in which they were added,
- * so a linked list holds them in order. The timer is left running when its entry is removed in time: arming one per request costs more than a
- * look now and then, and Node scans its timers when one fires (40 to 90 ms stalls with many thousands, measured).
+ * Deadlines: time-outs of one length for many requests, with one timer for all of them. They expire in the order in
+ * which they were added, so a linked list holds them in order. The timer is left running when its entry is removed in
+ * time: arming one per request costs more than a look now and then, and Node scans its timers when one fires (40 to 90
+ * ms stalls with many thousands, measured).
  */
 import { type Clock, systemClock } from '../kernel/clock.ts';
 

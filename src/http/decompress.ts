@@ -1,10 +1,10 @@
 /**
  * Decompress: gzip, deflate and br bodies, never into more than the largest body.
  *
- *   small   up to SMALL_BYTES packed, into up to SMALL_OUT_BYTES: at once, in the handler. A hop to another thread costs more than the
- *           work, and an answer given in the handler keeps pipelining clients alive
- *   large   in libuv's threads, JOBS_MAX at a time, QUEUE_MAX more wait (copied), any further one is refused: a flood of bombs
- *           costs a bounded number of threads and bytes, and no other request waits for it
+ *   small   up to SMALL_BYTES packed, into up to SMALL_OUT_BYTES: at once, in the handler. A hop to another thread
+ *           costs more than the work, and an answer in the handler keeps clients that pipeline alive
+ *   large   in libuv's threads, JOBS_MAX at a time; QUEUE_MAX more wait (copied); any further body is refused. A flood
+ *           of bombs costs a bounded number of threads and bytes, and no other request waits for it
  *
  * zlib stops as soon as its output passes the limit, so a bomb costs what the limit costs.
  */
@@ -21,10 +21,12 @@ import {
 
 export type Encoding = 'identity' | 'gzip' | 'deflate' | 'br';
 
-/** BODY_TOO_LARGE: unpacks to more than the limit. BAD_ENCODING: not what Content-Encoding says. BODY_MEMORY: too many wait already. */
+/**
+ * UNPACKED_TOO_LARGE: past the limit. BAD_ENCODING: not what Content-Encoding says. BODY_MEMORY: too many bodies wait.
+ */
 export type UnpackFailure = 'UNPACKED_TOO_LARGE' | 'BAD_ENCODING' | 'BODY_MEMORY';
 
-/** The encoding that a Content-Encoding header names; undefined: one that is not taken. */
+/** The encoding that a Content-Encoding header names; undefined for one that is not supported. */
 export function encodingOf(header: string): Encoding | undefined {
   if (header === '') return 'identity';
   const word = header.trim().toLowerCase();
@@ -83,7 +85,7 @@ export class Unpacker {
     this.#next();
   }
 
-  /** Jobs that are still waiting are never answered: their connections are being closed. */
+  /** Waiting jobs are never answered: their connections are being closed. */
   close(): void {
     this.#closed = true;
     this.#queue.length = 0;
@@ -126,7 +128,7 @@ function failureOf(error: Error): UnpackFailure {
   return (error as NodeJS.ErrnoException).code === 'ERR_BUFFER_TOO_LARGE' ? 'UNPACKED_TOO_LARGE' : 'BAD_ENCODING';
 }
 
-/** "deflate" is zlib's format (RFC 9110), but some clients send it without the two bytes of header. */
+/** By RFC 9110 "deflate" is zlib's format, but some clients leave out its two bytes of header. */
 function isZlib(bytes: Buffer): boolean {
   return bytes.length >= 2 && (bytes[0]! & 0x0f) === 8 && ((bytes[0]! << 8) | bytes[1]!) % 31 === 0;
 }

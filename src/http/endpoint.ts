@@ -14,7 +14,7 @@ export interface Endpoint {
   readonly port: number;
 }
 
-/** Reads an address; undefined when it is none. */
+/** Reads host:port; undefined when the text is something else. */
 export function parseEndpoint(text: string): Endpoint | undefined {
   const match = /^(?:\[([0-9a-fA-F:.]+)\]|([A-Za-z0-9._-]*)):(\d{1,5})$/.exec(text);
   if (!match) return undefined;
@@ -33,8 +33,9 @@ export function formatEndpoint(endpoint: Endpoint): string {
 }
 
 /**
- * Binds and lets go of the address, exclusively. The acceptors share their port by SO_REUSEPORT, and so would a second process of the
- * same user, silently taking half of the traffic: this bind, without that option, finds it. Throws PORT_IN_USE or CONFIG.
+ * Binds the address exclusively and lets it go. The acceptors share their port by SO_REUSEPORT; a second process of the
+ * same user would share it too and silently take half of the traffic. This bind does without the option, so it fails
+ * then. Throws PORT_IN_USE or CONFIG.
  */
 export function probeEndpoint(endpoint: Endpoint): Promise<void> {
   const address = formatEndpoint(endpoint);

@@ -1,15 +1,15 @@
 /**
- * Guards: what uWebSockets.js 20.51 lets through and must not reach a route (all tried). It frames a body by the first of two
- * Content-Lengths, takes an empty Content-Length for zero, and takes any Transfer-Encoding for chunked. A proxy in front may read such a
- * request differently, and then one client's bytes are answered to another (request smuggling). So the router refuses all of them, on
- * every path.
+ * Guards: what uWebSockets.js 20.51 lets through and must not reach a route (all tried). It frames a body by the first
+ * of two Content-Lengths, takes an empty Content-Length for zero, and takes any Transfer-Encoding for chunked. A proxy
+ * in front may read such a request differently, and then one client's bytes are answered to another (request
+ * smuggling). So the router refuses all of them, on every path.
  *
- * Refused with 400 and close, on the next loop turn. Inside the handler the addon would still handle a smuggled request from the same read.
- * On the next turn the addon itself closes a connection whose next request has arrived, without an answer, and reads nothing more from a
- * connection that got its 400.
+ * Refused with 400 and close, on the next loop turn. Inside the handler the addon would still handle a smuggled request
+ * from the same read. On the next turn the addon itself closes a connection whose next request has arrived, without an
+ * answer, and reads nothing more from a connection that got its 400.
  *
- * A chunked body is legal but closes its connection too (body.ts): the addon reads chunk extensions and trailers wrongly, and what follows
- * such a body must never be read as a request.
+ * A chunked body is legal but closes its connection too (body.ts): the addon reads chunk extensions and trailers
+ * wrongly, and what follows such a body must never be read as a request.
  */
 import type { HttpRequest, HttpResponse } from 'uWebSockets.js';
 import { answerProblem } from './answer.ts';
@@ -42,8 +42,8 @@ function note(key: string, value: string): void {
 }
 
 /**
- * Whether any header frames a body: a cheap look for GET and HEAD, because reading every header costs a microsecond. An empty first
- * Content-Length looks like none here; the addon reads it as zero, and nginx and HAProxy refuse it.
+ * Whether any header frames a body: a cheap look for GET and HEAD, because reading every header costs a microsecond. An
+ * empty first Content-Length looks like none here; the addon reads it as zero, and nginx and HAProxy refuse it.
  */
 export function hasFraming(req: HttpRequest): boolean {
   return req.getHeader(asked.contentLength) !== '' || req.getHeader(asked.transferEncoding) !== '';
@@ -90,8 +90,8 @@ function nextTurn(res: HttpResponse, answer: () => void): void {
 }
 
 /**
- * Answers a well-framed request whose body nobody reads. `answer` ends the response and closes the connection when it is told to. It runs
- * at once, or on the next loop turn when the addon must not handle what follows on the connection.
+ * Answers a well-framed request whose body nobody reads. `answer` ends the response and closes the connection when it
+ * is told to. It runs at once, or on the next loop turn when the addon must not handle what follows on the connection.
  */
 export function answerUnread(res: HttpResponse, framing: Framing, answer: (close: boolean) => void): void {
   if (framing.chunked) nextTurn(res, () => answer(true));

@@ -1,6 +1,7 @@
 /**
- * Handlers: what a route's handler is given, and what becomes of its exceptions. An exception that left a handler would end the acceptor,
- * and with it the process: the router turns each into one 500 and one line in the log, at most one line a second.
+ * Handlers: what a route's handler is given, and what becomes of its exceptions. An exception that left a handler would
+ * end the acceptor, and with it the process: the router turns each into one 500 and one line in the log, at most one
+ * line a second.
  */
 import type { HttpRequest, HttpResponse } from 'uWebSockets.js';
 import { errors } from '../kernel/errors.ts';
@@ -12,8 +13,8 @@ import type { Tally } from './tally.ts';
 export type Method = 'GET' | 'HEAD' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
 
 /**
- * Answers a request. Strings of `req` (headers, query, parameters) must be read before the first await: the addon's request is gone when
- * the handler returns. A handler that answers later is made by `later` of reply.ts.
+ * Answers a request. Strings of `req` (headers, query, parameters) must be read before the first await: the addon's
+ * request is gone when the handler returns. A handler that answers later is made by `later` of reply.ts.
  */
 export type Handler = (res: HttpResponse, req: HttpRequest, at: MountedRoute) => void;
 
@@ -62,7 +63,10 @@ export class FaultLog implements Faults {
   }
 }
 
-/** Ends a response with 500 after an exception. False: it was answered or aborted before, and cannot be answered any more. */
+/**
+ * Ends a response with 500 after an exception. False: it was answered or aborted before, and cannot be answered any
+ * more.
+ */
 export function answerFault(res: HttpResponse, head = false): boolean {
   try {
     res.cork(() => answerProblem(res, errors.INTERNAL, {}, { close: true, head }));

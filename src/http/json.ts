@@ -1,8 +1,10 @@
 /**
- * JSON: serializers for the bodies that routes answer with. Each body has one schema, in the `schemas.ts` of its room; the serializer is
- * compiled from it once per thread, when the module is loaded, and an API description can be made from the same schema.
+ * JSON: serializers for the bodies that routes answer with. Each body has one schema, in the `schemas.ts` of its room;
+ * the serializer is compiled from it once per thread, when the module is loaded, and an API description can be made
+ * from the same schema.
  *
- * The library takes about 40 ms to load, so it is loaded with the acceptor, before its port opens, and never on a request.
+ * The library takes about 40 ms to load, so it is loaded with the acceptor, before its port opens, and never on a
+ * request.
  */
 import fastJson from 'fast-json-stringify';
 

@@ -1,13 +1,17 @@
 /**
- * Listen: one acceptor's server on one endpoint. Several threads listen on the same port (SO_REUSEPORT); main has probed it.
+ * Listen: one acceptor's server on one endpoint. Several threads listen on the same port (SO_REUSEPORT); main has
+ * probed the port.
  *
- *   renew()  takes new certificates without a restart: a second app with the new files listens on the same port, then the first one stops
- *            listening. Its open connections go on until they end; it is closed when the last one has. What the kernel has given
- *            to the first socket and nobody has accepted when it closes is reset (SO_REUSEPORT; net.ipv4.tcp_migrate_req=1 hands it
- *            to the others), so the first one goes on for two turns of the event loop and closes right after accepting. The addon cannot change
- *            the certificate of an app (addServerName adds one per exact name, with routes of its own; it replaces none).
+ *   renew()  takes new certificates without a restart. A second app with the new files listens on the same port, then
+ *            the first app stops listening. Its open connections go on; it is closed when the last one has ended. The
+ *            addon cannot change the certificate of an app: addServerName adds one per exact name, with routes of its
+ *            own, and replaces none
  *   stop()   no new connections; open ones go on
- *   close()  ends what is left. A thread must have done this before it ends: the addon aborts the process otherwise (facts.md)
+ *   close()  ends what is left. A thread must call it before it ends, or the addon aborts the process
+ *
+ * When a socket closes, the kernel resets connections that it has given to that socket and nobody has accepted
+ * (SO_REUSEPORT; net.ipv4.tcp_migrate_req=1 hands them to the others). So renew() lets the first app listen for two
+ * more turns of the loop and closes it right after it has accepted.
  */
 import {
   App,
@@ -47,7 +51,7 @@ interface Generation {
 export class Listener {
   readonly #options: ListenOptions;
   #current: Generation;
-  /** Apps that no longer listen but have connections. */
+  /** Apps that have stopped listening and still have connections. */
   readonly #old = new Set<Generation>();
   #closed = false;
 
@@ -64,20 +68,20 @@ export class Listener {
     return open;
   }
 
-  /** The port that the system has chosen when the endpoint's is 0; -1: not listening any more. */
+  /** The port that it listens on: chosen by the system when the endpoint says 0. -1: it has stopped listening. */
   get port(): number {
     const { socket } = this.#current;
     return socket === undefined ? -1 : us_socket_local_port(socket);
   }
 
-  /** Whether answers go over TLS that ends here. */
+  /** TLS ends in this process. */
   get secure(): boolean {
     return this.#options.tls !== undefined;
   }
 
   /**
-   * New connections get the certificate that is in the files now, some of the next two turns of the loop still the last one. Throws
-   * CONFIG and changes nothing when it cannot be used.
+   * New connections get the certificate that the files hold now; for two more turns of the loop some still get the last
+   * one. Throws CONFIG and changes nothing when the files cannot be used.
    */
   renew(): void {
     if (this.#closed || this.#current.socket === undefined) return;
@@ -85,7 +89,7 @@ export class Listener {
     const last = this.#current;
     this.#current = next;
     this.#old.add(last);
-    // The second turn begins with everything that came before `next` listened; between its accepting and this close lie microseconds.
+    // Whatever came before `next` listened is accepted by the start of the second turn, microseconds before this close.
     setImmediate(() =>
       setImmediate(() => {
         if (this.#closed) return;

@@ -1,6 +1,6 @@
 /**
- * Problem: the body of every answer that refuses or fails (RFC 9457, application/problem+json). The five standard members come first, in
- * the order of the schema; members of the code's own, such as `limit` or `errors`, follow.
+ * Problem: the body of every answer that refuses or fails (RFC 9457, application/problem+json). The five standard
+ * members come first, in the order of the schema; members of the code's own, such as `limit` or `errors`, follow.
  */
 import type { Problem } from '../kernel/errors.ts';
 import { type BodySchema, serializerOf } from './json.ts';

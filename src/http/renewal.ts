@@ -1,7 +1,7 @@
 /**
- * Renewal: new certificates reach the listener by themselves, or at once by renew() (SIGHUP). The two files are replaced one after the
- * other: a change is taken when the files have stood still from one look to the next. A pair that cannot be used changes nothing and is
- * reported once; the certificate in use stays in use.
+ * Renewal: new certificates reach the listener by themselves, or at once by renew() (SIGHUP). The two files are
+ * replaced one after the other, so a change is taken when the files have stood still from one look to the next. Files
+ * that cannot be used change nothing and are reported once; the certificate in use stays in use.
  */
 import { readFileSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
@@ -60,7 +60,7 @@ export class Renewal {
   }
 }
 
-/** Throws CONFIG, saying what is wrong with which file; the addon itself would only say that it failed. */
+/** Throws CONFIG that names the file and what is wrong with it; the addon would only say that it failed. */
 export function checkCertificates({ cert, key }: TlsFiles): void {
   const read = (name: string, file: string) => {
     try {

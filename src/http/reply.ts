@@ -2,14 +2,15 @@
  * Reply: an answer that comes later, for a route that waits for a worker or a database.
  *
  *   on: { GET: later(async (reply, req) => {
- *     const id = req.getParameter(0);                 // before the first await: the addon's request dies with the handler
+ *     const id = req.getParameter(0);      // before the first await: the addon's request dies with the handler
  *     reply.json(200, userBody, await users.find(id));
  *   }) }
  *
- * It settles what every such route would have to: the client that goes away meanwhile (answering then does nothing), the cork, a bound on
- * the time (503 after `timeoutMs`, whatever the handler still does), the route's cors, closing while the process drains, the count, and an error
- * that ends the handler. An error of the table whose row is shown (kernel/errors.ts) is its own answer: `throw httpErrors.NOT_FOUND({ path })`.
- * Any other costs one 500 and one line in the log.
+ * It settles what every such route would have to: the client that goes away meanwhile (answering then does nothing),
+ * the cork, a bound on the time (503 after `timeoutMs`, whatever the handler still does), the route's cors, closing
+ * while the process drains, the count, and an error that ends the handler. An error of the table whose row is shown
+ * (kernel/errors.ts) is its own answer: `throw httpErrors.NOT_FOUND({ path })`. Any other costs one 500 and one line in
+ * the log.
  */
 import type { HttpRequest, HttpResponse } from 'uWebSockets.js';
 import { type ErrorMaker, type Problem, problem, problemOf } from '../kernel/errors.ts';
@@ -35,8 +36,8 @@ export const REPLY_TIMEOUT_MS = 10_000;
 const RETRY_AFTER_S = 1;
 
 /**
- * A handler that answers by a Reply, at once or later. A promise that resolves must have answered; a handler that leaves its reply to
- * somebody else (who answers many at once) returns nothing.
+ * A handler that answers by a Reply, at once or later. A promise that resolves must have answered; a handler that
+ * leaves its reply to somebody else (who answers many at once) returns nothing.
  */
 export function later(
   answer: (reply: Reply, req: HttpRequest) => Promise<void> | void,
@@ -144,7 +145,10 @@ export class Reply extends Deadline {
     this.#problem(problemOf(error, fields), headers);
   }
 
-  /** Answers for an error that ended the work: a shown row of the table with its problem, anything else with 500 and a line in the log. */
+  /**
+   * Answers for an error that ended the work: a shown row of the table with its problem, anything else with 500 and a
+   * line in the log.
+   */
   fail(error: unknown): void {
     if (error instanceof ReplyEnded) return;
     const said = problem(error);
@@ -153,8 +157,9 @@ export class Reply extends Deadline {
   }
 
   /**
-   * The whole body. Call it before the first await: it reads headers and attaches to the request. The route must say `takesBody`. Rejects
-   * with what the client is to be told when the body is too large, too slow or not what its Content-Encoding says.
+   * The whole body. Call it before the first await: it reads headers and attaches to the request. The route must say
+   * `takesBody`. Rejects with what the client is to be told when the body is too large, too slow or not what its
+   * Content-Encoding says.
    */
   body(req: HttpRequest, bodies: BodyReader): Promise<Buffer> {
     const res = this.#res;

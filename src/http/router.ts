@@ -1,17 +1,19 @@
 /**
- * Router: puts a table of routes on an app of the addon. A service only names paths, methods and handlers; the router adds what every
- * path needs:
+ * Router: puts a table of routes on an app of the addon. A service only names paths, methods and handlers; the router
+ * adds what every path needs:
  *
  *   framing   400 and close for a request whose body is framed ambiguously, on every path (guards.ts)
- *   methods   405 with Allow for a method that the path does not declare; OPTIONS: the preflight of CORS, else 204 with Allow
+ *   methods   405 with Allow for a method that the path does not declare; OPTIONS: the preflight of CORS, else 204 with
+ *             Allow
  *   404       for every other path
- *   count     each answer under the route's name and class of status: by the router for its own, by the handler's `at.tally` for the others
+ *   count     each answer under the route's name and class of status: by the router for its own, by the handler's
+ *             `at.tally` for the others
  *   span      around the handler, when requests are traced
  *   faults    an exception, or a rejected promise, costs one 500 and one line in the log
  *
- * Paths are the addon's: `/users/:id` has a parameter, `/files/*` takes every path below, `/*` every path at all. Where several match, the
- * more exact path wins for all methods: GET /collect is 405 although a front end is mounted on `/*`. HEAD is served only where a route
- * declares it.
+ * Paths are the addon's: `/users/:id` has a parameter, `/files/*` takes every path below, `/*` every path at all. Where
+ * several match, the more exact path wins for all methods: GET /collect is 405 although a front end is mounted on `/*`.
+ * HEAD is served only where a route declares it.
  */
 import type { HttpRequest, HttpResponse, TemplatedApp } from 'uWebSockets.js';
 import { answerProblem, endBare, shown, type Wire } from './answer.ts';
@@ -30,7 +32,10 @@ export interface Route {
   readonly on: Partial<Readonly<Record<Method, Handler>>>;
   /** Which pages may send; makes OPTIONS a preflight. */
   readonly cors?: Cors;
-  /** The handlers of POST, PUT, PATCH, DELETE read the body. A chunked body is refused everywhere else, for nobody would find its end. */
+  /**
+   * The handlers of POST, PUT, PATCH, DELETE read the body. A chunked body is refused everywhere else, for nobody would
+   * find its end.
+   */
   readonly takesBody?: true;
   /** No span: probes and files are not worth one. */
   readonly untraced?: true;
@@ -68,7 +73,10 @@ interface PathTable {
   cors: Cors | undefined;
 }
 
-/** Mounts the routes, and answers for everything else. Throws a TypeError, before it mounts anything, when the table contradicts itself. */
+/**
+ * Mounts the routes, and answers for everything else. Throws a TypeError, before it mounts anything, when the table
+ * contradicts itself.
+ */
 export function mountRoutes(app: TemplatedApp, routes: readonly Route[], deps: RouterDeps): void {
   const tables = tablesOf(routes);
   const rest = new Rest(deps);
@@ -83,7 +91,8 @@ export function mountRoutes(app: TemplatedApp, routes: readonly Route[], deps: R
         ? (res, req) => rest.options(res, req, allow)
         : (res, req) => rest.preflight(res, req, cors, declared.join(', ')),
     );
-    // The addon looks for the method first: without these a pattern that takes the method would take it for this path, too.
+    // The addon looks for the method first: without these a pattern that takes the method would take it for this path,
+    // too.
     for (const method of methods)
       if (!on.has(method) && takenByPattern(tables, method)) app[mounters[method]](path, refuse);
     app.any(path, refuse);
@@ -184,7 +193,10 @@ function refuse(res: HttpResponse, route: Route, at: MountedRoute, reason: strin
   refuseFraming(res, reason, at.head);
 }
 
-/** A handler may be an async function by mistake or by way of `later` (reply.ts): its rejection must not end the process. */
+/**
+ * A handler may be an async function by mistake or by way of `later` (reply.ts): its rejection must not end the
+ * process.
+ */
 function settle(result: unknown, res: HttpResponse, at: MountedRoute): void {
   if (result instanceof Promise) result.catch((error: unknown) => fault(res, at, error));
 }

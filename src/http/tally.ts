@@ -1,4 +1,7 @@
-/** Tally: counts the answers of one route by class of status. 429 stands apart: it says that the server is full, not that the client erred. */
+/**
+ * Tally: counts the answers of one route by class of status. 429 stands apart: it says that the server is full, not
+ * that the client erred.
+ */
 import type { CounterCell } from '../kernel/metrics.ts';
 
 export const statusClasses = ['2xx', '3xx', '4xx', '429', '5xx'] as const;

@@ -1,14 +1,15 @@
 /**
  * Intake: how a route hands records to the engine, written once for every route. One per acceptor.
  *
- *   room?  ->  mark  ->  encode into the draft  ->  room?  ->  settle  ->  stored | held | unknown
+ *   room?  >  mark  >  encode into the draft  >  room?  >  settle  >  stored | held | unknown
  *
- * Room is asked for twice: before, so that a full lane costs no encoding; and again when the records are in the draft and their size is
- * known, because a guess that is safe beforehand is ten times too high and would refuse what fits. When the records do not fit behind
- * those of other requests, the others are published and the encoding is repeated on an empty draft. What is not stored is rewound.
+ * Room is asked for twice: before, so that a full lane costs no encoding; and again when the records are in the draft
+ * and their size is known, because a guess that is safe beforehand is ten times too high and would refuse what fits.
+ * When the records do not fit behind those of other requests, the others are published and the encoding is repeated on
+ * an empty draft. What is not stored is rewound.
  *
- * The engine's LaneWriter and Acknowledger have the shapes that are asked for here, and so has a fake of a few lines: routes are tested
- * without threads and disks.
+ * The engine's LaneWriter and Acknowledger have the shapes that are asked for here, and so has a fake of a few lines:
+ * routes are tested without threads and disks.
  */
 import type { AckLevel, Answerable } from '../engine/acknowledger.ts';
 import { DraftTooLarge, type Refusal } from '../engine/lane.ts';
@@ -39,22 +40,27 @@ export interface IntakeAcknowledger {
 /** What a request wants to store. */
 export interface Encoding {
   /**
-   * Commits its records to the draft; called again, on an empty draft, when they did not fit behind others. ok: store them. too_large: one
-   * record is larger than any may be. nothing: there is nothing to store, for reasons that the route knows.
+   * Commits its records to the draft; called again, on an empty draft, when they did not fit behind others. ok: store
+   * them. too_large: one record is larger than any may be. nothing: there is nothing to store, for reasons that the
+   * route knows.
    */
   encode(draft: Draft): 'ok' | 'too_large' | 'nothing';
 }
 
 /**
- * stored: the level holds, answer now. held: `settled()` of the answer comes later, exactly once. unknown: the write failed, nobody knows.
- * too_large, nothing: as encoded; too_large also stands for more records than any draft holds. A Refusal: no room, nothing is stored.
+ * stored: the level holds, answer now. held: `settled()` of the answer comes later, exactly once. unknown: the write
+ * failed, nobody knows. too_large, nothing: as encoded; too_large also stands for more records than any draft holds. A
+ * Refusal: no room, nothing is stored.
  */
 export type Taken = 'stored' | 'held' | 'unknown' | 'too_large' | 'nothing' | Refusal;
 
 export interface Intake {
   /** The most bytes of records that one request may make. */
   readonly draftBytesMax: number;
-  /** `answer` is used only when the result is 'held'. Call inside the handler. What `encode` throws goes on, with nothing stored. */
+  /**
+   * `answer` is used only when the result is 'held'. Call inside the handler. What `encode` throws goes on, with
+   * nothing stored.
+   */
   take(encoding: Encoding, level: AckLevel, answer: Answerable): Taken;
   /** The connection of a held answer is gone; its settled() still comes. */
   dropped(answer: Answerable): void;

@@ -1,13 +1,14 @@
 /**
  * Request tracing, in an acceptor. The routes know nothing of it, and without an endpoint for spans it does not exist.
  *
- *   traced   a handler with a span around it. It asks the sampler first; a request that is not sampled goes to the handler as it came
+ *   traced   a handler with a span around it. It asks the sampler first; a request that is not sampled goes to the
+ *            handler as it came
  *   answer   of a sampled request: watched for its status and its end
  *   lane     while a sampled request encodes, its ids are written behind each record that it commits
  *
- * Always true: `#current` is set only while code of one sampled request runs, so no other request's record gets its ids. A large compressed
- * body is unpacked in another thread and encoded outside of its request's handler: the request has a span, its events have no link.
- * A span holds method, route and status: no address, no query, no id of a visitor.
+ * Always true: `#current` is set only while code of one sampled request runs, so no other request's record gets its
+ * ids. A large compressed body is unpacked in another thread and encoded outside of its request's handler: the request
+ * has a span, its events have no link. A span holds method, route and status: no address, no query, no id of a visitor.
  */
 import type { HttpResponse } from 'uWebSockets.js';
 import type { Refusal } from '../engine/lane.ts';

@@ -1,11 +1,13 @@
 /**
- * Ops routes: what operators and their machines ask. Any acceptor answers from shared memory; no thread is asked, nothing waits. No cookie,
- * no record.
+ * Ops routes: what operators and their machines ask. Any acceptor answers from shared memory; no thread is asked,
+ * nothing waits. No cookie, no record.
  *
  *   /healthz               200: this process answers. For a liveness probe: says nothing of disks or sinks
- *   /readyz                200 when every thread is up, there is room and every sink is connected; else 503 with what is missing
- *   /readyz?sinks=ignore   judges intake alone, and still lists the sinks. For load balancers: with a journal the outage of a sink must not
- *                          take the collectors away, because they hold the events until the sink is back
+ *   /readyz                200 when every thread is up, there is room and every sink is connected; else 503 with what
+ *                          is missing
+ *   /readyz?sinks=ignore   judges intake alone, and still lists the sinks. For load balancers: with a journal the
+ *                          outage of a sink must not take the collectors away, because they hold the events until the
+ *                          sink is back
  *   /metrics               the text of Prometheus
  */
 import type { HttpResponse } from 'uWebSockets.js';
@@ -37,7 +39,10 @@ const PLAIN = 'text/plain; charset=utf-8';
 const JSON_TYPE = 'application/json';
 const METRICS_TYPE = 'text/plain; version=0.0.4; charset=utf-8';
 
-/** Every answer counts as 2xx but a failed /metrics: a red /readyz is a true answer, and an alert on 5xx must not fire for it. */
+/**
+ * Every answer counts as 2xx but a failed /metrics: a red /readyz is a true answer, and an alert on 5xx must not fire
+ * for it.
+ */
 function answer(res: HttpResponse, at: MountedRoute, status: number, type: string, body: string): void {
   const tally = status === 503 ? { answered: () => at.tally.answered(200) } : at.tally;
   answerBody(res, { head: at.head, wire: at.wire, tally }, status, type, body);
@@ -80,7 +85,8 @@ export function opsRoutes(source: OpsSource): readonly Route[] {
 }
 
 /**
- * A text is answered again for this many times the time that it took to make: a flood of scrapes takes a tenth of a core, not all of it.
+ * A text is answered again for this many times the time that it took to make: a flood of scrapes takes a tenth of a
+ * core, not all of it.
  */
 const SHARE = 10;
 

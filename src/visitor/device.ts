@@ -1,5 +1,6 @@
 /**
- * Device: what a user agent says of itself, e.g. {"type":"mobile","browser":"Firefox","browser_version":"140.0","os":"Android","bot":false}.
+ * Device: what a user agent says about its device, such as
+ * {"type":"mobile","browser":"Firefox","browser_version":"140.0","os":"Android","bot":false}.
  */
 import { isbot } from 'isbot';
 import { UAParser } from 'ua-parser-js';
@@ -18,7 +19,7 @@ export class DeviceLookup implements Lookup {
 
   /** JSON of what the user agent says; undefined for none, and for one that is absurdly long. */
   find(userAgent: string): Buffer | undefined {
-    // Longer ones are nobody's: not worth a cache entry, and the parser's expressions are only safe on short texts.
+    // No real browser sends a longer one. The parser's regular expressions are only safe on short texts.
     if (userAgent === '' || userAgent.length > AGENT_CHARS_MAX) return undefined;
     const known = this.#cache.get(userAgent);
     if (known !== undefined) {

@@ -1,10 +1,11 @@
 /**
- * Enrich: what is known of an address (geo.ts, GEOIP_DB) and of a user agent (device.ts, UA_PARSE), as finished JSON bytes for the encoder.
- * Both stand behind a bounded cache. Both files are imported only when their option is on: to load their libraries takes some 40 ms of an acceptor's start.
+ * Enrich: what look-ups of addresses (geo.ts) and user agents (device.ts) share: finished JSON for the encoder, behind
+ * a bounded cache.
  */
 
-/** Finds JSON of what is known; undefined: nothing. */
+/** Finds what is known about a key. */
 export interface Lookup {
+  /** A JSON object; undefined when nothing is known. */
   find(key: string): Buffer | undefined;
 }
 
@@ -17,7 +18,9 @@ export interface CacheMeters {
   readonly misses: { add(count: number): void };
 }
 
-/** A bounded cache of two generations: the older half goes at once, no list is kept per entry. */
+/**
+ * A bounded cache of two generations: when the younger is full, the older is dropped whole. No list is kept per entry.
+ */
 export class BoundedCache<V> {
   readonly #half: number;
   #young = new Map<string, V>();

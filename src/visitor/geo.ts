@@ -1,6 +1,7 @@
 /**
- * Geo: what a MaxMind database knows of an address: {"country":"DE","region":"BE","city":"Berlin"}, of it what there is. The file is looked
- * at now and then and read again when it has changed; one that cannot be read leaves the last good one in use.
+ * Geo: what a MaxMind database knows about an address: {"country":"DE","region":"BE","city":"Berlin"}, without the
+ * members that it does not know. The file is looked at now and then and read again when it has changed. While a new
+ * file cannot be read, the last good one stays.
  */
 import { readFile, stat } from 'node:fs/promises';
 import { type CityResponse, Reader } from 'maxmind';
@@ -24,7 +25,10 @@ export class GeoLookup implements Lookup {
     this.#onProblem = onProblem;
   }
 
-  /** Rejects with CONFIG when the file is no database. `onProblem` hears of a later one; the last good database stays in use. */
+  /**
+   * Rejects with CONFIG when the file is no database. `onProblem` hears when a later file is none; the last good one
+   * stays in use.
+   */
   static async open(
     file: string,
     meters: CacheMeters,

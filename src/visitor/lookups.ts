@@ -1,6 +1,6 @@
 /**
- * Look-ups: opens what the options ask for. Both files are imported only when their option is on, because loading their libraries takes
- * some 40 ms of an acceptor's start.
+ * Look-ups: opens what the options ask for. Both files are imported only when their option is on, because loading their
+ * libraries takes some 40 ms of an acceptor's start.
  */
 import type { VisitorConfig } from './config.ts';
 import type { CacheMeters, Lookup } from './enrich.ts';
@@ -14,7 +14,10 @@ export interface Lookups {
 
 export const noLookups: Lookups = { geo: undefined, device: undefined, close: () => {} };
 
-/** Rejects with CONFIG when GEOIP_DB is no database. `onProblem` hears when a changed file cannot be read: the last good one stays in use. */
+/**
+ * Rejects with CONFIG when GEOIP_DB is no database. `onProblem` hears when a changed file cannot be read: the last good
+ * one stays in use.
+ */
 export async function openLookups(
   { geoipDb, uaParse }: Pick<VisitorConfig, 'geoipDb' | 'uaParse'>,
   meters: VisitorMeters,

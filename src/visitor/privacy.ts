@@ -1,13 +1,16 @@
 /**
  * Privacy: what is kept of a client address, by IP_MODE, before the record exists.
  *
- *   full      the address                     truncate  /24 of IPv4, /48 of IPv6, the rest zero
- *   none      nothing                         hash      the first 128 bits of HMAC-SHA-256(salt of the UTC day, address), in hex
+ *   full      the address
+ *   truncate  /24 of IPv4, /48 of IPv6, the rest zero
+ *   hash      the first 128 bits of HMAC-SHA-256(salt of the UTC day, address), in hex
+ *   none      nothing
  *
- * Salts. With IP_HASH_SECRET the salt of a day is HMAC(secret, day): the same on every host, after every restart. Without it there is a
- * chain: the salt of the next day is a hash of today's, and today's is forgotten. So all threads change over at midnight without a word
- * between them, and nobody can compute yesterday's salt. The newest link lies beside the journal (0600), so that a restart within the day
- * goes on with the same salt. Without the file the chain begins anew.
+ * Salts. With IP_HASH_SECRET the salt of a day is HMAC(secret, day): the same on every host, after every restart.
+ * Without it there is a chain: the salt of the next day is a hash of today's, and today's is forgotten. So all threads
+ * change over at midnight without a word between them, and nobody can compute yesterday's salt. The newest link lies
+ * beside the journal (0600), so that a restart within the day goes on with the same salt. Without the file the chain
+ * begins anew.
  */
 import { createHmac, randomBytes } from 'node:crypto';
 import { readFileSync, renameSync, writeFileSync } from 'node:fs';
@@ -34,7 +37,10 @@ function nextSalt(salt: Uint8Array): Uint8Array {
   return createHmac('sha256', salt).update('ringmain: next day').digest();
 }
 
-/** With more days than this between a link and now the chain begins anew: a clock that jumped must not cost a minute of hashing. */
+/**
+ * With more days than this between a link and now the chain begins anew: a clock that jumped must not cost a minute of
+ * hashing.
+ */
 const DAYS_MAX = 3660;
 
 function linkAt(link: SaltLink, day: number): SaltLink {
@@ -77,8 +83,8 @@ function readLink(file: string): SaltLink | undefined {
 const LOOK_EVERY_MS = 60_000;
 
 /**
- * Where this process takes its salts from; undefined: IP_MODE needs none. Main calls it once, so that all threads hash alike, and keeps the
- * file up to date; the threads compute each next link themselves. `journal`: its folder.
+ * Where this process takes its salts from; undefined: IP_MODE needs none. Main calls it once, so that all threads hash
+ * alike, and keeps the file up to date; the threads compute each next link themselves. `journal`: its folder.
  */
 export function openSalts(
   { ipMode, ipHashSecret }: { readonly ipMode: IpMode; readonly ipHashSecret?: string | undefined },

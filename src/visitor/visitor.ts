@@ -1,10 +1,10 @@
 /**
- * Visitor: what a request says about who sent it, and what we may do with that. Both ingest routes read it the same way; it is read
- * inside the handler, for the addon's request is gone afterwards.
+ * Visitor: what a request says about who sent it, and what we may do with that. All intake routes read it the same way,
+ * inside the handler, because the addon's request is gone afterwards.
  *
- *   do not track   DNT: 1 or Sec-GPC: 1, obeyed by DNT_RESPECT; DNT_MODE says how
- *   address        by TRUST_PROXY, then IP_MODE; geo is looked up with the full one
- *   cookie         the sid of a well-formed cookie, and the Set-Cookie line for a new one
+ *   do not track   DNT: 1 or Sec-GPC: 1, obeyed by DNT_RESPECT in the way that DNT_MODE says
+ *   address        by TRUST_PROXY, then IP_MODE; geo is looked up with the full address
+ *   cookie         the sid of a well-formed cookie, and the Set-Cookie line for a new sid
  */
 import type { HttpRequest, HttpResponse } from 'uWebSockets.js';
 import type { Origin } from '../events/origin.ts';
@@ -36,7 +36,7 @@ export type Track = 'track' | 'drop' | 'anonymize';
 
 const DAY_S = 86_400;
 
-/** A sid that a cookie may bring: what we make, and what others have made before us, but nothing that needs escaping. */
+/** A sid that a cookie may bring: ours, or one made by another collector, as long as no character needs escaping. */
 const sid = /^[\w.-]{1,128}$/;
 const isSid = (text: string): boolean => sid.test(text);
 
@@ -61,10 +61,11 @@ export class Visitor {
     return this.#options.dntMode;
   }
 
-  /** Says who sends it, but for the source. An anonymous visitor leaves nothing but where, roughly, it is (geo). */
+  /** Fills in who sends it; the source stays. Of an anonymous visitor only the rough place (geo) is kept. */
   read(res: HttpResponse, req: HttpRequest, anonymous: boolean, nowMs: number, origin: Origin): void {
     const { address, filter, geo, device, cookies } = this.#options;
-    // Written straight into the encoder's input: each store of a fresh string into an old object is noted for the garbage collector.
+    // Straight into the encoder's input: the garbage collector tracks every store of a new string into an old object,
+    // so each is made once.
     origin.receivedMs = nowMs;
     origin.anonymous = anonymous;
     origin.mintSid = cookies;
@@ -76,7 +77,7 @@ export class Visitor {
     origin.cookieSid = cookies && !anonymous ? this.#cookieSid(req) : '';
   }
 
-  /** The sid of the cookie, '' when there is no well-formed one. */
+  /** The sid of the cookie, '' without a well-formed one. */
   #cookieSid(req: HttpRequest): string {
     const header = req.getHeader(asked.cookie);
     if (header === '') return '';
