@@ -1,10 +1,9 @@
 /**
- * Acknowledger: decides when the answers of one acceptor may leave. An answer is whatever `settled()` does; no HTTP
- * here.
+ * Acknowledger: decides when the answers of one acceptor may leave. It knows no HTTP: an answer is what settled() does.
  *
  *   memory   in the handler; the event is published at the end of the loop iteration
  *   journal  after publish(). Below DEFER_RATE in the handler: lowest latency, and clients that pipeline or half-close
- *            work. Above it the requests of one loop iteration are gathered, published once in setImmediate, then answered
+ *            work. Above it the requests of one loop iteration are gathered, published in setImmediate, then answered
  *   sync     when `synced` has passed the publish; one armed wait on the keeper's group commit serves all that wait
  */
 

@@ -101,7 +101,10 @@ export class Batch {
     this.to = { position, record };
   }
 
-  /** Takes over one record that was just written to [bytes, bytes + added), for a source without frames; `to`: the mark behind it. */
+  /**
+   * Takes over one record that was just written to [bytes, bytes + added), for a source without frames; `to`: the mark
+   * behind it.
+   */
   adoptRecord(added: number, position: number, to: Mark, ms: number): void {
     if (this.oldestMs === 0) this.oldestMs = ms;
     if (this.count + 1 > this.offsets.length) this.#widen(this.count + 1);

@@ -19,16 +19,22 @@ export const engineConfig = defineConfig(
       min: 256 * KiB,
       max: 1 * GiB,
       powerOfTwo: true,
-      doc: 'Data bytes of each ring: holds what is not synced yet, and what sinks that keep up read from memory. About twice the largest burst while the disk is busy; at least four times MAX_BODY_BYTES.',
+      doc:
+        'Data bytes of each ring: holds what is not synced yet, and what sinks that keep up read from memory. About ' +
+        'twice the largest burst while the disk is busy; at least four times MAX_BODY_BYTES.',
     }),
     journalDir: path({
       default: './data/journal',
-      doc: 'Folder of the log. `off`: memory only; then a 2xx is a promise of this process alone, and ACK=journal or sync is refused.',
+      doc:
+        'Folder of the log. `off`: memory only; then a 2xx is a promise of this process alone, and ACK=journal or ' +
+        'sync is refused.',
     }),
     journalMaxBytes: bytes({
       min: 4 * MiB,
       unset: 'the smaller of 10 GiB and half of what is free',
-      doc: 'Disk space of the log. Delivered segments make way first; when undelivered ones fill it, requests are answered 429.',
+      doc:
+        'Disk space of the log. Delivered segments make way first; when undelivered ones fill it, requests are ' +
+        'answered 429.',
     }),
     segmentBytes: bytes({
       default: 64 * MiB,
@@ -40,7 +46,9 @@ export const engineConfig = defineConfig(
       default: 600_000,
       min: 0,
       max: 30 * 86_400_000,
-      doc: 'Delivered segments stay this long, for replay and for a database that fails over to an older state; the quota may take them earlier.',
+      doc:
+        'Delivered segments stay this long, for replay and for a database that fails over to an older state; the ' +
+        'quota may take them earlier.',
     }),
     syncIntervalMs: duration({
       default: 10,
@@ -52,7 +60,9 @@ export const engineConfig = defineConfig(
       default: 0,
       min: 0,
       max: 1000,
-      doc: 'Least time between two fdatasyncs while requests with ACK=sync wait. 0: the next one begins when the last has ended, and takes along all that came meanwhile. More: larger groups, fewer syncs, later answers.',
+      doc:
+        'Least time between two fdatasyncs while requests with ACK=sync wait. 0: the next one begins when the last ' +
+        'has ended, and takes along all that came meanwhile. More: larger groups, fewer syncs, later answers.',
     }),
     ackTimeoutMs: duration({
       default: 5000,
@@ -62,7 +72,9 @@ export const engineConfig = defineConfig(
     }),
     defer: oneOf(['auto', 'off'], {
       default: 'auto',
-      doc: 'auto: above DEFER_RATE the requests of one loop iteration are published together. off: each is published and answered alone, for clients that pipeline.',
+      doc:
+        'auto: above DEFER_RATE the requests of one loop iteration are published together. off: each is published ' +
+        'and answered alone, for clients that pipeline.',
     }),
     deferRate: integer({
       default: 20_000,
@@ -84,7 +96,9 @@ export const engineConfig = defineConfig(
       default: 10_000,
       min: 0,
       max: 3_600_000,
-      doc: 'Longest time from SIGTERM to the end, drain delay apart. What sinks could not deliver by then stays in the journal.',
+      doc:
+        'Longest time from SIGTERM to the end, drain delay apart. What sinks could not deliver by then stays in the ' +
+        'journal.',
     }),
   },
   {

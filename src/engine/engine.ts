@@ -155,7 +155,8 @@ function segmentSize(config: EngineConfig, acceptors: number, quotaBytes: number
   if (size < least)
     throw errors.CONFIG({
       problems: [
-        `JOURNAL_MAX_BYTES must hold four segments of ${least} bytes per acceptor, or RING_BYTES be smaller: JOURNAL_MAX_BYTES=${quotaBytes}, ACCEPTORS=${acceptors}, RING_BYTES=${config.ringBytes}`,
+        `JOURNAL_MAX_BYTES must hold four segments of ${least} bytes per acceptor, or RING_BYTES be smaller: ` +
+          `JOURNAL_MAX_BYTES=${quotaBytes}, ACCEPTORS=${acceptors}, RING_BYTES=${config.ringBytes}`,
       ],
     });
   return size;

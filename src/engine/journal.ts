@@ -2,8 +2,8 @@
  * Journal: the folder that holds a log.
  *
  *   log                     {"format":1,"log":"<32 hex>","life":n}; each start raises life
- *   lock                    an SQLite file. The kernel drops its fcntl lock when the process dies, and the lock holds across
- *                           PID namespaces
+ *   lock                    an SQLite file. The kernel drops its fcntl lock when the process dies; the lock holds
+ *                           across PID namespaces
  *   lanes/<life>-<lane>/    segments of one lane; written in that life and never again (L9)
  *   sinks/<name>.checkpoint where each sink stands; a sink that has one is registered
  *

@@ -310,8 +310,8 @@ export class Keeper {
   }
 
   /**
-   * A ring that breaks R1 has overwritten bytes that are not on disk yet. After a failed fdatasync they would be missing
-   * (L2), and nothing else would show it. Costs four loads per lane; told once per lane, for a broken ring stays broken.
+   * A ring that breaks R1 has overwritten bytes that are not on disk yet. After a failed fdatasync they are missing
+   * (L2), and nothing else would show it. Costs four loads per lane; told once per lane: it stays broken.
    */
   #checkRings(): void {
     for (const lane of this.#lanes) {

@@ -2,9 +2,9 @@
  * Lane control: what the producer and the keeper of one lane tell each other, in shared memory beside the ring.
  *
  *   byte  field        written by        meaning
- *      0  spare        keeper, producer  i32: 0 none, 1 ready, 2 refused. The keeper fills the fields below, then stores
- *                                        1. The producer reads them, then stores 0, or 2 when the spare is too small
- *                                        for a rescue
+ *      0  spare        keeper, producer  i32: 0 none, 1 ready, 2 refused. The keeper fills the fields below, then
+ *                                        stores 1. The producer reads them, then stores 0, or 2 when the spare is
+ *                                        too small for a rescue
  *      4  spareFd      keeper            i32, open file of the spare (files belong to the process, not to a thread)
  *      8  spareSerial  keeper            i32, number in its name
  *     16  spareBytes   keeper            f64, its size
@@ -17,7 +17,7 @@
  *    160  currentEnd   producer          f64: first position that does not fit the current segment
  *    256  rescue       keeper, producer  i32: 1 = an fdatasync failed: write [synced, tail) anew (L7); the producer
  *                                        stores 0
- *    260  full         keeper            i32: 1 = no spare because the quota is reached, 2 = because the disk refused one
+ *    260  full         keeper            i32: 1 = no spare: the quota is reached; 2 = no spare: the disk refused one
  *    264  failed       keeper            i32: 1 = the journal has failed for good: intake is over (L7)
  *    268  paused       keeper            i32: 1 = a sink lags further than its limit allows
  *

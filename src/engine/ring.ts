@@ -20,7 +20,7 @@
  *   R1  tail - floor <= capacity; floor <= synced (no journal: floor <= every cursor)
  *   R2  [floor, tail) is whole frames; tail is stored after their bytes
  *   R3  nothing at or above min(floor, every pin) is overwritten. A reader stores its pin, then reads floor. The
- *       producer raises floor, then reads the pins. Atomics are sequentially consistent, so one of the two sees the other
+ *       producer raises floor, then reads the pins. Atomics are sequentially consistent, so one sees the other
  *
  * Positions are i64 in memory and numbers in code: exact below 2^53, which is 285 years at 1 GB/s.
  */
