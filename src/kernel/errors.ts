@@ -15,9 +15,9 @@
  *   throw httpErrors.BODY_TOO_LARGE({ bytes, limit });             deliveryErrors.SINK_WRITE({ sink, reason }, cause)
  *   problemOf(httpErrors.BODY_TOO_LARGE, { bytes, limit })         the answer to a client, without making an Error
  *
- * Code branches on `code` and `retry`, never on text. Codes are stable, because clients and alerts depend on them. No two
- * rooms declare the same code (test/kernel/errors.test.ts compares all tables). On the hot path refusal is a value and
- * not an Error.
+ * Code branches on `code` and `retry`, never on text. Codes are stable, because clients and alerts depend on them. Two
+ * rooms never declare the same code (test/kernel/errors.test.ts compares all tables). On the hot path refusal is a
+ * value and not an Error.
  */
 import { markdownTable } from './markdown.ts';
 
@@ -129,7 +129,7 @@ export const errors = defineErrors('kernel', {
   USAGE: inside(false, 'The command line is not understood', (f: { reason: string }) => f.reason, exitCodes.usage),
 });
 
-/** An error as plain data, on its way to another thread. An error without a kind is a defect; its message is the stack. */
+/** An error as plain data, on its way to another thread. Without a kind it is a defect, and the message its stack. */
 export interface Failure {
   readonly kind: ErrorKind | undefined;
   readonly message: string;

@@ -25,7 +25,7 @@ export async function runDeadLetter(argv: readonly string[]): Promise<number> {
     process.stdout.write(`${USAGE}\n\n${helpText(sets)}\n`);
     return exitCodes.ok;
   }
-  const { values, words } = loadConfig(sets, { argv });
+  const { values, words } = loadConfig(sets, { argv, partial: true });
   const { deadLetterDir } = values['sinks'] as { deadLetterDir: string };
   const [action, name, ...more] = words;
   const sink = sinkNames.find((known) => known === name);

@@ -98,7 +98,7 @@ function open(argv: readonly string[]): Tool {
     else others.push(word);
   }
   const sets: readonly ConfigSet[] = [engineConfig, sinksConfig, ...Object.values(sinkConfigs), kernelConfig];
-  const loaded = loadConfig(sets, { argv: others });
+  const loaded = loadConfig(sets, { argv: others, partial: true });
   const values = loaded.values as unknown as Record<string, unknown>;
   const dir = (values['engine'] as { journalDir: string }).journalDir;
   const identity = dir === 'off' ? undefined : readIdentity(dir);
