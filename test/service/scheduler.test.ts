@@ -66,7 +66,7 @@ function rig(jobs: readonly Job[], { now = NOON, ledger }: { now?: number; ledge
   const reports = new Map<string, JobReport>();
   const tell = (report: JobReport): void => void reports.set(report.name, report);
   const scheduler = new Scheduler(jobs, { frame, ledger, log, tell, clock });
-  onTestFinished(() => scheduler.end());
+  onTestFinished(() => void scheduler.end()); // not awaited: a job of a test that fails may never end
   const look = async (): Promise<void> => {
     scheduler.tick();
     await scheduler.idle();
