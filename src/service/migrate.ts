@@ -66,8 +66,8 @@ export async function runMigrate<V>(
 }
 
 /**
- * Called before the threads of a process start: applies what is missing when the service wants that (`atStart`), else throws
- * unless everything is applied.
+ * Called before the threads of a process start: applies what is missing when the service wants that (`atStart`), else
+ * throws unless everything is applied.
  */
 export async function migrateAtStart<V>(service: Migrated<V>, values: V, tell: (line: string) => void): Promise<void> {
   const options = optionsOf(service, values, tell);

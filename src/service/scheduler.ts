@@ -2,8 +2,8 @@
  * Scheduler: runs the jobs of a service at their times, on one worker thread per process (scheduler-worker.ts).
  *
  *   at     'HH:MM' UTC, every day           every  ms; its times are multiples of the interval since 1970
- *   lock   one run per time among all processes that share the database (store/postgres/job-ledger.ts); a time that passed
- *          while no process ran is made up for once. Jobs that share a name of a lock never run at the same time
+ *   lock   one run per time among all processes that share the database (store/postgres/job-ledger.ts); a time that
+ *          passed while no process ran is made up for once. Jobs that share a name of a lock never run at the same time
  *          Left out, or without a database: each process runs it for itself and makes up for nothing
  *
  * Always true:

@@ -167,7 +167,7 @@ test('a job that throws is repeated after pauses that double to a bound, and cou
   expect(tries).toHaveLength(count);
 });
 
-test('a job that runs longer than its interval never overlaps itself, and the times it ran through are done', async () => {
+test('a job that runs longer than its interval never overlaps itself; the times it ran through are done', async () => {
   let open = 0;
   let most = 0;
   const ends: (() => void)[] = [];
@@ -380,7 +380,7 @@ function holder(service: string): ChildProcess {
   return child;
 }
 
-test('a database that goes away: the job that runs is told, the others wait, and all go on when it is back', async () => {
+test('a database goes away: the job that runs is told, and runs again when the database is back', async () => {
   const running = Promise.withResolvers<void>();
   const told = Promise.withResolvers<void>();
   let runs = 0;

@@ -6,13 +6,17 @@ export const fileConfig = defineConfig(
   {
     logPath: path({
       default: './events.ndjson',
-      doc: 'File of the log sink, one event per line. `stdout` writes to standard output (at least once after a crash); our own log then goes to stderr.',
+      doc:
+        'File of the log sink, one event per line. `stdout` writes to standard output (at least once after a crash); ' +
+        'our own log then goes to stderr.',
     }),
     batchSize: integer({
       default: 5000,
       min: 1,
       max: 100_000,
-      doc: 'Events that the log sink writes at once at most. What one publish of an acceptor holds stays together, so a batch may hold a few more.',
+      doc:
+        'Events that the log sink writes at once at most. What one publish of an acceptor holds stays together, so a ' +
+        'batch may hold a few more.',
     }),
     flushIntervalMs: duration({
       default: 20,

@@ -1,9 +1,10 @@
 /**
- * Rotated files of the log sink: their names, their compression, their end. `events.ndjson` becomes
- * `events-2026-11-21T08-00-00.123Z.ndjson`, then `....ndjson.gz`.
+ * Rotated files of the log sink: how they are named, compressed and removed. `events.ndjson` becomes
+ * `events-2026-11-21T08-00-00.123Z.ndjson`, then `events-2026-11-21T08-00-00.123Z.ndjson.gz`.
  *
- * Compression is repeatable: it writes `.gz.part`, syncs, renames to `.gz`, then removes the original. A crash leaves either the
- * original (a part file beside it is begun anew), or both whole files, of which the original goes.
+ * Compression can be repeated: it writes `.gz.part`, syncs it, renames it to `.gz`, then removes the original. After a
+ * crash there is either the original, and a `.gz.part` beside it is written anew; or both whole files, and the original
+ * is removed.
  */
 import {
   closeSync,
@@ -26,7 +27,7 @@ const stem = (path: string): { folder: string; name: string; ending: string } =>
   return { folder: dirname(path), name: basename(path, ending), ending };
 };
 
-/** The name a file gets when it is rotated at `ms`; one that is not taken. */
+/** The name of a file that is rotated at `ms`. When it is taken, the next free millisecond. */
 export function rotatedName(path: string, ms: number): string {
   const { folder, name, ending } = stem(path);
   for (let at = ms; ; at++) {
@@ -35,7 +36,7 @@ export function rotatedName(path: string, ms: number): string {
   }
 }
 
-/** Rotated files of `path`, oldest first; compressed ones included, parts not. */
+/** Rotated files of `path`, oldest first. Compressed files are included, `.gz.part` files are not. */
 export function rotatedFiles(path: string): string[] {
   const { folder, name, ending } = stem(path);
   const time = /^\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d\.\d{3}Z$/;
@@ -49,7 +50,7 @@ export function rotatedFiles(path: string): string[] {
     .map((file) => join(folder, file));
 }
 
-/** Removes rotated files beyond the limits; returns what went. */
+/** Removes rotated files beyond the limits; returns the removed ones. */
 export function pruneRotated(path: string, backups: number, maxAgeDays: number, now: number): string[] {
   const files = rotatedFiles(path);
   const tooMany = backups > 0 ? files.slice(0, Math.max(0, files.length - backups)) : [];
@@ -65,7 +66,7 @@ export default async function compress(file: string): Promise<void> {
   const part = `${target}.part`;
   if (!existsSync(file)) return;
   if (!existsSync(target)) {
-    // Whoever may read the file may read it compressed.
+    // The compressed file has the mode of the original: the same people may read it.
     const mode = statSync(file).mode & 0o777;
     await pipeline(createReadStream(file), createGzip({ level: 6 }), createWriteStream(part, { mode }));
     const fd = openSync(part, 'r+');

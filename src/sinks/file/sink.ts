@@ -1,13 +1,18 @@
 /**
  * File sink (`log`): NDJSON to one growing file, or to standard output.
- *   delivery  exactly once across kill -9: the checkpoint holds the file's device, inode and length; a start cuts the file back to that
- *             length and delivers again from there. Standard output: at least once
- *   safety    only a file with device, inode and last bytes of this log's checkpoint is ever cut; the inode alone is soon another file's
- *   rotation  the next file is made and checkpointed before it takes the name, so a crash at any step is undone or finished
- *   others    a file that somebody has cut (copytruncate), or that has the name now (logrotate), is written to only after a checkpoint
- *             describes it. What was written since the checkpoint before may stand in logrotate's copy as well when we die before we see the cut
- *   full disk a failed write is taken back and repeated; intake goes on until the journal's quota
- *   sync      a failed fdatasync is not repeated: nobody knows what the kernel has kept. The file is cut back to its checkpoint and written anew
+ *
+ *   delivery   exactly once across kill -9: the checkpoint holds the file's device, inode and length. A start cuts the
+ *              file back to that length and delivers again from there. Standard output: at least once
+ *   safety     the sink cuts a file only when device, inode and last bytes are those of the checkpoint: the system
+ *              gives the inode of a removed file to a new one
+ *   rotation   the next file is made and checkpointed before it takes the name, so a crash at any step is undone or
+ *              finished
+ *   logrotate  a file that was cut (copytruncate), or a new file under the name, is written to only after a checkpoint
+ *              describes it. When the process dies before it sees the cut, the lines since the last checkpoint may also
+ *              stand in logrotate's copy
+ *   full disk  a failed write is taken back and repeated; intake goes on until the journal's quota
+ *   sync       a failed fdatasync is not repeated, because nobody knows what the kernel has kept. The file is cut back
+ *              to its checkpoint and written anew
  */
 import {
   closeSync,
@@ -44,7 +49,7 @@ import { block } from '../../kernel/threads/wake.ts';
 import { type FileConfig, fileConfig } from './config.ts';
 import { pruneRotated, rotatedFiles, rotatedName } from './rotated.ts';
 
-/** Dirty bytes of the file are synced in pieces of this size: a large flush would hold up the journal's fdatasync. */
+/** Bytes between two syncs of the file: a larger flush would hold up the journal's fdatasync. */
 const SYNC_BYTES = 8 * 2 ** 20;
 const STDOUT_NAP_MS = 5;
 const TAIL_BYTES = 4096;
@@ -82,7 +87,10 @@ function tailSum(fd: number, length: number): number {
   return crc32(tail);
 }
 
-/** Whether the open file is the one of the checkpoint. One that somebody has made shorter cannot be told by its bytes; it is not cut either. */
+/**
+ * Whether the open file is the one of the checkpoint. A file that became shorter lacks the bytes to compare; device and
+ * inode decide, and it is not cut.
+ */
 function isOurs(fd: number, state: FileState): boolean {
   const found = fstatSync(fd);
   return same(found, state) && (found.size < state.length || tailSum(fd, state.length) === state.tail);
@@ -112,6 +120,8 @@ export function gatherLines(batch: SinkBatch, into: Buffer): number {
 class FileTarget implements SinkTarget {
   readonly inFlightMax = 1;
   readonly #config: FileConfig;
+  /** Name of the output. */
+  readonly #name: string;
   readonly #path: string;
   readonly #journal: boolean;
   readonly #log: Logger;
@@ -119,7 +129,7 @@ class FileTarget implements SinkTarget {
   #fd = -1;
   #length = 0;
   #unsynced = 0;
-  /** The last checkpoint describes the file that is open. Without a journal nothing comes twice, and nobody asks. */
+  /** The last checkpoint describes the open file. Read only with a journal: without one no record comes twice. */
   #known = false;
   #lines = Buffer.alloc(0);
   /** The rotation that the last settle() has announced. */
@@ -128,6 +138,7 @@ class FileTarget implements SinkTarget {
 
   constructor(config: FileConfig, context: SinkContext, now: () => number) {
     this.#config = config;
+    this.#name = context.name;
     this.#path = resolve(config.logPath);
     makeDirectory(dirname(this.#path));
     this.#journal = context.journal;
@@ -145,7 +156,7 @@ class FileTarget implements SinkTarget {
     const found = fstatSync(this.#fd);
     if (!found.isFile()) {
       closeSync(this.#fd);
-      throw deliveryErrors.SINK_STOPPED({ sink: 'log', reason: `LOG_PATH must name a file: path=${path}` });
+      throw deliveryErrors.SINK_STOPPED({ sink: this.#name, reason: `LOG_PATH must name a file: path=${path}` });
     }
     this.#length = found.size;
     if (state === undefined) this.#closeTornLine();
@@ -160,7 +171,7 @@ class FileTarget implements SinkTarget {
     }
   }
 
-  /** What a killed writer without a journal, or another program, has left may lack its newline. */
+  /** The last line may lack its newline: a writer without a journal was killed, or another program wrote it. */
   #closeTornLine(): void {
     const last = Buffer.alloc(1);
     if (this.#length === 0 || readSync(this.#fd, last, 0, 1, this.#length - 1) === 0 || last[0] === 10) return;
@@ -178,7 +189,10 @@ class FileTarget implements SinkTarget {
     if (size < state.length) this.#closeTornLine();
   }
 
-  /** The file was moved while nobody ran (logrotate, another LOG_PATH): found by its inode in its old folder, it is cut there. */
+  /**
+   * The file was moved while the collector was down (logrotate, another LOG_PATH): it is found by its inode in its old
+   * folder, and cut there.
+   */
   #cutMoved(state: FileState): void {
     const folder = dirname(state.path);
     if (!existsSync(folder)) return;
@@ -204,7 +218,7 @@ class FileTarget implements SinkTarget {
     );
   }
 
-  /** Brings a rotation that a crash has interrupted to its end; before the first step there is nothing to finish. */
+  /** Finishes a rotation that a crash interrupted. Before the first rename there is nothing to finish. */
   #finishRotation(state: FileState): void {
     const next = nextName(state.path);
     const waiting = statSync(next, { throwIfNoEntry: false });
@@ -241,7 +255,7 @@ class FileTarget implements SinkTarget {
       for (let done = 0; done < bytes; )
         done += writeSync(this.#fd, this.#lines, done, bytes - done, this.#length + done);
     } catch (error) {
-      // Half a batch must not stay: readers would see torn and, after the retry, double lines.
+      // Half a batch must not stay: readers would see a torn line and, after the retry, lines twice.
       ftruncateSync(this.#fd, this.#length);
       throw error;
     }
@@ -271,7 +285,8 @@ class FileTarget implements SinkTarget {
   #prepareNext(): void {
     const path = nextName(this.#path);
     const left = statSync(path, { throwIfNoEntry: false });
-    // Left over from a rotation that no checkpoint knows any more (the journal was removed); with content it is somebody's.
+    // Left from a rotation that no checkpoint knows (the journal was removed). A file with content is kept under a
+    // rotated name.
     if (left?.size === 0) rmSync(path);
     else if (left !== undefined) renameSync(path, rotatedName(this.#path, this.#now()));
     const fd = openSync(path, 'wx+', 0o644);
@@ -290,7 +305,7 @@ class FileTarget implements SinkTarget {
     const named = statSync(this.#path, { throwIfNoEntry: false });
     if (named !== undefined && !same(named, next)) {
       if (!same(named, identity(this.#fd))) {
-        // The name belongs to another file (logrotate was first): that one is written to, as after a SIGHUP.
+        // logrotate was first and the name belongs to another file: go on in that file, as after a SIGHUP.
         rmSync(nextName(this.#path), { force: true });
         closeSync(next.fd);
         this.#next = undefined;
@@ -298,7 +313,7 @@ class FileTarget implements SinkTarget {
       }
       renameSync(this.#path, rotatedName(this.#path, this.#now()));
     }
-    // Repeatable: a second rename that failed finds the name free.
+    // Repeatable: when this rename has failed, the next try finds the name free and only repeats this rename.
     if (named === undefined || !same(named, next)) renameSync(nextName(this.#path), this.#path);
     if (this.#journal) syncFolderOf(this.#path);
     closeSync(this.#fd);
@@ -323,7 +338,7 @@ class FileTarget implements SinkTarget {
 
   async #compress(file: string): Promise<void> {
     try {
-      // Loaded when it is wanted: a thread that compresses nothing need not carry a pool.
+      // Loaded only with LOG_COMPRESS: the pool takes memory.
       const { Piscina: Pool } = await import('piscina');
       this.#pool ??= new Pool<string, void>({
         filename: new URL(`./rotated${import.meta.filename.endsWith('.ts') ? '.ts' : '.js'}`, import.meta.url).href,
@@ -337,7 +352,7 @@ class FileTarget implements SinkTarget {
     }
   }
 
-  /** The name may lead to another file now (logrotate has moved ours away). */
+  /** Opens the name anew: logrotate may have moved our file away. */
   async reopen(): Promise<void> {
     const fd = openSync(this.#path, constants.O_RDWR | constants.O_CREAT, 0o644);
     closeSync(this.#fd);
@@ -356,13 +371,15 @@ class FileTarget implements SinkTarget {
   }
 }
 
-/** Standard output: a pipe may be slow or full, so it is written in pieces, and what is written is remembered across tries. */
+/** Standard output. A pipe may be slow or full, so each write continues where the one before ended. */
 class StdoutTarget implements SinkTarget {
   readonly inFlightMax = 1;
+  readonly #name: string;
   readonly #ended: () => boolean;
   #lines = Buffer.alloc(0);
 
   constructor(context: SinkContext) {
+    this.#name = context.name;
     this.#ended = context.ended;
   }
 
@@ -374,9 +391,9 @@ class StdoutTarget implements SinkTarget {
         done += writeSync(1, this.#lines, done, bytes - done);
       } catch (error) {
         if ((error as NodeJS.ErrnoException).code !== 'EAGAIN') throw error;
-        // Whoever reads the pipe is slow. Giving up in the middle of a line is right only when the process has to end.
+        // The reader of the pipe is slow. To give up in the middle of a line is right only when the process has to end.
         if (this.#ended())
-          throw deliveryErrors.SINK_WRITE({ sink: 'log', reason: 'stdout is blocked and the process has to end' });
+          throw deliveryErrors.SINK_WRITE({ sink: this.#name, reason: 'stdout is blocked and the process has to end' });
         block(STDOUT_NAP_MS);
       }
     }

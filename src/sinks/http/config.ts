@@ -12,8 +12,8 @@ export const httpSinkConfig = defineConfig(
     }),
     httpSinkSecret: secret({
       doc:
-        'Key of the signature that every request carries: Ringmain-Signature: t=<unix seconds>,v1=<hex HMAC-SHA256 over ' +
-        '"<t>.<body>">. The receiver compares it and refuses an old t.',
+        'Key of the signature that every request carries: Ringmain-Signature: t=<unix seconds>,v1=<hex HMAC-SHA256 ' +
+        'over "<t>.<body>">. The receiver compares it and refuses an old t.',
       unset: 'requests are not signed',
     }),
     httpSinkAuthorization: secret({
@@ -29,7 +29,9 @@ export const httpSinkConfig = defineConfig(
       default: 1 * MiB,
       min: 4 * KiB,
       max: 64 * MiB,
-      doc: 'Most bytes of one request, as far as single events allow it. Receivers have limits: 1 MiB passes nearly everywhere.',
+      doc:
+        'Most bytes of one request, as far as single events allow it. Receivers have limits: 1 MiB passes nearly ' +
+        'everywhere.',
     }),
     httpSinkFlushMs: duration({
       default: 500,
@@ -40,7 +42,9 @@ export const httpSinkConfig = defineConfig(
       default: 1,
       min: 1,
       max: 64,
-      doc: "Requests under way at once. With one, the receiver gets each collector thread's events in order; with more it may not.",
+      doc:
+        "Requests under way at once. With one, the receiver gets each collector thread's events in order; with more " +
+        'it may not.',
     }),
     httpSinkTimeoutMs: duration({
       default: 10_000,
@@ -54,7 +58,7 @@ export const httpSinkConfig = defineConfig(
     }),
   },
   {
-    // HTTP_PROXY and its like belong to others.
+    // HTTP_PROXY and similar variables belong to other programs.
     sharedPrefixes: ['HTTP_'],
     check: ({ httpSinkUrl }, all) => {
       const outputs = (all['sinks']?.['outputs'] as readonly string[] | undefined) ?? [];

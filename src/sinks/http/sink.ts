@@ -1,12 +1,14 @@
 /**
  * HTTP sink: one batch is one POST of NDJSON.
  *
- *   delivery  at least once: an answer that is lost makes the request come again. Idempotency-Key names the very records
- *             (log, lane, positions), so a receiver can tell; the event ids in the lines tell as well
- *   answers   2xx delivered | 4xx the batch is halved until the refused event stands alone, which is dead | 408, 425, 429 and
- *             5xx again later | 401, 403, 407 and redirects need an operator: they are about us, not about an event
- *   later     Retry-After is obeyed up to a limit: until then a write fails without being sent
- *   bounds    one deadline for the whole exchange; of an answer a few KiB are read, for the reason
+ *   delivery  at least once: when an answer is lost, the request is sent again. Idempotency-Key names the records (log,
+ *             lane, positions), so a receiver can recognise a repeat; so can the event ids in the lines
+ *   2xx       delivered
+ *   4xx       the batch is halved until the refused event stands alone; that event goes to the dead-letter file
+ *   later     408, 425, 429 and 5xx: sent again later. Retry-After is obeyed up to a limit: until then a write fails
+ *             without being sent
+ *   operator  401, 403, 407 and redirects: they are about our configuration, not about an event
+ *   bounds    one deadline for the whole exchange; at most a few KiB of an answer are read, for the reason
  */
 import { createHmac } from 'node:crypto';
 import { readFileSync } from 'node:fs';
@@ -17,7 +19,7 @@ import { laneKey } from '../../engine/segment.ts';
 import { jsonLength, jsonStart } from '../../events/record.ts';
 import { type HttpSinkConfig, httpSinkConfig } from './config.ts';
 
-/** Of an answer's body so much is kept for the reason, and so much is read at all before the connection is dropped. */
+/** Bytes of an answer that are kept for the reason, and bytes after which the connection is dropped. */
 const REASON_BYTES = 300;
 const ANSWER_BYTES_MAX = 64 * 1024;
 
@@ -66,7 +68,7 @@ class HttpTarget implements SinkTarget {
   }
 
   async write(batch: SinkBatch): Promise<void> {
-    if (batch.count === 0) return; // the cursor is not ours to move
+    if (batch.count === 0) return; // such a batch moves the cursors of targets that keep their own
     const left = this.#pausedUntil - this.#now();
     if (left > 0) throw new Paused(`the receiver has asked for a pause: ${Math.ceil(left)} ms left`);
     const { status, retryAfter, text } = await this.#post(bodyOf(batch), this.#keyOf(batch));
@@ -84,7 +86,7 @@ class HttpTarget implements SinkTarget {
   }
 
   #pause(retryAfter: string): void {
-    // Seconds, or a date; what is neither is no wish.
+    // Seconds, or a date; any other text is ignored.
     const ms = /^\d+$/.test(retryAfter) ? Number(retryAfter) * 1000 : Date.parse(retryAfter) - this.#now();
     if (ms > 0) this.#pausedUntil = this.#now() + Math.min(ms, this.#config.httpSinkRetryAfterMaxMs);
   }
@@ -133,7 +135,7 @@ export function signature(secret: string, seconds: number, body: Buffer): string
 function bodyOf({ count, buffer, offsets }: SinkBatch): Buffer {
   let length = 0;
   for (let index = 0; index < count; index += 1) length += jsonLength(buffer, offsets[index]!) + 1;
-  // A copy of its own per request: a receiver that answers early leaves the rest of it in the socket's queue.
+  // Each request has a copy of its own: after an early answer the rest of the request is still in the socket's queue.
   const body = Buffer.allocUnsafe(length);
   let at = 0;
   for (let index = 0; index < count; index += 1) {
@@ -162,7 +164,7 @@ const later = new Set([408, 425, 429]);
 const aboutUs = new Set([401, 403, 407]);
 
 function classify(error: unknown): ErrorClass {
-  if (error instanceof TypeError || error instanceof RangeError) return 'stop'; // ours, whatever it is
+  if (error instanceof TypeError || error instanceof RangeError) return 'stop'; // a bug of this process
   if (!(error instanceof HttpRefusal)) return 'retry';
   const { status } = error;
   if (later.has(status) || status >= 500) return 'retry';

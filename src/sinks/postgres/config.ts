@@ -20,8 +20,9 @@ export const postgresConfig = defineConfig(
   {
     pgDsn: secret({
       doc:
-        "Where the database is, in libpq's spelling: postgres://user:password@host1,host2:5433/db?sslmode=verify-full, or " +
-        'host=... dbname=... pairs. Several hosts are tried in order; then target_session_attrs defaults to read-write.',
+        "Where the database is, in libpq's spelling: " +
+        'postgres://user:password@host1,host2:5433/db?sslmode=verify-full, or host=... dbname=... pairs. ' +
+        'Several hosts are tried in order; then target_session_attrs defaults to read-write.',
       unset: 'needed when OUTPUTS names postgres',
     }),
     pgTable: text({
@@ -40,7 +41,9 @@ export const postgresConfig = defineConfig(
       default: 8 * MiB,
       min: 64 * KiB,
       max: 256 * MiB,
-      doc: 'Most bytes of one transaction, whichever limit comes first. Each connection keeps a buffer of about this size.',
+      doc:
+        'Most bytes of one transaction, whichever limit comes first. Each connection keeps a buffer of about this ' +
+        'size.',
     }),
     pgFlushMs: duration({
       default: 500,
@@ -50,28 +53,28 @@ export const postgresConfig = defineConfig(
     pgCopy: bool({
       default: true,
       doc:
-        'Load by binary COPY through a temporary table. false: plain INSERTs of one parameter, for PgBouncer in transaction ' +
-        'mode, where a session keeps no temporary table.',
+        'Load by binary COPY through a temporary table. false: plain INSERTs of one parameter, for PgBouncer in ' +
+        'transaction mode, where a session keeps no temporary table.',
     }),
     pgConnections: integer({
       default: 2,
       min: 1,
       max: 16,
       doc:
-        'Connections that load at the same time; commits keep the order of the journal. Two are about 1.6 times as fast as one, ' +
-        'while the server has cores to spare.',
+        'Connections that load at the same time; commits keep the order of the journal. Two are about 1.6 times as ' +
+        'fast as one, while the server has cores to spare.',
     }),
     pgCreateTable: bool({
       default: true,
       doc:
-        'Create the tables that are missing (events with their indexes, ringmain_cursors). A table that exists is never ' +
-        'changed. false: they must exist.',
+        'Create the tables that are missing (events with their indexes, ringmain_cursors). A table that exists is ' +
+        'never changed. false: they must exist.',
     }),
     pgGin: oneOf(['ops', 'path', 'off'], {
       default: 'ops',
       doc:
-        'GIN index on payload of a table made here. ops: every jsonb operator; path: only @> and jsonpath, 1.7 times the rows per second; ' +
-        'off: three times.',
+        'GIN index on payload of a table made here. ops: every jsonb operator; path: only @> and jsonpath, 1.7 times ' +
+        'the rows per second; off: three times.',
     }),
     pgConnectTimeoutMs: duration({
       default: 5000,
@@ -81,7 +84,9 @@ export const postgresConfig = defineConfig(
     pgStatementTimeoutMs: duration({
       default: 60_000,
       min: 100,
-      doc: 'Longest run of one statement. The server ends it; should the server itself be silent, the connection is given up 5 s later.',
+      doc:
+        'Longest run of one statement. The server ends it; should the server itself be silent, the connection is ' +
+        'given up 5 s later.',
     }),
   },
   {

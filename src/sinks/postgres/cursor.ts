@@ -1,22 +1,22 @@
 /**
- * Cursor: how far each strand (a lane of a log, a partition of a topic) is stored. The cursor is kept in the database and
- * moves in the transaction that stores the rows.
+ * Cursor: how far each strand (a lane of a log, a partition of a topic) is stored. The cursor is kept in the database
+ * and moves in the transaction that stores the rows.
  *
  *   ringmain_cursors  log_id, sink, life, lane -> position, record, epoch, updated_at
  *   log_id            id of the log; of a topic: what its source gives as SinkContext.logId
  *   life, lane        the strand's id, as the source gives it (delivery/source.ts); position is a byte, or an offset
  *
- * `sink` is the name of the output, so several outputs share the table. A transaction ends with
- * `UPDATE ... SET position = to WHERE position = from AND epoch = mine`. When the UPDATE finds no row:
+ * `sink` is the name of the output, so several outputs share the table. A transaction ends with `UPDATE ... SET
+ * position = to WHERE position = from AND epoch = mine`. When the UPDATE finds no row:
  *   the row's epoch is higher   another process has claimed the strand. Of a log: SINK_FENCED, for good. Of a topic:
  *                               StrandTaken, for the consumer group has given the partition to somebody else
  *   the row stands at `to`      it is our own commit, whose answer was lost: the batch is stored
  *   the row stands elsewhere    the database failed over, or was restored, to an older state, or a commit in doubt went
  *                               through: CursorMoved tells the runner where to go on. Nothing of the batch is stored
  *   there is no row             the same, from the strand's beginning
- * Always true: rows and cursor commit together. What lies below a strand's cursor is stored and nothing above it is, except
- * the pieces of a batch that is being bisected; their event ids keep them from being stored twice.
- * The epoch grows with each claim, by the server's clock, so it also grows over a failover that lost a claim.
+ * Always true: rows and cursor commit together. What lies below a strand's cursor is stored and nothing above it is,
+ * except the pieces of a batch that is being bisected; their event ids keep them from being stored twice. The epoch
+ * grows with each claim, by the server's clock, so it also grows over a failover that lost a claim.
  */
 import { CursorMoved } from '../../delivery/contract.ts';
 import { deliveryErrors } from '../../delivery/errors.ts';
@@ -36,7 +36,10 @@ export interface Step {
   readonly to: Mark;
 }
 
-/** Another member of the consumer group has claimed the strand. The batch comes again until the source gives the strand up. */
+/**
+ * Another member of the consumer group has claimed the strand. The batch comes again until the source gives the strand
+ * up.
+ */
 export class StrandTaken extends Error {
   override readonly name = 'StrandTaken';
 }
@@ -50,7 +53,10 @@ interface Row {
 }
 const COLUMNS = 'life, lane, position, record, epoch';
 
-/** Rows of earlier lives go after this time. Should one be needed later, its lane is delivered again and ids sort it out. */
+/**
+ * Rows of earlier lives go after this time. Should one be needed later, its lane is delivered again and ids sort it
+ * out.
+ */
 const KEEP_DAYS = 30;
 
 export class Cursors {
@@ -101,8 +107,8 @@ export class Cursors {
   }
 
   /**
-   * Claims these strands and returns the cursors of all that were claimed so: the partitions that the consumer group has
-   * given to this process. A strand that another process claims later is found taken when its cursor moves.
+   * Claims these strands and returns the cursors of all that were claimed so: the partitions that the consumer group
+   * has given to this process. A strand that another process claims later is found taken when its cursor moves.
    */
   async hold(link: PostgresLink, table: string, lanes: readonly LaneId[]): Promise<ReadonlyMap<string, Mark>> {
     await link.query('BEGIN');
@@ -122,8 +128,8 @@ export class Cursors {
   }
 
   /**
-   * Called when a new session was opened: are the rows where we left them? Another server may have taken over without our
-   * last commits, and an idle strand would never find out. Throws CursorMoved when a row stands elsewhere.
+   * Called when a new session was opened: are the rows where we left them? Another server may have taken over without
+   * our last commits, and an idle strand would never find out. Throws CursorMoved when a row stands elsewhere.
    */
   async verify(link: PostgresLink, table: string): Promise<void> {
     if (this.#epoch === undefined) return;
@@ -143,7 +149,7 @@ export class Cursors {
     const moved = [...new Set([...this.#marks.keys(), ...found.keys()])].filter((key) => {
       if (held !== undefined && !this.#held!.has(key)) return false; // it is somebody else's now
       const mark = this.#marks.get(key);
-      if (mark !== before.get(key)) return false; // a batch on another session moved it while we were asking: it is right
+      if (mark !== before.get(key)) return false; // a batch on another session moved it meanwhile: it is right
       const position = found.get(key)?.position;
       return position !== mark?.position && !this.#doubtful.get(key)?.has(position ?? -1);
     });
@@ -179,7 +185,10 @@ export class Cursors {
     this.#doubtful.delete(laneKey(lane));
   }
 
-  /** Called after move() was false and the transaction was rolled back. Returns when the batch turns out to be stored, else throws. */
+  /**
+   * Called after move() was false and the transaction was rolled back. Returns when the batch turns out to be stored,
+   * else throws.
+   */
   async explain(link: PostgresLink, table: string, step: Step): Promise<void> {
     const { lane, to } = step;
     const key = laneKey(lane);
@@ -302,8 +311,9 @@ export async function prepareCursors(link: PostgresLink, cursors: TableName, cre
 function cursorsSql(cursors: TableName): string {
   // A low fillfactor keeps the row that changes with every transaction on its page (HOT), so the table never grows.
   return (
-    `CREATE TABLE IF NOT EXISTS ${cursors.sql} (log_id text, sink text, life bigint, lane int, position bigint NOT NULL,` +
-    ' record bigint NOT NULL, epoch bigint NOT NULL, updated_at timestamptz NOT NULL DEFAULT now(),' +
+    `CREATE TABLE IF NOT EXISTS ${cursors.sql} (log_id text, sink text, life bigint, lane int,` +
+    ' position bigint NOT NULL, record bigint NOT NULL, epoch bigint NOT NULL,' +
+    ' updated_at timestamptz NOT NULL DEFAULT now(),' +
     ' PRIMARY KEY (log_id, sink, life, lane)) WITH (fillfactor = 20)'
   );
 }

@@ -1,17 +1,17 @@
 /**
  * Encode: a batch as Postgres takes it, from the bytes of the records; nothing is parsed.
  *
- *   rows    binary COPY: event_id uuid, ts timestamptz, payload jsonb (store/copy.ts has the format)
+ *   rows    binary COPY: event_id uuid, ts timestamptz, payload jsonb (the format: store/postgres/copy.ts)
  *   array   one jsonb parameter in binary form: version byte 1, then [line,line,...]
  *
- * One encoder serves one connection, and its buffer is used again: only after done() may the next batch be encoded. After a failure
- * the buffer may still stand in a socket's queue; abandon() leaves it there and the next batch gets another.
+ * One encoder serves one connection and uses its buffer again: the next batch may be encoded only after done(). After a
+ * failure the buffer may still stand in a socket's queue; abandon() leaves it there, and the next batch gets another.
  */
 import { eventIdAt, jsonLength, jsonStart, tsMsAt } from '../../events/record.ts';
 import { copyHeader, copyTrailer, POSTGRES_EPOCH_MS } from '../../store/postgres/copy.ts';
 import { makeStorable, suspect } from './storable.ts';
 
-/** The part of a batch that an encoder reads. */
+/** What an encoder reads of a batch. */
 export interface Records {
   readonly count: number;
   readonly buffer: Buffer;
@@ -81,7 +81,7 @@ export class BatchEncoder {
     this.#busy = false;
   }
 
-  /** Nobody knows who still reads the buffer: leave it. */
+  /** The socket may still read the buffer: the next batch gets another. */
   abandon(): void {
     if (!this.#busy) return;
     this.#busy = false;
@@ -114,8 +114,8 @@ function jsonBytes({ buffer, offsets, count }: Records): number {
 }
 
 /**
- * Which lines hold an escape that the rule may be about. Such escapes are rare, and one search over the whole batch is nearly
- * free; hits between the lines (ids are random bytes) are passed by.
+ * Which lines hold an escape that jsonb may refuse (storable.ts). Such escapes are rare, and one search over the whole
+ * batch is nearly free. Hits outside the lines (ids are random bytes) are passed over.
  */
 class Suspects {
   readonly #bytes: Buffer;

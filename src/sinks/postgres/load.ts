@@ -30,5 +30,7 @@ export interface LoadContext<V = unknown> {
   readonly log: Logger;
 }
 
-/** Default export of an output's `load` module. Called once per session (PG_CONNECTIONS); sessions load side by side. */
+/**
+ * Default export of an output's `load` module. Called once per session (PG_CONNECTIONS); sessions load side by side.
+ */
 export type MakeLoad<V = unknown> = (context: LoadContext<V>) => Load;

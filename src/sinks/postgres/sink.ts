@@ -3,8 +3,8 @@
  *
  *   COPY into the session's temporary table | INSERT ... SELECT ... ON CONFLICT (event_id) DO NOTHING
  *
- * The unique event id makes a client's retry harmless. PG_COPY=false loads by one INSERT of one jsonb parameter and keeps
- * nothing in the session, as PgBouncer in transaction mode demands.
+ * The unique event id makes a client's retry harmless. PG_COPY=false loads by one INSERT of one jsonb parameter and
+ * keeps nothing in the session, as PgBouncer in transaction mode demands.
  */
 import type { Batching, SinkBatch, SinkContext, SinkKind } from '../../delivery/contract.ts';
 import type { PostgresLink } from '../../store/postgres/connection.ts';

@@ -1,9 +1,9 @@
 /**
  * Start order: of two batches of a strand, the earlier one begins its transaction first.
  *
- * Behind a pooler a transaction occupies one of few server sessions from BEGIN to COMMIT. Suppose a later batch took the last
- * session: it would wait for the earlier batch to commit, and the earlier batch would wait for a session, both for ever.
- * Begun in order, the earlier batch has its session whenever a later one waits for it.
+ * Behind a pooler a transaction occupies one of few server sessions from BEGIN to COMMIT. Suppose a later batch took
+ * the last session: it would wait for the earlier batch to commit, and the earlier batch would wait for a session, both
+ * for ever. Begun in order, the earlier batch has its session whenever a later one waits for it.
  */
 export interface Turn {
   /** Resolves when every earlier batch of the strand has begun or ended. */

@@ -1,21 +1,21 @@
 /**
  * Storable: the one rule for JSON that is valid but that jsonb refuses.
  *
- *   \u0000, and half of a surrogate pair (\ud800 without its \udc00)   are stored as \ufffd, the replacement character
- *   anything else (numbers beyond numeric's range, nesting beyond the server's stack)   goes to the dead-letter file
+ *   \u0000, and half of a surrogate pair (\ud800 without its \udc00), are stored as \ufffd, the replacement character
+ *   anything else (a number beyond numeric's range, nesting beyond the server's stack) goes to the dead-letter file
  *
- * Text that no text column can hold is junk of broken clients and worth less than the event around it; a number is data, and
- * another number in its place would be invented. File and Kafka keep the line as it came. The replacement is as long
- * as the escape, so it is made in place.
+ * Characters that no text column can hold come from broken clients and are worth less than the event around them. A
+ * number is data, and any other number in its stead would be invented. File and Kafka keep the line as it came. The
+ * replacement is as long as the escape, so it is made in place.
  */
 const BACKSLASH = 0x5c;
 const LETTER_U = 0x75;
 const ESCAPE_LENGTH = 6;
 
-/** Every escape that could need the rule begins so. */
+/** Every escape that the rule may concern begins so. */
 export const suspect = Buffer.from('\\u');
 
-/** Replaces in a JSON text, in place, what jsonb cannot hold. Returns how many escapes that were. */
+/** Replaces in a JSON text, in place, the escapes that jsonb cannot hold. Returns how many there were. */
 export function makeStorable(json: Buffer): number {
   let replaced = 0;
   for (let at = json.indexOf(BACKSLASH); at >= 0; at = json.indexOf(BACKSLASH, at)) {

@@ -5,8 +5,9 @@
  *                   payload jsonb not null; btree on ts, GIN on payload (PG_GIN)
  *   ringmain_stage  temporary, one per session: COPY puts a batch there before its duplicates are sorted out
  *
- * A table that exists may have more columns than ours, as long as they fill themselves, and may be partitioned by ts.
- * A table that cannot work is refused at once, with one message that says what must hold; no event is dead-lettered for it.
+ * A table that exists may have more columns than ours, as long as they fill themselves, and may be partitioned by ts. A
+ * table that cannot work is refused at once, with one message that says what must hold; no event is dead-lettered for
+ * it.
  */
 
 import type { PostgresLink } from '../../store/postgres/connection.ts';
@@ -60,7 +61,8 @@ export function eventsSql(events: TableName, gin: TableOptions['gin']): string {
 async function createStage(link: PostgresLink): Promise<void> {
   try {
     await link.query(
-      `CREATE TEMPORARY TABLE IF NOT EXISTS ${STAGE} (event_id uuid, ts timestamptz, payload jsonb) ON COMMIT DELETE ROWS`,
+      `CREATE TEMPORARY TABLE IF NOT EXISTS ${STAGE} (event_id uuid, ts timestamptz, payload jsonb)
+         ON COMMIT DELETE ROWS`,
     );
   } catch (error) {
     if (sqlState(error) !== '42501') throw error;

@@ -7,7 +7,8 @@
  *   order     batches load side by side; their cursors move one after the other, so a crash leaves no hole
  *   progress  the database's cursor is the truth, also when it goes back (cursor.ts)
  *   bad row   the transaction fails; the runner halves the batch until the record stands alone
- *   outage    the source keeps what is not delivered; every wait is bounded, and after a failure the session starts anew
+ *   outage    the source keeps what is not delivered; every wait is bounded, and after a failure the session starts
+ *             anew
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import {
@@ -73,13 +74,18 @@ export interface TransactionOptions {
   /** Table of the cursors. */
   readonly cursors: TableName;
   readonly createCursors: boolean;
-  /** True: transactions begin in the order of their batches, as a pooler in transaction mode demands (start-order.ts). */
+  /**
+   * True: transactions begin in the order of their batches, as a pooler in transaction mode demands (start-order.ts).
+   */
   readonly ordered: boolean;
   /** Makes the load of one session. */
   readonly load: () => Load;
 }
 
-/** The open transaction that a load writes through. It begins with the first statement, in the same round trip if it can. */
+/**
+ * The open transaction that a load writes through. It begins with the first statement, in the same round trip if it
+ * can.
+ */
 export class Transaction {
   readonly #link: PostgresLink;
   readonly #begin: string;
@@ -112,7 +118,10 @@ export class Transaction {
     return this.#link.query<R>(sql, values);
   }
 
-  /** Runs COPY ... FROM STDIN with these bytes; they belong to the session until it has resolved. Returns the rows taken. */
+  /**
+   * Runs COPY ... FROM STDIN with these bytes; they belong to the session until it has resolved. Returns the rows
+   * taken.
+   */
   async copy(sql: string, bytes: Buffer): Promise<number> {
     if (this.#begun || this.#turn !== undefined) {
       await this.begin();
@@ -167,15 +176,16 @@ export class TransactionTarget implements SinkTarget {
       load: options.load(),
     }));
     this.#free.push(...this.#sessions);
-    // LOCAL: behind a pooler the next transaction has another session. The idle limit frees the rows of a transaction whose
-    // client has vanished: without it a retry would wait for them as long as TCP does.
+    // LOCAL: behind a pooler the next transaction has another session. The idle limit frees the rows of a transaction
+    // whose client has vanished: without it a retry would wait for them as long as TCP does.
     const timeout = options.statementTimeoutMs;
-    this.#begin = `BEGIN; SET LOCAL statement_timeout = ${timeout}; SET LOCAL idle_in_transaction_session_timeout = ${2 * timeout}`;
+    const idle = `SET LOCAL idle_in_transaction_session_timeout = ${2 * timeout}`;
+    this.#begin = `BEGIN; SET LOCAL statement_timeout = ${timeout}; ${idle}`;
   }
 
   /**
-   * Claims the cursors for this process and returns them; a strand without one has nothing stored. `lanes`: only the cursors
-   * of these, for a source that shares its strands with other processes.
+   * Claims the cursors for this process and returns them; a strand without one has nothing stored. `lanes`: only the
+   * cursors of these, for a source that shares its strands with other processes.
    */
   cursors(lanes?: readonly LaneId[]): Promise<ReadonlyMap<string, Mark>> {
     const table = this.#options.cursors.sql;
@@ -238,8 +248,9 @@ export class TransactionTarget implements SinkTarget {
   }
 
   /**
-   * Waits for the batch before. True: that batch waits for this one, for both change the same row (an event id, a rollup) and
-   * this one was first. The server cannot see the circle, because half of it is in this process; so this batch steps back.
+   * Waits for the batch before. True: that batch waits for this one, for both change the same row (an event id, a
+   * rollup) and this one was first. The server cannot see the circle, because half of it is in this process; so this
+   * batch steps back.
    */
   async #mustGiveWay(link: PostgresLink, before: Promise<void>): Promise<boolean> {
     const cancel = new AbortController();
@@ -272,7 +283,9 @@ export class TransactionTarget implements SinkTarget {
     }
   }
 
-  /** A session that is connected, if there is one: a server that allows fewer connections than we want serves the first. */
+  /**
+   * A session that is connected, if there is one: a server that allows fewer connections than we want serves the first.
+   */
   #take(): Session | undefined {
     const at = this.#free.findIndex(({ link }) => link !== undefined && link.broken === undefined);
     return this.#free.splice(Math.max(at, 0), 1)[0];
@@ -283,7 +296,8 @@ export class TransactionTarget implements SinkTarget {
     session.load.abandon?.();
     const { link } = session;
     if (link === undefined) return;
-    // After these errors the session is surely as good as before; after others it is opened anew and looks at the tables.
+    // After these errors the session is surely as good as before; after others it is opened anew and looks at the
+    // tables.
     const innocent = error instanceof PreviousFailed || error instanceof CursorMoved || error instanceof StrandTaken;
     const fault = faultOf(error);
     const keep = innocent || fault === 'row' || fault === 'busy' || verdicts.has(error as object);

@@ -1,11 +1,12 @@
 /**
  * Postgres connection: one session, opened on the first host that will do, every wait bounded.
  *
- *   hosts     tried in order; one that refuses, is full, is starting or (target_session_attrs) may not be written to is passed by
+ *   hosts     tried in order. A host is passed over when it refuses, is full, is starting, or does not fit
+ *             target_session_attrs
  *   TLS       libpq's sslmode; prefer and allow try both ways
- *   deadline  a query that has no answer in time destroys the socket: the server's statement_timeout cannot help when
- *             the server, or the network, is frozen
- *   broken    after a lost socket or a passed deadline the link is dead for good; the owner opens another
+ *   deadline  when a query has no answer in time, the link destroys its socket: the server's statement_timeout cannot
+ *             help when the server, or the network, is frozen
+ *   broken    after a lost socket or a passed deadline the link stays broken; its owner opens another
  */
 import { readFileSync } from 'node:fs';
 import { Socket } from 'node:net';
@@ -23,7 +24,7 @@ export interface LinkOptions {
   readonly applicationName: string;
 }
 
-/** The socket is closed this long after a polite good-bye that nobody answered. */
+/** The socket is destroyed this long after a good-bye that the server did not answer. */
 const CLOSE_MS_MAX = 1000;
 /** An idle connection through a dead router is noticed after this much silence. */
 const KEEP_ALIVE_MS = 15_000;
@@ -47,12 +48,12 @@ export class PostgresLink {
     client.on('end', () => this.#break(new Error('the server closed the connection')));
   }
 
-  /** Why the session is of no use any more; undefined while it is. */
+  /** Why the session cannot be used any more; undefined while it can. */
   get broken(): Error | undefined {
     return this.#broken;
   }
 
-  /** Runs a statement, or several without parameters. The result is the last one's. */
+  /** Runs one statement, or several without parameters. Returns the result of the last one. */
   async query<R extends pg.QueryResultRow>(sql: string, values?: readonly unknown[]): Promise<pg.QueryResult<R>> {
     const result = await this.within<pg.QueryResult<R> | pg.QueryResult<R>[]>(
       values === undefined ? this.#client.query<R>(sql) : this.#client.query<R>(sql, [...values]),
@@ -60,7 +61,7 @@ export class PostgresLink {
     return Array.isArray(result) ? result.at(-1)! : result;
   }
 
-  /** Hands a query object of its own (a COPY stream) to the session. `within` bounds the wait for it. */
+  /** Hands a query object (a COPY stream) to the session. within() bounds the wait for its answer. */
   submit<Q extends pg.Submittable>(query: Q): Q {
     return this.#client.query(query);
   }
@@ -77,7 +78,7 @@ export class PostgresLink {
         this.#socket.destroy(error);
       }, this.#queryTimeoutMs);
     });
-    // When the deadline wins, the destroyed socket rejects the answer too; nobody listens to that any more.
+    // When the deadline wins, the destroyed socket rejects the answer as well; that rejection has no other listener.
     answer.catch(() => {});
     try {
       return await Promise.race([answer, late]);
@@ -105,7 +106,7 @@ export class PostgresLink {
   }
 }
 
-/** Opens a session on the first host that will do; throws what the most telling host has said. */
+/** Opens a session on the first host that fits. Throws the reason of the host that tells most. */
 export async function connect(dsn: Dsn, options: LinkOptions): Promise<PostgresLink> {
   const failures: { host: Host; error: unknown }[] = [];
   for (const host of dsn.hosts) {
@@ -115,8 +116,8 @@ export async function connect(dsn: Dsn, options: LinkOptions): Promise<PostgresL
       failures.push({ host, error });
     }
   }
-  // An answer of a server (wrong password) tells an operator more than a host that is not there, but while one host may
-  // come back, all may: only when every host needs an operator is that the verdict.
+  // A failure that only an operator can mend (a wrong password) is the verdict only when every host has such a failure:
+  // as long as one host may come back, trying again may help.
   const [first] = failures;
   if (first === undefined) throw new Error('a DSN must name a host');
   const passing = failures.find(({ error }) => faultOf(error) !== 'setup') ?? first;
@@ -133,7 +134,7 @@ async function connectTo(dsn: Dsn, host: Host, options: LinkOptions): Promise<Po
     try {
       link = await login(dsn, host, ssl, options);
     } catch (error) {
-      // As libpq: the other way is tried when the server has spoken against this one, not when nobody is there.
+      // As libpq does: the other way is tried when the server refused this one, not when there is no server.
       if (index + 1 < attempts.length && isEncryptionMatter(error)) continue;
       throw error;
     }
@@ -218,7 +219,10 @@ function tlsOptions(dsn: Dsn): ConnectionOptions {
   };
 }
 
-/** True when the other sslmode of `prefer` or `allow` may do better: no TLS offered, TLS broken, or pg_hba.conf wants the other. */
+/**
+ * True when the other way of `prefer` or `allow` may succeed: the server offers no TLS, TLS failed, or pg_hba.conf asks
+ * for the other.
+ */
 function isEncryptionMatter(error: unknown): boolean {
   if (!(error instanceof Error)) return false;
   const code = (error as NodeJS.ErrnoException).code ?? '';

@@ -1,14 +1,14 @@
 /**
- * Binary COPY: the fastest way into a table (measurements.md section 7).
+ * Binary COPY: the fastest way into a table. The server parses no text, and a batch is one message.
  *
  *   header   "PGCOPY\n\xff\r\n\0", flags u32 = 0, extension length u32 = 0
  *   row      field count i16, then per field its length i32 and its bytes, all big-endian
  *   trailer  i16 = -1
  *   uuid 16 bytes | timestamptz i64 microseconds since 2000-01-01 | jsonb version byte 1, then the JSON text
  *
- * The buffer of a COPY belongs to the socket until copyIn() has resolved: the server has then read every byte. After a failure
- * some may still stand in the socket's queue, so the buffer must not be used again (one that was reused too early
- * sent another batch's bytes, and ON CONFLICT hid it).
+ * The buffer of a COPY belongs to the socket until copyIn() has resolved: then the server has read every byte. After a
+ * failure some bytes may still stand in the socket's queue, so the buffer must not be used again. (A buffer that was
+ * reused too early sent bytes of another batch, and ON CONFLICT hid it.)
  */
 import { from as copyFrom } from 'pg-copy-streams';
 import type { PostgresLink } from './connection.ts';
@@ -20,8 +20,8 @@ export const copyTrailer = Buffer.from([0xff, 0xff]);
 export const POSTGRES_EPOCH_MS = 946_684_800_000;
 
 /**
- * Sends a finished COPY. `sql` may hold statements before the COPY ("BEGIN; COPY ..."), so that a transaction begins in the same
- * round trip. Resolves with the rows the server has taken.
+ * Sends a finished COPY. `sql` may hold statements before the COPY ("BEGIN; COPY ..."), so that a transaction begins in
+ * the same round trip. Resolves with the number of rows that the server has taken.
  */
 export function copyIn(link: PostgresLink, sql: string, bytes: Buffer): Promise<number> {
   const stream = copyFrom(sql);

@@ -4,8 +4,8 @@ import { describeFault, faultOf, SetupError } from './fault.ts';
 import type { TableName } from './names.ts';
 
 export async function exists(link: PostgresLink, name: TableName): Promise<boolean> {
-  // Reading pg_class makes the session take in what others have committed. to_regclass alone answers from a cache: it would
-  // not see a table whose creator this session has just waited for.
+  // Reading pg_class makes the session take in what others have committed. to_regclass alone answers from a cache: it
+  // would not see a table whose creator this session has just waited for.
   const { rows } = await link.query<{ found: boolean }>(
     'SELECT EXISTS (SELECT FROM pg_class WHERE oid = to_regclass($1)) AS found',
     [name.sql],

@@ -1,13 +1,13 @@
 /**
- * DSN: where a database is and how to reach it, in libpq's two spellings, several hosts included (the `pg` driver knows one
- * host only).
+ * DSN: where a database is and how to reach it, in libpq's two spellings. It may name several hosts, where the `pg`
+ * driver knows one.
  *
  *   postgres://user:password@host1:5432,host2,[::1]:5433/database?sslmode=require&target_session_attrs=read-write
  *   host=host1,host2 port=5432 dbname=database user=me password='it''s' sslmode=verify-full
  *
- * Meanings are libpq's: hosts are tried in the order given, sslmode defaults to `prefer`, the port to 5432, the database to
- * the user's name. One default differs on purpose: with several hosts target_session_attrs is `read-write`, because who
- * stores events has no use for a standby. An unknown parameter is refused: a typing error must not turn off TLS.
+ * Meanings are libpq's: hosts are tried in the order given, sslmode defaults to `prefer`, the port to 5432, the
+ * database to the user's name. One default differs on purpose: with several hosts target_session_attrs is `read-write`,
+ * because events cannot be stored on a standby. An unknown parameter is refused: a typing error must not turn off TLS.
  */
 export interface Host {
   /** Name, address, or the folder of a Unix socket (begins with a slash). */

@@ -45,7 +45,7 @@ const byClass: Readonly<Record<string, Fault>> = {
   P0: 'row', // raised by a trigger
 };
 
-/** The fault of anything a query or a connection attempt has thrown. */
+/** The fault of anything that a query or a connection attempt throws. */
 export function faultOf(error: unknown): Fault {
   if (error instanceof SetupError) return 'setup';
   const state = sqlState(error);
@@ -59,7 +59,7 @@ export function sqlState(error: unknown): string | undefined {
   return error instanceof DatabaseError && /^[0-9A-Z]{5}$/.test(error.code ?? '') ? error.code : undefined;
 }
 
-/** One line for a log: the server's words, its code, and what they are about; no data of the row. */
+/** One line for a log: the server's words, its code, and the table or constraint they concern; no data of the row. */
 export function describeFault(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
   // Several addresses of one name: node puts the reasons into `errors` and leaves the message empty.

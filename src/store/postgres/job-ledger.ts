@@ -2,12 +2,12 @@
  * Job ledger: which process runs a job of the scheduler, and which times have had their run.
  *
  *   lock    a session advisory lock, held while the job runs; when the process dies, the server frees it
- *   table   ringmain_jobs, one row per service and job: the newest time that has had its run, the outcome of the last run,
- *           and when a run that threw is repeated, by whichever process comes first
+ *   table   ringmain_jobs, one row per service and job: the newest time that has had its run, the outcome of the last
+ *           run, and when a run that threw is repeated, by whichever process comes first
  *
- * The row is read and written only under the lock. Times come from the clocks of the processes: a row that is ahead of this
- * process by more than one interval was written by a clock that was wrong, and counts for nothing.
- * The lock belongs to the session: a pooler in transaction mode must not stand between.
+ * The row is read and written only under the lock. Times come from the clocks of the processes: a row that is ahead of
+ * this process by more than one interval was written by a clock that was wrong, and counts for nothing. The lock
+ * belongs to the session: a pooler in transaction mode must not stand between.
  */
 import { hostname } from 'node:os';
 import { connect, type PostgresLink } from './connection.ts';

@@ -1,16 +1,18 @@
 /**
  * Migrate: brings the schema of a service to the version of this build, or back.
  *
- *   table  ringmain_migrations_<service>: version, name, checksum, applied_at, duration_ms; services may share a database
- *   once   a session advisory lock per service: of several processes that start at once, one applies and the others wait
+ *   table  ringmain_migrations_<service>: version, name, checksum, applied_at, duration_ms; services may share a
+ *          database
+ *   once   a session advisory lock per service: of several processes that start at once, one applies and the others
+ *          wait
  *   safe   the changes of a file and its row commit together. A file without transaction gets its row after its last
  *          statement; after a failure in its middle it runs again from its first statement
  *   honest a file that was changed after it was applied is refused, and so is one older than a version that is applied
  *
- * The lock is asked for again and again instead of waited for: a session that waits inside a statement holds a snapshot, and
- * CREATE INDEX CONCURRENTLY waits for every snapshot, so the two would wait for each other.
- * The lock belongs to the session: a pooler in transaction mode must not stand between. When the process dies, the server
- * ends its session (after the statement that is running) and with it the transaction and the lock.
+ * The lock is asked for again and again instead of waited for: a session that waits inside a statement holds a
+ * snapshot, and CREATE INDEX CONCURRENTLY waits for every snapshot, so the two would wait for each other. The lock
+ * belongs to the session: a pooler in transaction mode must not stand between. When the process dies, the server ends
+ * its session (after the statement that is running) and with it the transaction and the lock.
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import { DatabaseError } from 'pg';
@@ -37,7 +39,9 @@ export type MigrationState = 'applied' | 'pending' | 'changed' | 'unknown';
 export interface MigrationStatus {
   readonly version: number;
   readonly name: string;
-  /** changed: the file is not the one that was applied. unknown: applied by a build that has more files than this one. */
+  /**
+   * changed: the file is not the one that was applied. unknown: applied by a build that has more files than this one.
+   */
   readonly state: MigrationState;
   readonly appliedAt: Date | undefined;
 }
@@ -104,8 +108,8 @@ export async function migrationStatus(options: MigrateOptions): Promise<readonly
 }
 
 /**
- * Throws unless every file of the folder is applied as it is: a process must not start on a schema that it does not know.
- * A database that is ahead is taken: during a rolling update the old build restarts beside the new one.
+ * Throws unless every file of the folder is applied as it is: a process must not start on a schema that it does not
+ * know. A database that is ahead is taken: during a rolling update the old build restarts beside the new one.
  */
 export async function assertMigrated(options: MigrateOptions): Promise<readonly MigrationStatus[]> {
   const status = await migrationStatus(options);

@@ -4,8 +4,8 @@
  *   001_tables.sql        what version 1 changes
  *   001_tables.down.sql   what takes it back; may be missing, then version 1 cannot be taken back
  *
- * A file is one transaction, unless its first line is `-- no transaction`: CREATE INDEX CONCURRENTLY and its like refuse to
- * run inside one. Such a file must be written so that it can run again, for it may fail half-way.
+ * A file is one transaction, unless its first line is `-- no transaction`: CREATE INDEX CONCURRENTLY and its like
+ * refuse to run inside one. Such a file must be written so that it can run again, for it may fail half-way.
  */
 import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';

@@ -1,5 +1,5 @@
 /**
- * Names of tables: read as SQL reads them, written so that nothing can break out of them.
+ * Names of tables: read as SQL reads them, and quoted so that no name can end its quotes.
  *
  *   events_json              one part; case is folded as in SQL
  *   Analytics.Events         the same table as analytics.events
@@ -13,7 +13,7 @@ export interface TableName {
   readonly sql: string;
 }
 
-/** Longer names are cut by the server without a word: two different ones could then mean one table. */
+/** The server cuts longer names silently: two different names could then mean one table. */
 const NAME_BYTES_MAX = 63;
 
 /** Reads a table's name. Throws an Error that says what must hold. */

@@ -1,6 +1,6 @@
 /**
- * Statements: cuts a text of SQL at its semicolons. A file that runs outside a transaction needs it, because the server runs
- * several statements of one message in one transaction.
+ * Statements: cuts a text of SQL at its semicolons. A file that runs outside a transaction needs it, because the server
+ * runs several statements of one message in one transaction.
  *
  * A semicolon counts unless it stands in one of these:
  *   'text' with '' as a quote; E'text' also with \'      "name"      $tag$ text $tag$

@@ -31,8 +31,8 @@ describe('Postgres stores every event once, by COPY and by INSERT', () => {
       });
     });
 
-    // Goal: a client's retry is harmless wherever its copy falls.
-    test(`GoTrack poison batch, PG_COPY=${pgCopy}: a duplicate id inside a batch, across batches and across restarts is stored once`, async (t) => {
+    // Goal: a client's retry is harmless wherever its copy falls: in the same batch, in another, after a restart.
+    test(`GoTrack poison batch, PG_COPY=${pgCopy}: a repeated id is stored once`, async (t) => {
       const pgTable = `twice_${index}`;
       const settings = config(dsn, { pgCopy, pgTable });
       const once = events(100);
@@ -138,7 +138,8 @@ describe('Postgres stores every event once, by COPY and by INSERT', () => {
     }
   });
 
-  // Goal: two Ringmains on copies of one journal do not share its cursors: the older one is fenced, nothing it holds is lost.
+  // Goal: two Ringmains on copies of one journal do not share its cursors: the older one is fenced, nothing it holds is
+  // lost.
   test('two writers with one cursor: the one that came first is fenced and stores nothing any more', async (t) => {
     const settings = config(dsn, { pgTable: 'fence' });
     const lane = new TestLane(events(300));

@@ -171,7 +171,8 @@ describe('Postgres goes away and comes back', () => {
     await assertStored(server.dsn, lane.events, 'silent');
   });
 
-  // Goal: a transaction whose client has vanished behind a dead network does not hold its rows for as long as TCP waits.
+  // Goal: a transaction whose client has vanished behind a dead network does not hold its rows for as long as TCP
+  // waits.
   // Method: freeze the network while a batch waits, its rows inserted, for the one before; store the same rows past it.
   test('rows of a transaction whose client has vanished come free', async (t) => {
     const gone = open(t, config(dsn, { pgTable: 'zombie', pgStatementTimeoutMs: 300 }));
@@ -205,7 +206,8 @@ describe('Postgres goes away and comes back', () => {
     await assertStored(server.dsn, events(100), 'crowded');
   });
 
-  // Goal: a failover that lost commits loses no event: rows and cursor went back together, and the sink goes back with them.
+  // Goal: a failover that lost commits loses no event: rows and cursor went back together, and the sink goes back with
+  // them.
   // Method: two hosts; the second one is the server with the data folder as it was three batches earlier.
   for (const traffic of [true, false]) {
     test(`a failover to the second host with lost commits, ${traffic ? 'under load' : 'while idle'}`, async (t) => {
@@ -331,8 +333,10 @@ describe('Postgres says no', () => {
   test('a table with more columns, and one partitioned by ts, are taken as they are', async (t) => {
     await sql(
       dsn,
-      `CREATE TABLE wide (site int DEFAULT 7, id bigserial, payload json, extra text, ts timestamptz, event_id uuid UNIQUE);
-       CREATE TABLE parts (id bigserial, event_id uuid, ts timestamptz, payload jsonb, UNIQUE (event_id, ts)) PARTITION BY RANGE (ts);
+      `CREATE TABLE wide (site int DEFAULT 7, id bigserial, payload json, extra text, ts timestamptz,
+           event_id uuid UNIQUE);
+       CREATE TABLE parts (id bigserial, event_id uuid, ts timestamptz, payload jsonb, UNIQUE (event_id, ts))
+           PARTITION BY RANGE (ts);
        CREATE TABLE parts_1 PARTITION OF parts FOR VALUES FROM ('2026-01-01') TO ('2027-01-01')`,
     );
     for (const pgTable of ['wide', 'parts']) {

@@ -12,7 +12,8 @@ const PORT = 21540;
 const BOUNCER = 21541;
 
 // Goal: PG_COPY=false needs nothing of a session beyond its transaction.
-// Method: a real PgBouncer in transaction mode with fewer server sessions than clients, so that each transaction may meet another.
+// Method: a real PgBouncer in transaction mode with fewer server sessions than clients, so that each transaction may
+// meet another.
 test('Postgres behind PgBouncer in transaction mode', async (t) => {
   await ensureCommand('pgbouncer', 'pgbouncer');
   const server = await startPostgres(t, { port: PORT, own: true });

@@ -151,7 +151,8 @@ describe('Postgres in the collector', () => {
     const collector = new Collector(t, { port: HTTP + 3, env });
     await sql(
       dsn,
-      "CREATE TABLE dead (id bigserial, event_id uuid UNIQUE, ts timestamptz, payload jsonb, CONSTRAINT small CHECK ((payload->'props'->>'n')::int <> ALL ('{5,6,70}')))",
+      `CREATE TABLE dead (id bigserial, event_id uuid UNIQUE, ts timestamptz, payload jsonb,
+         CONSTRAINT small CHECK ((payload->'props'->>'n')::int <> ALL ('{5,6,70}')))`,
     );
     await collector.start();
     await collector.deliver(numbered(0, 100));
@@ -258,7 +259,8 @@ describe('Postgres in the collector', () => {
     await collector.kill('SIGTERM');
     await sql(
       dsn,
-      'TRUNCATE restored; UPDATE ringmain_cursors SET position = 0, record = 0 WHERE log_id = (SELECT log_id FROM ringmain_cursors ORDER BY updated_at DESC LIMIT 1)',
+      `TRUNCATE restored; UPDATE ringmain_cursors SET position = 0, record = 0
+         WHERE log_id = (SELECT log_id FROM ringmain_cursors ORDER BY updated_at DESC LIMIT 1)`,
     );
     await collector.start();
     await expect
@@ -277,7 +279,7 @@ describe('Postgres in the collector', () => {
     assert.match(collector.log, /given up/);
   });
 
-  test('a second collector on a copied journal fences the first; what the first took in waits in its journal', async (t) => {
+  test('a second collector on a copied journal fences the first, whose events wait in its journal', async (t) => {
     const env = { OUTPUTS: 'postgres', PG_DSN: dsn, PG_TABLE: 'copied', PG_FLUSH_MS: '20' };
     const first = new Collector(t, { port: HTTP + 6, env });
     await first.start();
@@ -305,7 +307,8 @@ describe('Postgres in the collector', () => {
     assert.deepEqual([rows, numbers.size, numbers.has(100)], [200, 200, false]);
     assert.equal(await first.metric('queue_depth', 'postgres'), 100);
 
-    // Started again, the first one has a lane of the same name as the second one's: it must not take over that lane's cursor.
+    // Started again, the first one has a lane of the same name as the second one's: it must not take over that lane's
+    // cursor.
     await first.kill('SIGTERM');
     await first.start();
     await first.deliver(numbered(300, 50));

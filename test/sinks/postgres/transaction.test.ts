@@ -68,7 +68,8 @@ async function link(): Promise<PostgresLink> {
 }
 
 // Goal: what a load adds is added once per record, although commits are cut off and batches come again.
-// Method: sessions are ended by the server while the lane is delivered; the sum of one row must be the number of records.
+// Method: sessions are ended by the server while the lane is delivered; the sum of one row must be the number of
+// records.
 test('a rollup that cannot be repeated is exact although sessions die in the middle of commits', async () => {
   await sql(dsn, 'CREATE TABLE sums (records bigint NOT NULL); INSERT INTO sums VALUES (0)');
   const target = open({ table: 'rollup_events', load: rollup('sums') });
@@ -113,7 +114,7 @@ test('a batch whose load holds the row that the batch before needs gives way', a
   expect(await sql(dsn, 'SELECT records FROM way')).toEqual([{ records: '20' }]);
 });
 
-test('a load says which of its errors are about the data; the refused record is found and the others are stored', async () => {
+test('a load says which errors are about the data; the refused record is found, the others are stored', async () => {
   await sql(dsn, 'CREATE TABLE picky (at bigint NOT NULL)');
   class Unfit extends Error {}
   const sessions = { made: 0, prepared: 0, committed: 0 };
@@ -170,8 +171,9 @@ test('two outputs with two tables make their tables at once and have their own c
 
 /** The table of cursors as commit 3bf89aa made it. */
 const CURSORS_OF_3BF89AA =
-  'CREATE TABLE IF NOT EXISTS "old"."ringmain_cursors" (log_id text, sink text, life bigint, lane int, position bigint NOT NULL,' +
-  ' record bigint NOT NULL, epoch bigint NOT NULL, updated_at timestamptz NOT NULL DEFAULT now(),' +
+  'CREATE TABLE IF NOT EXISTS "old"."ringmain_cursors" (log_id text, sink text, life bigint, lane int,' +
+  ' position bigint NOT NULL, record bigint NOT NULL, epoch bigint NOT NULL,' +
+  ' updated_at timestamptz NOT NULL DEFAULT now(),' +
   ' PRIMARY KEY (log_id, sink, life, lane)) WITH (fillfactor = 20)';
 
 test('cursors written by commit 3bf89aa go on', async () => {

@@ -65,7 +65,8 @@ test('up applies what is missing, down takes it back, status tells; two services
     '002_price.sql': 'ALTER TABLE shop ADD price int;',
     '002_price.down.sql': 'ALTER TABLE shop DROP price;',
     '003_index.sql':
-      '-- no transaction\nCREATE INDEX CONCURRENTLY shop_id ON shop (id);\nCREATE INDEX CONCURRENTLY shop_price ON shop (price);',
+      '-- no transaction\nCREATE INDEX CONCURRENTLY shop_id ON shop (id);\n' +
+      'CREATE INDEX CONCURRENTLY shop_price ON shop (price);',
     '003_index.down.sql': '-- no transaction\nDROP INDEX CONCURRENTLY shop_id; DROP INDEX CONCURRENTLY shop_price;',
   });
   expect(names(await migrateUp(shop))).toEqual(['002_price', '003_index']);
@@ -115,7 +116,8 @@ test('a file that fails leaves nothing behind, tells its line, and those before 
   });
   const service = options('failing', url);
   await expect(migrateUp(service)).rejects.toThrow(
-    `002_bad.sql:4 (SELECT 'x' FROM nowhere;): relation "nowhere" does not exist (SQLSTATE 42P01); nothing of the file is applied`,
+    `002_bad.sql:4 (SELECT 'x' FROM nowhere;): relation "nowhere" does not exist (SQLSTATE 42P01); ` +
+      'nothing of the file is applied',
   );
   expect([await exists('good'), await exists('half'), await exists('later')]).toEqual([true, false, false]);
   expect(await states(service)).toEqual(['001_good applied', '002_bad pending', '003_later pending']);
@@ -127,12 +129,13 @@ test('a file without a transaction that fails half-way says so, and runs again f
   const { url, write } = folder({
     '001_t.sql': 'CREATE TABLE twice (id int); INSERT INTO twice VALUES (1), (1)',
     '002_i.sql':
-      '-- no transaction\n\nDROP INDEX CONCURRENTLY IF EXISTS twice_a;\nCREATE INDEX CONCURRENTLY twice_a ON twice (id);\n' +
+      '-- no transaction\n\nDROP INDEX CONCURRENTLY IF EXISTS twice_a;\n' +
+      'CREATE INDEX CONCURRENTLY twice_a ON twice (id);\n' +
       'DROP INDEX CONCURRENTLY IF EXISTS twice_b;\nCREATE UNIQUE INDEX CONCURRENTLY twice_b ON twice (id);\n',
   });
   const service = options('twice', url);
   await expect(migrateUp(service)).rejects.toThrow(
-    /^002_i\.sql:6 \(CREATE UNIQUE INDEX CONCURRENTLY twice_b ON twice \(id\);\): could not create unique index .* its first 3 statements stand/,
+    /^002_i\.sql:6 \(CREATE UNIQUE INDEX CONCURRENTLY twice_b .* could not create unique .* first 3 statements stand/,
   );
   expect(await states(service)).toEqual(['001_t applied', '002_i pending']);
   await sql(dsn, 'DELETE FROM twice WHERE ctid = (SELECT min(ctid) FROM twice)');
