@@ -67,7 +67,7 @@ export const postgresMutants: readonly Mutant[] = [
   {
     name: 'a vanished client keeps its rows',
     file: transaction,
-    edits: [['; SET LOCAL idle_in_transaction_session_timeout = ${2 * timeout}', '']],
+    edits: [['; ${idle}`', '`']],
     tests: ['test/sinks/postgres/faults.test.ts'],
   },
   {
