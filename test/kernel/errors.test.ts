@@ -18,7 +18,7 @@ import {
   problemOf,
   RingmainError,
 } from '../../src/kernel/errors.ts';
-import { errorSets } from '../docs.ts';
+import { errorSets } from './error-sets.ts';
 
 test('an error says what must hold and what was found, and carries code, status, retry and cause', () => {
   const cause = new Error('inner');
