@@ -1,39 +1,82 @@
 #!/usr/bin/env node
 /**
- * The command line. It wires the rooms together and is imported by nobody.
+ * The command line. It wires the rooms together and is imported by nobody: two tables, services and tools.
  *
- *   ringmain pixel [--option=value ...]   run the collector
- *   ringmain journal <command> ...        look into a log, send parts of it again
- *   ringmain deadletter <command> ...     look at refused events, send them again
- *   ringmain --healthcheck                for containers: exit 0 when /healthz answers
+ *   ringmain <service> [role] [--option=value ...]   run a service, or one role of it
+ *   ringmain <service> <subcommand> ...              a tool of the service
+ *   ringmain <tool> ...                              look into a log, send again what was refused, change a database
+ *   ringmain --healthcheck                           for containers: exit 0 when /healthz of the collector answers
  *
  * Each command has --help. Exit codes: 0 done, 64 the command line is not understood, 70 a defect or a thread that cannot be
  * replaced, 78 the configuration or the journal cannot be used.
  */
+import { nearest } from './kernel/config.ts';
 import { errors, exitCodeOf, exitCodes, explain } from './kernel/errors.ts';
 import { readVersion } from './kernel/version.ts';
+import type { AnyService } from './service/contract.ts';
 
-const USAGE = `ringmain pixel [--option=value ...]   run the collector
-ringmain journal <command> ...        look into a log, send parts of it again
-ringmain deadletter <command> ...     look at refused events, send them again
-ringmain --healthcheck                exit 0 when /healthz of the configured address answers
-ringmain --version
+/** A service's code is loaded when it is used: the tools need no HTTP server, one service none of the others. */
+const services: Readonly<Record<string, () => Promise<{ readonly default: AnyService }>>> = {
+  pixel: () => import('./pixel/pixel.ts'),
+};
 
-Each command has --help.
-`;
+/** A tool works on the data of one service: --service=NAME, or the first word behind it. */
+interface Tool {
+  readonly summary: string;
+  run(words: readonly string[]): Promise<number>;
+}
 
-// A command's code is loaded when it is used: the tools need no HTTP server, the collector needs no tools.
+const tools: Readonly<Record<string, Tool>> = {
+  journal: {
+    summary: 'look into a log, send parts of it again',
+    run: async (words) => {
+      const { service, rest } = await ofService(words);
+      return (await import('./service/journal-command.ts')).runJournal(service, rest);
+    },
+  },
+  deadletter: {
+    summary: 'look at refused events, send them again',
+    run: async (words) => {
+      const { service, rest } = await ofService(words);
+      return (await import('./service/dead-letter-command.ts')).runDeadLetter(service, rest);
+    },
+  },
+};
+
+async function load(name: string): Promise<AnyService> {
+  const found = Object.hasOwn(services, name) ? services[name] : undefined;
+  if (found !== undefined) return (await found()).default;
+  throw errors.USAGE({ reason: `a service must be one of ${Object.keys(services).join(', ')}: found=${name}` });
+}
+
+/** The service of --service=NAME; the collector without it. */
+async function ofService(words: readonly string[]): Promise<{ service: AnyService; rest: readonly string[] }> {
+  const flag = words.find((word) => word.startsWith('--service='));
+  const service = await load(flag?.slice('--service='.length) ?? 'pixel');
+  return { service, rest: words.filter((word) => word !== flag) };
+}
+
+async function usage(): Promise<string> {
+  const rows: (readonly [string, string])[] = [];
+  for (const name of Object.keys(services))
+    rows.push([`ringmain ${name} [role] [--option=value ...]`, (await load(name)).summary]);
+  for (const [name, { summary }] of Object.entries(tools)) rows.push([`ringmain ${name} <command> ...`, summary]);
+  rows.push(
+    ['ringmain --healthcheck', 'exit 0 when /healthz of the configured address answers'],
+    ['ringmain --version', ''],
+  );
+  const width = Math.max(...rows.map(([command]) => command.length)) + 3;
+  const lines = rows.map(([command, summary]) => `${command.padEnd(width)}${summary}`.trimEnd());
+  return `${lines.join('\n')}\n\nEach command has --help.\n`;
+}
+
 async function main(argv: readonly string[]): Promise<number> {
   const [command, ...rest] = argv;
   switch (command) {
-    case 'pixel':
-      return (await import('./service/command.ts')).runPixel(rest);
-    case 'journal':
-      return (await import('./service/journal-command.ts')).runJournal(rest);
-    case 'deadletter':
-      return (await import('./service/dead-letter-command.ts')).runDeadLetter(rest);
-    case '--healthcheck':
-      return (await import('./service/command.ts')).healthcheck(rest);
+    case '--healthcheck': {
+      const { runService } = await import('./service/command.ts');
+      return runService(await load('pixel'), ['--healthcheck', ...rest]);
+    }
     case '--version': {
       const { version, commit } = readVersion();
       process.stdout.write(`ringmain ${version} (${commit})\n`);
@@ -41,10 +84,18 @@ async function main(argv: readonly string[]): Promise<number> {
     }
     case '--help':
     case undefined:
-      process.stdout.write(USAGE);
+      process.stdout.write(await usage());
       return command === undefined ? exitCodes.usage : exitCodes.ok;
-    default:
-      throw errors.USAGE({ reason: `the first word must be a command: found=${command}\n\n${USAGE}` });
+    default: {
+      if (Object.hasOwn(tools, command)) return tools[command]!.run(rest);
+      if (Object.hasOwn(services, command)) {
+        const { runService } = await import('./service/command.ts');
+        return runService(await load(command), rest);
+      }
+      const near = nearest(command, [...Object.keys(services), ...Object.keys(tools)]);
+      const meant = near === undefined ? '' : `, did you mean ${near}?`;
+      throw errors.USAGE({ reason: `the first word must be a command: found=${command}${meant}\n\n${await usage()}` });
+    }
   }
 }
 

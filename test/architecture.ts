@@ -79,6 +79,8 @@ const imports = [
   /\brequire\s*\(()\s*['"]([^'"]+)['"]/g,
   // A worker's entry is reached by its address.
   /\bnew URL\(()\s*['"](\.[^'"]+\.[jt]s)['"]/g,
+  // So is a module of a service, by its name.
+  /\bsibling\(import\.meta,()\s*['"]([^'"]+)['"]/g,
 ];
 
 /** Without comments that take whole lines; a comment behind code stays, and a word in it may be found. */

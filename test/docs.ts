@@ -7,11 +7,12 @@ import { eventModelTable } from '../src/events/schema.ts';
 import { type ConfigSet, envExample, renewReference } from '../src/kernel/config.ts';
 import { errorsReference } from '../src/kernel/errors.ts';
 import { renewPart } from '../src/kernel/markdown.ts';
-import { pixelSets } from '../src/service/command.ts';
+import pixel from '../src/pixel/pixel.ts';
+import { setsOf } from '../src/service/configured.ts';
 import { lossTable } from './faults/losses.ts';
 import { errorSets } from './kernel/error-sets.ts';
 
-const sets = pixelSets as readonly ConfigSet[];
+const sets: readonly ConfigSet[] = setsOf(pixel);
 
 /** What the files should hold. */
 export function renewed(): Record<'README.md' | '.env.example' | 'PERFORMANCE.md', string> {

@@ -1,5 +1,6 @@
-import { SinkBoard, sinkStates } from '../engine/sink-board.ts';
+import { SinkBoard, type SinkBoardShared } from '../engine/sink-board.ts';
 import { type Collected, type Collector, counter, defineMetrics, histogram } from '../kernel/metrics.ts';
+import { seatStates } from '../kernel/threads/board.ts';
 
 import type { Amount } from './source.ts';
 
@@ -26,7 +27,7 @@ const dealtWith = ['delivered', 'dead', 'givenUp', 'skipped'] as const;
 
 /** What is computed from the sinks' board when somebody asks. `published`: what the source of a sink holds by now, as its thread counts it. */
 export function sinkCollector(
-  memory: SharedArrayBuffer,
+  memory: SinkBoardShared,
   sinks: readonly string[],
   published: (sink: number) => Amount,
   now: () => number,
@@ -97,10 +98,10 @@ export function sinkCollector(
     ),
     {
       name: 'ringmain_sink_state',
-      help: `State of a sink: ${sinkStates.join(', ')}.`,
+      help: `State of a sink: ${seatStates.join(', ')}.`,
       type: 'gauge',
       values: sinks.flatMap((sink, i) =>
-        sinkStates.map((state) => ({ labels: { sink, state }, value: board.state(i) === state ? 1 : 0 })),
+        seatStates.map((state) => ({ labels: { sink, state }, value: board.state(i) === state ? 1 : 0 })),
       ),
     },
   ];

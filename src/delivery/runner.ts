@@ -93,7 +93,7 @@ export class SinkRunner {
       moved: () => this.#moved !== undefined,
       settle: () => this.#settle(),
     });
-    this.#reopens = deps.board.reopens(deps.index);
+    this.#reopens = deps.board.reloads(deps.index);
   }
 
   /** The target has found its cursors moved without a write; they are followed before the next batch is read. */
@@ -222,7 +222,8 @@ export class SinkRunner {
   }
 
   #phase(): 'run' | 'drain' | 'stop' {
-    return this.#deps.board.phase(this.#deps.index);
+    const phase = this.#deps.board.phase(this.#deps.index);
+    return phase === 'abort' ? 'stop' : phase;
   }
 
   #fill(strand: Strand, now: number): boolean {
@@ -343,7 +344,7 @@ export class SinkRunner {
     if (now - this.#lastReport >= REPORT_MS) {
       this.#lastReport = now;
       this.#standing.tell();
-      const reopens = board.reopens(index);
+      const reopens = board.reloads(index);
       if (reopens !== this.#reopens && this.#target?.reopen !== undefined) {
         // Before: what the file that goes holds must be known. After: at once; should that fail, the target lets nothing into the new file.
         if ((await this.#saveCheckpoint()) === undefined) {

@@ -4,7 +4,7 @@
  */
 import { setImmediate as turn } from 'node:timers/promises';
 import type { Ledger } from '../engine/checkpoint.ts';
-import { type SinkBoard, steadyMs } from '../engine/sink-board.ts';
+import type { SinkBoard } from '../engine/sink-board.ts';
 import { type Logger, Transitions } from '../kernel/log.ts';
 import type { ErrorClass, SinkKind } from './contract.ts';
 import { Pace } from './pace.ts';
@@ -101,7 +101,7 @@ export class Standing {
     board.set(index, 'oldestMs', oldestMs);
     board.set(index, 'seenRecords', published.records);
     board.set(index, 'seenBytes', published.bytes);
-    board.set(index, 'toldMs', steadyMs());
+    board.tell(index);
     this.#tellPace(lag.records, ledger.passed);
   }
 

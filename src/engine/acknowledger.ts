@@ -7,6 +7,7 @@
  *   sync     when `synced` has passed the publish; one armed wait on the keeper's group commit serves all that wait
  */
 
+import { KEEPER_SEAT } from '../kernel/threads/roster.ts';
 import type { WakeWords } from '../kernel/threads/wake.ts';
 import type { LaneWriter } from './lane.ts';
 
@@ -31,8 +32,6 @@ export interface AcknowledgerOptions {
   readonly ackTimeoutMs: number;
 }
 
-/** Sleeper 0 of the engine's wake words. */
-export const KEEPER = 0;
 /**
  * A draft of this size is published at once, whatever else the iteration brings. Its answers still leave at the end of
  * the iteration: inside the handler of one connection the answers to others cannot be corked, and each would cost
@@ -153,7 +152,7 @@ export class Acknowledger {
     }
     if (!stored) return;
     this.#lane.control.want(position);
-    if (stale) this.#wake.wake(KEEPER);
+    if (stale) this.#wake.wake(KEEPER_SEAT);
     this.#arm();
   }
 
@@ -167,7 +166,7 @@ export class Acknowledger {
       return;
     }
     this.#armed = true;
-    this.#wake.wake(KEEPER);
+    this.#wake.wake(KEEPER_SEAT);
     // No time-out here; tick() expires late waits. Each time-out would keep a timer until it fires, and Node scans all
     // timers when one fires. At thousands of syncs/s that stopped the loop for 40 to 90 ms every few seconds
     // (measured).

@@ -1,19 +1,8 @@
-import { availableParallelism } from 'node:os';
 import { bytes, type ConfigOf, defineConfig, duration, GiB, integer, KiB, MiB, oneOf, path } from '../kernel/config.ts';
-
-/** Cores as the cgroup allows, less one for the sinks and the kernel. */
-export const defaultAcceptors = (): number => Math.max(1, availableParallelism() - 1);
 
 export const engineConfig = defineConfig(
   'engine',
   {
-    acceptors: integer({
-      min: 1,
-      max: 64,
-      aliases: ['WORKER_CONCURRENCY'],
-      unset: 'cores less one, at least 1',
-      doc: 'Threads that take requests. Each owns a lane: a ring and its segments. May change from start to start.',
-    }),
     ringBytes: bytes({
       default: 16 * MiB,
       min: 256 * KiB,
@@ -85,20 +74,6 @@ export const engineConfig = defineConfig(
       default: 600_000,
       min: 0,
       doc: 'After a client that pipelines was seen, its acceptor answers in the handler for this long.',
-    }),
-    drainDelayMs: duration({
-      default: 0,
-      min: 0,
-      max: 600_000,
-      doc: 'After SIGTERM /readyz is red for this long before the port is closed, so that load balancers see it.',
-    }),
-    drainTimeoutMs: duration({
-      default: 10_000,
-      min: 0,
-      max: 3_600_000,
-      doc:
-        'Longest time from SIGTERM to the end, drain delay apart. What sinks could not deliver by then stays in the ' +
-        'journal.',
     }),
   },
   {

@@ -5,6 +5,8 @@
 
 import { randomBytes } from 'node:crypto';
 import { errors } from '../kernel/errors.ts';
+import { ThreadBoard } from '../kernel/threads/board.ts';
+import { FIRST_OUTPUT_SEAT } from '../kernel/threads/roster.ts';
 import { createWakeWords } from '../kernel/threads/wake.ts';
 import { CheckpointFile, type CheckpointState } from './checkpoint.ts';
 import type { EngineConfig } from './config.ts';
@@ -19,7 +21,7 @@ import { recoverLanes } from './recovery.ts';
 import { createRing } from './ring.ts';
 import { PAGE } from './segment.ts';
 import { SegmentStore } from './segment-store.ts';
-import { SinkBoard } from './sink-board.ts';
+import { SinkBoard, type SinkBoardShared } from './sink-board.ts';
 
 /** What a sink may ask of the engine. */
 export interface SinkWish {
@@ -32,14 +34,18 @@ export interface SinkWish {
 
 export interface EngineOptions {
   readonly config: EngineConfig;
-  readonly acceptors: number;
-  /**
-   * Running sinks. The index in this list is also the sink's ring reader and board entry; its wake word is one more.
-   */
+  /** Lanes of this life: one per thread that publishes. */
+  readonly lanes: number;
+  /** Running sinks; the index in this list is the sink's reader, and its seat less FIRST_OUTPUT_SEAT. */
   readonly sinks: readonly SinkWish[];
   /** Absent sinks whose segments are kept. */
   readonly keep: readonly string[];
   readonly start: 'earliest' | 'latest';
+  /**
+   * Shared memory of the process's threads by seat, and how many outputs there are: those behind `sinks` read no lanes. Default: made here
+   * for the keeper and the sinks.
+   */
+  readonly threads?: { readonly board: SharedArrayBuffer; readonly wake: SharedArrayBuffer; readonly outputs: number };
 }
 
 /** What every thread gets. */
@@ -51,7 +57,7 @@ export interface EngineShared {
   readonly lanes: readonly LaneShared[];
   readonly finished: readonly FinishedLane[];
   readonly sinks: readonly string[];
-  readonly board: SharedArrayBuffer;
+  readonly board: SinkBoardShared;
   readonly wake: SharedArrayBuffer;
   readonly keeper: KeeperShared | undefined;
 }
@@ -65,8 +71,9 @@ export interface Engine {
 
 export function openEngine(options: EngineOptions, disk: Disk = realDisk): Engine {
   const { config, sinks } = options;
-  const wake = createWakeWords(1 + sinks.length);
-  const board = SinkBoard.create(sinks.length);
+  const wake = options.threads?.wake ?? createWakeWords(FIRST_OUTPUT_SEAT + sinks.length);
+  const threads = options.threads?.board ?? ThreadBoard.create(FIRST_OUTPUT_SEAT + sinks.length);
+  const board = SinkBoard.create(options.threads?.outputs ?? sinks.length, threads, FIRST_OUTPUT_SEAT);
   if (config.journalDir === 'off') {
     const logId = randomBytes(16);
     const lanes = makeLanes(options, 1, logId, undefined, wake);
@@ -102,7 +109,7 @@ export function openEngine(options: EngineOptions, disk: Disk = realDisk): Engin
       board,
       wake,
       figures: JournalFigures.create(),
-      segmentBytes: segmentSize(config, options.acceptors, quotaBytes),
+      segmentBytes: segmentSize(config, options.lanes, quotaBytes),
       quotaBytes,
       retainMs: config.journalRetainMs,
       syncIntervalMs: config.syncIntervalMs,
@@ -133,11 +140,12 @@ function makeLanes(
   journal: string | undefined,
   wake: SharedArrayBuffer,
 ): LaneShared[] {
-  return Array.from({ length: options.acceptors }, (_, lane) => ({
+  return Array.from({ length: options.lanes }, (_, lane) => ({
     id: { life, lane },
     ring: createRing(options.config.ringBytes, options.sinks.length),
     control: createLaneControl(),
     wake,
+    followers: FIRST_OUTPUT_SEAT + options.sinks.length,
     journal,
     logId,
   }));
@@ -149,14 +157,14 @@ export const liveLanes = (parts: EngineShared): LiveLane[] => parts.lanes.map(({
  * A segment holds a whole draft, which is a quarter of the ring. Four segments per lane fit the quota: one is being
  * written, one is the spare, two are for sinks that lag.
  */
-function segmentSize(config: EngineConfig, acceptors: number, quotaBytes: number): number {
-  const size = Math.min(config.segmentBytes, Math.floor(quotaBytes / (4 * acceptors) / PAGE) * PAGE);
+function segmentSize(config: EngineConfig, lanes: number, quotaBytes: number): number {
+  const size = Math.min(config.segmentBytes, Math.floor(quotaBytes / (4 * lanes) / PAGE) * PAGE);
   const least = config.ringBytes / 4 + 4 * PAGE;
   if (size < least)
     throw errors.CONFIG({
       problems: [
         `JOURNAL_MAX_BYTES must hold four segments of ${least} bytes per acceptor, or RING_BYTES be smaller: ` +
-          `JOURNAL_MAX_BYTES=${quotaBytes}, ACCEPTORS=${acceptors}, RING_BYTES=${config.ringBytes}`,
+          `JOURNAL_MAX_BYTES=${quotaBytes}, ACCEPTORS=${lanes}, RING_BYTES=${config.ringBytes}`,
       ],
     });
   return size;

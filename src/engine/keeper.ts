@@ -18,7 +18,7 @@ import { JournalFigures } from './metrics.ts';
 import { checkRing, Ring } from './ring.ts';
 import { type LaneId, laneKey, PAGE } from './segment.ts';
 import { type SegmentFile, SegmentStore } from './segment-store.ts';
-import { SinkBoard } from './sink-board.ts';
+import { SinkBoard, type SinkBoardShared } from './sink-board.ts';
 
 /** First spare of a life: small, so that a start is quick; each next one is twice as large up to segmentBytes. */
 const FIRST_SEGMENT = 8 * 2 ** 20;
@@ -40,7 +40,7 @@ export interface KeeperShared {
   readonly lanes: readonly { id: LaneId; ring: SharedArrayBuffer; control: SharedArrayBuffer }[];
   readonly sinks: readonly KeeperSink[];
   /** SinkBoard; the keeper reads the sequence of each running sink's last synced checkpoint there. */
-  readonly board: SharedArrayBuffer;
+  readonly board: SinkBoardShared;
   readonly wake: SharedArrayBuffer;
   /** Figures for metrics, see JournalFigures. */
   readonly figures: SharedArrayBuffer;

@@ -35,6 +35,8 @@ export interface LaneShared {
   readonly ring: SharedArrayBuffer;
   readonly control: SharedArrayBuffer;
   readonly wake: SharedArrayBuffer;
+  /** The first so many seats follow the lanes and are woken by a publish. Default: all that have a wake word. */
+  readonly followers?: number;
   /** The journal's folder; undefined: memory only. */
   readonly journal: string | undefined;
   /** 16 bytes. */
@@ -66,7 +68,7 @@ export class LaneWriter {
     this.#producer = new RingProducer(this.ring, journal !== undefined);
     if (journal !== undefined)
       this.#segments = new SegmentWriter({ id, journal, logId, control: this.control, disk, now });
-    this.#wake = new WakeWords(parts.wake);
+    this.#wake = new WakeWords(parts.wake, parts.followers);
     this.#now = now;
     this.#seed = laneSeed(logId, id.life, id.lane);
     this.#records = this.ring.tailRecord();

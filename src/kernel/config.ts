@@ -41,6 +41,7 @@ export {
   text,
 } from './config/kinds.ts';
 export { type Loaded, type LoadOptions, loadConfig } from './config/load.ts';
+export { nearest } from './config/nearest.ts';
 export { directoryProblem, readableFileProblem, writableFileProblem } from './config/paths.ts';
 export {
   envExample,
@@ -50,4 +51,4 @@ export {
   referenceIsStale,
   renewReference,
 } from './config/reference.ts';
-export { type AllValues, type ConfigOf, type ConfigSet, defineConfig, envName } from './config/set.ts';
+export { type AllValues, type ConfigOf, type ConfigSet, defineConfig, envName, withDefaults } from './config/set.ts';

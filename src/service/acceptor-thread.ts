@@ -1,12 +1,9 @@
 /**
- * Thread of one acceptor: its lane, its acknowledger, its routes, its listener. Never waits for anything but its own write into the page
- * cache. The addon aborts the process when a thread ends with a socket open, so every way out closes the listener first.
+ * Thread of one acceptor: its lane, its acknowledger, the routes of every role of the process, their listeners. Never waits for anything but its
+ * own write into the page cache. The addon aborts the process when a thread ends with a socket open, so every way out closes the
+ * listeners first.
  */
-
-import type { TemplatedApp } from 'uWebSockets.js';
 import { parentPort, workerData } from 'node:worker_threads';
-import { type CollectShared, type CollectValues, collectMetricSets, openCollect } from '../collect/collect.ts';
-import { collectRehearsal } from '../collect/rehearsal.ts';
 import { Acknowledger } from '../engine/acknowledger.ts';
 import { type Disk, realDisk } from '../engine/disk.ts';
 import type { EngineShared } from '../engine/engine.ts';
@@ -18,49 +15,42 @@ import { parseEndpoint } from '../http/endpoint.ts';
 import { FaultLog } from '../http/handlers.ts';
 import { Listener, type TlsFiles } from '../http/listen.ts';
 import { Renewal } from '../http/renewal.ts';
-import { mountRoutes, type RouterDeps } from '../http/router.ts';
+import { mountRoutes, type Route, type RouterDeps } from '../http/router.ts';
 import { type Failure, failureOf } from '../kernel/errors.ts';
-import { createLog, type Logger, type LogLevel } from '../kernel/log.ts';
-import { attachBoard, createBoard, type HistogramCell, prepareMetricsText, watchLoop } from '../kernel/metrics.ts';
-import { ProcessBoard } from '../kernel/threads/process-board.ts';
-import { WakeWords } from '../kernel/threads/wake.ts';
+import type { Logger } from '../kernel/log.ts';
+import { type HistogramCell, prepareMetricsText, watchLoop } from '../kernel/metrics.ts';
+import { type Phase, watchSeat } from '../kernel/threads/board.ts';
 import { type SpanNews, TraceSampler, type TracingConfig } from '../kernel/tracing.ts';
-import type { AcceptorFrame, Mounted } from './contract.ts';
-import { type IntakeAcknowledger, type IntakeLane, LaneIntake } from './intake.ts';
-import { talliesOf } from './metrics.ts';
-import { observer, pixelFrameMetrics, threadMetrics } from './observe.ts';
+import { Asker, type ConnectWorker } from './calls.ts';
+import type { Acceptor, AcceptorFrame, Mounted } from './contract.ts';
+import { type Intake, LaneIntake } from './intake.ts';
+import { acceptorMetrics, routesOf } from './metric-sets.ts';
+import { frameMetrics, talliesOf } from './metrics.ts';
+import { observer } from './observe.ts';
+import { addressesOf } from './process.ts';
 import { rehearse } from './rehearsal.ts';
 import { RequestTracing } from './request-tracing.ts';
 import { opsRoutes } from './routes-ops.ts';
+import { type NamedRole, type SeatShared, type SeatTools, takeSeat } from './seat.ts';
 
-export interface AcceptorData {
+export interface AcceptorData extends SeatShared {
   readonly engine: EngineShared;
-  readonly acceptor: number;
-  readonly values: CollectValues;
-  readonly shared: CollectShared;
-  readonly board: SharedArrayBuffer;
-  readonly metrics: SharedArrayBuffer;
-  readonly slot: number;
-  readonly slotNames: readonly string[];
-  readonly log: { readonly level: LogLevel; readonly destination: 1 | 2 };
+  /** How many acceptors share MAX_CONNECTIONS. */
+  readonly acceptors: number;
   /** Undefined: no tracing. */
   readonly tracing: TracingConfig | undefined;
 }
 
-/** Main -> acceptor. drain: answers close their connections, no new ones; close: publish, answer, end; now: end at once. */
-export type AcceptorOrder = 'renew' | 'drain' | 'close' | 'now';
-/** Acceptor -> main. */
-export type AcceptorNews =
-  | { readonly listening: true }
-  /** Draining, and the last connection has gone. */
-  | { readonly idle: true }
-  | { readonly failed: Failure };
+/** Acceptor -> main: it could not begin, or cannot go on. Everything else stands on the thread board. */
+export interface AcceptorNews {
+  readonly failed: Failure;
+}
+
+const failure = (error: unknown): AcceptorNews => ({ failed: failureOf(error) });
 
 const TICK_MS = 25;
 /** Without events and without anybody who waits: forty wake-ups a second would be a third of what an idle server costs. */
 const IDLE_TICK_MS = 100;
-/** Longest time of the rehearsal: a start must stay below half a second. */
-const REHEARSAL_MS = 60;
 const WRITE_SAMPLE = 16;
 
 function timedDisk(cell: HistogramCell): Disk {
@@ -87,162 +77,243 @@ function watch(listener: Listener, tls: TlsFiles, log: Logger): Renewal {
   });
 }
 
-async function main(data: AcceptorData): Promise<void> {
-  const { engine, acceptor, values, shared } = data;
-  const { engine: engineConfig, http } = values;
-  const log = createLog({ ...data.log, name: `acceptor-${acceptor}` });
-  const board = new ProcessBoard(data.board);
-  const meters = attachBoard(pixelFrameMetrics, data.metrics, data.slot);
-  const thread = attachBoard(threadMetrics, data.metrics, data.slot);
-  const lane = new LaneWriter(engine.lanes[acceptor], timedDisk(thread.ringmain_journal_write_seconds.at()));
-  const acknowledger = new Acknowledger(lane, new WakeWords(engine.wake), engineConfig);
-  const tls = tlsFiles(http);
-  const ops = opsRoutes(observer({ engine, metrics: data.metrics, slotNames: data.slotNames, board }));
-  const faults = new FaultLog((error, more) =>
-    log.error({ error: String((error as Error)?.stack ?? error), more }, 'a handler failed'),
-  );
-  const tracing =
-    data.tracing === undefined
-      ? undefined
-      : new RequestTracing(new TraceSampler(data.tracing), (span) =>
-          parentPort?.postMessage({ span } satisfies SpanNews),
-        );
-  const traced: RouterDeps['traced'] =
-    tracing === undefined ? undefined : (method, path, handler) => tracing.traced(method, path, handler);
-  const wire: Wire = { closing: false };
-  const bodies = new BodyReader(http);
-  const open = async (
-    lane: IntakeLane,
-    acknowledger: IntakeAcknowledger,
-    metrics: SharedArrayBuffer,
-    slot: number,
-    rehearsing: boolean,
-  ): Promise<Mounted & { mount(app: TemplatedApp): void; mountOps(app: TemplatedApp): void }> => {
-    const tally = talliesOf(attachBoard(pixelFrameMetrics, metrics, slot));
-    const frame: AcceptorFrame<CollectValues, CollectShared> = {
-      values,
-      shared,
-      log,
-      rehearsing,
-      intake: new LaneIntake(lane, acknowledger),
-      bodies,
-      wire,
+/** Of a process without an output that reads lanes: a route that publishes there is a defect of the service. */
+const noIntake: Intake = {
+  draftBytesMax: 0,
+  take() {
+    throw new TypeError('a route that publishes needs an output of its process that reads lanes');
+  },
+  dropped: () => undefined,
+};
+
+/** A role's routes and where they are served. */
+interface Served {
+  readonly role: NamedRole;
+  readonly module: Acceptor;
+  readonly mounted: Mounted;
+}
+
+class AcceptorThread {
+  readonly #data: AcceptorData;
+  readonly #tools: SeatTools;
+  readonly #lane: LaneWriter | undefined;
+  readonly #acknowledger: Acknowledger | undefined;
+  readonly #asker = new Asker();
+  readonly #wire: Wire = { closing: false };
+  readonly #bodies: BodyReader;
+  readonly #listeners: Listener[] = [];
+  readonly #served: Served[] = [];
+  readonly #router: RouterDeps;
+  readonly #tracing: RequestTracing | undefined;
+  readonly #tls: TlsFiles | undefined;
+  #renewal: Renewal | undefined;
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(data: AcceptorData, tools: SeatTools) {
+    const { engine, seat, values } = data;
+    this.#data = data;
+    this.#tools = tools;
+    const cells = tools.meters(acceptorMetrics);
+    const shared = engine.lanes[seat.lane];
+    if (shared !== undefined) {
+      this.#lane = new LaneWriter(shared, timedDisk(cells.ringmain_journal_write_seconds.at()));
+      this.#acknowledger = new Acknowledger(this.#lane, tools.wake, values.engine);
+    }
+    this.#bodies = new BodyReader(values.http);
+    this.#tls = tlsFiles(values.http);
+    this.#tracing =
+      data.tracing === undefined
+        ? undefined
+        : new RequestTracing(new TraceSampler(data.tracing), (span) =>
+            parentPort?.postMessage({ span } satisfies SpanNews),
+          );
+    const { log } = tools;
+    const faults = new FaultLog((error, more) =>
+      log.error({ error: String((error as Error)?.stack ?? error), more }, 'a handler failed'),
+    );
+    const tracing = this.#tracing;
+    this.#router = {
+      tally: talliesOf(tools.meters(frameMetrics(routesOf(tools.roles)))),
+      wire: this.#wire,
       faults,
-      secure: tls !== undefined,
-      tally,
-      meters: (set) => attachBoard(set, metrics, slot),
-      ask: () => Promise.reject(new Error('the collector has no workers')),
+      traced: tracing === undefined ? undefined : (method, path, handler) => tracing.traced(method, path, handler),
+    };
+  }
+
+  /** What a role's module gets; a rehearsal puts parts of its own in place of those that count and keep. */
+  #frame(role: NamedRole): AcceptorFrame {
+    const lane = this.#lane;
+    return {
+      values: this.#data.values,
+      shared: this.#data.prepared[role.name],
+      log: this.#tools.log,
+      rehearsing: false,
+      intake:
+        lane === undefined || this.#acknowledger === undefined
+          ? noIntake
+          : new LaneIntake(this.#tracing?.lane(lane) ?? lane, this.#acknowledger),
+      tally: this.#router.tally,
+      bodies: this.#bodies,
+      wire: this.#wire,
+      faults: this.#router.faults,
+      secure: this.#tls !== undefined,
+      meters: this.#tools.meters,
+      ask: (worker, question, timeoutMs) => this.#asker.ask(worker, question, timeoutMs),
       now: Date.now,
     };
-    const mounted = await openCollect(frame);
-    const deps = { tally, wire, faults, traced: rehearsing ? undefined : traced };
-    const routes = http.adminAddr === '' ? [...mounted.routes, ...ops] : mounted.routes;
-    return {
-      ...mounted,
-      mount: (app) => mountRoutes(app, routes, deps),
-      mountOps: (app) => mountRoutes(app, ops, deps),
-    };
-  };
-  await prepareMetricsText();
-  const unseen = createBoard([pixelFrameMetrics, ...collectMetricSets], 1);
-  await rehearse((l, a) => open(l, a, unseen, 0, true), collectRehearsal, engineConfig, REHEARSAL_MS);
-  const routes = await open(tracing?.lane(lane) ?? lane, acknowledger, data.metrics, data.slot, false);
-  const connectionsMax = Math.max(1, Math.floor(http.maxConnections / engine.lanes.length));
-  const shed = meters.ringmain_http_connections_shed_total.at();
-  const listeners: Listener[] = [];
-  let renewal: Renewal | undefined;
-  const listen = (address: string, mount: (app: TemplatedApp) => void, secure: boolean): void => {
+  }
+
+  async open(): Promise<void> {
+    const { values } = this.#data;
+    for (const role of this.#tools.roles) {
+      if (role.acceptor === undefined) continue;
+      const { default: module } = (await import(role.acceptor.href)) as { default: Acceptor };
+      const frame = this.#frame(role);
+      await rehearse(module, frame, this.#router, values.engine);
+      this.#served.push({ role, module, mounted: await module.open(frame) });
+    }
+  }
+
+  listen(): void {
+    const { values, engine, metrics, roster, outputs } = this.#data;
+    const { board, sets, roles } = this.#tools;
+    const ops = opsRoutes(observer({ engine, metrics, sets, roster, board, outputs }));
+    const admin = values.http.adminAddr !== '';
+    addressesOf(roles, values).forEach((address, i) => {
+      const own = this.#served[i]?.mounted.routes ?? [];
+      this.#listen(address, admin ? own : [...own, ...ops], true);
+    });
+    if (this.#tls !== undefined) this.#renewal = watch(this.#listeners[0]!, this.#tls, this.#tools.log);
+    if (admin) this.#listen(values.http.adminAddr, ops, false);
+    this.#tick();
+    board.setState(this.#data.seat.index, 'up');
+  }
+
+  #listen(address: string, routes: readonly Route[], secure: boolean): void {
+    const { values, acceptors } = this.#data;
     const endpoint = parseEndpoint(address);
     if (endpoint === undefined) throw new Error(`address must be host:port: found=${address}`);
-    listeners.push(
+    const shed = this.#tools
+      .meters(frameMetrics(routesOf(this.#tools.roles)))
+      .ringmain_http_connections_shed_total.at();
+    this.#listeners.push(
       new Listener({
         endpoint,
-        connectionsMax,
-        routes: mount,
+        connectionsMax: Math.max(1, Math.floor(values.http.maxConnections / acceptors)),
+        routes: (app) => mountRoutes(app, routes, this.#router),
         onShed: () => shed.add(1),
-        ...(secure && tls !== undefined ? { tls } : {}),
+        ...(secure && this.#tls !== undefined ? { tls: this.#tls } : {}),
       }),
     );
-  };
+  }
 
-  watchLoop(data.metrics, data.slot);
-  const connections = meters.ringmain_http_connections.at();
-  const bodyBytes = meters.ringmain_http_body_bytes.at();
-  const gathering = thread.ringmain_gathering.at();
-  const waiting = thread.ringmain_sync_waiting.at();
-  const pipeliners = thread.ringmain_defer_pipeliners_total.at();
-  let gaugesMs = 0;
-  let records = lane.records;
-  let timer: NodeJS.Timeout;
-  const tick = (): void => {
-    acknowledger.tick();
-    const now = performance.now();
-    if (now - gaugesMs >= IDLE_TICK_MS) {
-      gaugesMs = now;
-      bodyBytes.set(bodies.heldBytes);
-      connections.set(listeners.reduce((sum, listener) => sum + listener.connections, 0));
-      gathering.set(acknowledger.gathering ? 1 : 0);
-      waiting.set(acknowledger.waiting);
-      pipeliners.add(acknowledger.pipeliners - pipeliners.value);
-    }
-    if (wire.closing && listeners.every((listener) => listener.connections === 0))
-      parentPort?.postMessage({ idle: true } satisfies AcceptorNews);
-    const idle = lane.records === records && lane.stuck === undefined && acknowledger.waiting === 0;
-    records = lane.records;
-    timer = setTimeout(tick, idle && !wire.closing ? IDLE_TICK_MS : TICK_MS);
-  };
-  tick();
+  /** Looks after what waits for a sync, puts gauges on the board, and says when the last connection of a drain has gone. */
+  readonly #tick = (() => {
+    let gaugesMs = 0;
+    let records = 0;
+    return (): void => {
+      const lane = this.#lane;
+      this.#acknowledger?.tick();
+      this.#asker.tick();
+      const now = performance.now();
+      if (now - gaugesMs >= IDLE_TICK_MS) {
+        gaugesMs = now;
+        this.#tellGauges();
+      }
+      const { closing } = this.#wire;
+      if (closing && this.#listeners.every((listener) => listener.connections === 0))
+        this.#tools.board.setState(this.#data.seat.index, 'stopped', 'drained');
+      const idle =
+        (lane === undefined || (lane.records === records && lane.stuck === undefined)) &&
+        (this.#acknowledger?.waiting ?? 0) === 0 &&
+        this.#asker.waiting === 0;
+      records = lane?.records ?? 0;
+      this.#timer = setTimeout(this.#tick, idle && !closing ? IDLE_TICK_MS : TICK_MS);
+    };
+  })();
 
-  const end = (): void => {
-    board.setAcceptor(acceptor, false);
-    clearTimeout(timer);
-    renewal?.close();
-    for (const listener of listeners) listener.close();
-    routes.close();
-    bodies.close();
-    parentPort?.close();
-  };
-  const close = (deadline: number): void => {
-    acknowledger.flush();
-    lane.tick();
-    const open = lane.stuck !== undefined || acknowledger.waiting > 0;
-    if (!open || performance.now() >= deadline) {
-      end();
-      // What still keeps the loop alive (a reloading database, a timer of the addon) must not hold up the end.
-      setTimeout(() => process.exit(0), 500).unref();
+  #tellGauges(): void {
+    const { meters, roles } = this.#tools;
+    const http = meters(frameMetrics(routesOf(roles)));
+    const cells = meters(acceptorMetrics);
+    http.ringmain_http_body_bytes.at().set(this.#bodies.heldBytes);
+    http.ringmain_http_connections.at().set(this.#listeners.reduce((sum, listener) => sum + listener.connections, 0));
+    for (const { mounted } of this.#served) mounted.gauges?.();
+    const acknowledger = this.#acknowledger;
+    if (acknowledger === undefined) return;
+    cells.ringmain_gathering.at().set(acknowledger.gathering ? 1 : 0);
+    cells.ringmain_sync_waiting.at().set(acknowledger.waiting);
+    const pipeliners = cells.ringmain_defer_pipeliners_total.at();
+    pipeliners.add(acknowledger.pipeliners - pipeliners.value);
+  }
+
+  phase(phase: Phase): void {
+    if (phase === 'drain') {
+      // Each answer closes its connection from now on, and no new one is taken.
+      this.#wire.closing = true;
+      for (const listener of this.#listeners) listener.stop();
+    } else if (phase === 'stop') this.#close(performance.now() + this.#data.values.engine.ackTimeoutMs);
+    else this.end();
+  }
+
+  reload(): void {
+    this.#renewal?.renew();
+  }
+
+  /** Publishes and answers what is held, then ends; at the deadline in any case. */
+  #close(deadline: number): void {
+    this.#acknowledger?.flush();
+    this.#lane?.tick();
+    const open = this.#lane?.stuck !== undefined || (this.#acknowledger?.waiting ?? 0) > 0 || this.#asker.waiting > 0;
+    if (open && performance.now() < deadline) {
+      setTimeout(() => this.#close(deadline), 10);
       return;
     }
-    setTimeout(() => close(deadline), 10);
-  };
-  parentPort?.on('message', (order: AcceptorOrder) => {
-    if (order === 'renew') renewal?.renew();
-    else if (order === 'drain') {
-      wire.closing = true;
-      for (const listener of listeners) listener.stop();
-    } else if (order === 'close') close(performance.now() + engineConfig.ackTimeoutMs);
-    else end();
-  });
-  process.on('uncaughtException', (error) => {
-    log.fatal({ error: error.stack ?? String(error) }, 'the acceptor cannot go on');
-    parentPort?.postMessage({ failed: failureOf(error) } satisfies AcceptorNews);
-    end();
-  });
+    this.end();
+    // What still keeps the loop alive (a reloading database, a timer of the addon) must not hold up the end.
+    setTimeout(() => process.exit(0), 500).unref();
+  }
 
+  end(): void {
+    this.#tools.board.setState(this.#data.seat.index, 'ended');
+    clearTimeout(this.#timer);
+    this.#renewal?.close();
+    for (const listener of this.#listeners) listener.close();
+    for (const { mounted } of this.#served) mounted.close();
+    this.#bodies.close();
+    this.#asker.close();
+    parentPort?.close();
+  }
+
+  connect(order: ConnectWorker): void {
+    this.#asker.connect(order);
+  }
+}
+
+async function main(data: AcceptorData): Promise<void> {
+  const tools = await takeSeat(data);
+  const thread = new AcceptorThread(data, tools);
+  parentPort?.on('message', (order: ConnectWorker) => thread.connect(order));
+  watchLoop(data.metrics, data.seat.index);
+  process.on('uncaughtException', (error) => {
+    tools.log.fatal({ error: error.stack ?? String(error) }, 'the acceptor cannot go on');
+    parentPort?.postMessage(failure(error));
+    thread.end();
+  });
+  await prepareMetricsText();
   try {
-    listen(http.serverAddr, (app) => routes.mount(app), true);
-    if (tls !== undefined) renewal = watch(listeners[0]!, tls, log);
-    if (http.adminAddr !== '') listen(http.adminAddr, (app) => routes.mountOps(app), false);
+    await thread.open();
+    thread.listen();
   } catch (error) {
-    parentPort?.postMessage({ failed: failureOf(error) } satisfies AcceptorNews);
-    end();
+    parentPort?.postMessage(failure(error));
+    thread.end();
     return;
   }
-  board.setAcceptor(acceptor, true);
-  parentPort?.postMessage({ listening: true } satisfies AcceptorNews);
+  void watchSeat(tools.board, tools.wake, data.seat.index, thread);
 }
 
 try {
   await main(workerData as AcceptorData);
 } catch (error) {
-  parentPort?.postMessage({ failed: failureOf(error) } satisfies AcceptorNews);
+  parentPort?.postMessage(failure(error));
 }

@@ -1,72 +1,93 @@
-/** Command `ringmain pixel`: options, the start, the words on the screen, signals. */
+/** Command `ringmain <service> [role] [subcommand]`: options, the start, the words on the screen, signals. */
 import { request } from 'node:http';
 import { request as secureRequest } from 'node:https';
-import { resolve } from 'node:path';
-import { engineConfig } from '../engine/config.ts';
-import { httpConfig, tlsFiles } from '../http/config.ts';
+import { tlsFiles } from '../http/config.ts';
 import { type Endpoint, parseEndpoint } from '../http/endpoint.ts';
-import { type ConfigSet, helpText, loadConfig, printConfig, setEnvironment } from '../kernel/config.ts';
+import { helpText, nearest, printConfig, setEnvironment } from '../kernel/config.ts';
 import { errors, exitCodes } from '../kernel/errors.ts';
-import { kernelConfig } from '../kernel/log.ts';
-import { tracingConfig } from '../kernel/tracing.ts';
-import { pixelConfigs } from '../pixel/config.ts';
-import { type SinkName, sinkNames, sinksConfig } from '../sinks/config.ts';
-import { sinkConfigs } from '../sinks/registry.ts';
-import { HEAD_BYTES_MAX, PixelService, type PixelValues } from './process.ts';
+import { type Configured, configure, rolesIn, setsOf } from './configured.ts';
+import type { AnyService } from './contract.ts';
+import { addressesOf, ServiceProcess } from './process.ts';
 
-/** All options of the collector, in the order of the reference. */
-export const pixelSets = [
-  httpConfig,
-  ...pixelConfigs,
-  engineConfig,
-  sinksConfig,
-  ...Object.values(sinkConfigs),
-  tracingConfig,
-  kernelConfig,
-] as const;
+/** The environment variable that the addon reads once, when it is loaded. Line and headers of a request, bytes. */
+export const HEAD_BYTES_MAX = 32 * 1024;
 
 /** One Ctrl-C under npm, or the TERM of `timeout`, arrives twice: from the sender and from whoever passes it on. That is one wish. */
 const ECHO_MS = 100;
 
-const switches = ['check-config', 'print-config', 'help'] as const;
+const switches = ['check-config', 'print-config', 'help', 'healthcheck'] as const;
 
-interface Read {
-  readonly values: PixelValues;
-  readonly warnings: readonly string[];
-  readonly switches: ReadonlySet<string>;
-  readonly printed: () => string;
+/** What the words behind the service's name ask for. */
+interface Asked {
+  readonly roles: readonly string[];
+  readonly subcommand: string | undefined;
+  readonly rest: readonly string[];
 }
 
-export function readPixelConfig(argv: readonly string[]): Read {
-  const loaded = loadConfig(pixelSets as readonly ConfigSet[], { argv, switches });
-  if (loaded.words.length > 0) throw errors.USAGE({ reason: `options begin with --: found=${loaded.words.join(' ')}` });
-  const all = loaded.values as unknown as Record<string, unknown>;
-  const sinkValues = Object.fromEntries(
-    sinkNames.map((name) => [name, all[sinkConfigs[name]?.room ?? name]]),
-  ) as Record<SinkName, unknown>;
-  const values = { ...(all as unknown as Omit<PixelValues, 'sinkValues'>), sinkValues };
-  return {
-    values,
-    warnings: loaded.warnings,
-    switches: loaded.switches,
-    printed: () => printConfig(pixelSets as readonly ConfigSet[], loaded as Parameters<typeof printConfig>[1]),
-  };
+/** Takes role and subcommand off the words; throws USAGE with the nearest name for a word that is neither. */
+function asked(service: AnyService, argv: readonly string[]): Asked {
+  const words = [...argv];
+  let roles = service.together;
+  const role = words[0];
+  if (role === 'all') words.shift();
+  else if (role !== undefined && Object.hasOwn(service.roles, role)) {
+    roles = [role];
+    words.shift();
+  }
+  const word = words[0];
+  if (word === undefined || word.startsWith('-')) return { roles, subcommand: undefined, rest: words };
+  const commands = Object.keys(service.commands ?? {});
+  if (commands.includes(word)) return { roles, subcommand: word, rest: words.slice(1) };
+  const known = [...Object.keys(service.roles), ...commands];
+  const near = nearest(word, known);
+  throw errors.USAGE({
+    reason: `the word behind ${service.name} must be one of ${known.join(', ')}, or an option: found=${word}${near === undefined ? '' : `, did you mean ${near}?`}`,
+  });
 }
 
-export async function runPixel(argv: readonly string[]): Promise<number> {
-  if (argv.includes('--help')) {
-    process.stdout.write(`ringmain pixel [--option=value ...]\n\n${helpText(pixelSets as readonly ConfigSet[])}\n`);
+export async function runService(service: AnyService, argv: readonly string[]): Promise<number> {
+  const { roles, subcommand, rest } = asked(service, argv);
+  if (subcommand !== undefined) return runSubcommand(service, subcommand, rest);
+  if (rest.includes('--help')) {
+    process.stdout.write(`${usage(service)}\n${helpText(setsOf(service, roles))}\n`);
     return exitCodes.ok;
   }
-  const { values, warnings, switches: asked, printed } = readPixelConfig(argv);
-  if (asked.has('print-config')) process.stdout.write(`${printed()}\n`);
-  if (asked.has('check-config')) process.stdout.write('the configuration is valid\n');
-  if (asked.has('print-config') || asked.has('check-config')) return exitCodes.ok;
+  const configured = configure(service, roles, { argv: rest, switches });
+  const { loaded, sets } = configured;
+  if (loaded.words.length > 0) throw errors.USAGE({ reason: `options begin with --: found=${loaded.words.join(' ')}` });
+  if (loaded.switches.has('print-config')) process.stdout.write(`${printConfig(sets, loaded)}\n`);
+  if (loaded.switches.has('check-config')) process.stdout.write('the configuration is valid\n');
+  if (loaded.switches.has('print-config') || loaded.switches.has('check-config')) return exitCodes.ok;
+  if (loaded.switches.has('healthcheck')) return healthcheck(configured);
+  return run(configured);
+}
 
+function usage(service: AnyService): string {
+  const lines = [`ringmain ${service.name} [role] [--option=value ...]   ${service.summary}`];
+  const roles = Object.entries(service.roles);
+  if (roles.length > 1)
+    lines.push('', ...roles.map(([name, { summary }]) => `ringmain ${service.name} ${name}   ${summary}`));
+  for (const [name, { summary }] of Object.entries(service.commands ?? {}))
+    lines.push(`ringmain ${service.name} ${name} ...   ${summary}`);
+  return `${lines.join('\n')}\n`;
+}
+
+async function runSubcommand(service: AnyService, name: string, argv: readonly string[]): Promise<number> {
+  const command = service.commands![name]!;
+  if (argv.includes('--help')) {
+    process.stdout.write(`${command.help}\n`);
+    return exitCodes.ok;
+  }
+  const { values, loaded } = configure(service, Object.keys(service.roles), { argv });
+  return command.run(values as never, loaded.words);
+}
+
+async function run(configured: Configured): Promise<number> {
+  const { values, loaded } = configured;
   // The addon reads it once, when the first acceptor loads it.
   setEnvironment('UWS_HTTP_MAX_HEADERS_SIZE', String(HEAD_BYTES_MAX));
-  const service = new PixelService(values);
-  for (const warning of warnings) service.log.warn(warning);
+  const service = new ServiceProcess(configured);
+  for (const warning of loaded.warnings) service.log.warn(warning);
   try {
     await service.start();
   } catch (error) {
@@ -82,46 +103,25 @@ export async function runPixel(argv: readonly string[]): Promise<number> {
   process.on('SIGTERM', end);
   process.on('SIGINT', end);
   process.on('SIGHUP', () => service.reload());
-  service.log.info(banner(values, service), 'ready');
-  process.stderr.write(welcome(values));
+  const roles = rolesIn(configured);
+  const addresses = addressesOf(roles, values);
+  service.log.info(
+    {
+      listen: addresses.join(','),
+      acceptors: service.acceptors,
+      outputs: values.sinks.outputs,
+      journal: values.engine.journalDir,
+      ...Object.assign({}, ...roles.map((role) => role.ready?.(values))),
+    },
+    'ready',
+  );
+  const tls = tlsFiles(values.http) !== undefined;
+  const words = roles.flatMap((role) => {
+    const at = parseEndpoint(role.address?.(values) ?? values.http.serverAddr) as Endpoint;
+    return role.welcome?.(values, localUrl(tls, at)) ?? [];
+  });
+  if (words.length > 0) process.stderr.write(`${words.join('\n')}\n`);
   return service.ended;
-}
-
-function banner(values: PixelValues, service: PixelService): Record<string, unknown> {
-  const { http, engine, collect, sinks } = values;
-  return {
-    listen: http.serverAddr,
-    acceptors: service.acceptors,
-    outputs: sinks.outputs,
-    journal: engine.journalDir,
-    ackPixel: collect.ackPixel ?? collect.ack,
-    ackCollect: collect.ackCollect ?? collect.ack,
-  };
-}
-
-const promises = {
-  memory: 'taken into memory; lost when this process dies',
-  journal: 'written to the log; survives kill -9 of this process, not a power cut',
-  sync: 'on the disk (fdatasync); survives a power cut',
-} as const;
-
-/** What somebody reads who has just typed `npm start`. */
-export function welcome(values: PixelValues): string {
-  const { http, engine, collect, sinks } = values;
-  const at = localUrl(tlsFiles(http) !== undefined, parseEndpoint(http.serverAddr) as Endpoint);
-  const logPath = (values.sinkValues.log as { logPath: string }).logPath;
-  const where = sinks.outputs
-    .map((name) => (name === 'log' ? (logPath === 'stdout' ? 'standard output' : resolve(logPath)) : name))
-    .join(', ');
-  const level = collect.ackPixel ?? collect.ack;
-  const lines = [
-    `Ringmain listens on ${at}`,
-    `events go to     ${where}`,
-    `the log is in    ${engine.journalDir === 'off' ? 'memory only' : resolve(engine.journalDir)}`,
-    `a 2xx means      ${level}: ${promises[level]}`,
-    `try              curl -i '${at}/px.gif?e=hello&color=green'`,
-  ];
-  return `${lines.join('\n')}\n`;
 }
 
 function localUrl(tls: boolean, { host, port }: Endpoint): string {
@@ -132,12 +132,13 @@ function localUrl(tls: boolean, { host, port }: Endpoint): string {
 
 const HEALTH_MS = 3000;
 
-/** `--healthcheck`: asks /healthz of the address that the same environment makes the collector listen on. */
-export async function healthcheck(argv: readonly string[]): Promise<number> {
-  const { http } = readPixelConfig(argv).values;
+/** `--healthcheck`: asks /healthz of the address that the same environment makes the service listen on. */
+export async function healthcheck(configured: Configured): Promise<number> {
+  const { http } = configured.values;
   const admin = http.adminAddr !== '';
   const tls = !admin && tlsFiles(http) !== undefined;
-  const { port, host } = parseEndpoint(admin ? http.adminAddr : http.serverAddr) as Endpoint;
+  const [own] = addressesOf(rolesIn(configured), configured.values);
+  const { port, host } = parseEndpoint(admin ? http.adminAddr : own!) as Endpoint;
   const hostname = host === '' || host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '::1' : host;
   const options = { hostname, port, path: '/healthz', timeout: HEALTH_MS, rejectUnauthorized: false };
   return new Promise((settle) => {

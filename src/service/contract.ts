@@ -81,8 +81,10 @@ export interface Role<V = FrameValues, Shared = unknown> {
   readonly metrics?: readonly MetricSet[];
   /** Where its records go; OUTPUTS chooses among them. */
   readonly outputs?: readonly Output<V>[];
-  /** Outputs of a process without OUTPUTS in its configuration. Default: the option's own default. */
-  defaultOutputs?(values: V): readonly string[];
+  /** Bytes of the largest record that it publishes or reads from its source. Default: 64 KiB. */
+  recordBytesMax?(values: V): number;
+  /** Default of OUTPUTS. Left out: all of them. */
+  readonly defaultOutputs?: readonly string[];
   workers?(values: V): readonly WorkerSpec[];
   /** Module whose default export is a list of jobs (scheduler.ts), and the Postgres that holds their locks. */
   readonly jobs?: { readonly module: URL; dsn(values: V): string | undefined };
@@ -90,6 +92,8 @@ export interface Role<V = FrameValues, Shared = unknown> {
   readonly web?: URL;
   /** Main, before any thread starts: what all threads must agree on. Plain data and shared memory. */
   prepare?(values: V, main: MainContext): Promise<Shared> | Shared;
+  /** Fields for the log line that says that everything is up. */
+  ready?(values: V): Readonly<Record<string, unknown>>;
   /** Paths and files that the start would refuse: one line per problem. */
   problems?(values: V): readonly string[];
   /** Lines for somebody who has just started it by hand; `at` is its URL. */
@@ -175,6 +179,8 @@ export interface WorkerSpec {
   readonly publishes?: boolean;
   /** restart: it is started again after a pause that doubles to 30 s. fatal: the process ends. */
   readonly onDeath: 'restart' | 'fatal';
+  /** Plain data for its frame. */
+  readonly data?: unknown;
 }
 
 /** Default export of a worker module. */
@@ -189,6 +195,8 @@ export interface WorkerFrame<V = FrameValues, Shared = unknown> {
   readonly log: Logger;
   /** Which of the `count` threads this is. */
   readonly index: number;
+  /** What its spec gives it. */
+  readonly data: unknown;
   /** Fires when the process drains. */
   readonly signal: AbortSignal;
   meters<M extends MetricSet>(set: M): Meters<M>;

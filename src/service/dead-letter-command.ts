@@ -9,46 +9,48 @@
 
 import { replay, type Summary, summarize } from '../delivery/dead-letter-replay.ts';
 import { deliveryErrors } from '../delivery/errors.ts';
-import { type ConfigSet, helpText, loadConfig } from '../kernel/config.ts';
+import { helpText } from '../kernel/config.ts';
 import { errors, exitCodes } from '../kernel/errors.ts';
-import { createLog, kernelConfig, type LogLevel } from '../kernel/log.ts';
-import { type SinkName, sinkNames, sinksConfig } from '../sinks/config.ts';
-import { loadSink, sinkConfigs } from '../sinks/registry.ts';
+import { createLog, type LogLevel } from '../kernel/log.ts';
+import { loadSink } from '../sinks/registry.ts';
+import { type ConfiguredOutput, configure, possibleOutputs, setsOf } from './configured.ts';
+import type { AnyService } from './contract.ts';
 
 const USAGE = `ringmain deadletter ls [sink]       what lies in DEAD_LETTER_DIR, and why
 ringmain deadletter replay <sink>   send what is pending to its sink again`;
 const REASONS_SHOWN = 5;
 
-export async function runDeadLetter(argv: readonly string[]): Promise<number> {
-  const sets = [sinksConfig, ...Object.values(sinkConfigs), kernelConfig] as readonly ConfigSet[];
+export async function runDeadLetter(service: AnyService, argv: readonly string[]): Promise<number> {
   if (argv.includes('--help')) {
-    process.stdout.write(`${USAGE}\n\n${helpText(sets)}\n`);
+    process.stdout.write(`${USAGE}\n\n${helpText(setsOf(service))}\n`);
     return exitCodes.ok;
   }
-  const { values, words } = loadConfig(sets, { argv, partial: true });
-  const { deadLetterDir } = values['sinks'] as { deadLetterDir: string };
+  const configured = configure(service, Object.keys(service.roles), { argv });
+  const { sinks, kernel } = configured.values;
+  const outputs = possibleOutputs(configured);
+  const { words } = configured.loaded;
   const [action, name, ...more] = words;
-  const sink = sinkNames.find((known) => known === name);
-  if (more.length > 0 || (name !== undefined && sink === undefined)) {
-    throw errors.USAGE({ reason: `a sink must be one of ${sinkNames.join(', ')}: found=${words.slice(1).join(' ')}` });
+  const output = outputs.find((known) => known.name === name);
+  if (more.length > 0 || (name !== undefined && output === undefined)) {
+    const names = outputs.map((known) => known.name).join(', ');
+    throw errors.USAGE({ reason: `a sink must be one of ${names}: found=${words.slice(1).join(' ')}` });
   }
   if (action === 'ls') {
-    process.stdout.write(listing(summarize(deadLetterDir, sink)));
+    process.stdout.write(listing(summarize(sinks.deadLetterDir, output?.name)));
     return exitCodes.ok;
   }
   if (action !== 'replay')
     throw errors.USAGE({ reason: `the command must be ls or replay: found=${action}\n\n${USAGE}` });
   // Who replays into the file sink would write to a file that a running collector holds and cuts.
-  if (sink === undefined || sink === 'log') {
+  if (output === undefined || output.kind === 'log') {
     throw errors.USAGE({ reason: `replay needs a sink other than log: found=${name ?? 'none'}\n\n${USAGE}` });
   }
-  const config = values[sinkConfigs[sink]!.room];
-  const { logLevel } = values['kernel'] as { logLevel: LogLevel };
-  return replayTo(sink, config, deadLetterDir, logLevel);
+  return replayTo(output, sinks.deadLetterDir, kernel.logLevel);
 }
 
-async function replayTo(sink: SinkName, config: unknown, directory: string, level: LogLevel): Promise<number> {
-  const kind = await loadSink(sink);
+async function replayTo(output: ConfiguredOutput, directory: string, level: LogLevel): Promise<number> {
+  const { name: sink, config } = output;
+  const kind = await loadSink(output.kind);
   const end = new AbortController();
   const target = await kind.open(config as never, {
     name: sink,

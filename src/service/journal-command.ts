@@ -16,7 +16,6 @@ import { existsSync, rmSync } from 'node:fs';
 import type { SinkBatch, SinkTarget } from '../delivery/contract.ts';
 import { sinkMetrics } from '../delivery/metrics.ts';
 import type { Batch } from '../engine/batch.ts';
-import { engineConfig } from '../engine/config.ts';
 import { realDisk } from '../engine/disk.ts';
 import { markOf, openEngine, readCheckpoint } from '../engine/engine.ts';
 import { engineErrors } from '../engine/errors.ts';
@@ -28,15 +27,16 @@ import { laneKey } from '../engine/segment.ts';
 import { SegmentStore } from '../engine/segment-store.ts';
 import { SinkBoard } from '../engine/sink-board.ts';
 import { jsonLength, jsonStart, receivedMsAt } from '../events/record.ts';
-import { type ConfigSet, loadConfig } from '../kernel/config.ts';
 import { errors, exitCodes } from '../kernel/errors.ts';
-import { createLog, kernelConfig, type LogLevel } from '../kernel/log.ts';
+import { createLog } from '../kernel/log.ts';
 import { createBoard, loopMetrics } from '../kernel/metrics.ts';
+import { FIRST_OUTPUT_SEAT } from '../kernel/threads/roster.ts';
 import { Supervisor } from '../kernel/threads/supervisor.ts';
 import { WakeWords } from '../kernel/threads/wake.ts';
-import { type SinkName, type SinksConfig, sinkNames, sinksConfig } from '../sinks/config.ts';
-import { loadSink, sinkConfigs } from '../sinks/registry.ts';
-import type { SinkThreadData } from './output-thread.ts';
+import { loadSink } from '../sinks/registry.ts';
+import { type Configured, configure, laneOutputs, possibleOutputs } from './configured.ts';
+import type { AnyService } from './contract.ts';
+import type { OutputThreadData } from './output-thread.ts';
 
 const USAGE = `ringmain journal ls                          lanes, and what each sink owes
 ringmain journal verify                      reads every frame; exit 1 when one is damaged
@@ -46,7 +46,7 @@ ringmain journal forget NAME                 a sink that will not come back
 ringmain journal drain  [--timeout=SECONDS]  delivers what is left without taking in
 
 range: --lane=LIFE-LANE --from=POSITION --to=POSITION --since=TIME --until=TIME (RFC 3339, time of receipt)
-JOURNAL_DIR and the options of the sinks are those of the collector.
+JOURNAL_DIR and the options of the sinks are those of the service: --service=NAME, pixel without it.
 `;
 
 /** Bytes read at once; a frame that is larger is reported, not read. */
@@ -60,16 +60,16 @@ interface Tool {
   readonly log: string;
   readonly words: readonly string[];
   readonly flags: Flags;
-  readonly values: Record<string, unknown>;
+  readonly configured: Configured;
 }
 
-export async function runJournal(argv: readonly string[]): Promise<number> {
+export async function runJournal(service: AnyService, argv: readonly string[]): Promise<number> {
   const [command, ...rest] = argv;
   if (command === undefined || command === '--help' || rest.includes('--help')) {
     process.stdout.write(USAGE);
     return command === undefined ? exitCodes.usage : exitCodes.ok;
   }
-  const tool = open(rest);
+  const tool = open(service, rest);
   switch (command) {
     case 'ls':
       return list(tool);
@@ -88,7 +88,7 @@ export async function runJournal(argv: readonly string[]): Promise<number> {
   }
 }
 
-function open(argv: readonly string[]): Tool {
+function open(service: AnyService, argv: readonly string[]): Tool {
   const flags: Flags = {};
   const others: string[] = [];
   for (const word of argv) {
@@ -97,13 +97,12 @@ function open(argv: readonly string[]): Tool {
     if (name !== undefined) flags[name] = match?.[2] ?? '';
     else others.push(word);
   }
-  const sets: readonly ConfigSet[] = [engineConfig, sinksConfig, ...Object.values(sinkConfigs), kernelConfig];
-  const loaded = loadConfig(sets, { argv: others, partial: true });
-  const values = loaded.values as unknown as Record<string, unknown>;
-  const dir = (values['engine'] as { journalDir: string }).journalDir;
+  const configured = configure(service, Object.keys(service.roles), { argv: others });
+  const dir = configured.values.engine.journalDir;
   const identity = dir === 'off' ? undefined : readIdentity(dir);
   if (identity === undefined) throw engineErrors.JOURNAL_OPEN({ path: dir, reason: 'there is no log in this folder' });
-  return { dir, logId: Buffer.from(identity.log, 'hex'), log: identity.log, words: loaded.words, flags, values };
+  const { log } = identity;
+  return { dir, logId: Buffer.from(log, 'hex'), log, words: configured.loaded.words, flags, configured };
 }
 
 const print = (line: string): void => {
@@ -213,12 +212,16 @@ async function cat(tool: Tool): Promise<number> {
 
 async function replay(tool: Tool): Promise<number> {
   const { flags } = tool;
-  const name = sinkNames.find((sink) => sink === flags.sink);
-  if (name === undefined)
-    throw errors.USAGE({ reason: `--sink must be one of ${sinkNames.join(', ')}: found=${flags.sink}` });
-  const kind = await loadSink(name);
-  let config = tool.values[kind.config.room];
-  if (name === 'log') {
+  const outputs = possibleOutputs(tool.configured);
+  const output = outputs.find(({ name }) => name === flags.sink);
+  if (output === undefined) {
+    const names = outputs.map(({ name }) => name).join(', ');
+    throw errors.USAGE({ reason: `--sink must be one of ${names}: found=${flags.sink}` });
+  }
+  const { name } = output;
+  const kind = await loadSink(output.kind);
+  let config: unknown = output.config;
+  if (output.kind === 'log') {
     if (flags.file === undefined || existsSync(flags.file))
       throw errors.USAGE({ reason: `--file must name a new file for the events: found=${flags.file}` });
     config = { ...(config as object), logPath: flags.file, logRotateBytes: 0 };
@@ -279,25 +282,26 @@ function forget({ dir, words }: Tool): number {
   return exitCodes.ok;
 }
 
-async function drain({ flags, values }: Tool): Promise<number> {
-  const sinks = values['sinks'] as SinksConfig;
-  const level = (values['kernel'] as { logLevel: LogLevel }).logLevel;
-  const log = createLog({ level, destination: 2, name: 'journal' });
+async function drain({ flags, configured }: Tool): Promise<number> {
+  const { values } = configured;
+  const { sinks, engine: engineValues, kernel } = values;
+  const outputs = laneOutputs(configured.outputs);
+  const log = createLog({ level: kernel.logLevel, destination: 2, name: 'journal' });
   const engine = openEngine({
-    config: values['engine'] as never,
-    acceptors: 0,
-    sinks: sinks.outputs.map((name) => ({ name, drops: false, lagBytesMax: 0 })),
+    config: engineValues,
+    lanes: 0,
+    sinks: outputs.map(({ name }) => ({ name, drops: false, lagBytesMax: 0 })),
     keep: [],
     start: sinks.sinkStart,
   });
   const { parts } = engine;
   const metrics = createBoard([sinkMetrics(parts.sinks), loopMetrics], parts.sinks.length);
   const supervisor = new Supervisor(log, () => undefined);
-  const names = parts.sinks.map((name, index) => {
-    const data: SinkThreadData = {
-      name: name as SinkName,
+  const names = outputs.map((output, index) => {
+    const data: OutputThreadData = {
+      output,
       index,
-      config: values[sinkConfigs[name]!.room],
+      outputs: parts.sinks,
       engine: parts,
       live: false,
       patient: true,
@@ -306,11 +310,11 @@ async function drain({ flags, values }: Tool): Promise<number> {
       lagBytesMax: 0,
       metrics,
       slot: index,
-      log: { level, destination: 2 },
+      log: { level: kernel.logLevel, destination: 2 },
     };
-    const file = new URL(`./thread${import.meta.filename.endsWith('.ts') ? '.ts' : '.js'}`, import.meta.url);
-    supervisor.spawn({ name: `sink-${name}`, file, data, onDeath: 'restart' });
-    return `sink-${name}`;
+    const file = new URL(`./output-thread${import.meta.filename.endsWith('.ts') ? '.ts' : '.js'}`, import.meta.url);
+    supervisor.spawn({ name: `sink-${output.name}`, file, data, onDeath: 'restart' });
+    return `sink-${output.name}`;
   });
   const board = new SinkBoard(parts.board);
   // A thread that has delivered everything ends by itself: that is no death.
@@ -320,7 +324,7 @@ async function drain({ flags, values }: Tool): Promise<number> {
     const wake = new WakeWords(parts.wake);
     parts.sinks.forEach((_, i) => {
       board.setPhase(i, 'stop');
-      wake.wake(1 + i);
+      wake.wake(FIRST_OUTPUT_SEAT + i);
     });
     await supervisor.join(names, 5000);
   }

@@ -1,4 +1,4 @@
-/** Thread of one sink: makes its runner from workerData and runs it until the phase on the board ends it. */
+/** Thread of one output: makes its runner from workerData and runs it until the phase on the board ends it. */
 import { parentPort, workerData } from 'node:worker_threads';
 import { tracedTarget } from '../delivery/batch-tracing.ts';
 import type { SinkKind } from '../delivery/contract.ts';
@@ -15,16 +15,18 @@ import { SinkBoard } from '../engine/sink-board.ts';
 import { jsonLength, jsonStart } from '../events/record.ts';
 import { createLog, type Logger, type LogLevel } from '../kernel/log.ts';
 import { attachBoard, watchLoop } from '../kernel/metrics.ts';
+import { FIRST_OUTPUT_SEAT } from '../kernel/threads/roster.ts';
 import { WakeWords } from '../kernel/threads/wake.ts';
 import type { SpanNews } from '../kernel/tracing.ts';
-import type { SinkName } from '../sinks/config.ts';
 import { loadSink } from '../sinks/registry.ts';
+import type { ConfiguredOutput } from './configured.ts';
 
-export interface SinkThreadData {
-  readonly name: SinkName;
+export interface OutputThreadData {
+  readonly output: ConfiguredOutput;
+  /** Its place among the outputs: its reader of the rings and its entry on the sink board. */
   readonly index: number;
-  /** Values of the kind's config set. */
-  readonly config: unknown;
+  /** Names of all outputs of the process: label values. */
+  readonly outputs: readonly string[];
   readonly engine: EngineShared;
   /** False: only what earlier lives have left (`ringmain journal drain`). */
   readonly live: boolean;
@@ -35,14 +37,16 @@ export interface SinkThreadData {
   /** ON_LAG=drop: undelivered bytes of a lane kept at most; 0: no limit. */
   readonly lagBytesMax: number;
   readonly metrics: SharedArrayBuffer;
+  /** Slot on the metrics board. */
   readonly slot: number;
   readonly log: { readonly level: LogLevel; readonly destination: 1 | 2 };
   /** Spans of batches are posted to the parent. */
   readonly traced?: boolean;
 }
 
-export async function runSink(data: SinkThreadData, kind: SinkKind<never>, log: Logger): Promise<void> {
-  const { engine, index, name } = data;
+export async function runOutput(data: OutputThreadData, kind: SinkKind<never>, log: Logger): Promise<void> {
+  const { engine, index, output } = data;
+  const { name, config } = output;
   const board = new SinkBoard(engine.board);
   const checkpoint =
     engine.journal === undefined ? undefined : new CheckpointFile(checkpointPath(engine.journal, name), realDisk);
@@ -53,14 +57,14 @@ export async function runSink(data: SinkThreadData, kind: SinkKind<never>, log: 
     { live: data.live ? liveLanes(engine) : [], finished: engine.finished, journal, reader: index, log: engine.log },
     stored?.state ?? (journal === undefined ? standingIn(liveLanes(engine), index, engine.log, board) : undefined),
   );
-  const ended = () => board.phase(index) === 'stop';
+  const ended = () => board.phase(index) === 'stop' || board.phase(index) === 'abort';
   const abort = new AbortController();
   const watch = setInterval(() => {
     if (ended()) abort.abort();
   }, 100);
-  const batching = kind.batching(data.config as never);
+  const batching = kind.batching(config as never);
   if (kind.waits === 'event-loop') watchLoop(data.metrics, data.slot);
-  const meters = attachBoard(sinkMetrics(engine.sinks), data.metrics, data.slot);
+  const meters = attachBoard(sinkMetrics(data.outputs), data.metrics, data.slot);
   const failures = {
     retry: meters.sink_failures_total.at({ sink: name, class: 'retry' }),
     split: meters.sink_failures_total.at({ sink: name, class: 'split' }),
@@ -73,7 +77,7 @@ export async function runSink(data: SinkThreadData, kind: SinkKind<never>, log: 
     name,
     kind,
     open: async (state) => {
-      const target = await kind.open(data.config as never, {
+      const target = await kind.open(config as never, {
         name,
         logId: engine.log,
         journal: engine.journal !== undefined,
@@ -97,7 +101,7 @@ export async function runSink(data: SinkThreadData, kind: SinkKind<never>, log: 
     index,
     waiter: new Waiter(
       new WakeWords(engine.wake),
-      1 + index,
+      FIRST_OUTPUT_SEAT + index,
       kind.waits,
       Math.min(...engine.lanes.map(({ ring }) => ring.byteLength)),
     ),
@@ -121,10 +125,10 @@ export async function runSink(data: SinkThreadData, kind: SinkKind<never>, log: 
   }
 }
 
-async function main(data: SinkThreadData): Promise<void> {
-  const log = createLog({ ...data.log, name: `sink-${data.name}` });
-  await runSink(data, await loadSink(data.name), log);
+async function main(data: OutputThreadData): Promise<void> {
+  const log = createLog({ ...data.log, name: `sink-${data.output.name}` });
+  await runOutput(data, await loadSink(data.output.kind), log);
 }
 
-if (workerData !== null && (workerData as Partial<SinkThreadData>).recordBytesMax !== undefined)
-  await main(workerData as SinkThreadData);
+if (workerData !== null && (workerData as Partial<OutputThreadData>).recordBytesMax !== undefined)
+  await main(workerData as OutputThreadData);

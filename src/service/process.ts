@@ -1,260 +1,368 @@
 /**
- * Pixel service: the process as a whole. Main opens the engine, spawns the threads, watches them, and ends them in order. It touches no event.
+ * Process: a service as a whole. Main opens the engine, spawns the threads, watches them, and ends them in order. It touches no event.
  *
- *   start   probe the port > open the log > keeper > sinks > acceptors > ready
- *   drain   /readyz red > DRAIN_DELAY_MS > Connection: close, no new connections > publish, sync > sinks deliver > checkpoints > exit 0
+ *   start   ports, paths > log > prepare > migrations > keeper > outputs > workers > acceptors listen > ready
+ *   drain   /readyz red > acceptors > workers > outputs > keeper > spans > exit 0
+ *
+ * Both orders are lists (startSteps, drainSteps).
  */
-import { readFileSync } from 'node:fs';
-import type { CollectConfig } from '../collect/config.ts';
-import type { EngineConfig } from '../engine/config.ts';
-import { defaultAcceptors } from '../engine/config.ts';
 import { type Engine, openEngine } from '../engine/engine.ts';
 import { LaneControl } from '../engine/lane-control.ts';
 import { Ring } from '../engine/ring.ts';
-import { SinkBoard } from '../engine/sink-board.ts';
-import { type HttpConfig, tlsFiles } from '../http/config.ts';
+import { tlsFiles } from '../http/config.ts';
 import { parseEndpoint, probeEndpoint } from '../http/endpoint.ts';
 import { checkCertificates } from '../http/renewal.ts';
 import { errorOf, errors, exitCodes } from '../kernel/errors.ts';
 import { createLog, type Logger, type LogLevel } from '../kernel/log.ts';
 import { createBoard } from '../kernel/metrics.ts';
-import { ProcessBoard } from '../kernel/threads/process-board.ts';
+import { type Phase, ThreadBoard } from '../kernel/threads/board.ts';
+import { lanesOf, makeRoster, type Roster, type Seat, type SeatKind, seatsOf } from '../kernel/threads/roster.ts';
 import { Supervisor } from '../kernel/threads/supervisor.ts';
-import { WakeWords } from '../kernel/threads/wake.ts';
+import { createWakeWords, WakeWords } from '../kernel/threads/wake.ts';
 import type { SpanNews, TracingConfig } from '../kernel/tracing.ts';
-import type { SinkName, SinksConfig } from '../sinks/config.ts';
-import type { VisitorConfig } from '../visitor/config.ts';
-import { openSalts, type SaltSource } from '../visitor/privacy.ts';
-import type { AcceptorData, AcceptorNews, AcceptorOrder } from './acceptor-thread.ts';
+import type { AcceptorData, AcceptorNews } from './acceptor-thread.ts';
+import { defaultAcceptors } from './config.ts';
+import { type Configured, laneOutputs, rolesIn } from './configured.ts';
+import type { WorkerSpec } from './contract.ts';
 import { serviceErrors } from './errors.ts';
-import { allMetrics } from './observe.ts';
-import type { SinkThreadData } from './output-thread.ts';
-import { placeProblems } from './places.ts';
+import { metricSets } from './metric-sets.ts';
+import { checkOpenFiles } from './open-files.ts';
+import type { OutputThreadData } from './output-thread.ts';
+import { pathProblems } from './paths.ts';
+import type { NamedRole, SeatShared } from './seat.ts';
 import type { TracingExport } from './span-export.ts';
+import type { WorkerData } from './worker-thread.ts';
 
-export interface PixelValues {
-  readonly kernel: { readonly logLevel: LogLevel };
-  readonly engine: EngineConfig;
-  readonly http: HttpConfig;
-  readonly collect: CollectConfig;
-  readonly visitor: VisitorConfig;
-  readonly sinks: SinksConfig;
-  readonly tracing: TracingConfig;
-  /** Values of each sink's own options, by its room. */
-  readonly sinkValues: Readonly<Record<SinkName, unknown>>;
-}
-
-/** The environment variable that the addon reads once, when it is loaded. Line and headers of a request, bytes. */
-const HEAD_BYTES_MAX = 32 * 1024;
 const READY_MS_MAX = 30_000;
 /** Connections that stay open without a request are closed after this part of the drain. */
 const IDLE_GRACE_MS = 2000;
 const STOP_GRACE_MS = 2000;
 /** Longest time for the last spans, when everything that matters has ended. */
 const TRACES_GRACE_MS = 1000;
+/** Largest record of a role that does not say another. */
+const RECORD_BYTES_MAX = 64 * 1024;
 /** Bodies of requests live across a few turns: with half of it batches on /collect cost 2 and 19 % more (two runs). */
 const ACCEPTOR_YOUNG_MIB = 6;
-/** Files beside connections: segments, sinks, the runtime. */
-const OTHER_FILES = 256;
-/** MAX_CONNECTIONS is by default what the server can hold, not what everybody needs: only a limit below this is worth a warning. */
-const TIGHT_FILES = 10_000;
 
 const thread = (path: string): URL =>
   new URL(`${path}${import.meta.filename.endsWith('.ts') ? '.ts' : '.js'}`, import.meta.url);
 
-export class PixelService {
-  readonly #values: PixelValues;
-  readonly #log: Logger;
+interface Shared {
+  readonly engine: Engine;
+  readonly roster: Roster;
+  readonly threads: SharedArrayBuffer;
+  readonly wake: SharedArrayBuffer;
+  readonly metrics: SharedArrayBuffer;
+}
+
+export class ServiceProcess {
+  readonly #configured: Configured;
+  readonly #roles: readonly NamedRole[];
+  readonly #specs: readonly WorkerSpec[];
   readonly #logOptions: { level: LogLevel; destination: 1 | 2 };
-  readonly #acceptors: number;
-  #engine!: Engine;
-  #supervisor!: Supervisor;
-  #board!: ProcessBoard;
-  #sinks!: SinkBoard;
+  readonly log: Logger;
+  /** Threads that take requests. */
+  readonly acceptors: number;
+  #shared!: Shared;
+  #supervisor: Supervisor | undefined;
+  #board!: ThreadBoard;
+  #wake!: WakeWords;
+  readonly #prepared: Record<string, unknown> = {};
+  /** Why an acceptor could not begin. */
+  #failure: Error | undefined;
   /** Undefined: no tracing. */
   #tracing: TracingExport | undefined;
   #draining = false;
-  /** Acceptors whose last connection has gone. */
-  readonly #idle = new Set<number>();
   #exit!: (code: number) => void;
   /** Settles with the exit code when the process has to end. */
   readonly ended: Promise<number>;
 
-  constructor(values: PixelValues) {
-    this.#values = values;
-    const stdout =
-      values.sinks.outputs.includes('log') && (values.sinkValues.log as { logPath: string }).logPath === 'stdout';
+  constructor(configured: Configured) {
+    this.#configured = configured;
+    const { values, outputs } = configured;
+    this.#roles = rolesIn(configured);
+    this.#specs = this.#roles.flatMap((role) => role.workers?.(values) ?? []);
+    const stdout = outputs.some(({ kind, config }) => kind === 'log' && config['logPath'] === 'stdout');
     this.#logOptions = { level: values.kernel.logLevel, destination: stdout ? 2 : 1 };
-    this.#log = createLog({ ...this.#logOptions, name: 'main' });
-    this.#acceptors = values.engine.acceptors ?? defaultAcceptors();
+    this.log = createLog({ ...this.#logOptions, name: 'main' });
+    // Without routes of a service an acceptor only answers operators: one is enough.
+    const routes = this.#roles.some(({ acceptor }) => acceptor !== undefined);
+    this.acceptors = routes ? (values.service.acceptors ?? defaultAcceptors()) : 1;
     this.ended = new Promise((resolve) => {
       this.#exit = resolve;
     });
   }
 
-  get log(): Logger {
-    return this.#log;
-  }
-
   /** Starts everything; resolves when all acceptors listen. Rejects with CONFIG, PORT_IN_USE, JOURNAL_*: the log is untouched then. */
   async start(): Promise<void> {
-    const { http, engine, sinks } = this.#values;
-    for (const address of [http.serverAddr, http.adminAddr]) {
+    for (const step of this.#startSteps) await step.call(this);
+    this.#board.setStage('serving');
+  }
+
+  readonly #startSteps: readonly (() => Promise<void> | void)[] = [
+    this.#checkPorts,
+    this.#checkPaths,
+    this.#openLog,
+    this.#prepare,
+    this.#openTracing,
+    this.#spawnKeeper,
+    this.#spawnOutputs,
+    this.#spawnWorkers,
+    this.#spawnAcceptors,
+    this.#untilListening,
+    this.#untilSpares,
+  ];
+
+  async #checkPorts(): Promise<void> {
+    const { values } = this.#configured;
+    const addresses = [...addressesOf(this.#roles, values), values.http.adminAddr];
+    const twice = addresses.find((address, i) => addresses.indexOf(address) !== i);
+    if (twice !== undefined)
+      throw errors.CONFIG({
+        problems: [`each role of a process must have an address of its own: found=${twice} twice`],
+      });
+    for (const address of addresses) {
       const endpoint = parseEndpoint(address);
       if (endpoint !== undefined) await probeEndpoint(endpoint);
     }
-    const tls = tlsFiles(http);
+    const tls = tlsFiles(values.http);
     if (tls !== undefined) checkCertificates(tls);
-    const problems = placeProblems(this.#values);
+  }
+
+  #checkPaths(): void {
+    const { values } = this.#configured;
+    const problems = [
+      ...pathProblems(this.#configured),
+      ...this.#roles.flatMap((role) => role.problems?.(values) ?? []),
+    ];
     if (problems.length > 0) throw errors.CONFIG({ problems });
-    this.#checkFiles();
-    this.#engine = openEngine({
-      config: engine,
-      acceptors: this.#acceptors,
-      sinks: sinks.outputs.map((name) => ({ name, drops: sinks.onLag === 'drop', lagBytesMax: sinks.maxLagBytes })),
+    checkOpenFiles(values.http.maxConnections, this.log);
+  }
+
+  #openLog(): void {
+    const { values, outputs } = this.#configured;
+    const { sinks } = values;
+    const readers = laneOutputs(outputs);
+    const roster = makeRoster({
+      outputs: outputs.map(({ name }) => name),
+      workers: this.#specs.map(({ name, count = 1, publishes = false }) => ({ name, count, publishes })),
+      acceptors: this.acceptors,
+      // Without a reader nothing would ever leave a lane.
+      lanes: readers.length > 0,
+    });
+    const lanes = lanesOf(roster);
+    const threads = ThreadBoard.create(roster.length);
+    const wake = createWakeWords(roster.length);
+    const engine = openEngine({
+      config: lanes > 0 ? values.engine : { ...values.engine, journalDir: 'off' },
+      lanes,
+      sinks: readers.map(({ name }) => ({ name, drops: sinks.onLag === 'drop', lagBytesMax: sinks.maxLagBytes })),
       keep: sinks.sinkKeep,
       start: sinks.sinkStart,
+      threads: { board: threads, wake, outputs: outputs.length },
     });
+    const sets = metricSets(
+      this.#roles,
+      outputs.map(({ name }) => name),
+    );
+    const metrics = createBoard(sets, roster.length);
+    this.#shared = { engine, roster, threads, wake, metrics };
+    this.#board = new ThreadBoard(threads);
+    this.#wake = new WakeWords(wake);
+    this.#supervisor = new Supervisor(this.log, (name, reason) => void this.#die(name, reason));
     this.#sayAbsent();
-    const { parts } = this.#engine;
-    this.#sinks = new SinkBoard(parts.board);
-    const boardMemory = ProcessBoard.create(this.#acceptors);
-    this.#board = new ProcessBoard(boardMemory);
-    this.#supervisor = new Supervisor(this.#log, (name, reason) => void this.#die(name, reason));
-    const slotNames = [
-      'keeper',
-      ...parts.sinks.map((name) => `sink-${name}`),
-      ...parts.lanes.map((_, k) => `acceptor-${k}`),
-    ];
-    const metrics = createBoard(allMetrics(parts.sinks), slotNames.length);
+  }
+
+  async #prepare(): Promise<void> {
+    const { values } = this.#configured;
+    const { journal } = this.#shared.engine.parts;
+    for (const role of this.#roles)
+      this.#prepared[role.name] = await role.prepare?.(values, { log: this.log, journal });
+  }
+
+  async #openTracing(): Promise<void> {
     // The SDK is loaded only when there is somebody to send spans to.
-    if (this.#traces !== undefined)
-      this.#tracing = (await import('./span-export.ts')).openTracingExport(this.#traces, this.#log);
-    if (parts.keeper !== undefined) this.#spawnKeeper(metrics);
-    parts.sinks.forEach((name, i) => {
-      this.#spawnSink(name as SinkName, i, metrics);
-    });
-    const salts = openSalts(this.#values.visitor, parts.journal);
-    await Promise.all(parts.lanes.map((_, k) => this.#spawnAcceptor(k, boardMemory, metrics, slotNames, salts)));
-    await this.#untilSpares();
-    this.#board.setStage('serving');
+    if (this.#traces === undefined) return;
+    this.#tracing = (await import('./span-export.ts')).openTracingExport(this.#traces, this.log);
   }
 
   /** The options of tracing; undefined when it is off. */
   get #traces(): TracingConfig | undefined {
-    const { tracing } = this.#values;
+    const { tracing } = this.#configured.values;
     return tracing.otelExporterOtlpEndpoint === '' ? undefined : tracing;
   }
 
-  #spawnKeeper(metrics: SharedArrayBuffer): void {
-    const { parts } = this.#engine;
-    this.#supervisor.spawn({
-      name: 'keeper',
-      file: thread('../engine/keeper-thread'),
-      data: { parts: parts.keeper, metrics, slot: 0, log: this.#logOptions },
-      onDeath: 'restart',
-      onMessage: () => this.#board.setKeeper(true),
-      onEnd: () => this.#board.setKeeper(false),
+  #spawnKeeper(): void {
+    const { keeper } = this.#shared.engine.parts;
+    const [seat] = seatsOf(this.#shared.roster, 'keeper');
+    if (keeper === undefined) return;
+    const data = { parts: keeper, metrics: this.#shared.metrics, log: this.#logOptions };
+    this.#spawn(seat!, '../engine/keeper-thread', data, { onDeath: 'restart' });
+  }
+
+  #spawnOutputs(): void {
+    const { values, outputs } = this.#configured;
+    const { engine, roster, metrics } = this.#shared;
+    const { sinks } = values;
+    for (const seat of seatsOf(roster, 'output')) {
+      const data: OutputThreadData = {
+        output: outputs[seat.number]!,
+        index: seat.number,
+        outputs: outputs.map(({ name }) => name),
+        engine: engine.parts,
+        live: true,
+        patient: false,
+        deadLetterDir: sinks.deadLetterDir,
+        recordBytesMax: Math.max(...this.#roles.map((role) => role.recordBytesMax?.(values) ?? RECORD_BYTES_MAX)),
+        lagBytesMax: sinks.onLag === 'drop' ? sinks.maxLagBytes : 0,
+        metrics,
+        slot: seat.index,
+        log: this.#logOptions,
+        traced: this.#traces !== undefined,
+      };
+      this.#spawn(seat, './output-thread', data, {
+        onDeath: 'restart',
+        // A dead reader's pin would stop the producers until its heir comes, which may take 30 s.
+        onEnd: () => {
+          if (outputs[seat.number]!.source !== undefined) return;
+          for (const lane of engine.parts.lanes) new Ring(lane.ring).clearPin(seat.reader);
+        },
+      });
+    }
+  }
+
+  #spawnWorkers(): void {
+    const seats = seatsOf(this.#shared.roster, 'worker');
+    const specs = this.#specs.flatMap((spec) => Array.from({ length: spec.count ?? 1 }, () => spec));
+    seats.forEach((seat, i) => {
+      const { name, module, onDeath, data: given } = specs[i]!;
+      const role = this.#roles.find(({ workers }) =>
+        workers?.(this.#configured.values).some((spec) => spec.name === name),
+      );
+      const data: WorkerData = {
+        ...this.#seatShared(seat),
+        engine: this.#shared.engine.parts,
+        role: role!.name,
+        module: module.href,
+        data: given,
+      };
+      this.#spawn(seat, './worker-thread', data, { onDeath, onStarted: () => this.#connectWorker(seat, name) });
     });
   }
 
-  #spawnSink(name: SinkName, index: number, metrics: SharedArrayBuffer): void {
-    const { parts } = this.#engine;
-    const { sinks, sinkValues, collect } = this.#values;
-    const data: SinkThreadData = {
-      name,
-      index,
-      config: sinkValues[name],
-      engine: parts,
-      live: true,
-      patient: false,
-      deadLetterDir: sinks.deadLetterDir,
-      recordBytesMax: collect.maxEventBytes,
-      lagBytesMax: sinks.onLag === 'drop' ? sinks.maxLagBytes : 0,
+  #spawnAcceptors(): void {
+    for (const seat of seatsOf(this.#shared.roster, 'acceptor')) {
+      const data: AcceptorData = {
+        ...this.#seatShared(seat),
+        engine: this.#shared.engine.parts,
+        acceptors: this.acceptors,
+        tracing: this.#traces,
+      };
+      this.#spawn(seat, './acceptor-thread', data, {
+        onDeath: 'fatal',
+        youngMiB: ACCEPTOR_YOUNG_MIB,
+        onStarted: () => this.#connectAcceptor(seat),
+      });
+    }
+  }
+
+  #seatShared(seat: Seat): SeatShared {
+    const { service, roles, values, outputs } = this.#configured;
+    const { roster, threads, wake, metrics, engine } = this.#shared;
+    return {
+      service: service.module,
+      roles,
+      values,
+      prepared: this.#prepared,
+      roster,
+      seat,
+      threads,
+      wake,
+      sinks: engine.parts.board,
       metrics,
-      slot: 1 + index,
+      outputs: outputs.map(({ name }) => name),
       log: this.#logOptions,
-      traced: this.#traces !== undefined,
     };
-    this.#supervisor.spawn({
-      name: `sink-${name}`,
-      file: thread('./output-thread'),
+  }
+
+  #spawn(
+    seat: Seat,
+    file: string,
+    data: unknown,
+    rest: { onDeath: 'restart' | 'fatal'; onEnd?: () => void; onStarted?: () => void; youngMiB?: number },
+  ): void {
+    this.#supervisor!.spawn({
+      ...rest,
+      name: seat.name,
+      file: thread(file),
       data,
-      onDeath: 'restart',
-      onMessage: (news) => this.#tracing?.add((news as SpanNews).span),
-      onStart: () => this.#board.setSink(index, true),
+      onMessage: (news) => {
+        const told = news as AcceptorNews | SpanNews;
+        if ('span' in told) this.#tracing?.add(told.span);
+        else this.#failure ??= errorOf(told.failed);
+      },
+      onStart: () => {
+        this.#board.setState(seat.index, 'starting');
+        this.#board.setRunning(seat.index, true);
+      },
       onEnd: () => {
-        this.#board.setSink(index, false);
-        // A dead reader's pin would stop the producers until its heir comes, which may take 30 s.
-        for (const lane of parts.lanes) new Ring(lane.ring).clearPin(index);
+        this.#board.setRunning(seat.index, false);
+        rest.onEnd?.();
       },
     });
   }
 
-  #spawnAcceptor(
-    k: number,
-    board: SharedArrayBuffer,
-    metrics: SharedArrayBuffer,
-    slotNames: readonly string[],
-    salts: SaltSource | undefined,
-  ): Promise<void> {
-    const { parts } = this.#engine;
-    const data: AcceptorData = {
-      engine: parts,
-      acceptor: k,
-      values: this.#values,
-      shared: { salts },
-      board,
-      metrics,
-      slot: 1 + parts.sinks.length + k,
-      slotNames,
-      log: this.#logOptions,
-      tracing: this.#traces,
-    };
-    return new Promise((resolve, reject) => {
-      this.#supervisor.spawn({
-        name: `acceptor-${k}`,
-        file: thread('./acceptor-thread'),
-        data,
-        onDeath: 'fatal',
-        youngMiB: ACCEPTOR_YOUNG_MIB,
-        onMessage: (news) => {
-          const told = news as AcceptorNews | SpanNews;
-          if ('span' in told) this.#tracing?.add(told.span);
-          else if ('idle' in told) this.#idle.add(k);
-          else if ('listening' in told) resolve();
-          else reject(errorOf(told.failed));
-        },
-      });
+  #connectWorker(seat: Seat, worker: string): void {
+    for (const acceptor of seatsOf(this.#shared.roster, 'acceptor')) this.#connect(acceptor, seat, worker);
+  }
+
+  #connectAcceptor(seat: Seat): void {
+    const specs = this.#specs.flatMap((spec) => Array.from({ length: spec.count ?? 1 }, () => spec));
+    seatsOf(this.#shared.roster, 'worker').forEach((worker, i) => {
+      this.#connect(seat, worker, specs[i]!.name);
     });
+  }
+
+  /** Gives an acceptor and a worker the ends of a channel; nothing when one of them does not run yet. */
+  #connect(acceptor: Seat, seat: Seat, worker: string): void {
+    const supervisor = this.#supervisor!;
+    if (!supervisor.runs(acceptor.name) || !supervisor.runs(seat.name)) return;
+    const { port1, port2 } = new MessageChannel();
+    supervisor.post(seat.name, { connect: port1 }, [port1]);
+    supervisor.post(acceptor.name, { connect: port2, worker }, [port2]);
+  }
+
+  async #untilListening(): Promise<void> {
+    const seats = seatsOf(this.#shared.roster, 'acceptor');
+    await this.#until(
+      () => seats.every(({ index }) => this.#board.state(index) === 'up'),
+      'acceptor',
+      'it does not listen',
+    );
   }
 
   /** Ready means that each lane has a segment to write to. */
   async #untilSpares(): Promise<void> {
-    if (this.#engine.parts.keeper === undefined) return;
-    const controls = this.#engine.parts.lanes.map((lane) => new LaneControl(lane.control));
+    const { parts } = this.#shared.engine;
+    if (parts.keeper === undefined) return;
+    const controls = parts.lanes.map((lane) => new LaneControl(lane.control));
+    const ready = (control: LaneControl) => control.spareReady() || control.rotations() > 0 || control.full() !== 0;
+    await this.#until(() => controls.every(ready), 'keeper', 'no segment is ready');
+  }
+
+  async #until(holds: () => boolean, name: string, what: string): Promise<void> {
     const deadline = performance.now() + READY_MS_MAX;
-    while (!controls.every((control) => control.spareReady() || control.rotations() > 0 || control.full() !== 0)) {
+    while (!holds()) {
+      if (this.#failure !== undefined) throw this.#failure;
       if (performance.now() > deadline)
-        throw serviceErrors.THREAD_DIED({ thread: 'keeper', reason: 'no segment is ready after 30 s' });
-      await new Promise((resolve) => setTimeout(resolve, 2));
+        throw serviceErrors.THREAD_DIED({ thread: name, reason: `${what} after ${READY_MS_MAX / 1000} s` });
+      await pause(2);
     }
   }
 
-  #checkFiles(): void {
-    const { maxConnections } = this.#values.http;
-    // Node has raised the soft limit to the hard one; more is the operator's to give.
-    const limit = Number(/^Max open files\s+(\d+)/m.exec(openFilesLimits())?.[1] ?? Number.POSITIVE_INFINITY);
-    if (limit >= maxConnections + OTHER_FILES) return;
-    this.#log[limit < TIGHT_FILES ? 'warn' : 'info'](
-      { limit, wanted: maxConnections + OTHER_FILES },
-      'the limit of open files is below MAX_CONNECTIONS; connections beyond it will fail',
-    );
-  }
-
   #sayAbsent(): void {
-    for (const { name, kept, owedBytes } of this.#engine.absent)
-      this.#log.warn(
+    for (const { name, kept, owedBytes } of this.#shared.engine.absent)
+      this.log.warn(
         { sink: name, owedBytes, kept },
         kept
           ? 'a sink of this log is not in OUTPUTS; its undelivered segments are kept (SINK_KEEP)'
@@ -264,120 +372,132 @@ export class PixelService {
 
   /** SIGHUP: log files are opened anew, certificates read again. */
   reload(): void {
-    const { parts } = this.#engine;
-    const wake = new WakeWords(parts.wake);
-    parts.sinks.forEach((_, i) => {
-      this.#sinks.askReopen(i);
-      wake.wake(1 + i);
-    });
-    if (tlsFiles(this.#values.http) !== undefined) this.#order('renew');
+    for (const { index } of this.#shared.roster) {
+      this.#board.askReload(index);
+      this.#wake.wake(index);
+    }
   }
 
-  #order(order: AcceptorOrder): void {
-    for (let k = 0; k < this.#acceptors; k++) this.#supervisor.post(`acceptor-${k}`, order);
+  /** Tells all threads of a kind what to do now. */
+  #phase(kind: SeatKind, phase: Phase): void {
+    for (const { index } of seatsOf(this.#shared.roster, kind)) {
+      this.#board.setPhase(index, phase);
+      this.#wake.wake(index);
+    }
+  }
+
+  #join(kind: SeatKind, ms: number): Promise<string[]> {
+    return this.#supervisor!.join(
+      seatsOf(this.#shared.roster, kind).map(({ name }) => name),
+      ms,
+    );
   }
 
   /** SIGTERM. The second call ends at once. */
   async drain(): Promise<void> {
     if (this.#draining) {
-      this.#log.warn('ended by a second signal; the journal keeps what is not delivered');
+      this.log.warn('ended by a second signal; the journal keeps what is not delivered');
       await this.#abandon(exitCodes.internal);
       return;
     }
     this.#draining = true;
-    const { drainDelayMs, drainTimeoutMs } = this.#values.engine;
+    const { drainDelayMs, drainTimeoutMs } = this.#configured.values.service;
     this.#board.setStage('draining');
-    this.#log.info({ drainDelayMs, drainTimeoutMs }, 'draining');
+    this.log.info({ drainDelayMs, drainTimeoutMs }, 'draining');
     await pause(drainDelayMs);
     const deadline = performance.now() + drainTimeoutMs;
     const left = () => Math.max(0, deadline - performance.now());
-    this.#supervisor.stop();
-    this.#order('drain');
-    const grace = performance.now() + Math.min(IDLE_GRACE_MS, drainTimeoutMs / 4);
-    while (this.#idle.size < this.#acceptors && performance.now() < grace) await pause(10);
-    this.#order('close');
-    const acceptors = Array.from({ length: this.#acceptors }, (_, k) => `acceptor-${k}`);
-    const stuck = await this.#supervisor.join(acceptors, left());
-    if (stuck.length > 0) {
-      this.#log.error({ threads: stuck }, 'acceptors did not end in time');
-      await this.#abandon(exitCodes.internal);
-      return;
-    }
-    await this.#endSinks(left);
-    if (this.#engine.parts.keeper !== undefined) {
-      this.#supervisor.post('keeper', 'stop');
-      new WakeWords(this.#engine.parts.wake).wake(0);
-      await this.#supervisor.join(['keeper'], left());
-    }
-    this.#engine.release();
-    await this.#tracing?.close(TRACES_GRACE_MS);
-    this.#log.info('drained');
+    this.#supervisor!.stop();
+    for (const step of this.#drainSteps) if (!(await step.call(this, left))) return;
+    this.log.info('drained');
     this.#exit(exitCodes.ok);
   }
 
-  async #endSinks(left: () => number): Promise<void> {
-    const { parts } = this.#engine;
-    const names = parts.sinks.map((name) => `sink-${name}`);
-    const phase = (to: 'drain' | 'stop') => {
-      const wake = new WakeWords(parts.wake);
-      parts.sinks.forEach((_, i) => {
-        this.#sinks.setPhase(i, to);
-        wake.wake(1 + i);
-      });
-    };
-    phase('drain');
-    // The end must come within DRAIN_TIMEOUT_MS: a part of it is for sinks that have to be told twice, another for the keeper's last sync.
-    const grace = Math.min(STOP_GRACE_MS, this.#values.engine.drainTimeoutMs / 8);
-    const late = await this.#supervisor.join(names, left() - 2 * grace);
-    if (late.length === 0) return;
-    phase('stop');
-    const stuck = await this.#supervisor.join(names, grace);
-    this.#log.warn({ threads: late, stuck }, 'sinks could not deliver everything in time; the journal keeps it');
+  /** Each resolves with whether the drain goes on. */
+  readonly #drainSteps: readonly ((left: () => number) => Promise<boolean>)[] = [
+    this.#drainAcceptors,
+    this.#drainWorkers,
+    this.#drainOutputs,
+    this.#drainKeeper,
+    this.#closeTracing,
+  ];
+
+  async #drainAcceptors(left: () => number): Promise<boolean> {
+    const seats = seatsOf(this.#shared.roster, 'acceptor');
+    this.#phase('acceptor', 'drain');
+    const grace = performance.now() + Math.min(IDLE_GRACE_MS, this.#configured.values.service.drainTimeoutMs / 4);
+    // An acceptor says `stopped` when its last connection has gone.
+    while (!seats.every(({ index }) => this.#board.state(index) === 'stopped') && performance.now() < grace)
+      await pause(10);
+    this.#phase('acceptor', 'stop');
+    const stuck = await this.#join('acceptor', left());
+    if (stuck.length === 0) return true;
+    this.log.error({ threads: stuck }, 'acceptors did not end in time');
+    await this.#abandon(exitCodes.internal);
+    return false;
+  }
+
+  async #drainWorkers(left: () => number): Promise<boolean> {
+    await this.#endInTime('worker', left, 'workers could not finish in time');
+    return true;
+  }
+
+  async #drainOutputs(left: () => number): Promise<boolean> {
+    await this.#endInTime('output', left, 'sinks could not deliver everything in time; the journal keeps it');
+    return true;
+  }
+
+  async #endInTime(kind: SeatKind, left: () => number, late: string): Promise<void> {
+    this.#phase(kind, 'drain');
+    // The end must come within DRAIN_TIMEOUT_MS: a part of it is for threads that have to be told twice, another for the keeper's last sync.
+    const grace = Math.min(STOP_GRACE_MS, this.#configured.values.service.drainTimeoutMs / 8);
+    const threads = await this.#join(kind, left() - 2 * grace);
+    if (threads.length === 0) return;
+    this.#phase(kind, 'stop');
+    const stuck = await this.#join(kind, grace);
+    this.log.warn({ threads, stuck }, late);
+  }
+
+  async #drainKeeper(left: () => number): Promise<boolean> {
+    this.#phase('keeper', 'drain');
+    await this.#join('keeper', left());
+    this.#shared.engine.release();
+    return true;
+  }
+
+  async #closeTracing(): Promise<boolean> {
+    await this.#tracing?.close(TRACES_GRACE_MS);
+    return true;
   }
 
   /** A thread that cannot be replaced has ended. */
   async #die(name: string, reason: string): Promise<void> {
     if (this.#draining) return;
     this.#draining = true;
-    this.#log.fatal({ thread: name, reason }, 'the process cannot go on');
+    this.log.fatal({ thread: name, reason }, 'the process cannot go on');
     await this.#abandon(exitCodes.internal);
   }
 
   /** Ends without delivering. Acceptors close their sockets first: the addon would abort the process otherwise. */
   async #abandon(code: number): Promise<void> {
-    this.#supervisor.stop();
-    this.#order('now');
-    await this.#supervisor.join(
-      Array.from({ length: this.#acceptors }, (_, k) => `acceptor-${k}`),
-      500,
-    );
+    this.#supervisor!.stop();
+    this.#phase('acceptor', 'abort');
+    await this.#join('acceptor', 500);
     this.#exit(code);
   }
 
   /** After a start that failed half-way. */
   async abort(): Promise<void> {
     if (this.#supervisor !== undefined) await this.#abandon(exitCodes.config);
-    this.#engine?.release();
+    this.#shared?.engine.release();
   }
+}
 
-  /** For the banner. */
-  get acceptors(): number {
-    return this.#acceptors;
-  }
-  get supervised(): Supervisor {
-    return this.#supervisor;
-  }
+/** Where the roles listen: each has an address; a role without routes shares the first one's. */
+export function addressesOf(roles: readonly NamedRole[], values: Configured['values']): readonly string[] {
+  const own = roles.filter(({ acceptor }) => acceptor !== undefined);
+  return (own.length > 0 ? own : roles.slice(0, 1)).map((role) => role.address?.(values) ?? values.http.serverAddr);
 }
 
 const pause = (ms: number): Promise<void> =>
   ms > 0 ? new Promise((resolve) => setTimeout(resolve, ms)) : Promise.resolve();
-
-function openFilesLimits(): string {
-  try {
-    return readFileSync('/proc/self/limits', 'utf8');
-  } catch {
-    return '';
-  }
-}
-
-export { HEAD_BYTES_MAX };

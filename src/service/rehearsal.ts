@@ -1,39 +1,39 @@
 /**
- * Rehearsal: before an acceptor listens, it serves itself for a moment over a loopback port of its own, with a lane in memory that no sink
+ * Rehearsal: before an acceptor listens, it serves a role's routes over a loopback port of its own for a moment, with a lane in memory that no sink
  * reads and meters that nobody sees. So the code is compiled when the first real request comes, and nothing is recorded.
  */
-
-import type { TemplatedApp } from 'uWebSockets.js';
 import { connect } from 'node:net';
-import { Acknowledger, type AcknowledgerOptions } from '../engine/acknowledger.ts';
+import { Acknowledger } from '../engine/acknowledger.ts';
+import type { EngineConfig } from '../engine/config.ts';
 import { LaneWriter } from '../engine/lane.ts';
 import { createLaneControl } from '../engine/lane-control.ts';
 import { createRing } from '../engine/ring.ts';
+import { BodyReader } from '../http/body.ts';
 import { Listener } from '../http/listen.ts';
+import { mountRoutes, type RouterDeps } from '../http/router.ts';
+import { attachBoard, createBoard } from '../kernel/metrics.ts';
 import { createWakeWords, WakeWords } from '../kernel/threads/wake.ts';
-import type { IntakeAcknowledger, IntakeLane } from './intake.ts';
+import type { Acceptor, AcceptorFrame } from './contract.ts';
+import { serviceErrors } from './errors.ts';
+import { LaneIntake } from './intake.ts';
 
-/** The rehearsal ends after so many requests, or when its time is over. */
+/** Longest time of the rehearsal: a start must stay below half a second. */
+const MS_MAX = 60;
+/** Requests written at once; they are answered in place, in order. */
+const BURST = 32;
+/** It ends after so many requests, or when its time is over. */
 const REQUESTS_MAX = 3000;
 const RING_BYTES = 2 ** 20;
 
-/** Routes over the lane of the rehearsal. */
-export interface Rehearsed {
-  mount(app: TemplatedApp): void;
-  close(): void;
-}
-
-/**
- * Plays the requests, as they stand on the wire, again and again for at most `msMax`. All are written at once and must be answered in place.
- * `open` makes the routes over the given lane; they are closed again. A request that gets no answer costs the rest of the time.
- */
+/** Plays the module's requests against its routes. Never rejects: a rehearsal that fails costs only its purpose. */
 export async function rehearse(
-  open: (lane: IntakeLane, acknowledger: IntakeAcknowledger) => Promise<Rehearsed> | Rehearsed,
-  requests: readonly string[],
-  options: AcknowledgerOptions,
-  msMax: number,
+  module: Acceptor,
+  frame: AcceptorFrame,
+  router: RouterDeps,
+  config: EngineConfig,
 ): Promise<void> {
-  if (requests.length === 0) return;
+  const { rehearsal = [] } = module;
+  if (rehearsal.length === 0) return;
   const wake = createWakeWords(1);
   const lane = new LaneWriter({
     id: { life: 0, lane: 0 },
@@ -43,33 +43,43 @@ export async function rehearse(
     journal: undefined,
     logId: new Uint8Array(16),
   });
-  const acknowledger = new Acknowledger(lane, new WakeWords(wake), { ...options, defer: 'off' });
-  const routes = await open(lane, acknowledger);
+  const silent = { answered: () => undefined };
+  const bodies = new BodyReader(frame.values.http);
+  const mounted = await module.open({
+    ...frame,
+    rehearsing: true,
+    intake: new LaneIntake(lane, new Acknowledger(lane, new WakeWords(wake), { ...config, defer: 'off' })),
+    tally: () => silent,
+    bodies,
+    meters: (set) => attachBoard(set, createBoard([set], 1), 0),
+    ask: (worker) => Promise.reject(serviceErrors.WORKER_GONE({ worker })),
+  });
+  const listener = new Listener({
+    endpoint: { host: '127.0.0.1', port: 0 },
+    connectionsMax: 4,
+    routes: (app) => mountRoutes(app, mounted.routes, { ...router, tally: () => silent, traced: undefined }),
+  });
   try {
-    const listener = new Listener({
-      endpoint: { host: '127.0.0.1', port: 0 },
-      connectionsMax: 4,
-      routes: (app) => routes.mount(app),
-    });
-    try {
-      await play(listener.port, requests, performance.now() + msMax);
-    } finally {
-      listener.close();
-    }
+    await play(rehearsal, listener.port, performance.now() + MS_MAX);
   } finally {
-    routes.close();
+    listener.close();
+    mounted.close();
+    bodies.close();
   }
 }
 
-function play(port: number, requests: readonly string[], deadline: number): Promise<void> {
+/** Writes the last request once for every burst of the first: of the collector, one batch for many pixels. */
+function play(requests: readonly string[], port: number, deadline: number): Promise<void> {
+  const burst = Array.from({ length: BURST }, (_, i) => requests[i < requests.length ? i : 0]!)
+    .reverse()
+    .join('');
   return new Promise((resolve) => {
     const socket = connect(port, '127.0.0.1');
     let answered = 0;
     let sent = 0;
-    const burst = requests.join('');
     const send = () => {
       socket.write(burst);
-      sent += requests.length;
+      sent += BURST;
     };
     socket.setTimeout(Math.max(1, deadline - performance.now()), () => socket.destroy());
     socket.on('connect', send);

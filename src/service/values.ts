@@ -3,12 +3,13 @@ import type { EngineConfig } from '../engine/config.ts';
 import type { HttpConfig } from '../http/config.ts';
 import type { LogLevel } from '../kernel/log.ts';
 import type { TracingConfig } from '../kernel/tracing.ts';
-import type { SinksConfig } from '../sinks/config.ts';
+import type { OutputsConfig, ServiceConfig } from './config.ts';
 
 export interface FrameValues {
   readonly kernel: { readonly logLevel: LogLevel };
   readonly engine: EngineConfig;
   readonly http: HttpConfig;
-  readonly sinks: SinksConfig;
+  readonly service: ServiceConfig;
+  readonly sinks: OutputsConfig;
   readonly tracing: TracingConfig;
 }

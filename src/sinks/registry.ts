@@ -1,23 +1,25 @@
 /** The kinds of sinks, loaded when they are used: a collector that writes files does not load a Kafka client. */
-
 import type { SinkKind } from '../delivery/contract.ts';
 import type { ConfigSet } from '../kernel/config.ts';
-import type { SinkName } from './config.ts';
 import { fileConfig } from './file/config.ts';
 import { httpSinkConfig } from './http/config.ts';
 import { kafkaConfig } from './kafka/config.ts';
 import { postgresConfig } from './postgres/config.ts';
 
+/** Every kind of sink there is. An output has a kind and a name of its own; the pixel's outputs are called like their kinds. */
+export const sinkKinds = ['log', 'kafka', 'postgres', 'http'] as const;
+export type SinkKindName = (typeof sinkKinds)[number];
+
 /** Options of every kind, for the command line and the reference. */
-export const sinkConfigs: Readonly<Record<string, ConfigSet>> = {
-  log: fileConfig,
-  kafka: kafkaConfig,
-  postgres: postgresConfig,
-  http: httpSinkConfig,
+export const sinkConfigs: Readonly<Record<SinkKindName, ConfigSet>> = {
+  log: fileConfig as ConfigSet,
+  kafka: kafkaConfig as ConfigSet,
+  postgres: postgresConfig as ConfigSet,
+  http: httpSinkConfig as ConfigSet,
 };
 
-export async function loadSink(name: SinkName): Promise<SinkKind<never>> {
-  switch (name) {
+export async function loadSink(kind: SinkKindName): Promise<SinkKind<never>> {
+  switch (kind) {
     case 'log':
       return (await import('./file/sink.ts')).fileSink as SinkKind<never>;
     case 'kafka':

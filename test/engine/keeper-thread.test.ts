@@ -1,7 +1,7 @@
 /**
  * Goal: the word to stop reaches the keeper also out of its deepest sleep, promptly, and what is published is synced by
- * the time it has ended. Method: the real thread over a journal on a real disk, told to stop as the service tells it: a
- * message, then a wake-up.
+ * the time it has ended. Method: the real thread over a journal on a real disk, told to end as the process tells it:
+ * another phase, then a wake-up.
  */
 import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync } from 'node:fs';
@@ -9,7 +9,6 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, type TestContext, test } from 'vitest';
-import { KEEPER } from '../../src/engine/acknowledger.ts';
 import { type EngineConfig, engineConfig } from '../../src/engine/config.ts';
 import { openEngine } from '../../src/engine/engine.ts';
 import { LaneWriter } from '../../src/engine/lane.ts';
@@ -17,6 +16,8 @@ import { keeperMetrics } from '../../src/engine/metrics.ts';
 import { loadConfig } from '../../src/kernel/config.ts';
 import { createLog } from '../../src/kernel/log.ts';
 import { createBoard } from '../../src/kernel/metrics.ts';
+import { ThreadBoard } from '../../src/kernel/threads/board.ts';
+import { KEEPER_SEAT } from '../../src/kernel/threads/roster.ts';
 import { Supervisor } from '../../src/kernel/threads/supervisor.ts';
 import { createWakeWords, WakeWords } from '../../src/kernel/threads/wake.ts';
 import { appendRecord } from './lanes.ts';
@@ -31,7 +32,7 @@ async function startKeeper(t: TestContext, options: Record<string, string> = {})
   const { values } = loadConfig([engineConfig], { env, argv: [] });
   const engine = openEngine({
     config: (values as unknown as { engine: EngineConfig }).engine,
-    acceptors: 1,
+    lanes: 1,
     sinks: [{ name: 'log', drops: false, lagBytesMax: 0 }],
     keep: [],
     start: 'earliest',
@@ -48,26 +49,25 @@ async function startKeeper(t: TestContext, options: Record<string, string> = {})
     data: {
       parts: parts.keeper,
       metrics: createBoard([keeperMetrics], 1),
-      slot: 0,
       log: { level: 'silent', destination: 2 },
     },
     onDeath: 'restart',
   });
   const wake = new WakeWords(parts.wake);
   const words = new Int32Array(parts.wake);
-  const sleeps = (): boolean => Atomics.load(words, KEEPER * line + 1) === 1;
+  const sleeps = (): boolean => Atomics.load(words, KEEPER_SEAT * line + 1) === 1;
   const writer = new LaneWriter(parts.lanes[0]!);
   await expect.poll(() => writer.control.spareReady(), { message: 'a segment is ready' }).toBe(true);
   return {
     writer,
     /** Resolves when it has just begun to sleep deeply. */
     asleep: () => expect.poll(() => sleeps(), { message: 'an idle keeper sleeps deeply' }).toBe(true),
-    wake: () => wake.wake(KEEPER),
+    wake: () => wake.wake(KEEPER_SEAT),
     /** As the service does it at the end of a drain. Resolves with whether it lay down once more before it ended. */
     stop: async (): Promise<boolean> => {
       supervisor.stop();
-      supervisor.post('keeper', 'stop');
-      wake.wake(KEEPER);
+      new ThreadBoard(parts.board.threads).setPhase(KEEPER_SEAT, 'drain');
+      wake.wake(KEEPER_SEAT);
       let layDown = false;
       // It would lie for a quarter of a second, so a look every millisecond sees it, whatever else the machine does.
       const look = setInterval(() => {
@@ -80,8 +80,8 @@ async function startKeeper(t: TestContext, options: Record<string, string> = {})
   };
 }
 
-// The message is read between two turns of the event loop only: a keeper that lies down without one would sleep through
-// it.
+// The keeper looks at its phase between the count of its wake word and its nap: one that looked before would sleep
+// through the wish.
 test('a stop that finds the keeper in deep sleep ends it at once, in its first such sleep and in a later one', async (t) => {
   for (const sleepsBefore of [0, 0, 0, 1, 2]) {
     const keeper = await startKeeper(t);

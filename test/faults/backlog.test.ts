@@ -47,7 +47,7 @@ function writeBacklog(dir: string): void {
   const config = (loaded.values as unknown as { engine: ConfigOf<typeof engineConfig> }).engine;
   const engine = openEngine({
     config,
-    acceptors: 1,
+    lanes: 1,
     sinks: [{ name: 'http', drops: false, lagBytesMax: 0 }],
     keep: [],
     start: 'earliest',

@@ -61,6 +61,32 @@ export function defineConfig<const R extends string, O extends Options>(
   return { room, options, check: extra.check ?? (() => []), sharedPrefixes: extra.sharedPrefixes ?? [], prefix };
 }
 
+/**
+ * The sets with other defaults, given as texts by environment name: a service listens on another port than the collector. Throws a TypeError
+ * for a name that no set has, or a text that the option does not take.
+ */
+export function withDefaults(
+  sets: readonly ConfigSet[],
+  defaults: Readonly<Record<string, string>>,
+): readonly ConfigSet[] {
+  const left = new Set(Object.keys(defaults));
+  const changed = sets.map((set) => {
+    const options = Object.entries(set.options).map(([key, option]) => {
+      const name = envName(key, option);
+      if (!left.delete(name)) return [key, option] as const;
+      try {
+        return [key, { ...option, default: option.parse(defaults[name]!, name) }] as const;
+      } catch {
+        throw new TypeError(`the default of ${name} must be ${option.must}: found=${defaults[name]}`);
+      }
+    });
+    return { ...set, options: Object.fromEntries(options) };
+  });
+  if (left.size > 0)
+    throw new TypeError(`defaults must be of options that the service has: found=${[...left].join(', ')}`);
+  return changed;
+}
+
 /** The environment name of an option. */
 export function envName(key: string, option: Pick<Option<unknown>, 'env'>): string {
   return option.env ?? upperSnake(key);

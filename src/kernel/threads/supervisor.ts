@@ -2,7 +2,7 @@
  * Supervisor: spawns threads and watches them. A thread of its own kind is restarted after a pause that doubles to 30 s (its successor goes
  * on from checkpoints and shared memory), or ends the process, as its spec says.
  */
-import { Worker } from 'node:worker_threads';
+import { type Transferable, Worker } from 'node:worker_threads';
 import type { Logger } from '../log.ts';
 
 export interface ThreadSpec {
@@ -13,6 +13,8 @@ export interface ThreadSpec {
   readonly onDeath: 'restart' | 'fatal';
   /** It is started, for the first time or again. */
   readonly onStart?: () => void;
+  /** Its thread exists now, for the first time or again, and takes messages. */
+  readonly onStarted?: () => void;
   /** It has ended and will be started again: clean up, now, what it held in shared memory. */
   readonly onEnd?: () => void;
   readonly onMessage?: (message: unknown) => void;
@@ -73,6 +75,7 @@ export class Supervisor {
       resourceLimits: { maxYoungGenerationSizeMb: spec.youngMiB ?? YOUNG_MIB },
     });
     thread.worker = worker;
+    spec.onStarted?.();
     let reason = 'it returned';
     worker.on('error', (error: Error) => {
       reason = error.stack ?? String(error);
@@ -117,8 +120,13 @@ export class Supervisor {
     this.#stopping = true;
   }
 
-  post(name: string, message: unknown): void {
-    this.#threads.get(name)?.worker?.postMessage(message);
+  /** Whether the thread is there. */
+  runs(name: string): boolean {
+    return this.#threads.get(name)?.worker !== undefined;
+  }
+
+  post(name: string, message: unknown, transfer: readonly Transferable[] = []): void {
+    this.#threads.get(name)?.worker?.postMessage(message, transfer);
   }
 
   /** Waits until the named threads have ended, at most `ms`. Returns those that have not. */

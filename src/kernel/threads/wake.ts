@@ -15,9 +15,10 @@ export function createWakeWords(sleepers: number): SharedArrayBuffer {
 export class WakeWords {
   readonly #words: Int32Array;
   readonly sleepers: number;
-  constructor(memory: SharedArrayBuffer) {
+  /** `sleepers`: only the first so many. */
+  constructor(memory: SharedArrayBuffer, sleepers = memory.byteLength / 4 / LINE_WORDS) {
     this.#words = new Int32Array(memory);
-    this.sleepers = this.#words.length / LINE_WORDS;
+    this.sleepers = sleepers;
   }
 
   /** Wakes the sleeper when it sleeps deeply; one atomic load otherwise. */

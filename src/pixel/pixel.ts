@@ -1,0 +1,76 @@
+/**
+ * Pixel: the event collector. Two routes take events (the room collect/), and the outputs are called like their kinds. A drop-in for GoTrack Pixel:
+ * same routes, event model, environment variables, Kafka records and Postgres table.
+ */
+import { resolve } from 'node:path';
+import { collectMetricSets } from '../collect/collect.ts';
+import { collectRouteNames } from '../collect/metrics.ts';
+import { defineService, type ValuesOf } from '../service/contract.ts';
+import { sibling } from '../service/sibling.ts';
+import { sinkKinds } from '../sinks/registry.ts';
+import { loadSaltLink, type SaltSource } from '../visitor/privacy.ts';
+import { pixelConfigs } from './config.ts';
+
+type PixelValues = ValuesOf<typeof pixelConfigs>;
+
+export default defineService({
+  name: 'pixel',
+  summary: 'collect events: GET /px.gif, POST /collect',
+  module: import.meta.url,
+  config: pixelConfigs,
+  together: ['all'],
+  roles: {
+    all: {
+      summary: 'the whole collector',
+      routes: collectRouteNames,
+      acceptor: sibling(import.meta, './acceptor.ts'),
+      metrics: collectMetricSets,
+      outputs: sinkKinds.map((kind) => ({ name: kind, kind })),
+      defaultOutputs: ['log'],
+      recordBytesMax: ({ collect }) => collect.maxEventBytes,
+      prepare: (values, { journal }) => ({ salts: salts(values, journal) }),
+      ready: ({ collect }) => ({
+        ackPixel: collect.ackPixel ?? collect.ack,
+        ackCollect: collect.ackCollect ?? collect.ack,
+      }),
+      welcome,
+    },
+  },
+});
+
+/** Ms between two looks at the day: the file of the salt follows it. */
+const SALT_DAY_MS = 60_000;
+
+/** Main reads the salt once, so that all acceptors hash alike. */
+function salts({ visitor }: PixelValues, journal: string | undefined): SaltSource | undefined {
+  if (visitor.ipMode !== 'hash') return undefined;
+  if (visitor.ipHashSecret !== undefined) return { secret: visitor.ipHashSecret };
+  const link = loadSaltLink(journal, Date.now());
+  // The file follows the day; threads compute the next link themselves.
+  setInterval(() => loadSaltLink(journal, Date.now()), SALT_DAY_MS).unref();
+  return { link };
+}
+
+const promises = {
+  memory: 'taken into memory; lost when this process dies',
+  journal: 'written to the log; survives kill -9 of this process, not a power cut',
+  sync: 'on the disk (fdatasync); survives a power cut',
+} as const;
+
+/** What somebody reads who has just typed `npm start`. */
+function welcome(values: PixelValues, at: string): readonly string[] {
+  const { engine, collect, sinks } = values;
+  const { logPath } = (values as unknown as { readonly file: { readonly logPath: string } }).file;
+  const where = sinks.outputs.map((name) => {
+    if (name !== 'log') return name;
+    return logPath === 'stdout' ? 'standard output' : resolve(logPath);
+  });
+  const level = collect.ackPixel ?? collect.ack;
+  return [
+    `Ringmain listens on ${at}`,
+    `events go to     ${where.join(', ')}`,
+    `the log is in    ${engine.journalDir === 'off' ? 'memory only' : resolve(engine.journalDir)}`,
+    `a 2xx means      ${level}: ${promises[level]}`,
+    `try              curl -i '${at}/px.gif?e=hello&color=green'`,
+  ];
+}

@@ -1,0 +1,142 @@
+/**
+ * Configured: a service with the roles of one process and the values of its options. Main makes it from the command line; it is what the process,
+ * the tools (journal, deadletter, migrate) and the reference of the options start from.
+ */
+import { engineConfig } from '../engine/config.ts';
+import { httpConfig } from '../http/config.ts';
+import { type ConfigSet, type Loaded, type LoadOptions, loadConfig, withDefaults } from '../kernel/config.ts';
+import { errors } from '../kernel/errors.ts';
+import { kernelConfig } from '../kernel/log.ts';
+import { tracingConfig } from '../kernel/tracing.ts';
+import { sinkConfigs, sinkKinds } from '../sinks/registry.ts';
+import { outputsConfig, serviceConfig } from './config.ts';
+import type { AnyService, KafkaSourceOptions, Output, Role } from './contract.ts';
+import type { FrameValues } from './values.ts';
+
+/** An output with its values; plain data that goes to the output's thread. */
+export interface ConfiguredOutput {
+  readonly name: string;
+  readonly kind: Output<never>['kind'];
+  /** Values of the kind's options, with those that this output has otherwise. */
+  readonly config: Readonly<Record<string, unknown>>;
+  readonly records: readonly number[] | undefined;
+  /** Address of the module that loads a batch. */
+  readonly load: string | undefined;
+  /** Undefined: the lanes of this process. */
+  readonly source: KafkaSourceOptions | undefined;
+  /** Values of the options of Kafka, when the source is a topic. */
+  readonly sourceConfig: Readonly<Record<string, unknown>> | undefined;
+}
+
+export interface Configured {
+  readonly service: AnyService;
+  /** Names of the roles that this process runs. */
+  readonly roles: readonly string[];
+  readonly values: FrameValues;
+  /** The outputs of OUTPUTS, those that read lanes first: their index is the reader of the rings. */
+  readonly outputs: readonly ConfiguredOutput[];
+  readonly loaded: Loaded<readonly ConfigSet[], string>;
+  readonly sets: readonly ConfigSet[];
+}
+
+const rolesOf = (service: AnyService, names: readonly string[]): readonly Role[] =>
+  names.map((name) => {
+    const role = service.roles[name];
+    if (role === undefined)
+      throw new TypeError(`a service has the role that it runs: service=${service.name}, role=${name}`);
+    return role as Role;
+  });
+
+const allOutputs = (roles: readonly Role[]): readonly Output<FrameValues>[] =>
+  roles.flatMap((role) => role.outputs ?? []);
+
+/** All options of a process with these roles, in the order of the reference. */
+export function setsOf(
+  service: AnyService,
+  roleNames: readonly string[] = Object.keys(service.roles),
+): readonly ConfigSet[] {
+  const roles = rolesOf(service, roleNames);
+  const outputs = allOutputs(roles);
+  const names = [...new Set(outputs.map(({ name }) => name))];
+  const defaults = [
+    ...new Set(roles.flatMap((role) => role.defaultOutputs ?? role.outputs?.map(({ name }) => name) ?? [])),
+  ];
+  const kinds = sinkKinds.filter((kind) =>
+    outputs.some((output) => output.kind === kind || (kind === 'kafka' && output.source)),
+  );
+  const sets = [
+    httpConfig,
+    ...service.config,
+    engineConfig,
+    serviceConfig,
+    ...(names.length > 0 ? [outputsConfig(names, defaults)] : []),
+    ...kinds.map((kind) => sinkConfigs[kind]).filter((set) => !service.config.includes(set)),
+    tracingConfig,
+    kernelConfig,
+  ] as readonly ConfigSet[];
+  return withDefaults(sets, service.defaults ?? {});
+}
+
+/** Reads the options. Throws errors.CONFIG, one line per problem. */
+export function configure(service: AnyService, roles: readonly string[], options: LoadOptions<string>): Configured {
+  const sets = setsOf(service, roles);
+  const others = setsOf(service).filter((set) => !sets.some(({ room }) => room === set.room));
+  const loaded = loadConfig(sets, { others, ...options }) as Loaded<readonly ConfigSet[], string>;
+  const values = { sinks: NO_OUTPUTS, ...loaded.values } as unknown as FrameValues;
+  const problems: string[] = [];
+  const chosen = allOutputs(rolesOf(service, roles)).filter(({ name }) => values.sinks.outputs.includes(name));
+  const outputs = chosen
+    .map((output) => configured(output, values, problems))
+    .sort((a, b) => Number(a.source !== undefined) - Number(b.source !== undefined));
+  if (problems.length > 0) throw errors.CONFIG({ problems });
+  return { service, roles, values, outputs, loaded, sets };
+}
+
+const NO_OUTPUTS = {
+  outputs: [],
+  deadLetterDir: '',
+  sinkStart: 'earliest',
+  sinkKeep: [],
+  maxLagBytes: 0,
+  onLag: 'refuse',
+};
+
+function configured(output: Output<FrameValues>, values: FrameValues, problems: string[]): ConfiguredOutput {
+  const all = values as unknown as Readonly<Record<string, Readonly<Record<string, unknown>>>>;
+  const set = sinkConfigs[output.kind];
+  const own = output.options?.(values) ?? {};
+  const strange = Object.keys(own).find((key) => !Object.hasOwn(set.options, key));
+  if (strange !== undefined)
+    throw new TypeError(`an output changes options that its kind has: output=${output.name}, option=${strange}`);
+  const config = { ...all[set.room], ...own };
+  if (output.options !== undefined)
+    problems.push(...set.check(config as never, all).map((problem) => `output ${output.name}: ${problem}`));
+  const source = output.source?.(values);
+  return {
+    name: output.name,
+    kind: output.kind,
+    config,
+    records: output.records,
+    load: output.load?.href,
+    source,
+    sourceConfig: source === undefined ? undefined : all[sinkConfigs.kafka.room],
+  };
+}
+
+/** The outputs that the roles could have, whatever OUTPUTS says: what tools may name. */
+export function possibleOutputs({ service, roles, values }: Configured): readonly ConfiguredOutput[] {
+  const problems: string[] = [];
+  const outputs = allOutputs(rolesOf(service, roles)).map((output) => configured(output, values, problems));
+  if (problems.length > 0) throw errors.CONFIG({ problems });
+  return outputs;
+}
+
+/** Outputs that read the lanes of this process. */
+export const laneOutputs = (outputs: readonly ConfiguredOutput[]): readonly ConfiguredOutput[] =>
+  outputs.filter(({ source }) => source === undefined);
+
+export const rolesIn = ({
+  service,
+  roles,
+}: Pick<Configured, 'service' | 'roles'>): readonly (Role & { readonly name: string })[] =>
+  rolesOf(service, roles).map((role, i) => ({ ...role, name: roles[i]! }));

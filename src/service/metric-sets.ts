@@ -1,0 +1,36 @@
+/** Metric sets: everything that the threads of a process count, as one list that main and each thread make alike. */
+import { sinkMetrics } from '../delivery/metrics.ts';
+import { keeperMetrics } from '../engine/metrics.ts';
+import { counter, defineMetrics, gauge, histogram, loopMetrics, type MetricSet } from '../kernel/metrics.ts';
+import type { Role } from './contract.ts';
+import { frameMetrics } from './metrics.ts';
+
+export const acceptorMetrics = defineMetrics({
+  ringmain_journal_write_seconds: histogram({
+    help: 'Time of one write of an acceptor to its segment, every 16th measured.',
+    buckets: [0.000_002, 0.000_005, 0.000_01, 0.000_025, 0.000_05, 0.0001, 0.001, 0.01, 0.1, 1],
+  }),
+  ringmain_defer_pipeliners_total: counter({
+    help: 'How often a client that pipelines switched an acceptor to in-handler answers.',
+  }),
+  ringmain_gathering: gauge({ help: 'Acceptors that gather the requests of a loop iteration now.' }),
+  ringmain_sync_waiting: gauge({ help: 'Answers that wait for a sync.' }),
+});
+
+/** Names of the roles' routes: labels of the frame's metrics. */
+export const routesOf = (roles: readonly Role[]): readonly string[] => [
+  ...new Set(roles.flatMap(({ routes = [] }) => routes)),
+];
+
+/** The sets of a process with these roles and outputs, in the order of /metrics. */
+export function metricSets(roles: readonly Role[], outputs: readonly string[]): readonly MetricSet[] {
+  const own = new Set(roles.flatMap(({ metrics = [] }) => metrics));
+  return [
+    frameMetrics(routesOf(roles)),
+    ...own,
+    ...(outputs.length > 0 ? [sinkMetrics(outputs)] : []),
+    keeperMetrics,
+    acceptorMetrics,
+    loopMetrics,
+  ] as readonly MetricSet[];
+}
