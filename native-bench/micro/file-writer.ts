@@ -8,13 +8,16 @@ import { join } from 'node:path';
 import { createLog } from '../../src/kernel/log.ts';
 import { fileSink } from '../../src/sinks/file/sink.ts';
 import { preallocated, scratch } from '../rig/lane-rig.ts';
-import { lineBatch } from '../rig/line-batches.ts';
 import { type Case, micro } from '../rig/micro.ts';
+import { sinkBatch } from '../rig/sink-events.ts';
 
 const KiB = 1024;
 const limit = 64 * 2 ** 20;
 const memory = Buffer.alloc(KiB * KiB, 'w');
 const lineBytes = 480;
+const head =
+  '{"event_id":"00000000-0000-7000-8000-000000000000","ts":"2026-11-21T08:00:00.123Z","e":"pageview","props":{"x":"';
+const line = Buffer.from(`${head}${'x'.repeat(lineBytes - head.length - '"}}\n'.length)}"}}`);
 /** What the file sink syncs at once, with a journal. */
 const syncBytes = 8 * 2 ** 20;
 
@@ -70,7 +73,7 @@ async function sinking(bytes: number, journal: boolean): Promise<() => Promise<n
     signal: new AbortController().signal,
     ended: () => false,
   });
-  const batch = lineBatch(Math.floor(bytes / lineBytes), lineBytes);
+  const batch = sinkBatch(Array.from({ length: Math.floor(bytes / lineBytes) }, () => line));
   const landed = Promise.resolve();
   // What the runner does between two batches, without the checkpoint of its own, which is one write a second.
   const settle = async (): Promise<void> => {

@@ -3,8 +3,7 @@
  * broker? Same events (about 450 bytes), acks=all, idempotent producers, one topic of three partitions.
  *
  *   ours          reads the ring, encodes, compresses, sends and waits for the acknowledgement; key, two headers, time
- *   @platformatic the high-level producer of the library whose connections we use; messages are made of the same slices
- *   kafkajs       the same, without a codec
+ *   kafkajs       without a codec; messages are made of the same slices
  *   kcat          librdkafka, in C: reads keys and values from a file; no headers. What a native client needs
  *
  * Figures are CPU time of all threads of the client, garbage collection included, not wall clock: the broker runs on the
@@ -13,7 +12,6 @@
 import { execFileSync, spawn } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { ProduceAcks, Producer } from '@platformatic/kafka';
 import kafkajs from 'kafkajs';
 import type { SinkTarget } from '../../src/delivery/contract.ts';
 import { Batch } from '../../src/engine/batch.ts';
@@ -30,6 +28,7 @@ import { libraryVersion, versionBehind } from '../rig/machine.ts';
 import { type Kind, type MicroResult, mark } from '../rig/micro.ts';
 import { ownCpuUs } from '../rig/proc.ts';
 import type { Goal } from '../rig/report.ts';
+import { madeEvent } from '../rig/sink-events.ts';
 import { spread } from '../rig/stats.ts';
 
 const PORT = 21400;
@@ -45,30 +44,7 @@ const only = process.env['ONLY'];
 const cores = Number(execFileSync('nproc', ['--all'], { encoding: 'utf8' }));
 execFileSync('taskset', ['-apc', `0-${cores - 1}`, String(process.pid)]);
 
-const now = Date.now();
-const rows = Array.from({ length: EVENTS }, (_, n) => {
-  const tsMs = now - EVENTS + n;
-  const hex = (n * 2654435761 + 1e13).toString(16).padStart(20, '0');
-  const id = `${tsMs
-    .toString(16)
-    .padStart(12, '0')
-    .replace(/^(.{8})/, '$1-')}-7${hex.slice(0, 3)}-a${hex.slice(3, 6)}-${hex.slice(6, 18)}`;
-  const line = JSON.stringify({
-    event_id: id,
-    ts: new Date(tsMs).toISOString(),
-    e: 'pageview',
-    uid: `u${(n * 7919) % 50_000}`,
-    sid: hex.repeat(2).slice(0, 32),
-    url: `https://shop.example.com/products/${(n * 31) % 5000}?variant=${n % 7}`,
-    ref: 'https://www.search.example/results',
-    ua: `Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/1${n % 40}.0 Safari/537.36`,
-    ip: `203.0.113.${n % 250}`,
-    utm: { source: 'newsletter', medium: 'email', campaign: `week-${n % 52}` },
-    geo: {},
-    props: { price: n % 1000, sku: `SKU-${n % 3000}` },
-  });
-  return { id, tsMs, line };
-});
+const rows = Array.from({ length: EVENTS }, madeEvent);
 
 const kafka = await startKafka(undefined, { port: PORT, own: true, java: benchJava });
 const brokers = kafka.brokers.join();
@@ -170,43 +146,6 @@ const whole = ({ lane, count, buffer, offsets, positions, from, to }: Batch) => 
   to,
 });
 
-function platformatic(compression: 'snappy'): Case['open'] {
-  return async (topic) => {
-    await createTopic(topic);
-    const producer = new Producer({
-      clientId: 'bench',
-      bootstrapBrokers: kafka.brokers,
-      idempotent: true,
-      acks: ProduceAcks.ALL,
-      compression,
-    });
-    let spentUs = 0;
-    const headers = new Map([
-      [Buffer.from('event_type'), Buffer.from('pageview')],
-      [Buffer.from('schema'), Buffer.from('v1')],
-    ]);
-    const slices = rows.map(({ id, tsMs, line }) => ({
-      key: Buffer.from(id),
-      value: Buffer.from(line),
-      timestamp: BigInt(tsMs),
-    }));
-    return {
-      async send() {
-        const begin = ownCpu();
-        for (let i = 0; i < slices.length; i += 2000) {
-          const messages = slices
-            .slice(i, i + 2000)
-            .map(({ key, value, timestamp }) => ({ topic, key, value, headers, timestamp }));
-          await producer.send({ messages });
-        }
-        spentUs += ownCpu() - begin;
-      },
-      cpuUs: () => spentUs,
-      close: () => producer.close(),
-    };
-  };
-}
-
 function kafkaJs(compression: kafkajs.CompressionTypes): Case['open'] {
   return async (topic) => {
     await createTopic(topic);
@@ -305,7 +244,6 @@ const all: readonly Case[] = [
   { name: 'kcat (librdkafka), snappy', kind: 'peer', times: KCAT_TIMES, open: kcat('snappy') },
   ...(['none', 'lz4', 'snappy', 'zstd'] as const).map((codec) => ({ name: `ours, ${codec}`, open: ours(codec) })),
   { name: 'ours, lz4, batches of 250 (50 k events/s, 5 ms)', open: ours('lz4', 250) },
-  { name: '@platformatic/kafka producer, snappy', kind: 'peer', open: platformatic('snappy') },
   { name: 'kafkajs, none', kind: 'peer', open: kafkaJs(kafkajs.CompressionTypes.None) },
 ];
 const cases = all.filter(({ name }) => only === undefined || name.includes(only));

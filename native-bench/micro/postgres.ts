@@ -6,13 +6,10 @@
  * CPU figures are of the client's process and of all of the server's processes.
  */
 import { execFileSync } from 'node:child_process';
-import { randomBytes } from 'node:crypto';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import pg from 'pg';
-import type { SinkBatch } from '../../src/delivery/contract.ts';
-import { packRecords } from '../../src/events/record.ts';
 import { createLog } from '../../src/kernel/log.ts';
 import type { PostgresConfig } from '../../src/sinks/postgres/config.ts';
 import { PostgresTarget } from '../../src/sinks/postgres/sink.ts';
@@ -22,11 +19,12 @@ import { versionBehind } from '../rig/machine.ts';
 import { type Kind, type MicroResult, mark } from '../rig/micro.ts';
 import { treeCpuUs } from '../rig/proc.ts';
 import type { Goal } from '../rig/report.ts';
+import { madeEvent, sinkBatch } from '../rig/sink-events.ts';
 import { spread } from '../rig/stats.ts';
 
 const PORT = 21680;
 const BATCH = 5000;
-const BUDGET_MS = 90_000;
+const BUDGET_MS = 70_000;
 const rounds = Number(process.env['ROUNDS'] ?? 6);
 
 // The server needs cores of its own, also when the caller has pinned this process.
@@ -35,51 +33,6 @@ execFileSync('taskset', [
   `0-${Number(execFileSync('nproc', ['--all'], { encoding: 'utf8' })) - 1}`,
   String(process.pid),
 ]);
-
-interface Row {
-  readonly id: string;
-  readonly line: string;
-}
-
-let made = 0;
-/** A realistic pixel event of about 470 bytes; ids grow with time (version 7), as the collector makes them. */
-function row(): Row {
-  const random = randomBytes(16).toString('hex');
-  made += 1;
-  const ms = (Date.UTC(2026, 10, 21) + made).toString(16).padStart(12, '0');
-  const id = `${ms.slice(0, 8)}-${ms.slice(8)}-7${random.slice(0, 3)}-a${random.slice(3, 6)}-${random.slice(6, 18)}`;
-  const line = JSON.stringify({
-    event_id: id,
-    ts: '2026-11-21T08:00:00.123Z',
-    e: 'pageview',
-    uid: `u${made % 50_000}`,
-    sid: random,
-    url: `https://shop.example.com/products/${made % 5000}?variant=${made % 7}`,
-    ref: 'https://www.search.example/results',
-    ua: 'Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/130.0 Safari/537.36',
-    ip: `203.0.113.${made % 250}`,
-    utm: { source: 'newsletter', medium: 'email', campaign: `week-${made % 52}` },
-    geo: {},
-    props: { price: made % 1000, sku: `SKU-${made % 3000}` },
-  });
-  return { id, line };
-}
-
-function batchOf(rows: readonly Row[], position: number): SinkBatch {
-  const { buffer, offsets } = packRecords(rows.map(({ line }) => ({ line: Buffer.from(line), receivedMs: 0 })));
-  const from = { position, record: position };
-  const to = { position: position + rows.length, record: position + rows.length };
-  return {
-    lane: { life: 1, lane: 0 },
-    count: rows.length,
-    buffer,
-    offsets,
-    positions: new Float64Array(rows.length),
-    from,
-    to,
-    commit: true,
-  };
-}
 
 const server = await startPostgres(undefined, {
   port: PORT,
@@ -148,7 +101,10 @@ async function sink(rows: number, more: Partial<PostgresConfig>): Promise<Measur
   await target.cursors();
   // One batch more, outside of the time: connections, plans and the compiler are warm.
   const batches = Array.from({ length: rows / BATCH + 1 }, (_, index) =>
-    batchOf(Array.from({ length: BATCH }, row), index * BATCH),
+    sinkBatch(
+      Array.from({ length: BATCH }, () => Buffer.from(madeEvent().line)),
+      index * BATCH,
+    ),
   );
   await target.write(batches.shift()!, Promise.resolve());
   const result = await measure(rows, ownCpu, async () => {
@@ -176,8 +132,8 @@ async function psql(rows: number, gin: 'ops' | 'off'): Promise<Measured> {
     CREATE INDEX ON ${table} (ts)${gin === 'off' ? '' : `; CREATE INDEX ON ${table} USING gin (payload)`}`);
   const file = join(folder, 'rows.tsv');
   const lines = Array.from({ length: rows }, () => {
-    const { id, line } = row();
-    return `${id}\t2026-11-21T08:00:00.123Z\t${line.replaceAll('\\', '\\\\')}`;
+    const { id, tsMs, line } = madeEvent();
+    return `${id}\t${new Date(tsMs).toISOString()}\t${line.replaceAll('\\', '\\\\')}`;
   });
   writeFileSync(file, `${lines.join('\n')}\n`);
   const childCpu = (): number => treeCpuUs(process.pid) - treeCpuUsOfThisAlone() - treeCpuUs(server.pid);

@@ -30,7 +30,7 @@ async function idleShares(subjects: readonly Subject[], seconds: number): Promis
 
 /** One round: fresh processes, a still time, a load for each, a still time. */
 function stillRound(bench: Bench): Promise<Still[]> {
-  const seconds = bench.short ? 2 : 6;
+  const seconds = bench.short ? 2 : 5;
   const starts: (() => Promise<Subject>)[] = [
     () => startRingmain(bench.tree, bench.place()),
     () => startNginx(bench.place()),

@@ -76,11 +76,11 @@ export const rate: Question = {
       () => startRingmain(bench.tree, bench.place(), { ack: 'sync' }),
     ];
     return bench.with(starts, async (subjects) => {
-      await runIn(subjects, wrk(bench.pixels(), { connections: 64, seconds: bench.short ? 1 : 4 }));
+      await runIn(subjects, wrk(bench.pixels(), { connections: 64, seconds: bench.short ? 1 : 3 }));
       const measured: AtRate[] = [];
       for (const perSecond of bench.short ? [20_000] : [5_000, 20_000, 50_000]) {
         // CPU time is counted in ticks of 10 ms: low rates need longer rounds for the same resolution.
-        const seconds = bench.short ? 1 : perSecond < 10_000 ? 3 : 1.5;
+        const seconds = bench.short ? 1 : perSecond < 10_000 ? 2 : 1;
         const load = bench.openLoop(bench.pixels(), { connections: 64, rate: perSecond, seconds });
         const entries = subjects.map((subject) => ({ name: subject.name, subject, load }));
         measured.push({ perSecond, results: await contest(entries, bench.rounds) });

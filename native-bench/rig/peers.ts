@@ -7,7 +7,6 @@
  *                   buffered, no promise
  *   benthos         Go; http_server to file with a mapping that makes our line (peers/benthos); answers after the write
  *   uws             bare uWebSockets.js: reads query and headers, answers; writes nothing. The floor of our platform
- *   node-http       node:http, URLSearchParams, JSON.stringify, buffered file: what one writes in an afternoon
  *   gotrack         when GOTRACK_BIN names a binary: its log sink syncs every event, so it is a peer of ACK=sync
  */
 import { mkdirSync, writeFileSync } from 'node:fs';
@@ -112,16 +111,6 @@ export async function startNginx(place: Place, options: NginxOptions = {}): Prom
 export function startUws(place: Place): Promise<Subject> {
   const program = join(here, 'peers', 'uws.ts');
   return startPeer('uws', place, { command: process.execPath, args: [program], env: { PORT: String(place.port) } }, []);
-}
-
-export async function startNodeHttp(place: Place): Promise<Subject> {
-  const log = join(place.dir, 'node-http.ndjson');
-  const how = {
-    command: process.execPath,
-    args: [join(here, 'peers', 'node-http.ts')],
-    env: { PORT: String(place.port), LOG_PATH: log },
-  };
-  return startPeer('node-http', place, how, [log]);
 }
 
 /** Its module asks for a newer Go than Debian 12 has: undefined where it cannot be built, and the row is left out. */

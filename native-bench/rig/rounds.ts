@@ -228,12 +228,12 @@ export function calm(rounds: readonly Round[]): readonly Round[] {
 
 /**
  * Measures all contestants in turn, `rounds` times. A round that is disturbed is repeated as a whole, for all of them, so that nobody's
- * bad luck is picked out; at most as many times as there are rounds. Once nothing is left to repeat with, a round in which somebody
+ * bad luck is picked out; at most half as many times as there are rounds. Once nothing is left to repeat with, a round in which somebody
  * else worked is dropped, and a row with fewer than half of its rounds has none. A single round is kept: it shows that all of it works.
  */
 export async function interleave(contestants: readonly Contestant[], rounds: number): Promise<Results> {
   const results = new Map<string, Round[]>(contestants.map(({ name }) => [name, []]));
-  let repeatsLeft = rounds > 1 ? rounds : 0;
+  let repeatsLeft = rounds > 1 ? Math.ceil(rounds / 2) : 0;
   for (let round = 0; round < rounds; ) {
     const measured: [string, Round][] = [];
     for (const { name, once } of contestants) {
