@@ -1,9 +1,10 @@
 /**
- * A process that takes a topic to a file, for tests that kill it: a runner with a KafkaSource, the real file sink and a real checkpoint.
- * Arguments: broker, topic, group, folder. It says `joined` when it has partitions, `delivering` with the first record, and ends on a line of
+ * A process that takes a topic to a file or to Postgres, for tests that kill it: a runner with a KafkaSource, the real target and a real
+ * checkpoint. Arguments: broker, topic, group, folder, and for Postgres its DSN; rows go to the table `got`. It says `joined` when it has partitions, `delivering` with the first record, and ends on a line of
  * standard input.
  */
 import { join } from 'node:path';
+import type { SinkContext } from '../../src/delivery/contract.ts';
 import { DeadLetterFile } from '../../src/delivery/dead-letter.ts';
 import { KafkaSource } from '../../src/delivery/kafka-source.ts';
 import { SinkRunner } from '../../src/delivery/runner.ts';
@@ -17,9 +18,12 @@ import { createLog } from '../../src/kernel/log.ts';
 import { createWakeWords, WakeWords } from '../../src/kernel/threads/wake.ts';
 import { type FileConfig, fileConfig } from '../../src/sinks/file/config.ts';
 import { fileSink } from '../../src/sinks/file/sink.ts';
+import { type PostgresConfig, postgresConfig } from '../../src/sinks/postgres/config.ts';
+import type { Load } from '../../src/sinks/postgres/load.ts';
+import { PostgresTarget, postgresSink } from '../../src/sinks/postgres/sink.ts';
 import { configOf } from '../sinks/kafka/events.ts';
 
-const [brokers = '', topic = '', groupId = '', folder = ''] = process.argv.slice(2);
+const [brokers = '', topic = '', groupId = '', folder = '', dsn] = process.argv.slice(2);
 const log = createLog({ level: 'warn', destination: 2, name: 'consumer' });
 const board = new SinkBoard(SinkBoard.create(1));
 const words = new WakeWords(createWakeWords(1));
@@ -37,12 +41,22 @@ const source = new KafkaSource(
   },
   stored?.state,
 );
+/** One row per record, and nothing that would keep a record from being there twice. */
+const rows: Load = {
+  async load(transaction, { buffer, offsets, count }) {
+    const values = Array.from({ length: count }, (_, i) => {
+      const from = jsonStart(offsets[i]!);
+      return buffer.toString('utf8', from, from + jsonLength(buffer, offsets[i]!));
+    });
+    await transaction.query('INSERT INTO got (value) SELECT * FROM unnest($1::text[])', [values]);
+  },
+};
 const runner = new SinkRunner({
   name: 'out',
   // The consumer lives on the event loop, so nothing may block this thread.
-  kind: { ...fileSink, waits: 'event-loop' } as never,
-  open: async (state) =>
-    fileSink.open(config, {
+  kind: { ...(dsn === undefined ? fileSink : postgresSink), waits: 'event-loop' } as never,
+  open: async (state) => {
+    const context: SinkContext = {
       name: 'out',
       logId: await source.identity(),
       journal: true,
@@ -50,7 +64,12 @@ const runner = new SinkRunner({
       log,
       signal: new AbortController().signal,
       ended: () => false,
-    }),
+      moved: (moved) => runner.moved(moved),
+    };
+    if (dsn === undefined) return fileSink.open(config, context);
+    const postgres = loadConfig([postgresConfig], { env: { PG_DSN: dsn }, argv: [] }).values['postgres'];
+    return new PostgresTarget(postgres as unknown as PostgresConfig, context, () => rows);
+  },
   batching: { records: 100, bytes: 256 * 1024, flushMs: 5 },
   source,
   checkpoint,
