@@ -1,17 +1,42 @@
 /**
  * JSON: serializers for the bodies that routes answer with. Each body has one schema, in the `schemas.ts` of its room;
- * the serializer is compiled from it once per thread, when the module is loaded, and an API description can be made
- * from the same schema.
+ * the serializer is compiled from it, and an API description can be made from the same schema.
  *
- * The library takes about 40 ms to load, so it is loaded with the acceptor, before its port opens, and never on a
- * request.
+ * The compiler takes about 40 ms to load. Only acceptors need it, so it is loaded when routes are mounted: after main has
+ * done without it, and before a port opens.
  */
-import fastJson from 'fast-json-stringify';
+import { createRequire } from 'node:module';
 
 /** A JSON Schema, written `as const`. */
 export type BodySchema = Readonly<Record<string, unknown>>;
 
-/** Compiles the serializer of one body. Members whose value is undefined are left out. */
+const require = createRequire(import.meta.url);
+
+type Serializer = (value: unknown) => string;
+type Compiler = (schema: BodySchema) => Serializer;
+
+/** Compiles of serializers that nobody has needed yet. */
+const pending: (() => void)[] = [];
+let compiler: Compiler | undefined;
+
+function compile(schema: BodySchema): Serializer {
+  compiler ??= require('fast-json-stringify') as Compiler;
+  return compiler(schema);
+}
+
+/** The serializer of one body. Members whose value is undefined are left out. */
 export function serializerOf<T>(schema: BodySchema): (value: T) => string {
-  return fastJson(schema) as (value: T) => string;
+  let serializer: Serializer | undefined;
+  pending.push(() => {
+    serializer ??= compile(schema);
+  });
+  return (value) => {
+    serializer ??= compile(schema);
+    return serializer(value);
+  };
+}
+
+/** Compiles every serializer that has been declared, so that no request waits for it. */
+export function compileSerializers(): void {
+  for (const run of pending.splice(0)) run();
 }

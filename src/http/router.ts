@@ -21,6 +21,7 @@ import type { Cors } from './cors.ts';
 import { httpErrors } from './errors.ts';
 import { answerUnread, framingOf, hasFraming, refuseFraming, unframed } from './guards.ts';
 import { answerFault, type Faults, type Handler, type Method, type MountedRoute } from './handlers.ts';
+import { compileSerializers } from './json.ts';
 import type { Tally } from './tally.ts';
 
 export type { Handler, Method, MountedRoute } from './handlers.ts';
@@ -79,6 +80,7 @@ interface PathTable {
  */
 export function mountRoutes(app: TemplatedApp, routes: readonly Route[], deps: RouterDeps): void {
   const tables = tablesOf(routes);
+  compileSerializers();
   const rest = new Rest(deps);
   for (const { path, on, cors } of tables) {
     const declared = methods.filter((method) => on.has(method));

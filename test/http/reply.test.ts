@@ -307,8 +307,12 @@ test('a chunked body that nobody waits for is not followed by another request', 
       },
     },
   ]);
-  const chunked = 'POST /a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3;x\r\nabc\r\n0\r\n\r\n';
-  await exchange(port, `${chunked}GET /b HTTP/1.1\r\nHost: a\r\n\r\n`);
+  const head = 'POST /a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n';
+  const chunked = `${head}3\r\nabc\r\n0\r\n\r\n`;
+  const next = 'GET /b HTTP/1.1\r\nHost: a\r\n\r\n';
+  // A chunk extension and a trailer are what the addon reads differently than a proxy.
+  for (const bytes of [chunked + next, `${head}3;x\r\nabc\r\n0\r\n\r\n${next}`, `${head}0\r\nX: 1\r\n\r\n${next}`])
+    await exchange(port, bytes);
   assert.equal((await exchange(port, chunked))?.headers['connection'], 'close');
   assert.equal(smuggled, 0);
   assert.deepEqual(faults, []);

@@ -3,6 +3,9 @@ import type { Mutant } from './mutant.ts';
 
 const contract = 'test/pixel/contract.test.ts';
 const outcome = 'test/pixel/outcome.test.ts';
+const router = 'test/http/router.test.ts';
+const reply = 'test/http/reply.test.ts';
+const assets = 'test/http/assets.test.ts';
 const wire = 'test/http/wire.test.ts';
 export const httpMutants: readonly Mutant[] = [
   {
@@ -179,5 +182,66 @@ export const httpMutants: readonly Mutant[] = [
     file: 'src/service/intake.ts',
     edits: [['    } catch (error) {\n      lane.rewind(mark);\n', '    } catch (error) {\n']],
     tests: [outcome],
+  },
+  {
+    name: 'the framing of a path without a route is not looked at',
+    file: 'src/http/router.ts',
+    edits: [
+      [
+        'if (framing.bad !== undefined) {\n        tally.answered(400);',
+        'if (framing.bytes < 0) {\n        tally.answered(400);',
+      ],
+    ],
+    tests: [router],
+  },
+  {
+    name: 'a chunked body is let in where nobody reads it',
+    file: 'src/http/router.ts',
+    edits: [['if (framing.bad !== undefined || framing.chunked) {', 'if (framing.bad !== undefined) {']],
+    tests: [router],
+  },
+  {
+    name: 'a pattern takes the methods of a more exact path',
+    file: 'src/http/router.ts',
+    edits: [['if (!on.has(method) && takenByPattern', 'if (on.has(method) && takenByPattern']],
+    tests: [router],
+  },
+  {
+    name: 'a rejected handler is not answered for',
+    file: 'src/http/router.ts',
+    edits: [
+      ['if (result instanceof Promise) result.catch(', 'if (result instanceof Error) Promise.reject(result).catch('],
+    ],
+    tests: [router],
+  },
+  {
+    name: 'a body outlives the answer to its request',
+    file: 'src/http/reply.ts',
+    edits: [['      this.#body.drop();\n', '']],
+    tests: [reply],
+  },
+  {
+    name: 'a chunked body that nobody waits for is answered inside the handler',
+    file: 'src/http/reply.ts',
+    edits: [['if (this.#framing.chunked && this.#inHandler)', 'if (this.#framing.bytes < 0 && this.#inHandler)']],
+    tests: [reply],
+  },
+  {
+    name: 'a late answer has no bound of time',
+    file: 'src/http/reply.ts',
+    edits: [['    else deadlines.add(this);', '    else deadlines.remove(this);']],
+    tests: [reply],
+  },
+  {
+    name: 'a link in the folder of a front end is followed',
+    file: 'src/http/assets.ts',
+    edits: [['entry.isFile() ? [path] : []', '[path]']],
+    tests: [assets],
+  },
+  {
+    name: 'the encodings of a file share a tag',
+    file: 'src/http/assets.ts',
+    edits: [["const etag = encoding === ''", 'const etag = encoding.length < 9']],
+    tests: [assets],
   },
 ];
