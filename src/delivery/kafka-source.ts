@@ -9,7 +9,7 @@
  */
 import { createHash } from 'node:crypto';
 import type { Batch } from '../engine/batch.ts';
-import type { CheckpointState, Mark } from '../engine/checkpoint.ts';
+import { type CheckpointState, type Mark, NO_LANES } from '../engine/checkpoint.ts';
 import { type LaneId, laneKey } from '../engine/segment.ts';
 import { foreignBytes, putForeign } from '../events/foreign.ts';
 import type { KafkaConnectionConfig } from '../store/kafka/config.ts';
@@ -26,9 +26,6 @@ import {
   Strand,
   type StrandReader,
 } from './source.ts';
-
-/** Later than every life of a log: a checkpoint that says so owes nothing of the lanes. */
-const NO_LIFE = Number.MAX_SAFE_INTEGER;
 
 export interface KafkaSourceDeps {
   readonly config: KafkaConnectionConfig;
@@ -122,7 +119,7 @@ export class KafkaSource implements Source {
 
   state(target: unknown): CheckpointState {
     const ledger = { ...this.ledger };
-    return { log: this.#deps.log, life: NO_LIFE, lanes: [], ledger, ...(target === undefined ? {} : { target }) };
+    return { log: this.#deps.log, life: NO_LANES, lanes: [], ledger, ...(target === undefined ? {} : { target }) };
   }
 
   close(): Promise<void> {

@@ -34,7 +34,7 @@ export interface RunnerDeps {
   readonly batching: Batching;
   readonly source: Source;
   /** Kinds of records that the output takes; undefined: all. The others are passed over. */
-  readonly records?: ReadonlySet<number> | undefined;
+  readonly records?: readonly number[];
   readonly checkpoint: CheckpointFile | undefined;
   readonly state: unknown;
   readonly deadLetters: DeadLetterSink;
@@ -60,6 +60,7 @@ export class SinkRunner {
   readonly #standing: Standing;
   readonly #delivery: Delivery;
   readonly #source: Source;
+  readonly #kinds: ReadonlySet<number> | undefined;
   #target: SinkTarget | undefined;
   readonly #inFlight = new InFlight();
   readonly #free: Batch[] = [];
@@ -83,6 +84,7 @@ export class SinkRunner {
     this.#deps = deps;
     this.#now = deps.now ?? (() => performance.now());
     this.#source = deps.source;
+    this.#kinds = deps.records && new Set(deps.records);
     const { kind } = deps;
     const classify = (error: unknown) => deps.source.membership?.classify(error) ?? kind.classify(error);
     this.#standing = new Standing({ ...deps, classify }, this.#now, () => this.#report());
@@ -245,7 +247,7 @@ export class SinkRunner {
     const before = filling.bytes;
     const { count } = filling;
     const added = strand.reader.fill(filling, this.#deps.batching.records);
-    if (this.#deps.records !== undefined) passOver(filling, count, this.#deps.records);
+    if (this.#kinds !== undefined) passOver(filling, count, this.#kinds);
     this.#came += filling.bytes - before;
     return added;
   }

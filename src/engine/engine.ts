@@ -8,7 +8,7 @@ import { errors } from '../kernel/errors.ts';
 import { ThreadBoard } from '../kernel/threads/board.ts';
 import { FIRST_OUTPUT_SEAT } from '../kernel/threads/roster.ts';
 import { createWakeWords } from '../kernel/threads/wake.ts';
-import { CheckpointFile, type CheckpointState } from './checkpoint.ts';
+import { CheckpointFile, type CheckpointState, NO_LANES } from './checkpoint.ts';
 import type { EngineConfig } from './config.ts';
 import { type Disk, realDisk } from './disk.ts';
 import { checkpointPath, defaultQuota, lanesFolder, listSinks, openJournal, sinksFolder } from './journal.ts';
@@ -220,10 +220,12 @@ function absentSinks(
   const running = new Set(options.sinks.map((sink) => sink.name));
   return listSinks(dir, disk)
     .filter((name) => !running.has(name))
-    .map((name) => ({
+    .map((name) => ({ name, state: readCheckpoint(dir, name, disk) }))
+    .filter(({ state }) => state?.life !== NO_LANES)
+    .map(({ name, state }) => ({
       name,
       kept: options.keep.includes(name),
-      owedBytes: owedBytes(readCheckpoint(dir, name, disk), finished),
+      owedBytes: owedBytes(state, finished),
     }));
 }
 

@@ -24,8 +24,10 @@ export function observer(deps: ObserverDeps): OpsSource {
   const { engine, metrics, sets, roster, outputs } = deps;
   const controls = engine.lanes.map((lane) => new LaneControl(lane.control));
   const rings = engine.lanes.map((lane) => new Ring(lane.ring));
+  // Outputs behind those of the lanes read a topic: nobody else sees how much that holds.
+  const published = (sink: number) => publishedIn(sink < engine.sinks.length ? rings : []);
   const collectors: Collector[] = [
-    ...(outputs.length > 0 ? [sinkCollector(engine.board, outputs, () => publishedIn(rings), Date.now)] : []),
+    ...(outputs.length > 0 ? [sinkCollector(engine.board, outputs, published, Date.now)] : []),
     laneCollector(rings, engine.journal !== undefined),
     processMetrics(readVersion()),
   ];

@@ -57,7 +57,7 @@ interface Setting {
   readonly bury?: (position: number) => void;
   readonly random?: () => number;
   readonly lagBytesMax?: number;
-  readonly kinds?: ReadonlySet<number>;
+  readonly kinds?: readonly number[];
 }
 
 class Rig {
@@ -127,7 +127,7 @@ class Rig {
       open: async () => target,
       batching: { records: setting.records ?? 10, bytes: 64 * 1024, flushMs: 20 },
       source: this.route,
-      records: setting.kinds,
+      ...(setting.kinds === undefined ? {} : { records: setting.kinds }),
       checkpoint: file,
       state: stored?.state.target,
       deadLetters: {
@@ -339,7 +339,7 @@ for (const [kinds, others] of [
     const rig = new Rig({
       log,
       disk,
-      kinds: new Set([kinds]),
+      kinds: [kinds],
       write: ({ count, commit }) => void writes.push([count, commit]),
     });
     await rig.drain();
