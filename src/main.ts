@@ -41,6 +41,15 @@ const tools: Readonly<Record<string, Tool>> = {
       return (await import('./service/dead-letter-command.ts')).runDeadLetter(service, rest);
     },
   },
+  migrate: {
+    summary: 'change or show the schema of a service',
+    run: async ([name = '', ...rest]) => {
+      const { migrateHelp, runMigrateTool } = await import('./service/migrate.ts');
+      if (name !== '--help') return runMigrateTool(await load(name), rest);
+      process.stdout.write(migrateHelp('<service>'));
+      return exitCodes.ok;
+    },
+  },
 };
 
 async function load(name: string): Promise<AnyService> {

@@ -9,7 +9,8 @@ import {
   migrateUp,
   migrationStatus,
 } from '../store/postgres/migrate.ts';
-import type { Migrations } from './contract.ts';
+import { configure } from './configured.ts';
+import type { AnyService, Migrations } from './contract.ts';
 
 /** What of a service the tool reads. */
 export interface Migrated<V> {
@@ -28,6 +29,17 @@ export const migrateHelp = (service: string): string => `ringmain migrate ${serv
 
 The database must be reached directly or through a pooler in session mode.
 `;
+
+/** The tool as the command line calls it: reads the options of the service, which may stand among the words. */
+export async function runMigrateTool(service: AnyService, argv: readonly string[]): Promise<number> {
+  const write = (text: string): void => void process.stdout.write(text);
+  if (argv.includes('--help')) {
+    write(migrateHelp(service.name));
+    return exitCodes.ok;
+  }
+  const { values, loaded } = configure(service, Object.keys(service.roles), { argv });
+  return runMigrate(service, values, loaded.words, write);
+}
 
 /** Runs the tool. Returns the exit code; `write` takes the text for people. */
 export async function runMigrate<V>(
