@@ -2,8 +2,8 @@
  * JSON: serializers for the bodies that routes answer with. Each body has one schema, in the `schemas.ts` of its room;
  * the serializer is compiled from it, and an API description can be made from the same schema.
  *
- * The compiler takes about 40 ms to load. Only acceptors need it, so it is loaded when routes are mounted: after main has
- * done without it, and before a port opens.
+ * The compiler takes about 40 ms to load. Only acceptors need it, so it is loaded when routes are mounted: after main
+ * has done without it, and before a port opens.
  */
 import { createRequire } from 'node:module';
 

@@ -18,14 +18,14 @@ import { Renewal } from '../http/renewal.ts';
 import { mountRoutes, type Route, type RouterDeps } from '../http/router.ts';
 import { type Failure, failureOf } from '../kernel/errors.ts';
 import type { Logger } from '../kernel/log.ts';
-import { type HistogramCell, prepareMetricsText, watchLoop } from '../kernel/metrics.ts';
+import { type HistogramCell, type Meters, prepareMetricsText, watchLoop } from '../kernel/metrics.ts';
 import { type Phase, watchSeat } from '../kernel/threads/board.ts';
 import { type SpanNews, TraceSampler, type TracingConfig } from '../kernel/tracing.ts';
 import { Asker, type ConnectWorker } from './calls.ts';
 import type { Acceptor, AcceptorFrame, Mounted } from './contract.ts';
 import { type Intake, LaneIntake } from './intake.ts';
 import { acceptorMetrics, routesOf } from './metric-sets.ts';
-import { frameMetrics, talliesOf } from './metrics.ts';
+import { type FrameMeters, frameMetrics, talliesOf } from './metrics.ts';
 import { observer } from './observe.ts';
 import { addressesOf } from './process.ts';
 import { rehearse } from './rehearsal.ts';
@@ -96,6 +96,9 @@ interface Served {
 class AcceptorThread {
   readonly #data: AcceptorData;
   readonly #tools: SeatTools;
+  /** Attached once: attaching sets gauges to zero. */
+  readonly #httpMeters: FrameMeters;
+  readonly #meters: Meters<typeof acceptorMetrics>;
   readonly #lane: LaneWriter | undefined;
   readonly #acknowledger: Acknowledger | undefined;
   readonly #asker = new Asker();
@@ -113,10 +116,11 @@ class AcceptorThread {
     const { engine, seat, values } = data;
     this.#data = data;
     this.#tools = tools;
-    const cells = tools.meters(acceptorMetrics);
+    this.#httpMeters = tools.meters(frameMetrics(routesOf(tools.roles)));
+    this.#meters = tools.meters(acceptorMetrics);
     const shared = engine.lanes[seat.lane];
     if (shared !== undefined) {
-      this.#lane = new LaneWriter(shared, timedDisk(cells.ringmain_journal_write_seconds.at()));
+      this.#lane = new LaneWriter(shared, timedDisk(this.#meters.ringmain_journal_write_seconds.at()));
       this.#acknowledger = new Acknowledger(this.#lane, tools.wake, values.engine);
     }
     this.#bodies = new BodyReader(values.http);
@@ -133,7 +137,7 @@ class AcceptorThread {
     );
     const tracing = this.#tracing;
     this.#router = {
-      tally: talliesOf(tools.meters(frameMetrics(routesOf(tools.roles)))),
+      tally: talliesOf(this.#httpMeters),
       wire: this.#wire,
       faults,
       traced: tracing === undefined ? undefined : (method, path, handler) => tracing.traced(method, path, handler),
@@ -193,9 +197,7 @@ class AcceptorThread {
     const { values, acceptors } = this.#data;
     const endpoint = parseEndpoint(address);
     if (endpoint === undefined) throw new Error(`address must be host:port: found=${address}`);
-    const shed = this.#tools
-      .meters(frameMetrics(routesOf(this.#tools.roles)))
-      .ringmain_http_connections_shed_total.at();
+    const shed = this.#httpMeters.ringmain_http_connections_shed_total.at();
     this.#listeners.push(
       new Listener({
         endpoint,
@@ -233,9 +235,8 @@ class AcceptorThread {
   })();
 
   #tellGauges(): void {
-    const { meters, roles } = this.#tools;
-    const http = meters(frameMetrics(routesOf(roles)));
-    const cells = meters(acceptorMetrics);
+    const http = this.#httpMeters;
+    const cells = this.#meters;
     http.ringmain_http_body_bytes.at().set(this.#bodies.heldBytes);
     http.ringmain_http_connections.at().set(this.#listeners.reduce((sum, listener) => sum + listener.connections, 0));
     for (const { mounted } of this.#served) mounted.gauges?.();
