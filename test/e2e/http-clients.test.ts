@@ -6,7 +6,7 @@ import { connect, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 // @ts-expect-error: the package brings no types.
 import autocannonOf from 'autocannon';
-import { test } from 'vitest';
+import { expect, test } from 'vitest';
 import { RawConnection, request, requestBytes } from '../http/raw.ts';
 import { ensureCommand } from '../servers/apt.ts';
 import type { Collector } from '../servers/collector.ts';
@@ -21,8 +21,7 @@ const autocannon = autocannonOf as (options: Readonly<Record<string, unknown>>) 
 
 /** Waits until the file has `count` lines, and a little longer for one too many. */
 async function linesOf(server: Collector, count: number): Promise<string[]> {
-  const until = performance.now() + 10_000;
-  while (server.lines().length < count && performance.now() < until) await sleep(20);
+  await expect.poll(() => server.lines().length).toBeGreaterThanOrEqual(count);
   await sleep(100);
   return server.lines();
 }

@@ -4,7 +4,7 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { TLSSocket } from 'node:tls';
-import { test } from 'vitest';
+import { expect, test } from 'vitest';
 import { freePort, RawConnection, request, requestBytes } from '../http/raw.ts';
 import { Client } from '../pixel/contract.ts';
 import { temporaryFolder } from '../servers/process.ts';
@@ -70,7 +70,7 @@ test('TLS: served from files, cookies are Secure, SIGHUP takes a renewed certifi
   }
   execFileSync('sh', ['-c', `echo garbage > ${cert}`]);
   server.signal('SIGHUP');
-  while (!server.log.includes('cannot be renewed')) await sleep(20);
+  await expect.poll(() => server.log).toContain('cannot be renewed');
   assert.equal((await visit()).name, 'two');
   assert.ok(server.running);
 });

@@ -5,7 +5,9 @@
  * A subject is one server per set of options, shared by the cases that want those options. What a case recorded it learns by
  * `recorded()`: that sends a marker event and returns what was recorded since the last marker, in order.
  */
+
 import assert from 'node:assert/strict';
+import { expect } from 'vitest';
 import { type Answer, type RequestOptions, request } from '../http/raw.ts';
 
 export type EventLine = Readonly<Record<string, unknown>> & {
@@ -54,18 +56,14 @@ export class Client {
     const name = `marker-${process.pid}-${Client.#marks++}`;
     const needle = `"e":"${name}"`;
     assert.equal((await this.get(`/px.gif?e=${name}`)).status, 200);
-    const until = performance.now() + 5000;
-    for (;;) {
-      const lines = this.subject.lines();
-      const at = lines.findIndex((line, i) => i >= this.#seen && line.includes(needle));
-      if (at >= 0) {
-        const found = lines.slice(this.#seen, at).map((line) => JSON.parse(line) as EventLine);
-        this.#seen = at + 1;
-        return found;
-      }
-      assert.ok(performance.now() < until, 'an acknowledged event is not recorded within 5 s');
-      await new Promise((resolve) => setTimeout(resolve, 5));
-    }
+    const mark = () => this.subject.lines().findIndex((line, i) => i >= this.#seen && line.includes(needle));
+    await expect
+      .poll(mark, { message: 'an acknowledged event must be recorded within 5 s', timeout: 5000, interval: 5 })
+      .toBeGreaterThanOrEqual(0);
+    const at = mark();
+    const found = this.subject.lines().slice(this.#seen, at);
+    this.#seen = at + 1;
+    return found.map((line) => JSON.parse(line) as EventLine);
   }
 
   /** Sends a pixel and returns the one event it made. */
