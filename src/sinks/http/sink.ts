@@ -149,14 +149,14 @@ function bodyOf({ count, buffer, offsets }: SinkBatch): Buffer {
 
 async function readAnswer(response: IncomingMessage): Promise<Answer> {
   const { statusCode: status = 0, headers } = response;
-  const parts: Buffer[] = [];
+  const chunks: Buffer[] = [];
   let length = 0;
-  for await (const part of response as AsyncIterable<Buffer>) {
-    if (length < REASON_BYTES) parts.push(part);
-    length += part.length;
+  for await (const chunk of response as AsyncIterable<Buffer>) {
+    if (length < REASON_BYTES) chunks.push(chunk);
+    length += chunk.length;
     if (length > ANSWER_BYTES_MAX) break; // leaving the loop destroys the connection
   }
-  const text = Buffer.concat(parts).toString('utf8').slice(0, REASON_BYTES).replaceAll(/\s+/g, ' ').trim();
+  const text = Buffer.concat(chunks).toString('utf8').slice(0, REASON_BYTES).replaceAll(/\s+/g, ' ').trim();
   return { status, retryAfter: headers['retry-after'], text };
 }
 

@@ -1,7 +1,11 @@
 /** Exactly once with a load of the caller's, several outputs beside each other, and cursors of an older version. */
 import { randomUUID } from 'node:crypto';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
-import { CursorMoved } from '../../../src/delivery/contract.ts';
+import { CursorMoved, type SinkContext } from '../../../src/delivery/contract.ts';
 import type { LaneId } from '../../../src/engine/segment.ts';
 import { createLog } from '../../../src/kernel/log.ts';
 import { Cursors, StrandTaken } from '../../../src/sinks/postgres/cursor.ts';
@@ -30,18 +34,20 @@ interface Opened {
   readonly load?: () => Load;
 }
 
+const context = (name: string, logId: string): SinkContext => ({
+  name,
+  logId,
+  journal: true,
+  state: undefined,
+  log: createLog({ level: 'silent', destination: 2, name: 'test' }),
+  signal: new AbortController().signal,
+  ended: () => false,
+});
+
 function open({ name = 'postgres', logId = randomUUID(), table, sessions = 2, load }: Opened) {
   const target = new PostgresTarget(
     config(dsn, { pgTable: table, pgConnections: sessions, pgGin: 'off' }),
-    {
-      name,
-      logId,
-      journal: true,
-      state: undefined,
-      log: createLog({ level: 'silent', destination: 2, name: 'test' }),
-      signal: new AbortController().signal,
-      ended: () => false,
-    },
+    context(name, logId),
     load,
   );
   onTestFinished(() => target.close());
@@ -143,6 +149,36 @@ test('a load says which errors are about the data; the refused record is found, 
     { n: 99, distinct: 99 },
   ]);
   expect(sessions).toEqual({ made: 1, prepared: 1, committed: 99 });
+});
+
+test('the module of an output makes the load of each session, with the values of its service', async () => {
+  await sql(dsn, 'CREATE TABLE ledger (site text NOT NULL, records bigint NOT NULL)');
+  const folder = mkdtempSync(join(tmpdir(), 'ringmain-load-'));
+  onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
+  const path = join(folder, 'load.mjs');
+  writeFileSync(
+    path,
+    `export default ({ output, values }) => ({
+       load: (transaction, batch) =>
+         transaction.query('INSERT INTO ledger VALUES ($1, $2)', [output + ' of ' + values.site, batch.count]),
+     });`,
+  );
+  const target = await postgresSink.open(config(dsn, { pgTable: 'ledger_events' }), {
+    ...context('bookings', randomUUID()),
+    load: { module: pathToFileURL(path).href, values: { site: 'toy' } },
+  });
+  onTestFinished(() => target.close());
+  const lane = new TestLane(events(100));
+  await deliver(Object.assign(target, { classify: postgresSink.classify }), lane, { batch: 30 });
+  expect(await sql(dsn, 'SELECT site, sum(records)::int AS n FROM ledger GROUP BY site')).toEqual([
+    { site: 'bookings of toy', n: 100 },
+  ]);
+  expect(await sql(dsn, "SELECT sink, record FROM ringmain_cursors WHERE sink = 'bookings'")).toEqual([
+    { sink: 'bookings', record: '100' },
+  ]);
+  expect(await sql(dsn, "SELECT to_regclass('ledger_events') AS found"), 'no table of events').toEqual([
+    { found: null },
+  ]);
 });
 
 // Goal: two outputs of kind postgres in one process share nothing but the database.
