@@ -63,6 +63,7 @@ export const outputsConfig = (names: readonly string[], defaults: readonly strin
       }),
     },
     {
+      prefix: 'SINK_',
       check: ({ outputs, sinkKeep }) => [
         ...(outputs.length === 0 && defaults.length > 0 ? ['OUTPUTS must name at least one sink'] : []),
         ...sinkKeep

@@ -22,6 +22,7 @@ import {
   secret,
   setEnvironment,
   text,
+  withDefaults,
 } from '../../src/kernel/config.ts';
 import { RingmainError } from '../../src/kernel/errors.ts';
 
@@ -371,4 +372,21 @@ test('a wrong declaration does not get past its definition', () => {
   );
   const hidden = defineConfig('hidden', { pgDsnFile: path({ doc }) });
   assert.throws(() => loadConfig([sinks, hidden], { env: {} }), /PG_DSN_FILE is declared twice/);
+});
+
+test('a service changes defaults of options by their names; what is given still wins', () => {
+  const changed = withDefaults([engine, sinks], { RING_BYTES: '1m', OUTPUTS: 'kafka,log' });
+  const { values, sources } = loadConfig(changed, { env: {} });
+  assert.deepEqual([values['engine']!['ringBytes'], values['sinks']!['outputs']], [MiB, ['kafka', 'log']]);
+  assert.equal(sources.size, 0);
+  assert.equal(loadConfig(changed, { env: { RING_BYTES: '64k' } }).values['engine']!['ringBytes'], 64 * KiB);
+  assert.equal(load().values.engine.ringBytes, 16 * MiB, 'the sets themselves were changed');
+});
+
+test('a default for an option that is not there, or that the option refuses, is a defect of the service', () => {
+  assert.throws(() => withDefaults([engine], { RING_BITES: '1m' }), /options that the service has: found=RING_BITES/);
+  assert.throws(() => withDefaults([engine], { RING_BYTES: '3' }), {
+    name: 'TypeError',
+    message: 'the default of RING_BYTES must be bytes from 64KiB to 1GiB, a power of two: found=3',
+  });
 });

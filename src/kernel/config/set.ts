@@ -62,8 +62,8 @@ export function defineConfig<const R extends string, O extends Options>(
 }
 
 /**
- * The sets with other defaults, given as texts by environment name: a service listens on another port than the collector. Throws a TypeError
- * for a name that no set has, or a text that the option does not take.
+ * The sets with other defaults, given as texts by environment name, so that each service can listen on a port of its
+ * own. Throws a TypeError for a name that no set has and for a text that the option refuses.
  */
 export function withDefaults(
   sets: readonly ConfigSet[],
