@@ -247,18 +247,6 @@ test('sections of other commands are known, and left out', () => {
   expect(Object.keys(values)).toEqual(['server']);
 });
 
-test('a tool reads the files of a service whose other options it does not know', () => {
-  const configFile = inFile('server: {acceptors: 2, unheard: 1}\nkafka: {topic: x}\nother: [1]');
-  const envFile = join(folder, 'service.env');
-  writeFileSync(envFile, 'KAFKA_TOPIC=x\nSERVER_ADDR=y\n');
-  const { values } = loadConfig([server], { env: {}, configFile, envFile, partial: true });
-  expect([values.server.acceptors, values.server.serverAddr]).toEqual([2, 'y']);
-  expect(problems('server: [1]', { partial: true, argv: ['--kafka-topik=x'] })).toEqual([
-    '--kafka-topik is not a flag: did you mean --kafka-topic?',
-    'x.yaml:1:9: server must be a section of options: found a list',
-  ]);
-});
-
 test('a secret may come from a file, and no message shows one', () => {
   const file = join(folder, 'password');
   writeFileSync(file, 'hunter2\n');

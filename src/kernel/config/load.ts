@@ -45,11 +45,6 @@ export interface LoadOptions<W extends string = string> {
   readonly switches?: readonly W[];
   /** Sets of other commands: their names are known in files and in the environment, and their values are ignored. */
   readonly others?: readonly ConfigSet[];
-  /**
-   * For a tool that reads the files of a service and knows only a part of its options: unknown names in files are
-   * ignored, because the service itself refuses them. Unknown flags are refused as ever.
-   */
-  readonly partial?: boolean;
   /** Default: whether the switch `check-config` is given. Makes unknown environment variables problems. */
   readonly strict?: boolean;
 }
@@ -83,9 +78,9 @@ export function loadConfig<const S extends readonly ConfigSet[], const W extends
   const strict = options.strict ?? (line.switches as ReadonlySet<string>).has('check-config');
 
   const file = readEnvFile(line.envFile ?? options.envFile, problems);
-  const yaml = readYamlFile(line.configFile ?? options.configFile, declared, options, problems);
+  const yaml = readYamlFile(line.configFile ?? options.configFile, declared, options.others ?? [], problems);
   for (const [name, given] of file) {
-    if (options.partial || known.has(name) || elsewhere.has(name)) continue;
+    if (known.has(name) || elsewhere.has(name)) continue;
     problems.push(`${given.from}: ${unknown(name, known)}`);
   }
   const prefixes = prefixesOf([...sets, ...(options.others ?? [])]);
@@ -150,7 +145,7 @@ function readEnvFile(path: string | undefined, problems: string[]): Source {
 function readYamlFile(
   path: string | undefined,
   declared: readonly Declared[],
-  { others = [], partial = false }: Pick<LoadOptions, 'others' | 'partial'>,
+  others: readonly ConfigSet[],
   problems: string[],
 ): Source {
   const given = new Map<string, Given>();
@@ -160,7 +155,6 @@ function readYamlFile(
   const all = [...declared, ...declaredIn(others)];
   const parsed = parseYamlFile(text, path, {
     paths: new Set(all.flatMap(yamlPaths)),
-    partial,
     byName: new Map(all.flatMap(({ names, yaml }) => names.map((name) => [name, yaml] as const))),
   });
   problems.push(...parsed.problems);

@@ -59,8 +59,6 @@ const ownWords: Partial<Record<ErrorCode, string>> = {
 /** Which paths there are, and how the same options are called elsewhere. */
 export interface YamlNames {
   readonly paths: ReadonlySet<string>;
-  /** There are others; unknown keys are ignored. */
-  readonly partial: boolean;
   /** KAFKA_BROKERS -> kafka.brokers, for the hint to somebody who writes the variable's name. */
   readonly byName: ReadonlyMap<string, string>;
 }
@@ -132,9 +130,8 @@ class YamlReading {
     for (const { key, value } of section.items as { key: Scalar<string>; value: Node | null }[]) {
       const path = `${prefix}${key.value}`;
       if (this.#names.paths.has(path)) this.#option(path, value);
-      else if (!this.#sections.has(path)) {
-        if (!this.#names.partial) this.#problems.push(`${this.#atNode(key)}: ${this.#unknown(path)}`);
-      } else if (isMap(value)) this.#section(value, `${path}.`);
+      else if (!this.#sections.has(path)) this.#problems.push(`${this.#atNode(key)}: ${this.#unknown(path)}`);
+      else if (isMap(value)) this.#section(value, `${path}.`);
       else if (!isEmpty(value)) {
         this.#problems.push(`${this.#atNode(value)}: ${path} must be a section of options: found ${shapeOf(value)}`);
       }
