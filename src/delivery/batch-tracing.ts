@@ -1,6 +1,7 @@
 /**
- * Batch tracing, in a sink's thread: each write of a batch that holds events of traced requests is a span, linked to those requests. A batch
- * serves many requests, so none of them is its parent. It stands around the target; without tracing it is not there.
+ * Batch tracing, each write of a batch that holds events of traced requests is a span, linked to those requests.
+ * A batch serves many requests, so none of them is its parent. It wraps the target of an output; without tracing there
+ * is no wrapper.
  */
 
 import type { LaneId } from '../engine/segment.ts';

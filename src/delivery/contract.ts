@@ -1,41 +1,52 @@
 /**
- * The contract of a sink. A sink is a small folder: config, encode, sink. Batching, naps, back-off, bisection, dead letters, checkpoints
- * and drain live once, in the runner (runner.ts).
+ * The contract of a sink. A sink is a small folder: config, encode, sink. Batching, naps, back-off, bisection, dead
+ * letters, checkpoints and drain live once, in the runner (runner.ts).
  *
  *   kind    what a sink is before it runs: name, options, how it classifies errors
  *   target  an open sink: takes batches
+ *   output  a sink by a name of its own, as a service declares it (service/contract.ts)
  *
- * What the runner promises a target: write() is called with whole batches of one lane, in order per lane; a batch that failed with
- * `retry` comes again, unchanged; its buffers stay untouched until write() has settled.
- * What a target promises: write() resolves only when the records are delivered; it never keeps a slice of the batch afterwards.
+ * What the runner promises a target: write() gets whole batches of one strand, in the strand's order. A batch that
+ * failed with `retry` comes again, unchanged. The buffers of a batch stay untouched until write() has settled. What a
+ * target promises: write() resolves only when the records are delivered. The target keeps no slice of a batch
+ * afterwards.
  */
 import type { Mark } from '../engine/checkpoint.ts';
 import type { LaneId } from '../engine/segment.ts';
 import type { ConfigSet } from '../kernel/config.ts';
 import type { Logger } from '../kernel/log.ts';
 
-/** Records of one lane, read through events/record.ts. */
+/** Records of one strand, read through events/record.ts. */
 export interface SinkBatch {
+  /** Id of the strand: a lane of the log, or a partition of a topic. */
   readonly lane: LaneId;
   /** Records in it; 0 when it only moves the cursor. */
   readonly count: number;
   readonly buffer: Buffer;
   /** Where record i begins in `buffer`, i < count. */
   readonly offsets: Int32Array;
-  /** Where record i begins in the lane. */
+  /** Where record i stands on the strand: byte of the lane, offset of the partition. */
   readonly positions: Float64Array;
   readonly from: Mark;
   readonly to: Mark;
-  /** True: a target that holds its own cursor moves it from `from` to `to` in the same transaction. Parts of a bisected batch have false. */
+  /**
+   * True: a target that holds its own cursor moves it from `from` to `to` in the same transaction. False for the pieces
+   * of a bisected batch.
+   */
   readonly commit: boolean;
 }
 
-/** retry: the same batch later. split: some record is refused; halve. stop: only an operator can help; retried slowly. */
+/**
+ * retry: the same batch later. split: a record is refused, so halve. stop: only an operator can help; retried slowly.
+ */
 export type ErrorClass = 'retry' | 'split' | 'stop';
 
-/** Thrown by write() of a target that holds its own cursors when they are not where the runner believed (failover, second process). */
+/** Thrown by write() of a target that holds its own cursors, when they are elsewhere: a failover, a second process. */
 export class CursorMoved extends Error {
-  /** The target's cursors by laneKey, up to date whenever nothing is under way; a lane that is missing stands at 0. */
+  /**
+   * The target's cursors by laneKey, up to date whenever nothing is under way. A strand without one stands at its
+   * start.
+   */
   readonly cursors: ReadonlyMap<string, Mark>;
   constructor(cursors: ReadonlyMap<string, Mark>, message: string) {
     super(message);
@@ -44,15 +55,15 @@ export class CursorMoved extends Error {
 }
 
 /**
- * Thrown by write() or settle() of a target that cannot know any more what of the records since the last checkpoint it still has (a
- * failed fdatasync). The run ends; the sink's thread starts again from its checkpoint.
+ * Thrown by write() or settle() of a target that cannot know which records since the last checkpoint it still has
+ * (after a failed fdatasync). The run ends, and the thread starts again from its checkpoint.
  */
 export class TargetLost extends Error {}
 
 /**
- * Thrown by write() before anything of the batch was written: what the target writes to is not what the last checkpoint describes (its
- * file was cut, or the name leads to another one). The runner settles, writes the checkpoint, and only then hands over the same batch
- * again, so a crash at any moment finds a checkpoint that fits. For targets with inFlightMax 1.
+ * Thrown by write() before it has written anything: the last checkpoint does not describe what the target writes to
+ * (its file was cut, or the name leads to another file). The runner settles, writes the checkpoint, and then hands over
+ * the same batch again. So a crash at any moment finds a checkpoint that fits. For targets with inFlightMax 1.
  */
 export class SettleFirst extends Error {}
 
@@ -60,19 +71,21 @@ export interface SinkTarget {
   /** Batches that may be under way at once. */
   readonly inFlightMax: number;
   /**
-   * Delivers a batch. `previous` settles with the batch before it on the same lane: a target that commits in order awaits it before its
-   * own commit, and gives up its try when it rejects.
+   * Delivers a batch. `previous` settles with the batch before it on the same strand. A target that commits in order
+   * awaits `previous` before its own commit, and fails this try when `previous` rejects.
    */
   write(batch: SinkBatch, previous: Promise<void>): Promise<void>;
-  /** Makes everything delivered durable and returns what the checkpoint must hold (JSON). Called with nothing under way. */
+  /**
+   * Makes everything delivered durable and returns what the checkpoint must hold (JSON). Called with nothing under way.
+   */
   settle?(): Promise<unknown>;
   /** The state of the last settle() is durable now (or there is no journal that could hold it). */
   settled?(): Promise<void>;
   /** True: wants settle() now rather than at the next checkpoint. */
   readonly settleDue?: boolean;
   /**
-   * The target's own cursors, by laneKey; they win over the checkpoint. From now on this process alone moves them. `lanes`: only those of
-   * these lanes, for a source that shares its lanes with other processes.
+   * Claims the target's own cursors for this process and returns them by laneKey; they win over the checkpoint. With
+   * `lanes`, claims the cursors of these strands alone, because other processes have the others.
    */
   cursors?(lanes?: readonly LaneId[]): Promise<ReadonlyMap<string, Mark>>;
   /** SIGHUP: open files anew. Called between two checkpoints, with nothing under way. */
@@ -82,11 +95,13 @@ export interface SinkTarget {
 }
 
 export interface SinkContext {
-  /** Name of the output. Several outputs may be of one kind: what a target leaves in a foreign system carries this name. */
+  /** Name of the output. Several outputs may be of one kind, so what a target leaves elsewhere carries this name. */
   readonly name: string;
-  /** 32 hex digits; a random one without a journal. */
+  /**
+   * Names the source of the records, 32 hex digits: the log (a random one without a journal), or a group on a cluster.
+   */
   readonly logId: string;
-  /** kind postgres: URL of the module that loads the batches of this output (Output.load), and the values of its service. */
+  /** kind postgres: URL of the module that loads batches (Output.load), and the values of its service. */
   readonly load?: { readonly module: string; readonly values: unknown };
   /** False: memory only; nothing can be delivered again after a crash. */
   readonly journal: boolean;
@@ -94,18 +109,20 @@ export interface SinkContext {
   readonly state: unknown;
   readonly log: Logger;
   /**
-   * For a target that holds its own cursors and finds them moved while nothing is being written (it connects again after a
-   * failover): the runner does what it does when write() throws it. Left out by callers that do not follow lanes.
+   * A target that holds its own cursors calls it when it finds them moved between two writes (it connected again after
+   * a failover). The runner acts as if write() had thrown the error. Left out by callers that do not follow cursors.
    */
   readonly moved?: (moved: CursorMoved) => void;
   /**
-   * For a target that sees its connection go (the reason) and come back (undefined) while nothing is being written: readiness
-   * must not wait for the next event to tell.
+   * A target calls it when its connection goes (the reason) and comes back (undefined) between two writes, so that
+   * readiness tells it before the next event comes.
    */
   readonly connection?: (lost: Error | undefined) => void;
-  /** Aborted when the sink has to end now. Fires between two turns of the event loop; a blocking loop asks `ended`. */
+  /**
+   * Aborted when the target has to end now. It fires between two turns of the event loop; a blocking loop asks `ended`.
+   */
   readonly signal: AbortSignal;
-  /** Whether the sink has to end now. */
+  /** Whether the target has to end now. */
   readonly ended: () => boolean;
 }
 

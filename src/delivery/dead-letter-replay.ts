@@ -1,12 +1,12 @@
 /**
- * Replay: sends dead letters to their sink again, after whatever refused them was mended. It runs beside the collector: it
- * touches no cursor, and it changes no dead-letter file, for the collector may be appending to it. What it has done
- * stands beside each file:
+ * Replay: sends dead letters to their output again, after somebody has mended the cause of the refusal. It runs beside
+ * the process: it touches no cursor, and it changes no dead-letter file, because the process may be appending to it.
+ * What it has done stands beside each file:
  *
- *   <sink>-000001.ndjson.replayed   {"to": bytes of the file that are done, "again": [begins of lines that were refused again]}
+ *   <output>-000001.ndjson.replayed   {"to": bytes of the file that are done, "again": [begins of lines refused again]}
  *
- * The mark is stored after the target has the events, so a replay that is killed sends some of them a second time: Postgres
- * knows them by their id, other targets may hold them twice. Run one replay of a sink at a time.
+ * The mark is stored after the target has the events, so a replay that is killed sends some of them a second time:
+ * Postgres knows them by their id, other targets may hold them twice. Run one replay of a sink at a time.
  */
 import { closeSync, fsyncSync, openSync, readFileSync, renameSync, statSync, writeSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';

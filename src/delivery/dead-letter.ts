@@ -6,8 +6,8 @@
  *   {"sink":"postgres","log":"<log id>","lane":"3-0","position":8192,"time":"...Z","reason":"...","event":{...}}
  *
  * Always true:
- *   - append() returns after the lines are synced (file, and directory for a new file), so the commit that passes an event
- *     never runs ahead of its letter.
+ *   - append() returns after the lines are synced (file, and directory for a new file), so the commit that passes
+ *     an event never runs ahead of its letter.
  *   - One (log, lane, position) is written once, also when a crash repeats the batch: the keys at or above each lane's
  *     cursor are read back from the files before the first letter of a life. Keys below the cursor are forgotten, so
  *     memory is bounded by the letters of the batches that are in flight.
@@ -72,8 +72,9 @@ export class DeadLetterFile {
   }
 
   /**
-   * The sink's cursor of a lane: at start, and after each commit. A cursor that goes back (a database that failed over to
-   * an older state) makes the next letter read its keys again, so that what is refused a second time is not listed twice.
+   * Tells the output's cursor of a strand, at the start and after each commit. When a cursor goes back (a database
+   * failed over to an older state), the next letter reads its keys again, so that a record refused twice is listed
+   * once.
    */
   passed(lane: string, position: number): void {
     const before = this.#cursors.get(lane);
@@ -89,7 +90,9 @@ export class DeadLetterFile {
     if (keys.size === 0) this.#written?.delete(lane);
   }
 
-  /** Writes and syncs the letters that are not in the files yet; returns how many those were. Throws when the disk does. */
+  /**
+   * Writes and syncs the letters that are not in the files yet, and returns their number. Throws when the disk does.
+   */
   append(letters: readonly DeadLetter[]): number {
     if (letters.length === 0) return 0;
     this.#open();
@@ -121,7 +124,7 @@ export class DeadLetterFile {
     const head = { sink, log: logId, lane: letter.lane, position: letter.position, time };
     const reason = letter.reason.slice(0, REASON_LENGTH_MAX);
     const event = Buffer.from(letter.event);
-    // An event is JSON when it leaves the encoder; should one not be, its text is kept as a string: the line must parse.
+    // The line must parse. An encoder writes JSON; a record of a topic need not be JSON, and is kept as a string then.
     const body = isJson(event) ? event : Buffer.from(JSON.stringify(event.toString('utf8')));
     const text = JSON.stringify({ ...head, reason });
     return Buffer.concat([Buffer.from(text.slice(0, -1) + EVENT_MARK), body, Buffer.from('}\n')]);
@@ -170,8 +173,8 @@ export class DeadLetterFile {
   }
 
   /**
-   * The keys of this log at or above the cursors, newest file first, until a file holds none. After a cursor went back all
-   * files are read: then another lane's letters may fill the newest ones.
+   * The keys of this log at or above the cursors, newest file first, until a file holds none. After a cursor went back
+   * all files are read: then another lane's letters may fill the newest ones.
    */
   #readKeys(): Map<string, Set<number>> {
     const { directory, sink, logId } = this.#options;
@@ -206,8 +209,8 @@ export interface LetterLine {
 }
 
 /**
- * Reads a file line by line in bounded memory, from the byte `start` (the begin of a line). A last line without newline is
- * not yielded: it is torn, or still being written.
+ * Reads a file line by line in bounded memory, from the byte `start` (the begin of a line). A last line without newline
+ * is not yielded: it is torn, or still being written.
  */
 export function* readLetters(path: string, start = 0): Generator<LetterLine> {
   const fd = openSync(path, 'r');

@@ -1,9 +1,10 @@
 /**
- * In flight: the batches that are handed to a target and not passed yet. Those of one lane form a queue: whichever ends first, they leave
- * it in the order in which they entered, so a cursor never jumps over a batch that is still under way.
+ * In flight: the batches that the runner has handed to the target and not passed yet. The batches of one strand form a
+ * queue and leave it in the order in which they entered, whichever ends first. So a cursor never jumps over a batch
+ * that is still under way.
  */
 import type { Batch } from '../engine/batch.ts';
-import type { Entry } from './delivery.ts';
+import type { Entry } from './batch-delivery.ts';
 import type { Strand } from './source.ts';
 
 export class InFlight {
@@ -13,7 +14,7 @@ export class InFlight {
     return this.#entries.length;
   }
 
-  /** Takes a batch in; `deliver` works on it and settles when nobody does any more (`ended`). */
+  /** Adds a batch. `deliver` works on it; when it has settled, the entry is `ended`. */
   add(strand: Strand, batch: Batch, deliver: (entry: Entry) => Promise<void>): Entry {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     promise.catch(() => undefined);
@@ -35,24 +36,27 @@ export class InFlight {
     return entry;
   }
 
-  /** Takes the head of the lane's queue out if nobody works on it any more. */
+  /** Removes and returns the head of the strand's queue if it has ended. */
   takeEnded(strand: Strand): Entry | undefined {
     const at = this.#entries.findIndex((entry) => entry.strand === strand);
     if (at < 0 || !this.#entries[at].ended) return undefined;
     return this.#entries.splice(at, 1)[0];
   }
 
-  /** The batch that the lane's queue waits for. */
+  /** The batch at the head of the strand's queue. */
   head(strand: Strand): Batch | undefined {
     return this.#entries.find((entry) => entry.strand === strand)?.batch;
   }
 
-  /** Resolves when one has ended that somebody works on: one that has ended behind an unfinished one would be no news, again and again. */
+  /**
+   * Resolves when the next running delivery ends. Entries that have ended but still queue behind a running one are left
+   * out: racing on their settled promises would resolve at once, every time.
+   */
   async oneEnds(): Promise<void> {
     await Promise.race(this.#entries.filter(({ ended }) => !ended).map(({ done }) => done));
   }
 
-  /** Resolves when nobody works on any of them. */
+  /** Resolves when every delivery has ended. */
   async allEnd(): Promise<void> {
     await Promise.all(this.#entries.map(({ done }) => done));
   }

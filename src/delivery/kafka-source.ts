@@ -1,11 +1,12 @@
 /**
- * KafkaSource: the partitions that a consumer group has dealt to this process. A strand is a partition; its position is an offset; its id is
- * made of the topic's name and the partition's number, so that cursors in a target mean the same in every process and every run.
+ * KafkaSource: the partitions that a consumer group has dealt to this process. A strand is a partition, and its
+ * position is an offset. Its id is made of the topic's name and the partition's number, so a cursor in a target means
+ * the same in every process and every run.
  *
  *   start     at the target's own cursor, else where the group stands
  *   progress  offsets are committed to the group after the checkpoint, so never ahead of the target (L4)
  *   numbers   a strand counts the records that it has read; offsets have holes (compaction, transactions)
- *   lost      offsets that retention took before they were read are given up, counted, and logged
+ *   lost      offsets that retention took before they were read are given up, counted and logged
  */
 import { createHash } from 'node:crypto';
 import type { Batch } from '../engine/batch.ts';
@@ -69,7 +70,8 @@ export class KafkaSource implements Source {
   }
 
   /**
-   * Name of these records for a target that keeps cursors: the cluster and the group. Starts the consumer; fails while no broker answers.
+   * Names these records for a target that keeps cursors: a hash of the cluster's id and the group. Starts the consumer,
+   * too. Fails while no broker answers.
    */
   async identity(): Promise<string> {
     const cluster = await this.#consumer.clusterId();

@@ -1,6 +1,7 @@
 /**
- * LaneSource: the order in which one sink works through the lanes of a log. Life by life, the oldest first; the lanes of one life side by
- * side; the live lanes last and for ever. It knows where the sink stands, and keeps the ledger (L5).
+ * LaneSource: the order in which one output works through the lanes of a log: life by life, the oldest first; the lanes
+ * of one life side by side; the live lanes last and for ever. It knows how far the output is, and keeps the ledger
+ * (L5).
  */
 import type { CheckpointState, Mark } from '../engine/checkpoint.ts';
 import type { Disk } from '../engine/disk.ts';
@@ -15,15 +16,15 @@ export interface LaneSourceDeps {
   /** Lanes of earlier lives, oldest first. */
   readonly finished: readonly FinishedLane[];
   readonly journal: JournalPlace | undefined;
-  /** Which reader of the rings this sink is. */
+  /** Number of this output among the readers of the rings. */
   readonly reader: number;
   readonly log: string;
   readonly disk?: Disk;
 }
 
 /**
- * Where a sink stood whose thread has died, when there is no journal and so no checkpoint: the rings' cursors and the board tell. What
- * was under way is delivered again.
+ * Where an output stood whose thread has died, when there is no journal and so no checkpoint. The cursors of the rings
+ * and the board say it. What was under way is delivered again.
  */
 export function standingIn(
   live: readonly LiveLane[],
@@ -73,7 +74,7 @@ export class LaneSource implements Source {
     return this.#life === this.#liveLife;
   }
 
-  /** Goes to the oldest life from `life` on that is still there. */
+  /** Goes to the oldest life that is still there, `life` or a later one. */
   #enter(life: number, markOf: (id: LaneId) => Mark): void {
     for (const strand of this.strands) strand.reader.close();
     const lives = this.#deps.finished.map((lane) => lane.id.life).filter((l) => l >= life);
@@ -83,7 +84,7 @@ export class LaneSource implements Source {
   }
 
   #strand(lane: LiveLane | FinishedLane, mark: Mark): Strand {
-    // A sink may be ahead of a log that lost its unsynced end in a power cut: then the lane is done, nothing is skipped.
+    // A power cut may take the unsynced end of a log, so an output may be ahead of it: then the lane is done.
     const ahead = 'end' in lane && mark.position > lane.end.position;
     const reader = new LaneReader(
       lane,
@@ -96,7 +97,7 @@ export class LaneSource implements Source {
     return new Strand(lane.id, reader);
   }
 
-  /** When every lane of this life is delivered: goes on to the next. Returns whether it did. */
+  /** Goes on to the next life if every lane of this one is delivered. Returns whether it did. */
   advance(): boolean {
     if (this.live || !this.strands.every((strand) => strand.done)) return false;
     if (this.#liveLife === Number.POSITIVE_INFINITY && !this.#deps.finished.some((lane) => lane.id.life > this.#life))
@@ -105,7 +106,7 @@ export class LaneSource implements Source {
     return true;
   }
 
-  /** Without live lanes: everything that is left of the log is delivered. */
+  /** True when there are no live lanes and everything that is left of the log is delivered. */
   get exhausted(): boolean {
     return (
       this.#liveLife === Number.POSITIVE_INFINITY &&
@@ -114,45 +115,46 @@ export class LaneSource implements Source {
     );
   }
 
-  /** Goes where the target says it stands. Cursors that are older than what is on disk show as losses when the lane is read. */
+  /** Goes where the target says it stands. Cursors older than what is on disk show as losses when the lane is read. */
   follow(cursors: ReadonlyMap<string, Mark>): void {
     const markOf = (id: LaneId) => cursors.get(laneKey(id)) ?? ZERO;
     const behind = this.#deps.finished.find((lane) => {
       const mark = markOf(lane.id);
-      // A lane that the target never saw and that this sink has already left behind was delivered before the target kept cursors.
+      // The target has no cursor of a lane that was delivered before the target kept cursors.
       return mark.position < lane.end.position && (lane.id.life >= this.#life || cursors.has(laneKey(lane.id)));
     });
     const before = this.passedMarks();
     this.#enter(Math.min(behind?.id.life ?? this.#liveLife, this.#life), markOf);
-    // What is delivered again was passed before: the ledger counts each record once per delivery cycle.
+    // The ledger counts a record once: what is delivered again was counted before.
     const moved = this.passedMarks() - before;
     this.ledger.passed += moved;
     this.ledger.delivered += moved;
   }
 
   /**
-   * Why these cursors must not be followed: one beyond the end of a live lane was moved by another process on a copy of this
-   * journal, whose lane has the same name and other events. To go there would skip ours. Once found it stays so, for our lane
-   * grows past that cursor.
+   * Why these cursors must not be followed. A cursor beyond the end of a live lane was moved by another process on a
+   * copy of this journal; its lane has the same name and other events. Following it would skip ours. Once found, the
+   * reason stays: our lane grows past that cursor.
    */
   foreign(cursors: ReadonlyMap<string, Mark>): string | undefined {
     for (const { id, ring } of this.#deps.live) {
       const { position } = cursors.get(laneKey(id)) ?? ZERO;
       const tail = new Ring(ring).tail();
       if (position <= tail) continue;
-      this.#foreign ??= `another process runs on a copy of this journal: lane ${laneKey(id)} ends at ${tail}, its cursor is at ${position}`;
+      const where = `lane ${laneKey(id)} ends at ${tail}, its cursor is at ${position}`;
+      this.#foreign ??= `another process runs on a copy of this journal: ${where}`;
     }
     return this.#foreign;
   }
 
-  /** Records before the marks: those of the present life's lanes, and all of the earlier lives that are on disk. */
+  /** Records in front of the marks of this life's lanes, and all records of earlier lives that are on disk. */
   passedMarks(): number {
     const earlier = this.#deps.finished.filter(({ id }) => id.life < this.#life);
     const records = earlier.reduce((sum, { end }) => sum + end.record, 0);
     return this.strands.reduce((sum, strand) => sum + strand.delivered.record, records);
   }
 
-  /** Records and bytes not delivered yet, later lives included; `oldestMs` is the runner's. */
+  /** Records and bytes not delivered yet, later lives included. */
   lag(): Amount {
     let records = 0;
     let bytes = 0;
@@ -184,7 +186,7 @@ export class LaneSource implements Source {
       (strand) => [strand.id.lane, strand.delivered.position, strand.delivered.record] as const,
     );
     const ledger = { ...this.ledger };
-    // Without live lanes, and with nothing left: the life it has stood in stays.
+    // Without live lanes and with nothing left, the life stays that the output was in.
     const life = Number.isFinite(this.#life) ? this.#life : this.#startLife;
     return { log: this.#deps.log, life, lanes, ledger, ...(target === undefined ? {} : { target }) };
   }

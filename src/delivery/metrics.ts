@@ -8,7 +8,7 @@ import type { Amount } from './source.ts';
 export const sinkMetrics = (outputs: readonly string[]) =>
   defineMetrics({
     sink_failures_total: counter({
-      help: 'Writes to a sink that failed, by what was done about it: retry, split (halved), stop (an operator is needed).',
+      help: 'Writes to a sink that failed, by what followed: retry, split (halved), stop (an operator is needed).',
       labels: { sink: outputs, class: ['retry', 'split', 'stop'] },
     }),
     batch_flush_seconds: histogram({
@@ -25,7 +25,10 @@ const QUIET_MS = 2000;
 
 const dealtWith = ['delivered', 'dead', 'givenUp', 'skipped'] as const;
 
-/** What is computed from the sinks' board when somebody asks. `published`: what the source of a sink holds by now, as its thread counts it. */
+/**
+ * What is computed from the sinks' board when somebody asks. `published`: what the source of an output holds by now,
+ * counted as the output's thread counts it.
+ */
 export function sinkCollector(
   memory: SinkBoardShared,
   sinks: readonly string[],

@@ -1,8 +1,9 @@
 /**
- * Pace: does a sink keep up with the intake? Its lag is looked at in windows; when it has grown in every window for a minute
- * while the target took events all the time, the target is too slow for what comes in, and no back-off will mend that.
+ * Pace: does an output keep up with what comes in? Pace measures its lag in windows. A lag that has grown in every
+ * window of a minute, while the target took events all the time, means that the target is too slow; no back-off mends
+ * that.
  *
- * A backlog that shrinks after an outage is no alarm, nor is one burst; a target that is away is another matter.
+ * There is no alarm for one burst, for a backlog that shrinks after an outage, or for a target that is away.
  */
 export interface Behind {
   readonly intakePerSecond: number;
@@ -22,8 +23,8 @@ export class Pace {
   #grown = 0;
 
   /**
-   * To be called often: the events not delivered yet, and those passed since some beginning. Returns something at the end of each
-   * window: how far the sink is behind after a minute of growth, else 'keeps up'.
+   * Called often, with the number of events not delivered yet and of all those ever passed. At the end of a window it
+   * returns how far the output is behind if its lag has grown for a minute, or 'keeps up' if the lag has not grown.
    */
   observe(nowMs: number, up: boolean, lagEvents: number, passed: number): Behind | 'keeps up' | undefined {
     if (!up) this.#upAllTheTime = false;

@@ -1,11 +1,16 @@
 /**
- * Runner: what all sinks share. It follows the lanes, fills batches, hands them to the target, and moves the sink's cursor behind what
- * is delivered.
- *   order       batches of one lane are delivered and passed in order; up to inFlightMax are under way
- *   retry       the same batch again, for ever, after 100 ms doubling to 30 s, with jitter; nothing else of that lane overtakes it
- *   split       a refused batch is halved until the refused record stands alone; that one goes to the dead-letter file
- *   checkpoint  after settle(), at most once per second, and once before the first delivery; L4: never ahead of the target
- *   drain       what is there is delivered, then settled and checkpointed; a sink that is away ends at once, the journal keeps its part
+ * Runner: what all outputs share. It follows the strands of its source, fills batches, hands them to the target, and
+ * moves the cursor of a strand behind what is delivered.
+ *   order       batches of one strand are delivered and passed in order; up to inFlightMax are under way
+ *   retry       the same batch again, for ever, after 100 ms doubling to 30 s, with jitter; no other batch of its
+ *               strand overtakes it
+ *   split       a refused batch is halved until the refused record stands alone and goes to the dead-letter file
+ *   kinds       records of kinds that the output does not take are passed over and counted as skipped
+ *   checkpoint  after settle(), at most once per second, and once before the first delivery; L4: never ahead of the
+ *               target
+ *   drain       the runner delivers what is there, settles and writes the checkpoint. With a target that is away it
+ *               ends at once, and the journal keeps the rest. A topic has no end: there it delivers only what is under
+ *               way
  */
 import { setTimeout as delay, setImmediate as turn } from 'node:timers/promises';
 import { Batch } from '../engine/batch.ts';
@@ -13,17 +18,18 @@ import type { CheckpointFile, Mark } from '../engine/checkpoint.ts';
 import type { SinkBoard } from '../engine/sink-board.ts';
 import type { Logger } from '../kernel/log.ts';
 import { recordAt } from '../kernel/record.ts';
+import { Attendance } from './attendance.ts';
+import { BatchDelivery, type DeadLetterSink, Ended, type Entry, type RunnerMeters } from './batch-delivery.ts';
 import { type Batching, CursorMoved, type SinkKind, type SinkTarget, TargetLost } from './contract.ts';
-import { type DeadLetterSink, Delivery, Ended, type Entry, type RunnerMeters } from './delivery.ts';
 import { deliveryErrors } from './errors.ts';
 import { InFlight } from './in-flight.ts';
-import type { Membership, Source, Strand } from './source.ts';
+import type { Source, Strand } from './source.ts';
 import { type Report, Standing } from './standing.ts';
 import type { Waiter } from './waiter.ts';
 
 const CHECKPOINT_MS = 1000;
 const REPORT_MS = 100;
-/** Between two rests a blocking thread lets its event loop turn when it has not for this long, ms. */
+/** A blocking thread lets its event loop turn between two rests if the last turn is this long ago, ms. */
 const TURN_MS = 20;
 
 export interface RunnerDeps {
@@ -43,13 +49,13 @@ export interface RunnerDeps {
   readonly waiter: Pick<Waiter, 'busy' | 'rest' | 'pause'>;
   readonly log: Logger;
   readonly meters: RunnerMeters;
-  /** Offset and length of a record's event line, for dead letters. */
+  /** The line of the record at `offset`, for dead letters. */
   readonly line: (buffer: Buffer, offset: number) => Uint8Array;
   /** Drain goes on through outages (`ringmain journal drain`). */
   readonly patient?: boolean;
   /** ON_LAG=drop: undelivered bytes kept at most; 0: no limit. */
   readonly lagBytesMax?: number;
-  /** Ms that never go backwards: a wall clock set back must not stretch a wait. */
+  /** Ms of a clock that never goes back: a wall clock that is set back would stretch a wait. */
   readonly now?: () => number;
   readonly random?: () => number;
 }
@@ -58,7 +64,8 @@ export class SinkRunner {
   readonly #deps: RunnerDeps;
   readonly #now: () => number;
   readonly #standing: Standing;
-  readonly #delivery: Delivery;
+  readonly #delivery: BatchDelivery;
+  readonly #attendance: Attendance | undefined;
   readonly #source: Source;
   readonly #kinds: ReadonlySet<number> | undefined;
   #target: SinkTarget | undefined;
@@ -69,11 +76,9 @@ export class SinkRunner {
   #lastReport = Number.NEGATIVE_INFINITY;
   #reopens: number;
   #moved: CursorMoved | undefined;
-  /** Something is left undelivered: nothing behind it on its lane may be passed in this run. */
+  /** The run ends. A batch may be left undelivered; nothing behind it on its strand is passed. */
   #over = false;
   #lost: TargetLost | undefined;
-  /** The source's, as it was told last. */
-  #problem: Error | undefined;
   #oldestMs = 0;
   #ended = false;
   #lastTurn = Number.NEGATIVE_INFINITY;
@@ -85,35 +90,51 @@ export class SinkRunner {
     this.#now = deps.now ?? (() => performance.now());
     this.#source = deps.source;
     this.#kinds = deps.records && new Set(deps.records);
-    const { kind } = deps;
-    const classify = (error: unknown) => deps.source.membership?.classify(error) ?? kind.classify(error);
+    const { kind, source } = deps;
+    const { membership } = source;
+    const classify = (error: unknown) => membership?.classify(error) ?? kind.classify(error);
     this.#standing = new Standing({ ...deps, classify }, this.#now, () => this.#report());
-    this.#delivery = new Delivery({
+    this.#delivery = new BatchDelivery({
       ...deps,
       standing: this.#standing,
       target: () => this.#target as SinkTarget,
       moved: () => this.#moved !== undefined,
       settle: () => this.#settle(),
     });
+    if (membership !== undefined)
+      this.#attendance = new Attendance({
+        membership,
+        standing: this.#standing,
+        target: () => this.#target as SinkTarget,
+        strands: () => source.strands,
+        settle: async () => {
+          await this.#inFlight.allEnd();
+          if (this.#dirty) await this.#saveCheckpoint();
+        },
+        free: (strand) => this.#release(strand),
+        begun: () => this.#tellPassed(),
+      });
     this.#reopens = deps.board.reloads(deps.index);
   }
 
-  /** The target has found its cursors moved without a write; they are followed before the next batch is read. */
+  /**
+   * The target has found its cursors moved between two writes. The runner follows them before it reads the next batch.
+   */
   moved(moved: CursorMoved): void {
     this.#moved ??= moved;
   }
 
-  /** The target's connection was lost, or found again, without a write. */
+  /** The target's connection was lost, or is there again, between two writes. */
   connection(lost: Error | undefined): void {
     if (lost === undefined) this.#standing.up();
     else this.#standing.down(lost);
   }
 
-  /** Runs until the phase says drain or stop and what has to be delivered is. Throws only for defects. */
+  /** Runs until the phase says drain or stop and the work of that phase is done. Throws only for defects. */
   async run(): Promise<void> {
     const { board, index } = this.#deps;
     try {
-      // Before anything else: nobody may read a lag of 0 that only means that it was not looked at yet.
+      // First of all: a lag of 0 on the board would only mean that nobody has measured it yet.
       this.#standing.tell();
       if ((await this.#open()) && (await this.#begin())) await this.#loop();
       await this.#finish();
@@ -135,7 +156,7 @@ export class SinkRunner {
         if (this.#target.cursors !== undefined && this.#source.membership === undefined)
           this.#follow(await this.#target.cursors());
         this.#tellPassed();
-        // The target's own cursors may stand elsewhere: what it owes is told before it is called up.
+        // The target's own cursors may stand elsewhere, so the lag is told before the state is up.
         this.#standing.tell();
         this.#standing.up();
         return true;
@@ -149,8 +170,8 @@ export class SinkRunner {
   }
 
   /**
-   * The checkpoint knows the target before anything is delivered to it: a crash right after the first batch must find out where that
-   * batch began, also in a file that is new to this sink.
+   * Writes a checkpoint that knows the target before anything is delivered to it. A crash right after the first batch
+   * must find out where that batch began, also in a file that is new to this output.
    */
   async #begin(): Promise<boolean> {
     const { checkpoint } = this.#deps;
@@ -188,7 +209,7 @@ export class SinkRunner {
         } else wait = Math.min(wait, left);
       }
       if (progress) {
-        // Nothing more is there: a second round would only find that out.
+        // A second round would only find that nothing more is there.
         if (phase === 'run' && !this.#work()) await this.#rest(wait);
         continue;
       }
@@ -198,7 +219,7 @@ export class SinkRunner {
       }
       const before = this.#source.strands;
       if (this.#source.advance()) {
-        for (const { filling } of before) if (filling !== undefined) this.#free.push(filling);
+        for (const strand of before) this.#release(strand);
         this.#dirty = true;
         continue;
       }
@@ -211,7 +232,7 @@ export class SinkRunner {
     const now = this.#now();
     if (this.#came > 0) this.#deps.waiter.busy(this.#came);
     this.#came = 0;
-    // A blocking thread lets its event loop turn now and then, for timers and for what is under way.
+    // Timers and batches under way need turns of the event loop.
     if (this.#inFlight.count > 0 || (this.#deps.kind.waits === 'blocking' && now - this.#lastTurn >= TURN_MS)) {
       this.#lastTurn = now;
       await turn();
@@ -268,13 +289,13 @@ export class SinkRunner {
     if (this.#moved !== undefined || this.#over || strand.recalled) return;
     strand.filling = undefined;
     const entry = this.#inFlight.add(strand, batch, (added) => this.#deliver(added));
-    // A synchronous target has settled already; the others go on while the next batch is filled.
+    // With one batch at a time the next one waits anyway; with several, filling goes on meanwhile.
     if ((this.#target as SinkTarget).inFlightMax === 1) await entry.done;
   }
 
   /**
-   * Waits until a batch that is under way has ended. A checkpoint that falls due meanwhile is written: an outage may be long, and a
-   * crash in it would send again what was delivered before. (A target with settle() has nothing under way while it is settled.)
+   * Waits until a batch that is under way has ended. A checkpoint that falls due meanwhile is written: an outage may be
+   * long, and a crash in it would send again what was delivered before. Not with settle(), which waits for every batch.
    */
   async #oneEnds(): Promise<void> {
     const ends = this.#inFlight.oneEnds().then(() => true);
@@ -303,7 +324,7 @@ export class SinkRunner {
       if (error instanceof CursorMoved) this.#moved = error;
       else if (error instanceof TargetLost) this.#lost = error;
       else if (!(error instanceof Ended)) throw error;
-      // CursorMoved: the lanes are read again from the target's cursors. Else the run is over.
+      // After CursorMoved the strands are read again from the target's cursors. After anything else the run ends.
       if (this.#moved === undefined) this.#over = true;
     } finally {
       if (!entry.delivered) entry.triedFailed(new Ended('not delivered'));
@@ -312,10 +333,10 @@ export class SinkRunner {
     }
   }
 
-  /** Takes what has ended off the head of the lane's queue, and moves the cursor over what of it is delivered. */
+  /** Takes ended batches off the head of the strand's queue, and moves the cursor over those that are delivered. */
   #settleQueue(strand: Strand): void {
     for (let head = this.#inFlight.takeEnded(strand); head !== undefined; head = this.#inFlight.takeEnded(strand)) {
-      // What stands behind an undelivered batch may be delivered, but is not passed: it is read again with it.
+      // A delivered batch behind an undelivered one is not passed: both are read again.
       if (!head.delivered) strand.broken = true;
       if (!strand.broken) this.#pass(head);
       this.#free.push(head.batch);
@@ -348,7 +369,8 @@ export class SinkRunner {
       this.#standing.tell();
       const reopens = board.reloads(index);
       if (reopens !== this.#reopens && this.#target?.reopen !== undefined) {
-        // Before: what the file that goes holds must be known. After: at once; should that fail, the target lets nothing into the new file.
+        // The checkpoint before says what the old file holds, the one after what the new file is. While the second one
+        // cannot be written, the target writes nothing to the new file.
         if ((await this.#saveCheckpoint()) === undefined) {
           this.#reopens = reopens;
           await this.#target.reopen();
@@ -356,49 +378,11 @@ export class SinkRunner {
         }
       }
     }
-    if (this.#source.membership !== undefined) await this.#attend(this.#source.membership);
+    if (this.#attendance !== undefined && !(await this.#attendance.look())) this.#over = true;
     if (this.#moved !== undefined) await this.#followCursors();
     if (this.#dirty && (this.#target?.settleDue || now - this.#lastCheckpoint >= CHECKPOINT_MS)) {
       this.#lastCheckpoint = now;
       await this.#saveCheckpoint();
-    }
-  }
-
-  /** Strands that come and go: gives back what is called back, starts what has arrived, and tells when no records can come. */
-  async #attend(membership: Membership): Promise<void> {
-    if (membership.recalling) {
-      for (const strand of this.#source.strands) {
-        if (strand.filling === undefined) continue;
-        this.#free.push(strand.filling);
-        strand.filling = undefined;
-      }
-      await this.#inFlight.allEnd();
-      if (this.#dirty) await this.#saveCheckpoint();
-      membership.released();
-    }
-    if (membership.arrived.length > 0) await this.#start(membership);
-    const { problem } = membership;
-    if (problem === this.#problem) return;
-    this.#problem = problem;
-    if (problem === undefined) this.#standing.up();
-    else this.#standing.down(problem);
-  }
-
-  async #start(membership: Membership): Promise<void> {
-    const { arrived } = membership;
-    const waiting = () => membership.arrived === arrived;
-    for (let attempt = 0; waiting(); attempt++) {
-      try {
-        const cursors = (await this.#target?.cursors?.(arrived)) ?? new Map<string, Mark>();
-        if (!waiting()) return;
-        membership.begin(cursors);
-        this.#tellPassed();
-        return;
-      } catch (error) {
-        this.#standing.down(error);
-        this.#over = !(await this.#standing.backOff(attempt, error, () => !waiting()));
-        if (this.#over) return;
-      }
     }
   }
 
@@ -424,27 +408,27 @@ export class SinkRunner {
   #follow(cursors: ReadonlyMap<string, Mark>): void {
     const reason = this.#source.foreign(cursors);
     if (reason !== undefined) throw deliveryErrors.SINK_FENCED({ sink: this.#deps.name, reason });
-    for (const strand of this.#source.strands) if (strand.filling !== undefined) this.#free.push(strand.filling);
+    for (const strand of this.#source.strands) this.#release(strand);
     this.#source.follow(cursors);
   }
 
-  /** Returns the error when it could not be written. */
+  /** Settles the target and writes the checkpoint, with nothing under way. Returns the error if one failed. */
   async #saveCheckpoint(): Promise<unknown> {
     if (this.#target?.settle !== undefined) await this.#inFlight.allEnd();
     return this.#settle();
   }
 
-  /** As #saveCheckpoint(), with nothing under way but a batch that waits for it. */
+  /** The same for a batch under way that waits for the checkpoint. */
   async #settle(): Promise<unknown> {
     const { checkpoint, board, index, deadLetters } = this.#deps;
     const target = this.#target;
     try {
-      // What the target may have lost must not be checkpointed.
+      // A checkpoint must not claim what the target may have lost.
       if (this.#lost !== undefined) return this.#lost;
       const settled = await target?.settle?.();
       const state = this.#source.state(settled);
       const durable = this.#source.strands.map(({ key, delivered }) => ({ key, position: delivered.position }));
-      // Now, not at the end: a batch that is delivered while this one waits makes it dirty again.
+      // Cleared now, not at the end: a batch that is delivered during the waits below makes it dirty again.
       this.#dirty = false;
       if (checkpoint !== undefined) {
         checkpoint.write(state);
@@ -475,6 +459,12 @@ export class SinkRunner {
       await this.#saveCheckpoint();
   }
 
+  /** The batch that the strand was filling is free again. */
+  #release(strand: Strand): void {
+    if (strand.filling !== undefined) this.#free.push(strand.filling);
+    strand.filling = undefined;
+  }
+
   #tellPassed(): void {
     for (const { key, delivered } of this.#source.strands) this.#deps.deadLetters.passed(key, delivered.position);
   }
@@ -495,7 +485,7 @@ export class SinkRunner {
   }
 }
 
-/** Takes the records of other kinds out of those that a batch has got from number `from` on; its stretch still covers them. */
+/** Takes records of other kinds out of a batch, from number `from` on. The stretch of the batch still covers them. */
 function passOver(batch: Batch, from: number, kinds: ReadonlySet<number>): void {
   const { offsets, positions, view } = batch;
   let kept = from;

@@ -1,12 +1,14 @@
 /**
- * Source: where the records of a sink come from. It hands out strands; a strand is a sequence of records with positions that only grow. The
- * runner asks a source and never looks behind it.
+ * Source: where the records of an output come from. It hands out strands; a strand is a sequence of records whose
+ * positions only grow. The runner asks the source and never looks behind it.
  *
- *   lane-source.ts   the lanes of a log: a strand is a lane, its position is a byte, the progress is the sink's checkpoint
- *   kafka-source.ts  topics of Kafka: a strand is a partition, its position is an offset, the progress is the group's committed offset
+ *   lane-source.ts   the lanes of a log: a strand is a lane, its position is a byte of it, and the checkpoint of the
+ *                    output holds the progress
+ *   kafka-source.ts  topics of Kafka: a strand is a partition, its position is an offset, and the group holds the
+ *                    progress
  *
- * What the runner promises a source: records of a strand are delivered in order; `delivered` moves only over records that the target has;
- * advance() and committed() come after that (L4).
+ * What the runner promises a source: it delivers the records of a strand in order, moves `delivered` only over records
+ * that the target has, and calls advance() and commit() after that (L4).
  */
 import type { Batch } from '../engine/batch.ts';
 import type { CheckpointState, Ledger, Mark } from '../engine/checkpoint.ts';
@@ -15,7 +17,7 @@ import type { ErrorClass } from './contract.ts';
 
 export const ZERO: Mark = { position: 0, record: 0 };
 
-/** The way through one strand. Nothing in here waits: what is not there yet comes with a later fill(). */
+/** Reads one strand. No call waits: what is not there yet comes with a later fill(). */
 export interface StrandReader {
   /** Read up to here. */
   readonly mark: Mark;
@@ -24,11 +26,13 @@ export interface StrandReader {
   /** End of what can be read now; may be late. */
   end(): Mark;
   /**
-   * Adds records to the batch, which must be of this strand, until it holds `recordsMax` or a few more, is full, or nothing more is there.
-   * Returns whether anything was added, losses included.
+   * Adds records to the batch, which must be of this strand, until it holds `recordsMax` or a few more, is full, or
+   * nothing more is there. Returns whether anything was added, losses included.
    */
   fill(batch: Batch, recordsMax: number): boolean;
-  /** Gives up the oldest unread records so that at most about `bytesMax` stay; adds the loss to the batch, which must be empty. */
+  /**
+   * Gives up the oldest unread records until about `bytesMax` stay. Adds the loss to the batch, which must be empty.
+   */
   drop(batch: Batch, bytesMax: number): void;
   /** The target has everything before this mark. */
   advance(mark: Mark): void;
@@ -49,7 +53,7 @@ export class Strand {
   fillingSince = 0;
   /** A batch was left undelivered: `delivered` must not move any more. */
   broken = false;
-  /** The source wants it back: no new batch, and no further try of those under way. */
+  /** The source calls the strand back: the runner makes no new batch of it and no further try of those under way. */
   recalled = false;
 
   constructor(id: LaneId, reader: StrandReader, key = laneKey(id)) {
@@ -100,17 +104,19 @@ export interface Source {
 }
 
 /**
- * The part of a source that shares its strands with other processes: strands come and are called back. It works beside the runner and never
- * makes it wait; the runner looks at it between two batches.
+ * The part of a source that shares its strands with other processes: strands come and are called back. It works beside
+ * the runner and never makes it wait; the runner looks at it between two batches.
  */
 export interface Membership {
-  /** Strands of `source.strands` have `recalled` set: deliver nothing more of them, store their progress, then call released(). */
+  /**
+   * All strands are called back. The runner delivers nothing more of them, stores their progress, and calls released().
+   */
   readonly recalling: boolean;
-  /** Nothing of the recalled strands is under way, and their progress is stored as far as it could be. */
+  /** Called when no batch of the strands is under way and their progress is stored, as far as that was possible. */
   released(): void;
-  /** Strands that are ours now and wait for begin(). */
+  /** Strands that belong to this process now and wait for begin(). The list is another object whenever it changes. */
   readonly arrived: readonly LaneId[];
-  /** Starts them: at the target's cursors, or where the group stands. */
+  /** Starts the arrived strands: at the target's cursors, or where the group stands. */
   begin(cursors: ReadonlyMap<string, Mark>): void;
   /** Stores the progress of all strands with the group. Called when the checkpoint is durable. */
   commit(): Promise<void>;

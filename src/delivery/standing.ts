@@ -1,6 +1,6 @@
 /**
- * Standing: how a sink is doing, told to everyone: its state and ledger on the board (for /readyz and /metrics), one log line when its
- * target goes away and one when it returns, and the pauses between tries.
+ * Standing: tells how an output is doing: its state and ledger on the board (for /readyz and /metrics), one log line
+ * when its target goes away and one when it returns. It also makes the pauses between tries.
  */
 import { setImmediate as turn } from 'node:timers/promises';
 import type { Ledger } from '../engine/checkpoint.ts';
@@ -12,7 +12,7 @@ import type { Waiter } from './waiter.ts';
 
 const BACKOFF_MS_MIN = 100;
 const BACKOFF_MS_MAX = 30_000;
-/** A pause is looked up from this often: the end of the run must not wait for it. */
+/** A pause is cut into pieces of this length, so that the end of the run need not wait for it. */
 const LOOK_MS = 250;
 
 export interface StandingDeps {
@@ -43,7 +43,7 @@ export class Standing {
   readonly #now: () => number;
   readonly transitions: Transitions;
   readonly #pace = new Pace();
-  /** Called while a pause lasts: figures must not stand still. */
+  /** Called while a pause lasts, so that the figures on the board stay fresh. */
   readonly #report: () => Report;
 
   constructor(deps: StandingDeps, now: () => number, report: () => Report) {
@@ -77,7 +77,7 @@ export class Standing {
     const until = this.#now() + most * (0.5 + (this.#deps.random ?? Math.random)() / 2);
     for (;;) {
       const phase = this.#deps.board.phase(this.#deps.index);
-      // A sink that is away keeps nobody from ending: the journal has what it owes.
+      // A target that is away does not hold up the end of the process: the journal keeps what it owes.
       if (phase === 'stop' || (phase === 'drain' && !this.#deps.patient)) return false;
       this.tell();
       const left = until - this.#now();

@@ -1,9 +1,12 @@
 /**
- * Waiter: how a sink's thread waits for work. Busy: naps of a few ms, so that a producer need not wake anyone. After 100 ms without
- * work: deep sleep, from which a producer wakes it (engine/wake.ts has the order that loses no wake-up).
+ * Waiter: how the thread of an output waits for work.
+ *   nap    a few ms while work comes, so a producer need not wake anyone
+ *   sleep  after 100 ms without work, until a producer wakes the thread (kernel/threads/wake.ts has the order that
+ *          loses no wake-up)
  *
- * A nap is as long as it takes a fair piece of work to come, within bounds: each one costs a wake-up and a cold round through the runner
- * (65 us at 5 k events/s, which is 3 of the 38 us that an event costs then), but bytes that wait too long have left the CPU's cache.
+ * A nap lasts until a fair amount of bytes has come, within bounds. A short nap costs a wake-up and a cold round
+ * through the runner: 65 us at 5 k events/s, 3 of the 38 us that an event costs then. In a long nap the bytes leave the
+ * CPU's cache.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { WakeWords } from '../kernel/threads/wake.ts';
@@ -11,12 +14,12 @@ import type { WakeWords } from '../kernel/threads/wake.ts';
 /** Shortest and longest nap while there was work lately, ms. */
 const NAP_MS = 4;
 const NAP_MS_MAX = 16;
-/** Fewer bytes than this in a nap: the next one is twice as long; more than four times as many: half as long. */
+/** Fewer bytes than this in a nap: the next nap is twice as long. More than four times as many: half as long. */
 const NAP_BYTES = 64 * 1024;
-/** A ring that holds less than this per ms of nap could run full in one. */
+/** A ring with fewer bytes than this per ms of nap could run full in one nap. */
 const RING_BYTES_PER_MS = 512 * 1024;
 const DEEP_AFTER_MS = 100;
-/** A deep sleep ends by itself, for what no wake-up tells: phases, checkpoints, rotated logs. */
+/** A deep sleep ends by itself after this time, for what comes without a wake-up: checkpoints, rotated logs. */
 const DEEP_MS = 500;
 
 export class Waiter {
@@ -35,7 +38,7 @@ export class Waiter {
     this.#napMsMax = Math.max(NAP_MS, Math.min(NAP_MS_MAX, ringBytes / RING_BYTES_PER_MS));
   }
 
-  /** There was work: `bytes` of records have come since the last rest. */
+  /** Called before rest() when `bytes` of records have come since the last one. */
   busy(bytes: number): void {
     this.#idleSince = 0;
     if (bytes < NAP_BYTES) this.#napMs = Math.min(2 * this.#napMs, this.#napMsMax);
@@ -43,8 +46,9 @@ export class Waiter {
   }
 
   /**
-   * Waits until there may be work, at most `msMax`. `work` looks for it once more after the sleep was announced. The blocking kind stops
-   * the whole thread: its caller lets the event loop turn now and then.
+   * Waits until there may be work, at most `msMax`. After a sleep is announced, `work` looks once more: a producer may
+   * have published just before. The blocking kind stops the whole thread, so its caller lets the event loop turn now
+   * and then.
    */
   async rest(now: number, msMax: number, work: () => boolean): Promise<void> {
     if (this.#idleSince === 0) this.#idleSince = now;

@@ -248,7 +248,7 @@ export const engineMutants: readonly Mutant[] = [
   },
   {
     name: 'a target that asks for a checkpoint gets none',
-    file: 'src/delivery/delivery.ts',
+    file: 'src/delivery/batch-delivery.ts',
     edits: [
       [
         '      const failure = await this.#deps.settle();\n',

@@ -1,6 +1,8 @@
 /**
- * Delivery: one batch on its way into the target, however long it takes. Tried again after a pause, for ever; halved when a record is
- * refused, until that record stands alone and goes to the dead-letter file; the cursor moves last.
+ * Batch delivery: takes one batch into the target, however long that takes.
+ *   retry  the same batch again after a pause, for ever
+ *   split  a refused batch is halved until the refused record stands alone; that record goes to the dead-letter file
+ * The target's cursor moves last, so a crash in between repeats the batch.
  */
 import type { Batch } from '../engine/batch.ts';
 import {
@@ -18,8 +20,8 @@ import type { Standing } from './standing.ts';
 /** Where refused records go; append() has synced them when it returns. */
 export interface DeadLetterSink {
   append(letters: readonly { lane: string; position: number; reason: string; event: Uint8Array }[]): number;
-  /** The sink's durable cursor of a lane. */
-  passed(lane: string, position: number): void;
+  /** The strand is delivered up to here, and that is durable. */
+  passed(strand: string, position: number): void;
   close(): void;
 }
 
@@ -29,51 +31,51 @@ export interface RunnerMeters {
   failure(kind: ErrorClass): void;
 }
 
-/** A batch that is under way. */
+/** A batch between the runner and the target. */
 export interface Entry {
   readonly strand: Strand;
   readonly batch: Batch;
   readonly before: Entry | undefined;
-  /** Settles with the first try. */
+  /** Settles with the first try: the batch behind it on the strand may commit then. */
   tried: Promise<void>;
   triedOk: () => void;
   triedFailed: (error: unknown) => void;
-  /** Settles when delivered, or when the run is over. */
+  /** Settles when the batch is delivered, or given up by this run. */
   done: Promise<void>;
   failed: boolean;
   delivered: boolean;
-  /** Nobody works on it any more. */
+  /** Its delivery is over, one way or the other. */
   ended: boolean;
   dead: number;
 }
 
-/** The run is over while something was still under way; the journal has it. */
+/** This run gives a batch up before it is delivered. The source still has it. */
 export class Ended extends Error {}
 
-export interface DeliveryDeps {
+export interface BatchDeliveryDeps {
   readonly kind: SinkKind<never>;
   readonly target: () => SinkTarget;
   readonly deadLetters: DeadLetterSink;
   readonly meters: RunnerMeters;
   readonly line: (buffer: Buffer, offset: number) => Uint8Array;
   readonly standing: Standing;
-  /** The target's cursors have moved: no try makes sense any more. */
+  /** The target's cursors have moved: what is under way is read again from there. */
   readonly moved: () => boolean;
-  /** Settles the target and writes the checkpoint while a batch waits for that; the error when it could not be done. */
+  /** Settles the target and writes the checkpoint while a batch waits for both. Returns the error if one failed. */
   readonly settle: () => Promise<unknown>;
 }
 
-export class Delivery {
-  readonly #deps: DeliveryDeps;
+export class BatchDelivery {
+  readonly #deps: BatchDeliveryDeps;
 
-  constructor(deps: DeliveryDeps) {
+  constructor(deps: BatchDeliveryDeps) {
     this.#deps = deps;
   }
 
   /** Resolves when the batch is delivered. Throws Ended, CursorMoved or TargetLost when this run cannot deliver it. */
   async run(entry: Entry): Promise<void> {
     let previous = entry.before?.tried ?? Promise.resolve();
-    const whole = part(entry.batch, 0, entry.batch.count, true);
+    const whole = pieceOf(entry.batch, 0, entry.batch.count, true);
     for (let attempt = 0; ; attempt++) {
       this.#check(entry);
       try {
@@ -105,7 +107,7 @@ export class Delivery {
     }
   }
 
-  /** A batch that this run cannot deliver any more is given up: whoever delivers its strand next reads it again. */
+  /** Gives the batch up when its strand is read again from elsewhere, or by another process. */
   #check({ strand }: Entry): void {
     if (this.#deps.moved()) throw new Ended('the cursors moved');
     if (strand.recalled) throw new Ended('the strand was called back');
@@ -119,7 +121,7 @@ export class Delivery {
     if (!goOn) throw new Ended('ended during back-off');
   }
 
-  /** One try, after as many checkpoints as the target asks for first. */
+  /** Tries once. A target may first ask for a checkpoint, more than once. */
   async #write(entry: Entry, batch: SinkBatch, previous: Promise<void>): Promise<void> {
     for (let attempt = 0; ; attempt++) {
       try {
@@ -134,16 +136,19 @@ export class Delivery {
     }
   }
 
-  /** Delivers what can be delivered of a refused batch; the rest is dead. The cursor moves last, with an empty batch. */
+  /**
+   * Delivers a refused batch piece by piece; records refused alone are dead letters. An empty batch moves the cursor
+   * last.
+   */
   async #bisect(entry: Entry): Promise<void> {
     const { batch } = entry;
-    const deps: [number, number][] = [[0, batch.count]];
-    for (let attempt = 0; deps.length > 0; ) {
-      const [from, to] = deps[deps.length - 1];
+    const pieces: [from: number, to: number][] = [[0, batch.count]];
+    for (let attempt = 0; pieces.length > 0; ) {
+      const [from, to] = pieces[pieces.length - 1];
       this.#check(entry);
       try {
-        if (to > from) await this.#write(entry, part(batch, from, to, false), Promise.resolve());
-        deps.pop();
+        if (to > from) await this.#write(entry, pieceOf(batch, from, to, false), Promise.resolve());
+        pieces.pop();
         attempt = 0;
       } catch (error) {
         if (error instanceof CursorMoved || error instanceof TargetLost || error instanceof Ended) throw error;
@@ -153,9 +158,9 @@ export class Delivery {
           await this.#backOff(entry, attempt++, error);
           continue;
         }
-        deps.pop();
+        pieces.pop();
         const middle = (from + to) >>> 1;
-        if (to - from > 1) deps.push([middle, to], [from, middle]);
+        if (to - from > 1) pieces.push([middle, to], [from, middle]);
         else await this.#bury(entry, from, error);
       }
     }
@@ -163,7 +168,7 @@ export class Delivery {
   }
 
   async #moveCursor(entry: Entry): Promise<void> {
-    const empty = part(entry.batch, 0, 0, true);
+    const empty = pieceOf(entry.batch, 0, 0, true);
     for (let attempt = 0; ; attempt++) {
       try {
         return await this.#write(entry, empty, Promise.resolve());
@@ -189,7 +194,7 @@ export class Delivery {
         entry.dead += 1;
         return;
       } catch (failure) {
-        // Without a place for it the event stays where it is: nothing is passed over.
+        // While the letter cannot be written, nothing behind the record is passed.
         await this.#backOff(entry, attempt, failure);
       }
     }
@@ -197,7 +202,7 @@ export class Delivery {
 }
 
 /** Records [from, to) of a batch, as a target sees them. */
-function part(batch: Batch, from: number, to: number, commit: boolean): SinkBatch {
+function pieceOf(batch: Batch, from: number, to: number, commit: boolean): SinkBatch {
   return {
     lane: batch.lane,
     count: to - from,
