@@ -24,15 +24,16 @@ const servers = [
 const folders = { faults: 'test/faults', e2e: 'test/e2e', deploy: 'test/deploy' };
 /** Limits are for what hangs: no promise rests on them. */
 const patience = process.env['LONG'] ? 60 : 1;
-const heavy = {
-  fileParallelism: false,
-  testTimeout: patience * 600_000,
-  hookTimeout: 300_000,
-  teardownTimeout: 60_000,
-};
+const limits = { testTimeout: patience * 600_000, hookTimeout: 300_000, teardownTimeout: 60_000 };
+/** These wait for servers most of their time: two files side by side. */
+const waiting = { ...limits, maxWorkers: 2 };
+/** These load both cores, or measure: a file at a time. */
+const loading = { ...limits, maxWorkers: 1, fileParallelism: false };
+/** One project after the other, in the order of the list below. */
+let turn = 0;
 const project = (name: string, include: string[], more: object) => ({
   extends: true as const,
-  test: { name, include, ...more },
+  test: { name, include, sequence: { groupOrder: turn++ }, ...more },
 });
 
 export default defineConfig({
@@ -54,10 +55,10 @@ export default defineConfig({
         testTimeout: patience * 120_000,
         maxWorkers: 2,
       }),
-      project('servers', [...servers, 'test/servers/*.test.ts'], heavy),
-      project('faults', [`${folders.faults}/**/*.test.ts`], heavy),
-      project('e2e', [`${folders.e2e}/**/*.test.ts`, 'test/bench/*.test.ts'], heavy),
-      project('deploy', [`${folders.deploy}/**/*.test.ts`], heavy),
+      project('servers', [...servers, 'test/servers/*.test.ts'], waiting),
+      project('faults', [`${folders.faults}/**/*.test.ts`], loading),
+      project('e2e', [`${folders.e2e}/**/*.test.ts`, 'test/bench/*.test.ts'], loading),
+      project('deploy', [`${folders.deploy}/**/*.test.ts`], waiting),
     ],
   },
 });
