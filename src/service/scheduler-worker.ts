@@ -1,7 +1,7 @@
 /** Worker of the scheduler: imports the jobs of a role and runs them until the process drains. */
 import { setTimeout as delay } from 'node:timers/promises';
 import { PostgresJobLedger } from '../store/postgres/job-ledger.ts';
-import type { Worker, WorkerFrame } from './contract.ts';
+import type { Worker } from './contract.ts';
 import { jobMetrics, tellMetrics } from './job-metrics.ts';
 import { type Jobs, RETRY_MS_MAX, Scheduler } from './scheduler.ts';
 
@@ -16,7 +16,7 @@ export interface SchedulerData {
 }
 
 const worker: Worker = {
-  async run(frame: WorkerFrame & { readonly data?: unknown }) {
+  async run(frame) {
     const { module, service, dsn } = frame.data as SchedulerData;
     const { default: jobsOf } = (await import(module)) as { readonly default: Jobs };
     const jobs = jobsOf(frame.values);

@@ -82,4 +82,30 @@ export const postgresMutants: readonly Mutant[] = [
     edits: [['    this.#allocate(0);', '']],
     tests: ['test/sinks/postgres/encode.test.ts'],
   },
+  {
+    name: 'a partition that another process has claimed is written all the same',
+    file: cursor,
+    edits: [
+      ['      this.#held.set(key, { lane, epoch });', '      this.#held.set(key, { lane, epoch: epoch + 1e6 });'],
+    ],
+    tests: ['test/sinks/postgres/transaction.test.ts'],
+  },
+  {
+    name: 'two processes migrate at once',
+    file: 'src/store/postgres/migrate.ts',
+    edits: [['if (rows[0]!.mine) return;', 'if (rows.length > 0) return;']],
+    tests: ['test/store/postgres/migrate.test.ts'],
+  },
+  {
+    name: 'two processes run a locked job at once',
+    file: 'src/store/postgres/job-ledger.ts',
+    edits: [['if (!rows[0]!.mine) {', 'if (rows[0] === undefined) {']],
+    tests: ['test/service/scheduler.test.ts'],
+  },
+  {
+    name: 'a clock that was set back far stops a job for good',
+    file: 'src/service/scheduler.ts',
+    edits: [['if (seat.doneMs > dueMs + seat.intervalMs) seat.doneMs = dueMs;', '']],
+    tests: ['test/service/scheduler.test.ts'],
+  },
 ];
