@@ -71,18 +71,25 @@ function copyOfTree(): string {
   return copy;
 }
 
-async function tryMutant(copy: string, { file, edits, tests }: Mutant): Promise<Verdict> {
-  const path = join(copy, file);
-  if (!existsSync(path)) return 'does not apply';
-  const whole = readFileSync(path, 'utf8');
-  let broken = whole;
+/** The file with the mutant in it; undefined when the mutant does not apply. */
+export function broken({ file, edits }: Mutant, root: string = ROOT): string | undefined {
+  const path = join(root, file);
+  let text = existsSync(path) ? readFileSync(path, 'utf8') : '';
   for (const [from, to] of edits) {
-    if (broken.split(from).length !== 2) return 'does not apply';
-    broken = broken.replace(from, () => to);
+    if (text.split(from).length !== 2) return undefined;
+    text = text.replace(from, () => to);
   }
-  writeFileSync(path, broken);
+  return text;
+}
+
+async function tryMutant(copy: string, mutant: Mutant): Promise<Verdict> {
+  const text = broken(mutant, copy);
+  if (text === undefined) return 'does not apply';
+  const path = join(copy, mutant.file);
+  const whole = readFileSync(path, 'utf8');
+  writeFileSync(path, text);
   try {
-    return (await failure(copy, tests, LIMIT_MS)) === undefined ? 'lives' : 'killed';
+    return (await failure(copy, mutant.tests, LIMIT_MS)) === undefined ? 'lives' : 'killed';
   } finally {
     writeFileSync(path, whole);
   }
