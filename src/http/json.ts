@@ -21,10 +21,18 @@ let compiler: Compiler | undefined;
 
 function compile(schema: BodySchema): Serializer {
   compiler ??= require('fast-json-stringify') as Compiler;
-  return compiler(schema);
+  return compiler(inOrder(schema) as BodySchema);
 }
 
-/** The serializer of one body. Members whose value is undefined are left out. */
+/** The schema without `required`: the compiler would write required members first, whatever their order in the schema. */
+function inOrder(schema: unknown): unknown {
+  if (Array.isArray(schema)) return schema.map(inOrder);
+  if (typeof schema !== 'object' || schema === null) return schema;
+  const entries = Object.entries(schema).filter(([key, value]) => key !== 'required' || !Array.isArray(value));
+  return Object.fromEntries(entries.map(([key, value]) => [key, inOrder(value)]));
+}
+
+/** The serializer of one body: members in the order of the schema, without those whose value is undefined. */
 export function serializerOf<T>(schema: BodySchema): (value: T) => string {
   let serializer: Serializer | undefined;
   pending.push(() => {

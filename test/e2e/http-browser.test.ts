@@ -6,8 +6,8 @@ import assert from 'node:assert/strict';
 import { createServer } from 'node:http';
 import { type Browser, chromium, type Page } from 'playwright-core';
 import { test } from 'vitest';
+import { Client } from '../collect/contract.ts';
 import { freePort } from '../http/raw.ts';
-import { Client } from '../pixel/contract.ts';
 import { ensureCommand } from '../servers/apt.ts';
 import { startSmall } from './small-collector.ts';
 

@@ -1,10 +1,10 @@
-/** The contract against the real process: each case as in test/pixel, with the NDJSON file for the truth. */
+/** The contract against the real process: each case as in test/collect, with the NDJSON file for the truth. */
 import assert from 'node:assert/strict';
 import { afterAll, test } from 'vitest';
-import { collectCases } from '../pixel/cases-collect.ts';
-import { pixelCases } from '../pixel/cases-pixel.ts';
-import { wireCases } from '../pixel/cases-wire.ts';
-import { Cases, Client, type Options } from '../pixel/contract.ts';
+import { collectCases } from '../collect/cases-collect.ts';
+import { pixelCases } from '../collect/cases-pixel.ts';
+import { wireCases } from '../collect/cases-wire.ts';
+import { Cases, Client, type Options } from '../collect/contract.ts';
 import type { Collector } from '../servers/collector.ts';
 import { fileScope } from '../servers/scope.ts';
 import { startSmall } from './small-collector.ts';

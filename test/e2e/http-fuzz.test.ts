@@ -12,9 +12,9 @@
 import assert from 'node:assert/strict';
 import { gzipSync } from 'node:zlib';
 import { test } from 'vitest';
+import { Client, type Options } from '../collect/contract.ts';
+import { Random } from '../collect/random.ts';
 import { RawConnection } from '../http/raw.ts';
-import { Client, type Options } from '../pixel/contract.ts';
-import { Random } from '../pixel/random.ts';
 import { startSmall } from './small-collector.ts';
 
 const LONG_MS = 20 * 60_000;

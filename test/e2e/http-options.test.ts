@@ -5,8 +5,8 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { TLSSocket } from 'node:tls';
 import { expect, test } from 'vitest';
+import { Client } from '../collect/contract.ts';
 import { freePort, RawConnection, request, requestBytes } from '../http/raw.ts';
-import { Client } from '../pixel/contract.ts';
 import { temporaryFolder } from '../servers/process.ts';
 import { startSmall } from './small-collector.ts';
 

@@ -5,7 +5,7 @@ import { refusals } from '../../src/engine/lane.ts';
 import type { Draft } from '../../src/events/draft.ts';
 import { EVENT_KIND, EVENT_VERSION, putRecord, recordBytes } from '../../src/events/record.ts';
 import { type Encoding, LaneIntake, statusOfRefusal } from '../../src/service/intake.ts';
-import { FakeLane } from '../pixel/fake-lane.ts';
+import { FakeLane } from '../collect/fake-lane.ts';
 
 const answer = { settled: () => {} };
 

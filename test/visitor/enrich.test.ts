@@ -1,4 +1,4 @@
-import '../pixel/head-limit.ts';
+import '../collect/head-limit.ts';
 import assert from 'node:assert/strict';
 import { mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -7,8 +7,8 @@ import { expect, test } from 'vitest';
 import { DeviceLookup } from '../../src/visitor/device.ts';
 import { BoundedCache } from '../../src/visitor/enrich.ts';
 import { GeoLookup } from '../../src/visitor/geo.ts';
+import { startRig } from '../collect/rig.ts';
 import { freePort, request } from '../http/raw.ts';
-import { startRig } from '../pixel/rig.ts';
 import { buildMmdb } from './mmdb.ts';
 
 const port = await freePort(21290);

@@ -1,8 +1,8 @@
 /** What the HTTP side promises. */
 import type { Mutant } from './mutant.ts';
 
-const contract = 'test/pixel/contract.test.ts';
-const outcome = 'test/pixel/outcome.test.ts';
+const contract = 'test/collect/contract.test.ts';
+const outcome = 'test/collect/outcome.test.ts';
 const router = 'test/http/router.test.ts';
 const reply = 'test/http/reply.test.ts';
 const assets = 'test/http/assets.test.ts';
