@@ -434,7 +434,12 @@ test('the worker runs the jobs of a module until the process drains, and counts 
     words.push(word);
     if (words.length === 3) three.resolve();
   };
-  const data: SchedulerData = { module: pathToFileURL(path).href, service: 'worker', dsn: postgres.dsn };
+  const data: SchedulerData = {
+    module: pathToFileURL(path).href,
+    names: ['good', 'bad'],
+    service: 'worker',
+    dsn: postgres.dsn,
+  };
   const run = worker.run({
     ...frame,
     values: { word: 'hello', tell },
