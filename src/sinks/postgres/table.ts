@@ -6,8 +6,7 @@
  *   ringmain_stage  temporary, one per session: COPY puts a batch there before its duplicates are sorted out
  *
  * A table that exists may have more columns than ours, as long as they fill themselves, and may be partitioned by ts. A
- * table that cannot work is refused at once, with one message that says what must hold; no event is dead-lettered for
- * it.
+ * table that cannot work is refused at once, with a message that says what must hold, and no event is dead-lettered.
  */
 
 import type { PostgresLink } from '../../store/postgres/connection.ts';

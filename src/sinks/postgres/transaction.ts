@@ -7,8 +7,7 @@
  *   order     batches load side by side; their cursors move one after the other, so a crash leaves no hole
  *   progress  the database's cursor is the truth, also when it goes back (cursor.ts)
  *   bad row   the transaction fails; the runner halves the batch until the record stands alone
- *   outage    the source keeps what is not delivered; every wait is bounded, and after a failure the session starts
- *             anew
+ *   outage    the source keeps what is not delivered; every wait is bounded; a failed session is opened anew
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import {
@@ -74,18 +73,13 @@ export interface TransactionOptions {
   /** Table of the cursors. */
   readonly cursors: TableName;
   readonly createCursors: boolean;
-  /**
-   * True: transactions begin in the order of their batches, as a pooler in transaction mode demands (start-order.ts).
-   */
+  /** True: transactions begin in the order of their batches, for a pooler in transaction mode (start-order.ts). */
   readonly ordered: boolean;
   /** Makes the load of one session. */
   readonly load: () => Load;
 }
 
-/**
- * The open transaction that a load writes through. It begins with the first statement, in the same round trip if it
- * can.
- */
+/** The open transaction that a load writes through. It begins with the load's first statement. */
 export class Transaction {
   readonly #link: PostgresLink;
   readonly #begin: string;
@@ -119,8 +113,8 @@ export class Transaction {
   }
 
   /**
-   * Runs COPY ... FROM STDIN with these bytes; they belong to the session until it has resolved. Returns the rows
-   * taken.
+   * Runs COPY ... FROM STDIN with these bytes, which belong to the session until the promise has resolved. As the first
+   * statement it shares a round trip with BEGIN. Returns the number of rows that the server has taken.
    */
   async copy(sql: string, bytes: Buffer): Promise<number> {
     if (this.#begun || this.#turn !== undefined) {
@@ -296,8 +290,7 @@ export class TransactionTarget implements SinkTarget {
     session.load.abandon?.();
     const { link } = session;
     if (link === undefined) return;
-    // After these errors the session is surely as good as before; after others it is opened anew and looks at the
-    // tables.
+    // After these errors the session is as good as before. After others it is opened anew and looks at the tables.
     const innocent = error instanceof PreviousFailed || error instanceof CursorMoved || error instanceof StrandTaken;
     const fault = faultOf(error);
     const keep = innocent || fault === 'row' || fault === 'busy' || verdicts.has(error as object);

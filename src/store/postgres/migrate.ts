@@ -1,10 +1,9 @@
 /**
  * Migrate: brings the schema of a service to the version of this build, or back.
  *
- *   table  ringmain_migrations_<service>: version, name, checksum, applied_at, duration_ms; services may share a
- *          database
- *   once   a session advisory lock per service: of several processes that start at once, one applies and the others
- *          wait
+ *   table  ringmain_migrations_<service>: version, name, checksum, applied_at, duration_ms. Services may share a
+ *          database, for each has its own table and lock
+ *   once   a session advisory lock: of several processes that start at once, one applies and the others wait
  *   safe   the changes of a file and its row commit together. A file without transaction gets its row after its last
  *          statement; after a failure in its middle it runs again from its first statement
  *   honest a file that was changed after it was applied is refused, and so is one older than a version that is applied
