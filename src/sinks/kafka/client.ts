@@ -1,7 +1,7 @@
 /**
- * Kafka client of the sink: the topic, made when it is missing and that is allowed; producer ids; Produce requests with record batches that
- * are already encoded. Connections are those of store/kafka/links.ts, whose limits hold for every question; a Produce request ends after
- * kafkaRequestTimeoutMs.
+ * Kafka client of the sink: the topic, made when it is missing and that is allowed; producer ids; Produce requests with
+ * record batches that are already encoded. Connections are those of store/kafka/links.ts, whose limits hold for every
+ * question; a Produce request ends after kafkaRequestTimeoutMs.
  */
 import { createTopicsV5, createTopicsV7, initProducerIdV2, initProducerIdV4 } from '@platformatic/kafka';
 import { failureOf, failureOfCode, KafkaFailure, kafkaCode } from '../../store/kafka/failure.ts';

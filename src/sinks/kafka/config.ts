@@ -13,19 +13,24 @@ export const kafkaConfig = defineConfig('kafka', {
   kafkaAcks: oneOf(['all', '1', '0'], {
     default: 'all',
     doc:
-      'all: an event counts as delivered when every in-sync replica has it, and the producer is idempotent: a retry makes no duplicate. ' +
-      '1: the leader alone; its loss loses events, a retry may duplicate them. 0: nobody answers; events are lost silently whenever a connection ends.',
+      'all: an event counts as delivered when every in-sync replica has it, and the producer is idempotent: ' +
+      'a retry makes no duplicate. 1: the leader alone; its loss loses events, a retry may duplicate them. ' +
+      '0: nobody answers; events are lost silently whenever a connection ends.',
   }),
   kafkaCompression: oneOf(['none', 'gzip', 'snappy', 'lz4', 'zstd'], {
     default: 'lz4',
-    doc: 'Codec of a record batch. lz4 and snappy cost least, zstd makes the smallest batches, gzip is for consumers that know nothing else.',
+    doc:
+      'Codec of a record batch. lz4 and snappy cost least, zstd makes the smallest batches, ' +
+      'gzip is for consumers that know nothing else.',
   }),
   ...loginOptions,
   kafkaLingerMs: duration({
     default: 5,
     min: 0,
     max: 60_000,
-    doc: 'How long a batch may wait for more events. Longer: larger batches, less CPU and traffic per event, later delivery.',
+    doc:
+      'How long a batch may wait for more events. Longer: larger batches, less CPU and traffic per event, ' +
+      'later delivery.',
   }),
   kafkaMaxInFlight: integer({
     default: 5,

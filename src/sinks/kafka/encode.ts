@@ -11,9 +11,9 @@
  *     21  attributes i16 (codec)     57  records i32
  *     23  lastOffsetDelta i32        61  records, compressed as a whole
  *
- *   record  length, attributes 0, timestamp delta, offset delta, key = the record's own or its event_id (36 characters),
- *           value = the line, headers event_type and schema=v1, of a traced request traceparent (a foreign record, which
- *           came from another topic, has no headers); lengths and deltas are zig-zag varints
+ *   record  length, attributes 0, timestamp delta, offset delta, key = the record's own or its event_id (36
+ *           characters), value = the line, headers event_type and schema=v1, of a traced request traceparent (a foreign
+ *           record, which came from another topic, has no headers); lengths and deltas are zig-zag varints
  *
  * Always true: the bytes of a part are private and do not change once it is made, apart from stamp(). Partitions are
  * chosen as Java's default partitioner does (murmur2 of the key), so one key lies in one partition whoever wrote it.

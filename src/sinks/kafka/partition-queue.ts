@@ -1,18 +1,19 @@
 /**
- * The record batches of one partition that are not delivered yet, in order, and the sequence numbers by which the broker
- * tells a repeated batch from a new one. No network in here: the target sends what next() returns and reports back.
+ * Partition queue: the record batches of one partition that are not delivered yet, in order, and the sequence numbers
+ * by which the broker tells a repeated batch from a new one. There is no network in here: the target sends what next()
+ * returns and reports the answer.
  *
  *   calm        up to inFlightMax batches on the way at once, numbered as they go
- *   recovering  after anything went wrong, and with a new identity: nothing new until every answer is in, then one batch
- *               at a time from the oldest, until all that were tried before are delivered
+ *   recovering  after any failure, and with a new identity: no new batch until every answer is in; then one batch at a
+ *               time from the oldest, until all batches that were tried before are delivered
  *
  * Always true, for an idempotent producer:
- *   Q1  Batches are appended in the order of add(), and a batch whose outcome is unknown goes again with the same
- *       identity, numbers and bytes, before any later one: so the broker drops it when it has it already.
- *   Q2  Numbers have no gap: when a batch is refused, those behind it are numbered anew. The broker cannot have appended
- *       one of them, for their numbers were too high; hence the wait for every answer.
- *   Q3  Only when the broker has lost the numbers of the oldest batch (OUT_OF_ORDER_SEQUENCE for it, or an unknown
- *       producer) is a batch of unknown outcome sent under a new identity. That may duplicate it; it is reported.
+ *   Q1  Batches are appended in the order of add(). A batch whose outcome is unknown goes again before any later batch,
+ *       with the same identity, numbers and bytes, so a broker that has the batch already drops it.
+ *   Q2  Numbers have no gap: when a batch is refused, the batches behind it get new numbers. The broker cannot have
+ *       appended any of them, because their numbers were too high. So the queue waits for every answer first.
+ *   Q3  A batch of unknown outcome gets a new identity only when the broker has lost the numbers of the oldest batch
+ *       (OUT_OF_ORDER_SEQUENCE for that batch, or an unknown producer). This may duplicate the batch; it is reported.
  */
 
 import { kafkaCode } from '../../store/kafka/failure.ts';
@@ -26,7 +27,7 @@ export interface Part {
   readonly bytes: Buffer;
   readonly count: number;
   inFlight: boolean;
-  /** The broker may have it under its present number. */
+  /** The broker may have the batch under its present number. */
   unknown: boolean;
   tried: boolean;
   sequence: number;
@@ -35,7 +36,7 @@ export interface Part {
 export type Answer = 'delivered' | 'failed' | 'refused';
 
 const NOT_NUMBERED = -1;
-/** Error codes that a broker gives before it appends; with any other the batch may be in the log. */
+/** Error codes that a broker gives before it appends. With any other code the batch may be in the log. */
 const refusedBeforeAppend: ReadonlySet<number> = new Set([
   kafkaCode.unknownTopicOrPartition,
   kafkaCode.leaderNotAvailable,
@@ -52,13 +53,13 @@ export class PartitionQueue {
   readonly #parts: Part[] = [];
   #inFlight = 0;
   #recovering = true;
-  /** Taken on when nothing is in flight. */
+  /** Replaces the identity when nothing is in flight. */
   #newIdentity: ProducerIdentity | undefined;
   #identity: ProducerIdentity | undefined;
   #renumber = false;
   /** Number that the broker expects next. */
   #expected = 0;
-  /** Number of the next batch that has none. */
+  /** Number for the next batch that has no number yet. */
   #nextSequence = 0;
   #duplicatesMax = 0;
 
@@ -73,7 +74,7 @@ export class PartitionQueue {
     return this.#identity === undefined && this.#newIdentity === undefined;
   }
 
-  /** Records that may be in the partition twice, because the broker lost track of them; counted since the start. */
+  /** Most records that may be in the partition twice because the broker lost track of them, since the start. */
   get duplicatesMax(): number {
     return this.#duplicatesMax;
   }
@@ -90,7 +91,9 @@ export class PartitionQueue {
     this.#newIdentity = identity;
   }
 
-  /** The batch to send now, marked as in flight; undefined when there is none or it has to wait for an answer. */
+  /**
+   * Marks the batch to send now as in flight and returns it. Undefined: there is none, or an answer must come first.
+   */
   next(): Part | undefined {
     if (this.#recovering) {
       if (this.#inFlight > 0) return undefined;
@@ -106,7 +109,7 @@ export class PartitionQueue {
     return part;
   }
 
-  /** The broker's answer to a batch; `refused` says that no repetition of it can succeed. */
+  /** Applies the broker's answer to a batch. `refused`: no repetition of the batch can succeed. */
   answered(part: Part, code: number, refused: boolean): Answer {
     const oldest = this.#parts[0] === part;
     this.#land(part);
@@ -132,14 +135,14 @@ export class PartitionQueue {
     return 'failed';
   }
 
-  /** No answer: the connection ended or the time was up. The broker may or may not have the batch. */
+  /** No answer came: the connection ended or the time was up. The broker may or may not have the batch. */
   unanswered(part: Part): void {
     this.#land(part);
     part.unknown = true;
     this.#recovering = true;
   }
 
-  /** Takes a batch out that will not be sent again by this queue. */
+  /** Removes a batch that this queue will not send again. */
   drop(part: Part): void {
     this.#remove(part);
     this.#renumber = true;
@@ -156,7 +159,7 @@ export class PartitionQueue {
     if (index >= 0) this.#parts.splice(index, 1);
   }
 
-  /** With every answer in: takes on a new identity, or closes the gap that a refused batch has left. */
+  /** Called when every answer is in: takes the new identity, or closes the gap that a refused batch has left. */
   #settleNumbers(): void {
     if (!this.#idempotent) return;
     if (this.#newIdentity) {

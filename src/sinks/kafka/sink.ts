@@ -1,15 +1,18 @@
 /**
- * Kafka sink: one batch of a lane becomes one record batch per partition, written from the slices and sent by an
+ * Kafka sink: one batch of a strand becomes one record batch per partition, written from the slices and sent by an
  * idempotent producer.
- *   delivery   with KAFKA_ACKS=all each event once for as long as this process lives; after a crash of ours at least once:
- *              what had no checkpoint goes again, under a new producer id (consumers tell it by the key, the event id)
- *              Limit: a broker that restarts while a batch of unknown outcome is on the way forgets producers whose newest
- *              record is older than a day (producer.id.expiration.ms): such a backlog may then have that batch twice
+ *   delivery   with KAFKA_ACKS=all each record once while this process lives. After a crash of this process at least
+ *              once: records without a checkpoint go again under a new producer id (consumers know them by the event
+ *              id)
+ *              Limit: a broker that restarts while a batch of unknown outcome is on the way forgets producers whose
+ *              newest record is older than a day (producer.id.expiration.ms). Such a backlog may have that batch twice
+ *   order      records with the same key go to the same partition, in their order
  *   progress   write() resolves when every in-sync replica has the batch; nothing else makes it durable
- *   bad event  too large, or a time the broker refuses: the batch is halved until the event stands alone (dead letter)
- *   outage     the journal keeps what is not delivered; the same bytes go again with the same sequence numbers
- *   operator   wrong credentials or certificates, missing rights or topic: retried slowly, so a correction on the
- *              broker's side heals it; readiness says which
+ *   bad event  too large, or with a time that the broker refuses: the batch is halved until the event stands alone
+ *              (dead letter)
+ *   outage     the source keeps what is not delivered; the same bytes go again with the same sequence numbers
+ *   operator   wrong credentials or certificates, missing rights or topic: the runner tries again slowly, so a
+ *              correction on the broker's side heals it. Readiness says what is wrong
  */
 import type { SinkKind } from '../../delivery/contract.ts';
 import { usesTls } from '../../store/kafka/connection-options.ts';
@@ -23,7 +26,7 @@ export const kafkaSink: SinkKind<KafkaConfig> = {
   name: 'kafka',
   config: kafkaConfig,
   waits: 'event-loop',
-  // Below a broker's default message.max.bytes (1 MiB) even when nothing can be compressed.
+  // Even incompressible, a batch of this size is below a broker's default message.max.bytes (1 MiB).
   batching: ({ kafkaLingerMs }) => ({ records: 5000, bytes: 768 * KiB, flushMs: kafkaLingerMs }),
   open: async (config, { name, log }) => {
     const target = new KafkaTarget(config, clientId(name), log);
@@ -33,17 +36,20 @@ export const kafkaSink: SinkKind<KafkaConfig> = {
       await target.close();
       throw error;
     }
-    // Here and not earlier: open() is tried again and again while the cluster is away.
+    // Said once, after open() has succeeded: while the cluster is away the runner calls open() again and again.
     for (const warning of warningsOf(config)) log.warn(warning);
     return target;
   },
   classify: (error) => (error instanceof KafkaFailure ? error.verdict : 'stop'),
 };
 
-/** Quotas and logs of brokers name clients; an output with a name of its own is told from the plain one. */
+/**
+ * Brokers name clients in quotas and logs. The output called kafka keeps the plain name; others have a name of their
+ * own.
+ */
 const clientId = (output: string): string => (output === 'kafka' ? 'ringmain' : `ringmain-${output}`);
 
-/** What the start says about options that give something up. */
+/** Warnings at the start about options that give a promise up. */
 function warningsOf(config: KafkaConfig): string[] {
   const { kafkaAcks, kafkaTlsSkipVerify, kafkaSaslMechanism } = config;
   const warnings: string[] = [];
@@ -54,7 +60,8 @@ function warningsOf(config: KafkaConfig): string[] {
   }
   if (kafkaAcks === '0') {
     warnings.push(
-      'KAFKA_ACKS=0: nobody confirms anything; whenever a connection ends, events that were counted as delivered are lost.',
+      'KAFKA_ACKS=0: nobody confirms anything; ' +
+        'whenever a connection ends, events that were counted as delivered are lost.',
     );
   }
   if (kafkaTlsSkipVerify) warnings.push('KAFKA_TLS_SKIP_VERIFY: anybody on the way can read and change events.');

@@ -1,15 +1,16 @@
 /**
- * Kafka target: batches become record batches, one per partition, that wait in the queues of their partitions; write()
- * settles when all of its parts have an answer.
+ * Kafka target: a batch becomes parts, one record batch per partition. Each part waits in the queue of its partition.
+ * write() settles when all parts of its batch have an answer.
  *
- *   delivered  every in-sync replica has it (KAFKA_ACKS=all)
- *   failed     write() rejects with 'retry' or 'stop'; its parts stay queued with their numbers. The runner brings the
- *              same batch again, and only what is still open is sent, so parts that were delivered are not repeated
- *   refused    write() rejects with 'split' once nothing else of it is open; records of its delivered parts are
- *              remembered by position and left out of the halves
+ *   delivered  every in-sync replica has the part (KAFKA_ACKS=all)
+ *   failed     write() rejects with 'retry' or 'stop', and its parts stay queued with their numbers. The runner brings
+ *              the same batch again, and the target sends only the parts that are still open: no delivered part is
+ *              repeated
+ *   refused    write() rejects with 'split' once no other part is open. The target remembers the records of delivered
+ *              parts by their positions and leaves them out of the halves
  *
- * Always true: a record is encoded into a second part only if its first one was refused, or its partition is gone; each
- * attempt ends within the client's time limits; memory is bounded by the batches the runner has under way.
+ * Always true: a record is encoded into a second part only if its first part was refused or its partition is gone. Each
+ * attempt ends within the client's time limits. Memory is bounded by the batches that the runner has under way.
  */
 
 import type { SinkBatch, SinkTarget } from '../../delivery/contract.ts';
@@ -23,18 +24,18 @@ import { BatchEncoder, type ProducerIdentity } from './encode.ts';
 import { freshPart, type Part, PartitionQueue } from './partition-queue.ts';
 import type { PartitionResult } from './produce.ts';
 
-/** Bisected batches whose delivered records are remembered; more than the runner can have under way. */
+/** Most bisected batches whose delivered records are remembered: more than the runner can have under way. */
 const SPLITS_MAX = 64;
-/** Batches that are remembered between two attempts; more than the runner can have under way. */
-const DELIVERIES_MAX = 64;
+/** Most batches that are remembered between two attempts: more than the runner can have under way. */
+const SENDINGS_MAX = 64;
 
-/** One batch on its way, over all attempts. */
-interface Delivery {
+/** One batch with its parts, over all attempts to send it. */
+interface Sending {
   readonly parts: readonly Part[];
-  /** Parts without an answer that ends them. */
+  /** Parts that are neither delivered nor refused. */
   readonly open: Set<Part>;
   readonly refused: Set<Part>;
-  /** Index of each record's part; -1: left out, delivered before the batch was halved. */
+  /** Index of each record's part. -1: the record is left out, because it was delivered before the batch was halved. */
   readonly partOf: Int32Array;
   refusal: KafkaFailure | undefined;
   attempt: Attempt | undefined;
@@ -64,8 +65,8 @@ export class KafkaTarget implements SinkTarget {
   readonly #encoder: BatchEncoder;
   readonly #idempotent: boolean;
   readonly #queues: PartitionQueue[] = [];
-  readonly #deliveries = new Map<string, Delivery>();
-  readonly #owners = new Map<Part, Delivery>();
+  readonly #sendings = new Map<string, Sending>();
+  readonly #owners = new Map<Part, Sending>();
   #splits: Split[] = [];
   #topic: Topic | undefined;
   #identity: ProducerIdentity | undefined;
@@ -82,48 +83,53 @@ export class KafkaTarget implements SinkTarget {
     this.inFlightMax = config.kafkaMaxInFlight;
   }
 
-  /** Connects, finds or creates the topic, and takes a producer identity; throws when one of them fails. */
+  /** Connects, finds or creates the topic, and takes a producer identity. Throws when one of these fails. */
   async open(): Promise<void> {
     await this.#ready();
   }
 
   async write(batch: SinkBatch): Promise<void> {
     if (batch.count === 0) {
-      this.#endSplit(batch); // the last word on a batch that was halved
+      this.#endSplit(batch); // the empty batch that ends a bisection
       return;
     }
     const topic = await this.#ready();
-    const key = `${laneKey(batch.lane)}:${batch.from.position}:${batch.to.position}:${batch.positions[0]}:${batch.count}`;
-    let delivery = this.#deliveries.get(key);
-    if (delivery && this.#lostPartition(delivery, topic)) {
-      this.#remember(batch, delivery);
-      this.#forget(key, delivery);
-      delivery = undefined;
+    const { lane, from, to, positions, count } = batch;
+    const key = `${laneKey(lane)}:${from.position}:${to.position}:${positions[0]}:${count}`;
+    let sending = this.#sendings.get(key);
+    if (sending && this.#lostPartition(sending, topic)) {
+      this.#remember(batch, sending);
+      this.#forget(key, sending);
+      sending = undefined;
     }
-    delivery ??= this.#enqueue(key, batch, topic);
+    sending ??= this.#enqueue(key, batch, topic);
     try {
-      await this.#attempt(delivery, topic);
+      await this.#attempt(sending, topic);
     } catch (error) {
       if (error instanceof KafkaFailure && error.verdict === 'split') {
-        this.#remember(batch, delivery);
-        this.#forget(key, delivery);
+        this.#remember(batch, sending);
+        this.#forget(key, sending);
       }
       throw error;
     }
-    this.#deliveries.delete(key);
+    this.#sendings.delete(key);
   }
 
   async close(): Promise<void> {
     await this.#client.close();
   }
 
-  /** What a request needs: leaders that are not known to be wrong, and an identity for every queue. */
+  /**
+   * Returns the topic when its leaders are not known to be wrong and every queue has an identity; else asks the
+   * cluster.
+   */
   async #ready(): Promise<Topic> {
     const topic = this.#topic;
     const missing =
       this.#stale || (this.#idempotent && (!this.#identity || this.#queues.some((queue) => queue.needsIdentity)));
     if (topic && !missing) {
-      if (Date.now() - topic.askedMs > this.#config.kafkaMetadataMaxAgeMs) this.#prepare().catch(() => {}); // a request will say
+      // A failure shows with the next request.
+      if (Date.now() - topic.askedMs > this.#config.kafkaMetadataMaxAgeMs) this.#prepare().catch(() => {});
       return topic;
     }
     return this.#prepare();
@@ -156,7 +162,7 @@ export class KafkaTarget implements SinkTarget {
     }
   }
 
-  #enqueue(key: string, batch: SinkBatch, topic: Topic): Delivery {
+  #enqueue(key: string, batch: SinkBatch, topic: Topic): Sending {
     const lane = laneKey(batch.lane);
     const { positions } = batch;
     const split = this.#splits.find(
@@ -166,7 +172,7 @@ export class KafkaTarget implements SinkTarget {
     const skip = split && ((index: number) => split.delivered.has(positions[index]!));
     const encoded = this.#encoder.encode(batch.buffer, batch.offsets, batch.count, topic.leaders.length, partOf, skip);
     const parts = encoded.map(freshPart);
-    const delivery: Delivery = {
+    const sending: Sending = {
       parts,
       open: new Set(parts),
       refused: new Set(),
@@ -175,34 +181,34 @@ export class KafkaTarget implements SinkTarget {
       attempt: undefined,
     };
     for (const part of parts) {
-      this.#owners.set(part, delivery);
+      this.#owners.set(part, sending);
       this.#queues[part.partition]!.add(part);
     }
-    this.#deliveries.set(key, delivery);
-    if (this.#deliveries.size > DELIVERIES_MAX) this.#dropForgotten();
-    return delivery;
+    this.#sendings.set(key, sending);
+    if (this.#sendings.size > SENDINGS_MAX) this.#dropForgotten();
+    return sending;
   }
 
-  /** A batch that failed, was delivered along with others, and that the runner never brought again (it gave it up). */
+  /** Forgets one failed batch that the runner has given up and will not bring again. */
   #dropForgotten(): void {
-    for (const [key, { open, attempt }] of this.#deliveries) {
+    for (const [key, { open, attempt }] of this.#sendings) {
       if (open.size > 0 || attempt) continue;
-      this.#deliveries.delete(key);
+      this.#sendings.delete(key);
       return;
     }
   }
 
-  /** Sends what is open of a delivery, and waits until each part has an answer. */
-  #attempt(delivery: Delivery, topic: Topic): Promise<void> {
+  /** Sends the open parts of a batch, and waits until each has an answer. */
+  #attempt(sending: Sending, topic: Topic): Promise<void> {
     return new Promise((resolve, reject) => {
-      delivery.attempt = { awaited: new Set(delivery.open), failure: undefined, resolve, reject };
-      const partitions = [...delivery.open].map((part) => part.partition);
-      this.#endAttempt(delivery); // nothing may be open
+      sending.attempt = { awaited: new Set(sending.open), failure: undefined, resolve, reject };
+      const partitions = [...sending.open].map((part) => part.partition);
+      this.#endAttempt(sending); // perhaps no part is open
       this.#pump(partitions, topic);
     });
   }
 
-  /** Sends whatever the queues of these partitions let go, one request per broker and round. */
+  /** Sends the parts that the queues of these partitions let go, one request per broker and round. */
   #pump(partitions: Iterable<number>, topic: Topic): void {
     let left = [...new Set(partitions)];
     while (left.length > 0) {
@@ -224,7 +230,7 @@ export class KafkaTarget implements SinkTarget {
     let results: PartitionResult[] = [];
     let failure: KafkaFailure | undefined;
     try {
-      // Awaited in any case: a failure in the same turn would let #pump send the same part for ever.
+      // Awaited also without a leader: a failure in the same turn would make #pump() send the same part for ever.
       results = await (leader < 0 ? Promise.reject(noLeader(parts)) : this.#client.produce(leader, parts));
     } catch (error) {
       failure = failureOf(error, `produce to node ${leader}`);
@@ -246,7 +252,7 @@ export class KafkaTarget implements SinkTarget {
     if (this.#topic && goOn.length > 0) this.#pump(goOn, this.#topic);
   }
 
-  /** Applies the broker's answer; true when the partition may go on sending. */
+  /** Applies the broker's answer. True: the partition may go on sending. */
   #settle(part: Part, { code, detail }: PartitionResult): boolean {
     const queue = this.#queues[part.partition]!;
     const failure =
@@ -257,48 +263,48 @@ export class KafkaTarget implements SinkTarget {
       this.#failAll(part, failure!);
       return false;
     }
-    const delivery = this.#owners.get(part);
+    const sending = this.#owners.get(part);
     this.#owners.delete(part);
-    if (!delivery) return true;
-    delivery.open.delete(part);
+    if (!sending) return true;
+    sending.open.delete(part);
     if (answer === 'refused') {
-      delivery.refused.add(part);
-      delivery.refusal = failure;
+      sending.refused.add(part);
+      sending.refusal = failure;
     }
-    delivery.attempt?.awaited.delete(part);
-    this.#endAttempt(delivery);
+    sending.attempt?.awaited.delete(part);
+    this.#endAttempt(sending);
     if (queue.duplicatesMax > 0) this.#sayDuplicates();
     return true;
   }
 
-  /** A part failed: attempts do not wait for those behind it either; the runner's back-off comes first. */
+  /** A part failed. Attempts do not wait for the parts queued behind it either: the runner's back-off comes first. */
   #failAll(part: Part, failure: KafkaFailure): void {
     for (const one of [part, ...this.#queues[part.partition]!.parts]) {
-      if (one.inFlight) continue; // its own answer comes, or its own time limit
-      const delivery = this.#owners.get(one);
-      if (!delivery?.attempt?.awaited.delete(one)) continue;
-      if (delivery.attempt.failure?.verdict !== 'stop') delivery.attempt.failure = failure;
-      this.#endAttempt(delivery);
+      if (one.inFlight) continue; // it gets its own answer, or reaches its own time limit
+      const sending = this.#owners.get(one);
+      if (!sending?.attempt?.awaited.delete(one)) continue;
+      if (sending.attempt.failure?.verdict !== 'stop') sending.attempt.failure = failure;
+      this.#endAttempt(sending);
     }
   }
 
-  #endAttempt(delivery: Delivery): void {
-    const { attempt } = delivery;
+  #endAttempt(sending: Sending): void {
+    const { attempt } = sending;
     if (!attempt || attempt.awaited.size > 0) return;
-    delivery.attempt = undefined;
+    sending.attempt = undefined;
     if (attempt.failure) attempt.reject(attempt.failure);
-    else if (delivery.refusal) attempt.reject(delivery.refusal);
+    else if (sending.refusal) attempt.reject(sending.refusal);
     else attempt.resolve();
   }
 
-  /** A topic that was made anew with fewer partitions cannot take what waits for the others. */
-  #lostPartition(delivery: Delivery, { leaders }: Topic): boolean {
-    for (const part of delivery.open) if (!part.inFlight && part.partition >= leaders.length) return true;
+  /** True when an open part waits for a partition that the topic has no more: somebody made the topic anew. */
+  #lostPartition(sending: Sending, { leaders }: Topic): boolean {
+    for (const part of sending.open) if (!part.inFlight && part.partition >= leaders.length) return true;
     return false;
   }
 
-  /** Notes which records of a batch are delivered, before the batch comes again in another shape. */
-  #remember(batch: SinkBatch, delivery: Delivery): void {
+  /** Notes which records of a batch are delivered, before the batch comes again in halves. */
+  #remember(batch: SinkBatch, sending: Sending): void {
     const lane = laneKey(batch.lane);
     let split = this.#splits.find(
       (one) => one.lane === lane && one.from <= batch.from.position && batch.to.position <= one.to,
@@ -308,14 +314,14 @@ export class KafkaTarget implements SinkTarget {
       this.#splits = [...this.#splits.slice(1 - SPLITS_MAX), split];
     }
     for (let i = 0; i < batch.count; i++) {
-      const part = delivery.parts[delivery.partOf[i]!];
-      if (part && !delivery.open.has(part) && !delivery.refused.has(part)) split.delivered.add(batch.positions[i]!);
+      const part = sending.parts[sending.partOf[i]!];
+      if (part && !sending.open.has(part) && !sending.refused.has(part)) split.delivered.add(batch.positions[i]!);
     }
   }
 
-  #forget(key: string, delivery: Delivery): void {
-    this.#deliveries.delete(key);
-    for (const part of delivery.open) {
+  #forget(key: string, sending: Sending): void {
+    this.#sendings.delete(key);
+    for (const part of sending.open) {
       this.#owners.delete(part);
       this.#queues[part.partition]!.drop(part);
     }

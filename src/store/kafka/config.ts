@@ -1,4 +1,7 @@
-/** Options of every connection to Kafka: the sink's and the consumer's. The sink's set (sinks/kafka/config.ts) declares them. */
+/**
+ * Options of every connection to Kafka: the sink's and the consumer's. The sink's set (sinks/kafka/config.ts) declares
+ * them.
+ */
 
 import type { ConfigSet } from '../../kernel/config.ts';
 import { bool, type ConfigOf, duration, list, oneOf, path, secret, text } from '../../kernel/config.ts';
@@ -21,7 +24,9 @@ export const loginOptions = {
   kafkaSaslPassword: secret({ doc: 'Password of the login.', unset: 'no login' }),
   kafkaTls: bool({
     default: false,
-    doc: "Speak TLS, with the system's certificate authorities. Any of the KAFKA_TLS_ options below switches it on, too.",
+    doc:
+      "Speak TLS, with the system's certificate authorities. " +
+      'Any of the KAFKA_TLS_ options below switches it on, too.',
   }),
   kafkaTlsCa: path({
     doc: 'PEM file of the certificate authorities that the brokers are checked against.',
@@ -49,7 +54,9 @@ export const limitOptions = {
     default: 30_000,
     min: 100,
     max: 600_000,
-    doc: 'Limit for the answer to a batch. Then the connection is closed and the batch goes again, with the same sequence numbers.',
+    doc:
+      'Limit for the answer to a batch. Then the connection is closed and the batch goes again, ' +
+      'with the same sequence numbers.',
   }),
   kafkaMetadataMaxAgeMs: duration({
     default: 300_000,

@@ -27,7 +27,7 @@ export function connectionOptions(config: KafkaConnectionConfig): ConnectionOpti
   return {
     connectTimeout: config.kafkaConnectTimeoutMs,
     requestTimeout: config.kafkaRequestTimeoutMs,
-    // Our own limit on batches in flight is the smaller one; this one only must never hold a request back unseen.
+    // Higher than the sink's own limit of batches in flight, so the library never holds a request back unseen.
     maxInflights: 64,
     ...(tls && { tls }),
     ...(mechanism && {
@@ -36,7 +36,7 @@ export function connectionOptions(config: KafkaConnectionConfig): ConnectionOpti
   };
 }
 
-/** Whether the options ask for TLS: by its name, or by an option that means nothing without it. */
+/** Whether the options ask for TLS: KAFKA_TLS does, and so does any option that means nothing without TLS. */
 export function usesTls(config: KafkaConnectionConfig): boolean {
   const { kafkaTls, kafkaTlsCa, kafkaTlsCert, kafkaTlsKey, kafkaTlsSkipVerify } = config;
   return kafkaTls || kafkaTlsSkipVerify || [kafkaTlsCa, kafkaTlsCert, kafkaTlsKey].some((file) => file !== undefined);

@@ -1,14 +1,17 @@
 /**
- * Consumer: a member of a consumer group that fetches ahead, bounded, what its partitions hold. It works beside its user and never makes the
- * user wait: the user looks at `arrived`, `partitions`, `recalling` and `problem` when it has time, and is woken by news().
+ * Consumer: a member of a consumer group that fetches ahead what its partitions hold. It works beside its user and
+ * never makes the user wait: the user looks at `arrived`, `recalling` and `problem` when it has time, and news() wakes
+ * it.
  *
- *   join      the group deals out the partitions; arrived is what it dealt to us, with the offset to begin at
- *   begin     the user says where each partition really begins; fetching starts
- *   recall    the group deals anew, or has given us up: the user finishes, commits, calls released(); then we join again
- *   lost      no heartbeat got through for a session: as recall, and what is committed after it is refused by the group
+ *   join    the group deals out the partitions; `arrived` is what it dealt to this member, with the offsets to begin at
+ *   begin   the user says where each partition really begins; fetching starts
+ *   recall  the group deals anew, or has given this member up: the user finishes, commits and calls released(); then
+ *           the consumer joins again
+ *   lost    no heartbeat got through for a session: the same as recall, but the group refuses what is committed now
  *
- * Always true: a partition is fetched only between begin() and released(). Bytes that wait to be read stay below BUFFER_BYTES_MAX and one
- * answer per broker. What fails is tried again for ever, after 100 ms doubling to 10 s, and shown in `problem` until it works.
+ * Always true: a partition is fetched only between begin() and released(). The bytes that wait to be read stay below
+ * BUFFER_BYTES_MAX plus one answer per broker. The consumer tries again for ever what has failed, after 100 ms doubling
+ * to 10 s, and shows the failure in `problem` until it has succeeded.
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import { listOffsetsV7 } from '@platformatic/kafka';
@@ -118,10 +121,6 @@ export class KafkaConsumer {
     this.#tending ??= setInterval(() => this.#tend(), TEND_MS);
   }
 
-  /** Partitions that are being read. */
-  get partitions(): readonly Partition[] {
-    return this.#partitions;
-  }
   /** Partitions that wait for begin(). The list is another object whenever it changes. */
   get arrived(): readonly Arrival[] {
     return this.#arrived;
@@ -164,7 +163,9 @@ export class KafkaConsumer {
     this.#recalled = undefined;
   }
 
-  /** Stores offsets with the group; does nothing when the group has given this member up, for then it would refuse them. */
+  /**
+   * Stores offsets with the group; does nothing when the group has given this member up, for then it would refuse them.
+   */
   async commit(offsets: Offsets): Promise<void> {
     if (this.#member) await this.#group.commit(offsets);
   }
@@ -225,7 +226,10 @@ export class KafkaConsumer {
     this.#news();
   }
 
-  /** Where the group stands in our partitions. A start that nobody has committed is committed now, so that it is the same after a crash. */
+  /**
+   * Where the group stands in our partitions. A start that nobody has committed is committed now, so that it is the
+   * same after a crash.
+   */
   async #starts(assignment: Assignment): Promise<readonly Arrival[]> {
     const committed = await this.#group.committed(assignment);
     const ends = await this.#listOffsets(assignment, LATEST);

@@ -1,8 +1,8 @@
 /**
- * What a failed request to Kafka means for the batch: each protocol error code, TLS error and network error becomes
- * one of the runner's verdicts. Code branches on `verdict` and `code`, never on text.
+ * Failure: what a failed request to Kafka means. Each protocol error code, TLS error and network error becomes one of
+ * the runner's verdicts. Code branches on `verdict` and `code`, never on text.
  *
- *   retry  the cluster or the network is not well now; the same bytes with the same sequence numbers go again
+ *   retry  the cluster or the network is not well now; the same request goes again
  *   split  the broker refuses what is in the record batch; halving finds the record
  *   stop   nothing helps but an operator: credentials, rights, certificates, a missing topic that may not be created
  */
@@ -10,7 +10,7 @@ import { GenericError, protocolErrors, protocolErrorsCodesById } from '@platform
 
 export type Verdict = 'retry' | 'split' | 'stop';
 
-/** Protocol error codes that our code names. */
+/** Protocol error codes that this project's code names. */
 export const kafkaCode = {
   none: 0,
   offsetOutOfRange: 1,
@@ -36,9 +36,9 @@ export const kafkaCode = {
   invalidRecord: 87,
 } as const;
 
-/** Where the library's own "may be retried" is not what a sink that never gives up wants. */
+/** Codes whose verdict differs from the library's `canRetry`: a sink or a consumer never gives up. */
 const verdicts: Readonly<Record<number, Verdict>> = {
-  [-1]: 'retry', // the broker's own unexpected error: Java gives up, we have a journal behind us
+  [-1]: 'retry', // an unexpected error of the broker: Java's client gives up, but the source still has the records
   [kafkaCode.messageTooLarge]: 'split',
   [kafkaCode.recordListTooLarge]: 'split',
   [kafkaCode.invalidTimestamp]: 'split',
@@ -46,7 +46,7 @@ const verdicts: Readonly<Record<number, Verdict>> = {
   [kafkaCode.outOfOrderSequence]: 'retry',
   [kafkaCode.invalidProducerEpoch]: 'retry',
   [kafkaCode.unknownProducerId]: 'retry',
-  // The group goes on without us, or is about to: we join it again.
+  // The group goes on without this member, or is about to: the consumer joins again.
   [kafkaCode.illegalGeneration]: 'retry',
   [kafkaCode.unknownMemberId]: 'retry',
   [kafkaCode.rebalanceInProgress]: 'retry',
@@ -75,9 +75,11 @@ export function failureOfCode(code: number, where: string, detail?: string | nul
   return new KafkaFailure(verdict, name ?? `CODE_${code}`, `${where}: ${name ?? 'unknown error'} (${code}): ${text}`);
 }
 
-/** OpenSSL's and Node's names for a certificate or handshake that will not become right by itself. */
-const tlsCode =
-  /^(ERR_(SSL|TLS|OSSL)_|CERT_|SELF_SIGNED_|DEPTH_ZERO_|UNABLE_TO_|ERROR_IN_CERT_|HOSTNAME_MISMATCH$|INVALID_CA$|INVALID_PURPOSE$|EPROTO$)/;
+/** Names of OpenSSL and Node for a certificate or handshake that stays wrong until somebody changes it. */
+const tlsCode = new RegExp(
+  '^(ERR_(SSL|TLS|OSSL)_|CERT_|SELF_SIGNED_|DEPTH_ZERO_|UNABLE_TO_|ERROR_IN_CERT_|' +
+    '(HOSTNAME_MISMATCH|INVALID_CA|INVALID_PURPOSE|EPROTO)$)',
+);
 
 /** The failure that an error of the library, of TLS or of a socket stands for. */
 export function failureOf(error: unknown, where: string): KafkaFailure {
@@ -105,14 +107,14 @@ export function failureOf(error: unknown, where: string): KafkaFailure {
     .map((cause) => text(cause['message']))
     .filter(Boolean)
     .join(': ');
-  // The innermost of the library's errors says what happened: the outer ones repeat it. 'Broker requires TLS', a SCRAM
-  // answer that proves nothing, an unknown mechanism are wrong until somebody changes them.
+  // The innermost error of the library says what happened. These two codes stay until somebody acts: the broker
+  // requires TLS, a SCRAM answer proves nothing, the mechanism is unknown.
   const innermost = text(chain.findLast((cause) => text(cause['code'])?.startsWith('PLT_KFK_'))?.['code']);
   if (innermost === 'PLT_KFK_USER' || innermost === 'PLT_KFK_AUTHENTICATION') {
     return new KafkaFailure('stop', 'REFUSED', `${where}: ${words}`, error);
   }
   if (error instanceof Error && !GenericError.isGenericError(error)) {
-    return new KafkaFailure('stop', 'UNEXPECTED', `${where}: ${words}`, error); // a defect: say so, do not spin
+    return new KafkaFailure('stop', 'UNEXPECTED', `${where}: ${words}`, error); // a defect of this process
   }
   return new KafkaFailure('retry', 'NETWORK', `${where}: ${words}`, error);
 }

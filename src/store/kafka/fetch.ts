@@ -1,11 +1,14 @@
 /**
- * Fetch requests and answers, version 12 (Kafka 2.7 and newer; 13 means topic ids), without fetch sessions. The library's own parser makes an
- * object per record of what comes; here the record batches stay bytes until somebody reads them (partition.ts).
+ * Fetch requests and answers, version 12 (Kafka 2.7 and newer; version 13 means topic ids), without fetch sessions. The
+ * library's own parser makes an object per record; here record batches stay bytes until somebody reads them
+ * (partition.ts).
  *
- *   request   replica -1, wait ms, bytes min, bytes max, isolation i8, session 0, epoch -1,
- *             topics { name, partitions { index, leader epoch -1, offset i64, last epoch -1, log start -1, bytes max } }, forgotten, rack
- *   answer    throttle, error, session, topics { name, partitions { index, error, high watermark, last stable, log start,
- *             aborted [{ producer i64, first offset i64 }], preferred replica, records } }
+ *   request  replica -1, wait ms, bytes min, bytes max, isolation i8, session 0, epoch -1, topics, no forgotten topics,
+ *            no rack
+ *            topic: name, partitions { index, epoch -1, offset i64, last epoch -1, log start -1, bytes max }
+ *   answer   throttle, error, session, topics
+ *            topic: name, partitions { index, error, high watermark, last stable offset, log start, aborted
+ *            [{ producer i64, first offset i64 }], preferred replica, records }
  */
 import { type Reader, Writer } from '@platformatic/kafka';
 

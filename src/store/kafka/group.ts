@@ -1,9 +1,9 @@
 /**
- * Group: one member of a consumer group, request by request, in the classic protocol of Kafka 3.0 and newer. It keeps no timers and retries
- * nothing; the consumer says when (consumer.ts).
+ * Group: one member of a consumer group, request by request, in the classic protocol of Kafka 3.0 and newer. It keeps
+ * no timers and retries nothing; the consumer says when (consumer.ts).
  *
- *   join     FindCoordinator, JoinGroup, SyncGroup; the leader deals the partitions out in turns (the protocol named 'roundrobin', which
- *            clients of other languages know)
+ *   join     FindCoordinator, JoinGroup, SyncGroup; the leader deals the partitions out in turns (the protocol named
+ *            'roundrobin', which clients of other languages know)
  *   fencing  each request names the member's generation: a member that the group has given up commits nothing any more
  */
 import {

@@ -1,10 +1,11 @@
 /**
- * Links: the connections to the brokers of a cluster, one per broker, and what is known of its nodes and topics. Framing, TLS and login of
- * the wire protocol are @platformatic/kafka's Connection. The sink and the consumer ask their questions over it.
+ * Links: the connections to the brokers of a cluster, one per broker, and what is known of its nodes and topics.
+ * Framing, TLS and login of the wire protocol are @platformatic/kafka's Connection. The sink and the consumer ask their
+ * questions over it.
  *
- * Always true: every wait ends. Connecting (with TLS and login) ends after kafkaConnectTimeoutMs, a question after its own limit; a
- * connection on which something timed out is destroyed. What fails, fails with a KafkaFailure. Nothing is retried in here: the
- * back-off of whoever asks decides.
+ * Always true: every wait ends. Connecting (with TLS and login) ends after kafkaConnectTimeoutMs, a question after its
+ * own limit; a connection on which something timed out is destroyed. What fails, fails with a KafkaFailure. Nothing is
+ * retried in here: the back-off of whoever asks decides.
  */
 import { isIP } from 'node:net';
 import { apiVersionsV3, Connection, type ConnectionOptions, metadataV9, metadataV12 } from '@platformatic/kafka';
@@ -99,7 +100,9 @@ export class KafkaLinks {
     throw worst ?? new KafkaFailure('stop', 'NO_BROKERS', 'no broker is configured: KAFKA_BROKERS');
   }
 
-  /** Asks one node of the cluster, which answers within `limitMs`; default: the limit of questions about the cluster. */
+  /**
+   * Asks one node of the cluster, which answers within `limitMs`; default: the limit of questions about the cluster.
+   */
   async askNode<T>(
     node: number,
     what: string,

@@ -1,13 +1,16 @@
 /**
- * Partition: what has been fetched of one partition and is not read yet, and a reader of it, record by record, without an object per record.
+ * Partition: what has been fetched of one partition and is not read yet, and a reader that goes through it record by
+ * record without an object per record.
  *
- *   record batch (format 2): byte 0 base offset i64, 8 length i32, 16 magic i8, 17 crc u32 over 21.., 21 attributes i16, 23 last offset
- *   delta i32, 27 base time i64, 35 max time i64, 43 producer i64, 57 records i32, 61 records, compressed as a whole
- *   attributes: bits 0-2 codec, 3 the broker set the time, 4 part of a transaction, 5 control batch
- *   record: length, attributes, time delta, offset delta, key, value, headers; lengths and deltas are zig-zag varints
+ *   batch   byte 0 base offset i64, 8 length i32, 16 magic i8 = 2, 17 crc u32 of bytes 21.., 21 attributes i16,
+ *           23 last offset delta i32, 27 base time i64, 35 max time i64, 43 producer i64, 57 records i32, 61 records,
+ *           compressed as a whole
+ *           attributes: bits 0-2 codec, 3 the broker set the time, 4 part of a transaction, 5 control batch
+ *   record  length, attributes, time delta, offset delta, key, value, headers; lengths and deltas are zig-zag varints
  *
- * Always true: `position` grows over every offset that is dealt with: records, those of control batches and aborted transactions, and
- * offsets that compaction has emptied. A batch whose checksum is wrong is never read.
+ * Always true: `position` grows over every offset that needs no more work: records that were read, control batches,
+ * records of aborted transactions, and offsets that compaction has emptied. A batch with a wrong checksum is never
+ * read.
  */
 import { compressionsAlgorithms, crc32c, Writer } from '@platformatic/kafka';
 import { KafkaFailure } from './failure.ts';
@@ -240,7 +243,10 @@ function openBatch(batch: Buffer, chunk: Chunk): Open | undefined {
   return { bytes, at: 0, left, baseOffset, baseMs: Number(batch.readBigInt64BE(27)), timeMs, end };
 }
 
-/** Type of the one record in a control batch: length, attributes, two deltas of one byte each or more, key length, version i16, type i16. */
+/**
+ * Type of the one record in a control batch: length, attributes, two deltas of one byte each or more, key length,
+ * version i16, type i16.
+ */
 function controlType(batch: Buffer): number {
   let at = HEADER;
   const skip = () => {
