@@ -23,11 +23,6 @@ export class KafkaClient {
     this.#links = new KafkaLinks(config, { clientId });
   }
 
-  /** True while at least one connection is usable. */
-  get connected(): boolean {
-    return this.#links.connected;
-  }
-
   /** Asks for the topic's partitions and leaders; creates the topic when it is missing and that is allowed. */
   async topic(): Promise<Topic> {
     const name = this.#config.kafkaTopic;

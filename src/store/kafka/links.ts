@@ -76,12 +76,6 @@ export class KafkaLinks {
     this.#now = options.now ?? Date.now;
   }
 
-  /** True while at least one connection is usable. */
-  get connected(): boolean {
-    for (const { connection } of this.#links.values()) if (connection.isConnected()) return true;
-    return false;
-  }
-
   /** Asks one broker after the other until one answers. */
   async ask<T>(what: string, question: (link: Link) => Promise<T>): Promise<T> {
     let worst: KafkaFailure | undefined;

@@ -1,0 +1,151 @@
+/**
+ * Goal: every record of what was fetched is read once, in order, and nothing that is damaged, torn, aborted or a marker.
+ * Method: record batches made by the client library, in answers that are cut at random; each codec has a seed of its own.
+ */
+import { crc32c, createRecordsBatch, Writer } from '@platformatic/kafka';
+import { expect, test } from 'vitest';
+import type { FetchedPartition } from '../../../src/store/kafka/fetch.ts';
+import { Partition } from '../../../src/store/kafka/partition.ts';
+
+type Codec = 'none' | 'gzip' | 'snappy' | 'lz4' | 'zstd';
+
+/** A batch of values at an offset, as a broker keeps it. */
+function batchOf(offset: number, values: readonly (string | undefined)[], codec: Codec = 'none'): Buffer {
+  const messages = values.map((value, i) => ({
+    topic: 't',
+    key: Buffer.from(`k${offset + i}`),
+    value: value === undefined ? undefined : Buffer.from(value),
+    headers: new Map([[Buffer.from('h'), Buffer.from('x')]]),
+    timestamp: BigInt(1_700_000_000_000 + offset + i),
+  }));
+  const made = createRecordsBatch(messages as never, { compression: codec } as never).buffer;
+  made.writeBigInt64BE(BigInt(offset), 0); // not under the checksum: the broker sets it
+  return made;
+}
+
+/** The same batch with the checksum of what it holds now. */
+function withChecksum(bytes: Buffer): Buffer {
+  bytes.writeUInt32BE(crc32c(Writer.create().append(bytes.subarray(21)).dynamicBuffer), 17);
+  return bytes;
+}
+
+const fetched = (records: Buffer, more: Partial<FetchedPartition> = {}): FetchedPartition => ({
+  topic: 't',
+  partition: 0,
+  code: 0,
+  end: 1_000_000,
+  logStart: 0,
+  aborted: [],
+  records,
+  ...more,
+});
+
+function readAll(partition: Partition): { offset: number; value: string }[] {
+  const read: { offset: number; value: string }[] = [];
+  for (let record = partition.read(); record !== undefined; record = partition.read()) {
+    expect(record.timeMs).toBe(1_700_000_000_000 + record.offset);
+    expect(String(record.key)).toBe(`k${record.offset}`);
+    read.push({ offset: record.offset, value: String(record.value) });
+    partition.pass(record);
+  }
+  return read;
+}
+
+for (const codec of ['none', 'gzip', 'snappy', 'lz4', 'zstd'] as const)
+  test(`records are read once and in order, whatever the answers are cut into: ${codec}`, () => {
+    let seed = 1 + codec.length;
+    const random = (below: number) => {
+      seed = (Math.imul(seed, 1_103_515_245) + 12_345) >>> 0;
+      return seed % below;
+    };
+    const batches: Buffer[] = [];
+    const sent: { offset: number; value: string }[] = [];
+    for (let offset = 0; offset < 400; ) {
+      const values = Array.from({ length: 1 + random(9) }, (_, i) => `v${offset + i}`.repeat(random(4)));
+      values.forEach((value, i) => void sent.push({ offset: offset + i, value }));
+      batches.push(batchOf(offset, values, codec));
+      offset += values.length;
+    }
+    const log = Buffer.concat(batches);
+    const starts = batches.map((_, i) => batches.slice(0, i).reduce((sum, one) => sum + one.length, 0));
+    const partition = new Partition('t', 0, 0);
+    const read: { offset: number; value: string }[] = [];
+    for (let rounds = 0; partition.fetchFrom < sent.length; rounds++) {
+      expect(rounds).toBeLessThan(10_000);
+      // A broker answers from the batch that holds the offset on, and may tear the last one.
+      const at = starts.findLast((start) => log.readBigInt64BE(start) <= BigInt(partition.fetchFrom))!;
+      partition.add(fetched(log.subarray(at, at + 1 + random(2000))));
+      if (random(2) === 0) read.push(...readAll(partition));
+    }
+    read.push(...readAll(partition));
+    expect(read).toEqual(sent);
+    expect([partition.position, partition.buffered]).toEqual([sent.length, 0]);
+  });
+
+test('it begins in the middle of a batch, and a hole behind the last record is passed', () => {
+  const bytes = batchOf(10, ['a', 'b', 'c']);
+  bytes.writeInt32BE(9, 23); // compaction has taken the records behind: the batch ends at offset 19 all the same
+  const sound = withChecksum(bytes);
+  const partition = new Partition('t', 0, 11);
+  partition.add(fetched(sound));
+  expect(readAll(partition).map(({ value }) => value)).toEqual(['b', 'c']);
+  expect([partition.position, partition.fetchFrom, partition.hasMore]).toEqual([20, 20, false]);
+});
+
+test('records of an aborted transaction and markers are passed over; those of the next transaction are read', () => {
+  const producer = 77n;
+  const transactional = (offset: number, values: string[]) => {
+    const bytes = batchOf(offset, values);
+    bytes.writeInt16BE(1 << 4, 21);
+    bytes.writeBigInt64BE(producer, 43);
+    return withChecksum(bytes);
+  };
+  const marker = (offset: number, type: number) => {
+    const bytes = batchOf(offset, ['']);
+    bytes.writeInt16BE((1 << 4) | (1 << 5), 21);
+    bytes.writeBigInt64BE(producer, 43);
+    // Length, attributes, two deltas, key of 4 bytes (version 0, type), no value, no headers.
+    const record = Buffer.from([2 * 10, 0, 0, 0, 2 * 4, 0, 0, 0, type, 1, 0]);
+    const whole = Buffer.concat([bytes.subarray(0, 61), record]);
+    whole.writeInt32BE(whole.length - 12, 8);
+    return withChecksum(whole);
+  };
+  const log = [
+    transactional(0, ['bad', 'bad']),
+    batchOf(2, ['plain']),
+    marker(3, 0),
+    transactional(4, ['good']),
+    marker(5, 1),
+  ];
+  const partition = new Partition('t', 0, 0);
+  partition.add(fetched(Buffer.concat(log), { aborted: [{ producer, from: 0 }] }));
+  expect(readAll(partition)).toEqual([
+    { offset: 2, value: 'plain' },
+    { offset: 4, value: 'good' },
+  ]);
+  expect(partition.position).toBe(6);
+});
+
+test('a batch with another checksum is refused, and nothing of it is read', () => {
+  const bytes = batchOf(0, ['a', 'b']);
+  bytes[bytes.length - 3]! ^= 1;
+  const partition = new Partition('t', 0, 0);
+  partition.add(fetched(bytes));
+  expect(() => partition.read()).toThrow(/checksum: t\/0 at offset 0/);
+  expect(partition.position).toBe(0);
+});
+
+test('a record without a value has none', () => {
+  const partition = new Partition('t', 0, 5);
+  partition.add(fetched(batchOf(5, [undefined, 'x'])));
+  expect(readAll(partition).map(({ value }) => value)).toEqual(['', 'x']);
+});
+
+test('what retention has taken is a gap, and what was buffered before it is dropped', () => {
+  const partition = new Partition('t', 0, 0);
+  partition.add(fetched(batchOf(0, ['a'])));
+  partition.skipTo(100);
+  expect([partition.read(), partition.gap, partition.buffered]).toEqual([undefined, { from: 0, to: 100 }, 0]);
+  partition.passGap();
+  expect([partition.position, partition.fetchFrom, partition.hasMore]).toEqual([100, 100, false]);
+});
