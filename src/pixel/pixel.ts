@@ -8,7 +8,7 @@ import { collectRouteNames } from '../collect/metrics.ts';
 import { defineService, type ValuesOf } from '../service/contract.ts';
 import { sibling } from '../service/sibling.ts';
 import { sinkKinds } from '../sinks/registry.ts';
-import { loadSaltLink, type SaltSource } from '../visitor/privacy.ts';
+import { openSalts } from '../visitor/privacy.ts';
 import { pixelConfigs } from './config.ts';
 
 type PixelValues = ValuesOf<typeof pixelConfigs>;
@@ -28,7 +28,7 @@ export default defineService({
       outputs: sinkKinds.map((kind) => ({ name: kind, kind })),
       defaultOutputs: ['log'],
       recordBytesMax: ({ collect }) => collect.maxEventBytes,
-      prepare: (values, { journal }) => ({ salts: salts(values, journal) }),
+      prepare: ({ visitor }, { journal }) => ({ salts: openSalts(visitor, journal) }),
       ready: ({ collect }) => ({
         ackPixel: collect.ackPixel ?? collect.ack,
         ackCollect: collect.ackCollect ?? collect.ack,
@@ -37,19 +37,6 @@ export default defineService({
     },
   },
 });
-
-/** Ms between two looks at the day: the file of the salt follows it. */
-const SALT_DAY_MS = 60_000;
-
-/** Main reads the salt once, so that all acceptors hash alike. */
-function salts({ visitor }: PixelValues, journal: string | undefined): SaltSource | undefined {
-  if (visitor.ipMode !== 'hash') return undefined;
-  if (visitor.ipHashSecret !== undefined) return { secret: visitor.ipHashSecret };
-  const link = loadSaltLink(journal, Date.now());
-  // The file follows the day; threads compute the next link themselves.
-  setInterval(() => loadSaltLink(journal, Date.now()), SALT_DAY_MS).unref();
-  return { link };
-}
 
 const promises = {
   memory: 'taken into memory; lost when this process dies',
