@@ -24,7 +24,9 @@ function compile(schema: BodySchema): Serializer {
   return compiler(inOrder(schema) as BodySchema);
 }
 
-/** The schema without `required`: the compiler would write required members first, whatever their order in the schema. */
+/**
+ * The schema without `required`: the compiler would write required members first, whatever their order in the schema.
+ */
 function inOrder(schema: unknown): unknown {
   if (Array.isArray(schema)) return schema.map(inOrder);
   if (typeof schema !== 'object' || schema === null) return schema;
