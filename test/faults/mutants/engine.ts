@@ -263,6 +263,35 @@ export const engineMutants: readonly Mutant[] = [
     tests: ['test/delivery/runner.test.ts'],
   },
   {
+    name: 'records of other kinds are delivered',
+    file: 'src/delivery/runner.ts',
+    edits: [['if (!kinds.has(view.getUint16(offsets[i] + recordAt.kind, true))) continue;\n', '']],
+    tests: ['test/delivery/runner.test.ts'],
+  },
+  {
+    name: 'records of other kinds are not counted',
+    file: 'src/delivery/runner.ts',
+    edits: [['ledger.skipped += batch.skipped;', '']],
+    tests: ['test/delivery/runner.test.ts'],
+  },
+  {
+    name: 'a transaction that was aborted is read',
+    file: 'src/store/kafka/partition.ts',
+    edits: [['&& chunk.aborting.has(producer)) return undefined;', '&& chunk.at < 0) return undefined;']],
+    tests: ['test/store/kafka/partition.test.ts'],
+  },
+  {
+    name: 'a hole behind the last record is read again',
+    file: 'src/store/kafka/partition.ts',
+    edits: [
+      [
+        '    if (open.left > 0) return;\n    this.position = Math.max(this.position, open.end);\n',
+        '    if (open.left > 0) return;\n',
+      ],
+    ],
+    tests: ['test/store/kafka/partition.test.ts'],
+  },
+  {
     name: 'a stranger is cut',
     file: 'src/sinks/file/sink.ts',
     edits: [['(found.size < state.length || tailSum(fd, state.length) === state.tail)', 'found.size >= 0']],
