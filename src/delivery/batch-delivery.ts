@@ -5,6 +5,7 @@
  * The target's cursor moves last, so a crash in between repeats the batch.
  */
 import type { Batch } from '../engine/batch.ts';
+import { keyOf } from '../events/record-key.ts';
 import {
   CursorMoved,
   type ErrorClass,
@@ -14,12 +15,13 @@ import {
   type SinkTarget,
   TargetLost,
 } from './contract.ts';
+import type { DeadLetter } from './dead-letter.ts';
 import type { Strand } from './source.ts';
 import type { Standing } from './standing.ts';
 
 /** Where refused records go; append() has synced them when it returns. */
 export interface DeadLetterSink {
-  append(letters: readonly { lane: string; position: number; reason: string; event: Uint8Array }[]): number;
+  append(letters: readonly DeadLetter[]): number;
   /** The strand is delivered up to here, and that is durable. */
   passed(strand: string, position: number): void;
   close(): void;
@@ -182,11 +184,13 @@ export class BatchDelivery {
 
   async #bury(entry: Entry, i: number, error: unknown): Promise<void> {
     const { batch } = entry;
-    const letter = {
+    const key = keyOf(batch.buffer, batch.offsets[i]);
+    const letter: DeadLetter = {
       lane: entry.strand.key,
       position: batch.positions[i],
       reason: String((error as Error).message ?? error),
       event: this.#deps.line(batch.buffer, batch.offsets[i]),
+      ...(key === undefined ? {} : { key }),
     };
     for (let attempt = 0; ; attempt++) {
       try {

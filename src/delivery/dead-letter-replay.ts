@@ -10,9 +10,11 @@
  */
 import { closeSync, fsyncSync, openSync, readFileSync, renameSync, statSync, writeSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
-import { isEventLine, packRecords } from '../events/record.ts';
+import { foreignBytes, putForeign } from '../events/foreign.ts';
+import { isEventLine, putRecord } from '../events/record.ts';
+import { addKey } from '../events/record-key.ts';
 import type { ErrorClass, SinkBatch, SinkTarget } from './contract.ts';
-import { deadLetterFiles, type LetterLine, readLetters } from './dead-letter.ts';
+import { deadLetterFiles, keyOfLetter, type LetterLine, readLetters } from './dead-letter.ts';
 
 const RECORDS_MAX = 500;
 const BYTES_MAX = 4 * 1024 * 1024;
@@ -112,8 +114,8 @@ function* pendingOf(path: string, done: Mark): Generator<LetterLine> {
 
 /** Delivers the lines; returns the begins of those that were refused. */
 async function send(options: ReplayOptions, lines: readonly LetterLine[]): Promise<number[]> {
-  const sound = lines.filter(isEvent);
-  const refused = lines.filter((line) => !isEvent(line)).map(({ start }) => start);
+  const sound = lines.filter(isSound);
+  const refused = lines.filter((line) => !isSound(line)).map(({ start }) => start);
   const parts: LetterLine[][] = sound.length > 0 ? [sound] : [];
   for (let part = parts.pop(); part !== undefined; part = parts.pop()) {
     const verdict = await attempt(options, batchOf(part));
@@ -139,14 +141,35 @@ async function attempt(options: ReplayOptions, batch: SinkBatch): Promise<'deliv
   }
 }
 
-/** What an encoder has made, and no text that is not JSON and no line of somebody else. */
-const isEvent = ({ letter, line }: LetterLine): boolean => letter !== undefined && isEventLine(line);
+/** A strand of a topic is called topic/partition, a lane of a log life-lane. */
+const partitionOf = ({ letter }: LetterLine): number | undefined => {
+  const found = /\/(\d+)$/.exec(letter?.lane ?? '');
+  return found === null ? undefined : Number(found[1]);
+};
 
-/** Records as they lay in the lane, made again from their lines. */
+/** An event that an encoder has made, or a record of a topic; no other text. */
+const isSound = (letter: LetterLine): boolean => partitionOf(letter) !== undefined || isEventLine(letter.line);
+
+/** Records as they lay on their strand, made again from their lines and keys. */
 function batchOf(lines: readonly LetterLine[]): SinkBatch {
-  const records = packRecords(lines.map(({ line, letter }) => ({ line, receivedMs: Date.parse(letter!.time) })));
+  const keys = lines.map(({ letter }) => keyOfLetter(letter!));
+  const buffer = Buffer.alloc(lines.reduce((bytes, { line }, i) => bytes + foreignBytes(line, keys[i]), 0));
+  const offsets = new Int32Array(lines.length);
+  let end = 0;
+  for (const [i, one] of lines.entries()) {
+    const { line, letter } = one;
+    const [key, timeMs, partition] = [keys[i], Date.parse(letter!.time), partitionOf(one)];
+    offsets[i] = end;
+    if (partition !== undefined)
+      end = putForeign(buffer, end, line, key, timeMs, { topic: 0, partition, offset: letter!.position });
+    else {
+      const behind = putRecord(buffer, end, line, timeMs);
+      end = key === undefined ? behind : addKey(buffer, end, key);
+    }
+  }
   const positions = Float64Array.from(lines, ({ letter }) => letter!.position);
-  return { lane: NO_LANE, count: lines.length, ...records, positions, from: ZERO, to: ZERO, commit: false };
+  const count = lines.length;
+  return { lane: NO_LANE, count, buffer, offsets, positions, from: ZERO, to: ZERO, commit: false };
 }
 
 interface Mark {

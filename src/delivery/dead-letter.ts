@@ -4,6 +4,8 @@
  *
  *   <dir>/<sink>-000001.ndjson   one line per letter, in the order of refusal:
  *   {"sink":"postgres","log":"<log id>","lane":"3-0","position":8192,"time":"...Z","reason":"...","event":{...}}
+ *   A record with a key of its own has "key" too, or "key64" in base64. Of a topic, "lane" is "topic/partition", and a
+ *   value that is no JSON stands in "event" as a string.
  *
  * Always true:
  *   - append() returns after the lines are synced (file, and directory for a new file), so the commit that passes
@@ -24,6 +26,8 @@ export interface DeadLetter {
   readonly position: number;
   readonly reason: string;
   readonly event: Uint8Array;
+  /** The record's own key, if it has one. */
+  readonly key?: Uint8Array;
 }
 
 /** A letter as a reader gets it back. */
@@ -35,6 +39,9 @@ export interface StoredLetter {
   readonly time: string;
   readonly reason: string;
   readonly event: unknown;
+  /** The record's own key; in base64 when it is no text. */
+  readonly key?: string;
+  readonly key64?: string;
 }
 
 export interface DeadLetterOptions {
@@ -126,7 +133,7 @@ export class DeadLetterFile {
     const event = Buffer.from(letter.event);
     // The line must parse. An encoder writes JSON; a record of a topic need not be JSON, and is kept as a string then.
     const body = isJson(event) ? event : Buffer.from(JSON.stringify(event.toString('utf8')));
-    const text = JSON.stringify({ ...head, reason });
+    const text = JSON.stringify({ ...head, ...keyText(letter.key), reason });
     return Buffer.concat([Buffer.from(text.slice(0, -1) + EVENT_MARK), body, Buffer.from('}\n')]);
   }
 
@@ -256,12 +263,25 @@ function eventOf(text: Buffer, letter: StoredLetter): Buffer {
   return text.subarray(text.indexOf(EVENT_MARK) + EVENT_MARK.length, text.length - 1);
 }
 
+function keyText(key: Uint8Array | undefined): Pick<StoredLetter, 'key' | 'key64'> {
+  if (key === undefined) return {};
+  const bytes = Buffer.from(key);
+  const text = bytes.toString('utf8');
+  return bytes.equals(Buffer.from(text)) ? { key: text } : { key64: bytes.toString('base64') };
+}
+
+/** The key of a letter, byte for byte. */
+export function keyOfLetter({ key, key64 }: StoredLetter): Buffer | undefined {
+  if (key !== undefined) return Buffer.from(key);
+  return key64 === undefined ? undefined : Buffer.from(key64, 'base64');
+}
+
+/** A value that is a JSON string counts as text: the reader takes a string in the letter for text that is no JSON. */
 function isJson(bytes: Buffer): boolean {
   const text = bytes.toString('utf8');
   if (text.includes('\n')) return false;
   try {
-    JSON.parse(text);
-    return Buffer.byteLength(text) === bytes.length;
+    return typeof JSON.parse(text) !== 'string' && Buffer.byteLength(text) === bytes.length;
   } catch {
     return false;
   }

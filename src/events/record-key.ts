@@ -7,6 +7,7 @@
  * The key stands behind the line and is located from the end of the record. So the line keeps its offset, and a reader
  * that ignores keys reads the record like one without a key. The version bit KEYED says that a key is present.
  */
+import { align8 } from '../kernel/record.ts';
 import { at, TRACE_BYTES, TRACED_VERSION } from './record.ts';
 
 /** Bit of a record's version, beside EVENT_VERSION or TRACED_VERSION. */
@@ -20,6 +21,16 @@ export const keyBytes = (key: Buffer): number => key.length + LENGTH_BYTES;
 export function putKey(buffer: Buffer, end: number, key: Buffer): number {
   key.copy(buffer, end);
   return buffer.writeUInt32LE(key.length, end + key.length);
+}
+
+/** Gives the record at `record` a key; there is room behind it. Returns the offset behind its padding. */
+export function addKey(buffer: Buffer, record: number, key: Buffer): number {
+  const end = putKey(buffer, record + buffer.readUInt32LE(record + at.length), key);
+  buffer.writeUInt32LE(end - record, record + at.length);
+  buffer[record + at.version]! |= KEYED;
+  const padded = align8(end);
+  buffer.fill(0, end, padded);
+  return padded;
 }
 
 export const isKeyed = (buffer: Buffer, record: number): boolean => (buffer[record + at.version]! & KEYED) !== 0;

@@ -6,7 +6,9 @@ import { type TestContext, test } from 'vitest';
 import type { SinkBatch } from '../../src/delivery/contract.ts';
 import { DeadLetterFile, deadLetterFiles } from '../../src/delivery/dead-letter.ts';
 import { replay, summarize } from '../../src/delivery/dead-letter-replay.ts';
+import { originOf } from '../../src/events/foreign.ts';
 import { eventIdAt, eventIdTextAt, eventType, jsonLength, jsonStart, tsMsAt, uidOf } from '../../src/events/record.ts';
+import { keyOf } from '../../src/events/record-key.ts';
 
 function line(number: number, more = ''): string {
   const id = `01890000-0000-7000-8000-${String(number).padStart(12, '0')}`;
@@ -137,4 +139,29 @@ test('the list tells what lies there and why, torn lines included', (t) => {
     ['odd', 2],
   ]);
   assert.deepEqual(summarize(directory, 'postgres'), []);
+});
+
+test('a record of a topic comes back with its value, byte for byte, its key and its place; so does an event with a key', async (t) => {
+  const directory = folder(t);
+  const file = new DeadLetterFile({ directory, sink: 'kafka', logId: 'a' });
+  const values = ['not JSON "', '{"a":1}', '"a JSON string"', '12', '', 'null'];
+  const keys = [undefined, Buffer.from('k "ä'), Buffer.from([0xff, 0, 0xfe]), Buffer.alloc(0), undefined, undefined];
+  for (const [i, value] of values.entries()) {
+    const key = keys[i];
+    const letter = { lane: 'a/b-c/7', position: 100 + i, reason: 'no', event: Buffer.from(value) };
+    file.append([key === undefined ? letter : { ...letter, key }]);
+  }
+  file.append([{ lane: '3-0', position: 64, reason: 'no', event: Buffer.from(line(1)), key: Buffer.from('customer') }]);
+  file.close();
+  const taken = target();
+  assert.deepEqual(await replay({ directory, sink: 'kafka', target: taken, classify }), { delivered: 7, refused: 0 });
+  assert.deepEqual(taken.lines, [...values, line(1)]);
+  const [{ buffer, offsets, positions }] = taken.batches as [SinkBatch];
+  for (const [i, key] of keys.entries()) {
+    assert.deepEqual(keyOf(buffer, offsets[i]!), key);
+    assert.deepEqual(originOf(buffer, offsets[i]!), { topic: 0, partition: 7, offset: 100 + i });
+    assert.equal(positions[i], 100 + i);
+  }
+  assert.equal(keyOf(buffer, offsets[6]!)?.toString(), 'customer');
+  assert.equal(eventIdTextAt(buffer, offsets[6]!).toString(), line(1).slice(13, 49));
 });

@@ -142,7 +142,9 @@ test('a record that the target refuses goes to the dead letters with its value, 
   await until('all rows', () => store.rows.length >= 100 && member.ledger.dead === 1);
   await member.drain();
   assertEach(store, numbers(0, 100));
-  expect(member.letters).toEqual([{ lane: 'poison/0', position: 50, reason: 'no JSON', event: 'not JSON: \u0000ä' }]);
+  expect(member.letters).toEqual([
+    { lane: 'poison/0', position: 50, reason: 'no JSON', event: 'not JSON: \u0000ä', key: 'p' },
+  ]);
   expect(member.ledger).toEqual({ passed: 101, delivered: 100, dead: 1, givenUp: 0, skipped: 0 });
   expect((await committed(brokers, 'poison', 'poison')).get(0)).toBe(101);
 });

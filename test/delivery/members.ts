@@ -111,7 +111,7 @@ export interface MemberOptions {
 
 export class Member {
   readonly board = new SinkBoard(SinkBoard.create(1));
-  readonly letters: { lane: string; position: number; reason: string; event: string }[] = [];
+  readonly letters: { lane: string; position: number; reason: string; event: string; key: string | undefined }[] = [];
   readonly source: KafkaSource;
   readonly ended: Promise<void>;
   readonly #runner: SinkRunner;
@@ -143,8 +143,8 @@ export class Member {
       state: undefined,
       deadLetters: {
         append: (letters) => {
-          for (const { event, ...letter } of letters)
-            this.letters.push({ ...letter, event: Buffer.from(event).toString() });
+          for (const { event, key, ...letter } of letters)
+            this.letters.push({ ...letter, event: String(event), key: key && String(key) });
           return letters.length;
         },
         passed: () => undefined,
