@@ -9,6 +9,7 @@ import { type Disk, realDisk } from '../engine/disk.ts';
 import type { EngineShared } from '../engine/engine.ts';
 import { LaneWriter } from '../engine/lane.ts';
 import type { Wire } from '../http/answer.ts';
+import { Assets } from '../http/assets.ts';
 import { BodyReader } from '../http/body.ts';
 import { tlsFiles } from '../http/config.ts';
 import { parseEndpoint } from '../http/endpoint.ts';
@@ -24,7 +25,7 @@ import { type SpanNews, TraceSampler, type TracingConfig } from '../kernel/traci
 import { Asker, type ConnectWorker } from './calls.ts';
 import type { Acceptor, AcceptorFrame, Mounted } from './contract.ts';
 import { type Intake, LaneIntake } from './intake.ts';
-import { acceptorMetrics, routesOf } from './metric-sets.ts';
+import { acceptorMetrics, routesOf, WEB_ROUTE } from './metric-sets.ts';
 import { type FrameMeters, frameMetrics, talliesOf } from './metrics.ts';
 import { observer } from './observe.ts';
 import { addressesOf } from './process.ts';
@@ -184,8 +185,10 @@ class AcceptorThread {
     const ops = opsRoutes(observer({ engine, metrics, sets, roster, board, outputs }));
     const admin = values.http.adminAddr !== '';
     addressesOf(roles, values).forEach((address, i) => {
-      const own = this.#served[i]?.mounted.routes ?? [];
-      this.#listen(address, admin ? own : [...own, ...ops], true);
+      const served = this.#served[i];
+      const own = [...(served?.mounted.routes ?? []), ...(admin ? [] : ops)];
+      const web = served?.role.web;
+      this.#listen(address, web === undefined ? own : [...own, new Assets(web).route(WEB_ROUTE)], true);
     });
     if (this.#tls !== undefined) this.#renewal = watch(this.#listeners[0]!, this.#tls, this.#tools.log);
     if (admin) this.#listen(values.http.adminAddr, ops, false);

@@ -86,8 +86,8 @@ export interface Role<V = FrameValues, Shared = unknown> {
   /** Default of OUTPUTS. Left out: all of them. */
   readonly defaultOutputs?: readonly string[];
   workers?(values: V): readonly WorkerSpec[];
-  /** Module whose default export is a list of jobs (scheduler.ts), and the Postgres that holds their locks. */
-  readonly jobs?: { readonly module: URL; dsn(values: V): string | undefined };
+  /** Module whose default export makes the jobs (Jobs of scheduler.ts), their names, and the Postgres that holds their locks. */
+  readonly jobs?: { readonly module: URL; readonly names: readonly string[]; dsn(values: V): string | undefined };
   /** Folder of built browser files, served at `/` behind the routes. */
   readonly web?: URL;
   /** Main, before any thread starts: what all threads must agree on. Plain data and shared memory. */

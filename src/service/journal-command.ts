@@ -302,6 +302,7 @@ async function drain({ flags, configured }: Tool): Promise<number> {
       output,
       index,
       outputs: parts.sinks,
+      values,
       engine: parts,
       live: false,
       patient: true,

@@ -3,6 +3,7 @@ import { sinkMetrics } from '../delivery/metrics.ts';
 import { keeperMetrics } from '../engine/metrics.ts';
 import { counter, defineMetrics, gauge, histogram, loopMetrics, type MetricSet } from '../kernel/metrics.ts';
 import type { Role } from './contract.ts';
+import { jobMetrics } from './job-metrics.ts';
 import { frameMetrics } from './metrics.ts';
 
 export const acceptorMetrics = defineMetrics({
@@ -17,17 +18,22 @@ export const acceptorMetrics = defineMetrics({
   ringmain_sync_waiting: gauge({ help: 'Answers that wait for a sync.' }),
 });
 
+/** Name of the route that serves the files of a front end. */
+export const WEB_ROUTE = 'web';
+
 /** Names of the roles' routes: labels of the frame's metrics. */
 export const routesOf = (roles: readonly Role[]): readonly string[] => [
-  ...new Set(roles.flatMap(({ routes = [] }) => routes)),
+  ...new Set(roles.flatMap(({ routes = [], web }) => (web === undefined ? routes : [...routes, WEB_ROUTE]))),
 ];
 
 /** The sets of a process with these roles and outputs, in the order of /metrics. */
 export function metricSets(roles: readonly Role[], outputs: readonly string[]): readonly MetricSet[] {
   const own = new Set(roles.flatMap(({ metrics = [] }) => metrics));
+  const jobs = roles.flatMap((role) => role.jobs?.names ?? []);
   return [
     frameMetrics(routesOf(roles)),
     ...own,
+    ...(jobs.length > 0 ? [jobMetrics(jobs)] : []),
     ...(outputs.length > 0 ? [sinkMetrics(outputs)] : []),
     keeperMetrics,
     acceptorMetrics,

@@ -3,11 +3,12 @@ import { parentPort, workerData } from 'node:worker_threads';
 import { tracedTarget } from '../delivery/batch-tracing.ts';
 import type { SinkKind } from '../delivery/contract.ts';
 import { DeadLetterFile } from '../delivery/dead-letter.ts';
+import { KafkaSource } from '../delivery/kafka-source.ts';
 import { LaneSource, standingIn } from '../delivery/lane-source.ts';
 import { sinkMetrics } from '../delivery/metrics.ts';
 import { SinkRunner } from '../delivery/runner.ts';
 import { Waiter } from '../delivery/waiter.ts';
-import { CheckpointFile } from '../engine/checkpoint.ts';
+import { CheckpointFile, type CheckpointState } from '../engine/checkpoint.ts';
 import { realDisk } from '../engine/disk.ts';
 import { type EngineShared, liveLanes } from '../engine/engine.ts';
 import { checkpointPath, lanesFolder } from '../engine/journal.ts';
@@ -19,7 +20,11 @@ import { FIRST_OUTPUT_SEAT } from '../kernel/threads/roster.ts';
 import { WakeWords } from '../kernel/threads/wake.ts';
 import type { SpanNews } from '../kernel/tracing.ts';
 import { loadSink } from '../sinks/registry.ts';
+import type { KafkaConnectionConfig } from '../store/kafka/config.ts';
 import type { ConfiguredOutput } from './configured.ts';
+
+/** A waiter measures its naps by how fast this many bytes fill; the rings of the lanes say less when they are smaller. */
+const SOURCE_BYTES = 64 * 1024 * 1024;
 
 export interface OutputThreadData {
   readonly output: ConfiguredOutput;
@@ -27,6 +32,8 @@ export interface OutputThreadData {
   readonly index: number;
   /** Names of all outputs of the process: label values. */
   readonly outputs: readonly string[];
+  /** Values of the service, for a load of its own. */
+  readonly values: unknown;
   readonly engine: EngineShared;
   /** False: only what earlier lives have left (`ringmain journal drain`). */
   readonly live: boolean;
@@ -53,17 +60,24 @@ export async function runOutput(data: OutputThreadData, kind: SinkKind<never>, l
   const stored = checkpoint?.read();
   const journal =
     engine.journal === undefined ? undefined : { lanes: lanesFolder(engine.journal), logId: engine.logId };
-  const source = new LaneSource(
-    { live: data.live ? liveLanes(engine) : [], finished: engine.finished, journal, reader: index, log: engine.log },
-    stored?.state ?? (journal === undefined ? standingIn(liveLanes(engine), index, engine.log, board) : undefined),
-  );
+  const wake = new WakeWords(engine.wake);
+  const seat = FIRST_OUTPUT_SEAT + index;
+  const kafka = output.source === undefined ? undefined : kafkaSource(data, stored?.state, () => wake.wake(seat));
+  const source =
+    kafka ??
+    new LaneSource(
+      { live: data.live ? liveLanes(engine) : [], finished: engine.finished, journal, reader: index, log: engine.log },
+      stored?.state ?? (journal === undefined ? standingIn(liveLanes(engine), index, engine.log, board) : undefined),
+    );
+  // A consumer lives on the event loop: nothing may block its thread.
+  const waits = kafka === undefined ? kind.waits : 'event-loop';
   const ended = () => board.phase(index) === 'stop' || board.phase(index) === 'abort';
   const abort = new AbortController();
   const watch = setInterval(() => {
     if (ended()) abort.abort();
   }, 100);
   const batching = kind.batching(config as never);
-  if (kind.waits === 'event-loop') watchLoop(data.metrics, data.slot);
+  if (waits === 'event-loop') watchLoop(data.metrics, data.slot);
   const meters = attachBoard(sinkMetrics(data.outputs), data.metrics, data.slot);
   const failures = {
     retry: meters.sink_failures_total.at({ sink: name, class: 'retry' }),
@@ -75,12 +89,15 @@ export async function runOutput(data: OutputThreadData, kind: SinkKind<never>, l
   const bytes = meters.ringmain_sink_bytes_total.at({ sink: name });
   const runner = new SinkRunner({
     name,
-    kind,
+    kind: waits === kind.waits ? kind : { ...kind, waits },
     open: async (state) => {
       const target = await kind.open(config as never, {
         name,
-        logId: engine.log,
-        journal: engine.journal !== undefined,
+        // Names the records for targets that keep cursors: those of a log, or of a group on a cluster.
+        logId: kafka === undefined ? engine.log : await kafka.identity(),
+        ...(output.load === undefined ? {} : { load: { module: output.load, values: data.values } }),
+        // What is not delivered comes again, from the journal or from the topic.
+        journal: engine.journal !== undefined || kafka !== undefined,
         state,
         log,
         moved: (moved) => runner.moved(moved),
@@ -99,12 +116,7 @@ export async function runOutput(data: OutputThreadData, kind: SinkKind<never>, l
     deadLetters: new DeadLetterFile({ directory: data.deadLetterDir, sink: name, logId: engine.log }),
     board,
     index,
-    waiter: new Waiter(
-      new WakeWords(engine.wake),
-      FIRST_OUTPUT_SEAT + index,
-      kind.waits,
-      Math.min(...engine.lanes.map(({ ring }) => ring.byteLength)),
-    ),
+    waiter: new Waiter(wake, seat, waits, Math.min(SOURCE_BYTES, ...engine.lanes.map(({ ring }) => ring.byteLength))),
     log,
     meters: {
       batch(_records, size, seconds) {
@@ -116,6 +128,7 @@ export async function runOutput(data: OutputThreadData, kind: SinkKind<never>, l
     },
     line: (buffer, offset) => buffer.subarray(jsonStart(offset), jsonStart(offset) + jsonLength(buffer, offset)),
     patient: data.patient,
+    ...(output.records === undefined ? {} : { records: new Set(output.records) }),
     lagBytesMax: data.lagBytesMax,
   });
   try {
@@ -123,6 +136,13 @@ export async function runOutput(data: OutputThreadData, kind: SinkKind<never>, l
   } finally {
     clearInterval(watch);
   }
+}
+
+function kafkaSource(data: OutputThreadData, checkpoint: CheckpointState | undefined, wake: () => void): KafkaSource {
+  const { output, engine } = data;
+  const config = output.sourceConfig as unknown as KafkaConnectionConfig;
+  const clientId = `ringmain-${output.name}`;
+  return new KafkaSource({ config, options: output.source!, clientId, log: engine.log, wake }, checkpoint);
 }
 
 async function main(data: OutputThreadData): Promise<void> {
