@@ -14,6 +14,8 @@
 import type { AckLevel, Answerable } from '../engine/acknowledger.ts';
 import { DraftTooLarge, type Refusal } from '../engine/lane.ts';
 import type { Draft } from '../events/draft.ts';
+import { httpErrors } from '../http/errors.ts';
+import { serviceErrors } from './errors.ts';
 
 export type { AckLevel, Answerable, Outcome } from '../engine/acknowledger.ts';
 
@@ -134,3 +136,28 @@ export const statusOfRefusal: Readonly<Record<Refusal, 429 | 503>> = {
   write_failed: 429,
   journal_failed: 503,
 };
+
+/**
+ * Stores records for a route that answers later: resolves when the level holds. Rejects with BACKPRESSURE (nothing is
+ * stored, sending again may help), BODY_TOO_LARGE (more than any draft holds) or WRITE_UNKNOWN.
+ */
+export function store(intake: Intake, encode: (draft: Draft) => void, level: AckLevel): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const unknown = () => reject(serviceErrors.WRITE_UNKNOWN({ reason: `ack=${level}` }));
+    const encoding: Encoding = {
+      encode(draft) {
+        encode(draft);
+        return 'ok';
+      },
+    };
+    const taken = intake.take(encoding, level, {
+      settled: (outcome) => (outcome === 'stored' ? resolve() : unknown()),
+    });
+    if (taken === 'held') return;
+    if (taken === 'stored') resolve();
+    else if (taken === 'unknown') unknown();
+    else if (taken === 'too_large' || taken === 'nothing')
+      reject(httpErrors.BODY_TOO_LARGE({ bytes: intake.draftBytesMax + 1, limit: intake.draftBytesMax }));
+    else reject(httpErrors.BACKPRESSURE({ reason: taken }));
+  });
+}

@@ -20,7 +20,6 @@
  */
 import { constants, gzipSync, zstdCompressSync } from 'node:zlib';
 import { compressionsAlgorithms, crc32c, Writer } from '@platformatic/kafka';
-import { FOREIGN_KIND } from '../../events/foreign.ts';
 import { at, EVENT_KIND, jsonLength, traceOf, tsMsAt } from '../../events/record.ts';
 import { isKeyed, keyEnd, keyLength } from '../../events/record-key.ts';
 
@@ -132,7 +131,7 @@ class PartWriter {
     const traceLength = trace === undefined ? 0 : TRACE_LENGTH;
     const keyBytes = keyLengthOf(buffer, record);
     const keyAt = keyStart(buffer, record);
-    const event = buffer.readUInt16LE(record + at.kind) !== FOREIGN_KIND;
+    const event = buffer.readUInt16LE(record + at.kind) === EVENT_KIND;
     const headers = event ? HEAD_TYPE.length + typeLength + HEAD_SCHEMA.length + traceLength : 0;
     const sizeMax = FIXED + VARINTS_MAX + Math.max(0, keyBytes) + lineLength + headers;
     if (this.end + sizeMax > this.bytes.length) this.#grow(sizeMax);

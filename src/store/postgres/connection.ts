@@ -12,7 +12,7 @@ import { readFileSync } from 'node:fs';
 import { Socket } from 'node:net';
 import type { ConnectionOptions } from 'node:tls';
 import pg from 'pg';
-import type { Dsn, Host, SslMode } from './dsn.ts';
+import { type Dsn, type Host, parseDsn, type SslMode } from './dsn.ts';
 import { describeFault, faultOf } from './fault.ts';
 
 export interface LinkOptions {
@@ -104,6 +104,16 @@ export class PostgresLink {
     this.#broken = error;
     this.onLost(error);
   }
+}
+
+/** As connect(), for the workers, jobs and commands of services: the limits have defaults. Rejects as parseDsn() and connect(). */
+export function openLink(dsn: string, options: Partial<LinkOptions> = {}): Promise<PostgresLink> {
+  return connect(parseDsn(dsn), {
+    connectTimeoutMs: 10_000,
+    queryTimeoutMs: 30_000,
+    applicationName: 'ringmain',
+    ...options,
+  });
 }
 
 /** Opens a session on the first host that fits. Throws the reason of the host that tells most. */

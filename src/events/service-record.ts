@@ -1,0 +1,45 @@
+/**
+ * Service record: a record of a service's own in the layout of an event record (record.ts), so that every sink can take
+ * it. Its line is whatever JSON the service keeps; its key decides the partition in Kafka, and so what stays in order.
+ *
+ *   byte  field
+ *     16  receivedMs  f64  when the service took it                        40  tsMs  f64  the same
+ *     24  zeros: no event id, no "e", no "uid"
+ *     64  line, then '\n', then the key (record-key.ts)
+ */
+import type { Draft } from './draft.ts';
+import { at, EVENT_VERSION } from './record.ts';
+import { KEYED, keyBytes, putKey } from './record-key.ts';
+
+/** Kinds below are the house's own: events and foreign records. */
+export const SERVICE_KIND_MIN = 16;
+export const SERVICE_KIND_MAX = 0xffff;
+
+export interface ServiceRecord {
+  /** From SERVICE_KIND_MIN to SERVICE_KIND_MAX; `Output.records` tells outputs which kinds are theirs. */
+  readonly kind: number;
+  readonly key: Buffer;
+  /** One JSON text without a raw newline. */
+  readonly line: Buffer;
+  /** Ms since 1970. */
+  readonly receivedMs: number;
+}
+
+const NEWLINE = 0x0a;
+
+/** Commits the record to the draft. Throws a TypeError for a kind of the house or a line with a newline, and what begin() throws. */
+export function commitRecord(draft: Draft, { kind, key, line, receivedMs }: ServiceRecord): void {
+  if (!Number.isInteger(kind) || kind < SERVICE_KIND_MIN || kind > SERVICE_KIND_MAX)
+    throw new TypeError(`the kind of a service's record must be from ${SERVICE_KIND_MIN} on: kind=${kind}`);
+  if (line.includes(NEWLINE)) throw new TypeError('the line of a record must not hold a newline');
+  const record = draft.begin(at.json + line.length + 1 + keyBytes(key));
+  const { buffer } = draft;
+  buffer.fill(0, record, record + at.json);
+  buffer.writeUInt32LE(line.length, record + at.jsonLength);
+  buffer.writeDoubleLE(receivedMs, record + at.receivedMs);
+  buffer.writeDoubleLE(receivedMs, record + at.tsMs);
+  line.copy(buffer, record + at.json);
+  const newline = record + at.json + line.length;
+  buffer[newline] = NEWLINE;
+  draft.commit(putKey(buffer, newline + 1, key), kind, EVENT_VERSION | KEYED);
+}

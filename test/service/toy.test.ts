@@ -1,0 +1,145 @@
+/**
+ * Goal: the contract of a service holds for a service that uses all of it. Method: the toy of test/service/toy as processes, with a real
+ * Kafka and a real Postgres: what goes in by HTTP comes out by HTTP, through lane, topic, transaction and worker.
+ */
+import { join } from 'node:path';
+import pg from 'pg';
+import { beforeAll, expect, onTestFinished, test } from 'vitest';
+import { freePort } from '../http/raw.ts';
+import { startKafka } from '../servers/kafka.ts';
+import { startPostgres } from '../servers/postgres.ts';
+import { runProgram, ServerProcess, temporaryFolder } from '../servers/process.ts';
+
+const RUN = join(import.meta.dirname, 'toy', 'run.ts');
+let brokers = '';
+let dsn = '';
+let pool: pg.Pool;
+
+beforeAll(async () => {
+  const [kafka, postgres] = await Promise.all([
+    startKafka(undefined, { port: 22_960 }),
+    startPostgres(undefined, { port: 22_970 }),
+  ]);
+  brokers = kafka.brokers.join(',');
+  dsn = postgres.dsn;
+  pool = new pg.Pool({ connectionString: dsn });
+  return async () => {
+    await pool.end();
+    await Promise.all([kafka.kill9(), postgres.stop()]);
+  };
+});
+
+interface Toy {
+  readonly url: string;
+  readonly process: ServerProcess;
+  get(path: string): Promise<Response>;
+  note(id: string, text: string): Promise<Response>;
+}
+
+interface Wishes {
+  readonly words?: readonly string[];
+  readonly folder?: string;
+  readonly env?: Record<string, string>;
+}
+
+async function start({ words = [], folder = temporaryFolder('ringmain-toy-').folder, env = {} }: Wishes): Promise<Toy> {
+  const port = await freePort(22_980);
+  const all = {
+    PATH: process.env['PATH'] ?? '',
+    SERVER_ADDR: `127.0.0.1:${port}`,
+    ACCEPTORS: '2',
+    KAFKA_BROKERS: brokers,
+    PG_DSN: dsn,
+    SEGMENT_BYTES: '8MiB',
+    JOURNAL_MAX_BYTES: '256MiB',
+    ...env,
+  };
+  const server = new ServerProcess(process.execPath, [RUN, ...words], { cwd: folder, env: all }, folder);
+  onTestFinished(() => server.end('SIGKILL'));
+  const url = `http://127.0.0.1:${port}`;
+  await server.until(async () => (await fetch(`${url}/readyz`).catch(() => undefined))?.status === 200, 60_000);
+  return {
+    url,
+    process: server,
+    get: (path) => fetch(`${url}${path}`),
+    note: (id, text) => fetch(`${url}/notes`, { method: 'POST', body: JSON.stringify({ id, text }) }),
+  };
+}
+
+const shown = async (toy: Toy, id: string): Promise<string | undefined> => {
+  const answer = await toy.get(`/notes/${id}`);
+  return answer.status === 200 ? ((await answer.json()) as { text: string }).text : undefined;
+};
+
+test('a note goes through route, lane, topic, load and worker; page, echo, job, metrics and both signals do their part', async () => {
+  const toy = await start({});
+  expect((await toy.note('a', 'first')).status).toBe(202);
+  await expect.poll(() => shown(toy, 'a'), { timeout: 20_000 }).toBe('first');
+  expect((await toy.get('/notes/none')).status).toBe(404);
+  expect(await (await toy.get('/echo/x/y')).text()).toBe('/echo/x/y');
+  expect(await (await toy.get('/')).text()).toContain('<h1>Notes</h1>');
+  expect((await fetch(`${toy.url}/notes`, { method: 'PUT' })).headers.get('allow')).toBe('POST');
+  await expect
+    .poll(async () => (await pool.query('SELECT max(notes)::int AS n FROM note_counts')).rows[0].n, { timeout: 10_000 })
+    .toBe(1);
+  const metrics = await (await toy.get('/metrics')).text();
+  expect(metrics).toContain('requests_total{route="note",status="2xx"}');
+  expect(metrics).toMatch(/ringmain_sink_delivered_total\{sink="notes"\} 1\n/);
+  expect(metrics).toMatch(/ringmain_sink_delivered_total\{sink="stored"\} 1\n/);
+  expect(metrics).toMatch(/ringmain_job_runs_total\{job="count",outcome="ok"\} [1-9]/);
+  await toy.process.end('SIGTERM');
+  expect(await toy.process.exited).toBe('0');
+  expect(toy.process.log).toContain('"drained"');
+});
+
+test('each role is a process of its own, and every acknowledged note is stored once though both are killed', async () => {
+  const folders = [temporaryFolder('ringmain-toy-api-').folder, temporaryFolder('ringmain-toy-keep-').folder];
+  const env = { TOY_TOPIC: 'toy-kills' };
+  let api = await start({ words: ['api'], folder: folders[0]!, env });
+  let keep = await start({ words: ['keep'], folder: folders[1]!, env });
+  const promised: string[] = [];
+  for (let round = 0; round < 4; round++) {
+    const ids = Array.from({ length: 25 }, (_, i) => `k${round}-${i}`);
+    for (const id of ids) if ((await api.note(id, 'x')).status === 202) promised.push(id);
+    const killed = round % 2 === 0 ? keep : api;
+    await killed.process.end('SIGKILL');
+    if (round % 2 === 0) keep = await start({ words: ['keep'], folder: folders[1]!, env });
+    else api = await start({ words: ['api'], folder: folders[0]!, env });
+  }
+  expect(promised.length).toBe(100);
+  const stored = async () => (await pool.query('SELECT id FROM notes WHERE id = ANY($1)', [promised])).rows.length;
+  await expect.poll(stored, { timeout: 30_000 }).toBe(100);
+  // A note that the api sent twice (its checkpoint died with it) is two records; the transaction loads each record once.
+  const { rows } = await pool.query(
+    "SELECT sum(writes)::int AS writes FROM notes WHERE id LIKE 'k0-%' OR id LIKE 'k2-%'",
+  );
+  expect(rows[0].writes).toBeGreaterThanOrEqual(50);
+});
+
+test('/readyz is red while the worker is down, and what waits for it is told so', async () => {
+  const toy = await start({ words: ['api'] });
+  await pool.query(
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'ringmain' AND pid <> pg_backend_pid()",
+  );
+  const sees = async () => {
+    const ready = await toy.get('/readyz');
+    const { missing } = (await ready.json()) as { missing: { part: string }[] };
+    return ready.status === 503 && missing.some(({ part }) => part === 'reader');
+  };
+  await expect.poll(sees, { timeout: 10_000, interval: 10 }).toBe(true);
+  await expect.poll(async () => (await toy.get('/readyz')).status, { timeout: 20_000 }).toBe(200);
+  expect((await toy.get('/notes/none')).status).toBe(404);
+});
+
+test('the subcommand, the migrations and words that are none', async () => {
+  const env = { PATH: process.env['PATH'] ?? '', PG_DSN: dsn };
+  const ringmain = (...words: string[]) => runProgram(process.execPath, [RUN, ...words], { env });
+  expect(await ringmain('migrate', 'up')).toMatch(/applied|nothing to apply/);
+  expect(await ringmain('migrate', 'status')).toMatch(/001_notes +applied/);
+  expect(await ringmain('count')).toMatch(/^\d+ notes\n$/);
+  expect(await ringmain('count', '--help')).toContain('ringmain toy count');
+  expect(await ringmain('--help')).toContain('ringmain toy keep');
+  await expect(ringmain('cuont')).rejects.toThrow(/status=64[\s\S]*did you mean count/);
+  expect(await ringmain('migrate', 'down')).toContain('001_notes');
+  expect(await ringmain('migrate', 'up')).toContain('001_notes');
+});
