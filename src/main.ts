@@ -34,17 +34,6 @@ const tools: Readonly<Record<string, Tool>> = {
       return (await import('./service/journal-command.ts')).runJournal(service, rest);
     },
   },
-  migrate: {
-    summary: 'change the database of a service: up, down, status',
-    run: async ([name, ...words]) => {
-      if (name === undefined || name.startsWith('-')) {
-        const { migrateHelp } = await import('./service/migrate.ts');
-        process.stdout.write(migrateHelp('<service>'));
-        return name === '--help' ? exitCodes.ok : exitCodes.usage;
-      }
-      return (await import('./service/command.ts')).migrateService(await load(name), words);
-    },
-  },
   deadletter: {
     summary: 'look at refused events, send them again',
     run: async (words) => {

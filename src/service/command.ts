@@ -82,17 +82,6 @@ async function runSubcommand(service: AnyService, name: string, argv: readonly s
   return command.run(values as never, loaded.words);
 }
 
-/** Tool `ringmain migrate <service>`: the schema of a service, with the options of all its roles. */
-export async function migrateService(service: AnyService, argv: readonly string[]): Promise<number> {
-  const { migrateHelp, runMigrate } = await import('./migrate.ts');
-  if (argv.includes('--help')) {
-    process.stdout.write(migrateHelp(service.name));
-    return exitCodes.ok;
-  }
-  const { values, loaded } = configure(service, Object.keys(service.roles), { argv });
-  return runMigrate(service, values as never, loaded.words, (text) => void process.stdout.write(text));
-}
-
 async function run(configured: Configured): Promise<number> {
   const { values, loaded } = configured;
   // The addon reads it once, when the first acceptor loads it.

@@ -88,6 +88,7 @@ export function configure(service: AnyService, roles: readonly string[], options
   const outputs = chosen
     .map((output) => configured(output, values, problems))
     .sort((a, b) => Number(a.source !== undefined) - Number(b.source !== undefined));
+  problems.push(...sharedFiles(outputs));
   if (problems.length > 0) throw errors.CONFIG({ problems });
   return { service, roles, values, outputs, loaded, sets };
 }
@@ -109,8 +110,11 @@ function configured(output: Output<FrameValues>, values: FrameValues, problems: 
   if (strange !== undefined)
     throw new TypeError(`an output changes options that its kind has: output=${output.name}, option=${strange}`);
   const config = { ...all[set.room], ...own };
-  if (output.options !== undefined)
-    problems.push(...set.check(config as never, all).map((problem) => `output ${output.name}: ${problem}`));
+  // loadConfig() has checked the outputs that are called like their kind and change nothing.
+  if (output.options !== undefined || output.name !== output.kind) {
+    const seen = { ...all, sinks: { ...all['sinks'], outputs: [output.kind] } };
+    problems.push(...set.check(config as never, seen).map((problem) => `output ${output.name}: ${problem}`));
+  }
   const source = output.source?.(values);
   return {
     name: output.name,
@@ -121,6 +125,19 @@ function configured(output: Output<FrameValues>, values: FrameValues, problems: 
     source,
     sourceConfig: source === undefined ? undefined : all[sinkConfigs.kafka.room],
   };
+}
+
+/** Two outputs that write to one file would cut each other's lines. */
+function sharedFiles(outputs: readonly ConfiguredOutput[]): readonly string[] {
+  const files = outputs
+    .filter(({ kind }) => kind === 'log')
+    .map(({ name, config }) => ({ name, path: config['logPath'] }));
+  return files.flatMap(({ name, path }, i) => {
+    const other = files.slice(0, i).find((file) => file.path === path);
+    return other === undefined
+      ? []
+      : [`outputs must write to files of their own: found=${path}, outputs=${other.name}, ${name}`];
+  });
 }
 
 /** The outputs that the roles could have, whatever OUTPUTS says: what tools may name. */

@@ -128,7 +128,7 @@ export async function runOutput(data: OutputThreadData, kind: SinkKind<never>, l
     },
     line: (buffer, offset) => buffer.subarray(jsonStart(offset), jsonStart(offset) + jsonLength(buffer, offset)),
     patient: data.patient,
-    ...(output.records === undefined ? {} : { records: new Set(output.records) }),
+    ...(output.records === undefined ? {} : { records: output.records }),
     lagBytesMax: data.lagBytesMax,
   });
   try {
