@@ -1,7 +1,8 @@
 /**
- * A process that takes a topic to a file or to Postgres, for tests that kill it: a runner with a KafkaSource, the real target and a real
- * checkpoint. Arguments: broker, topic, group, folder, and for Postgres its DSN; rows go to the table `got`. It says `joined` when it has partitions, `delivering` with the first record, and ends on a line of
- * standard input.
+ * A process that takes a topic to a file or to Postgres, for tests that kill it: a runner with a KafkaSource, the real
+ * target and a real checkpoint. Arguments: broker, topic, group, folder, and for Postgres its DSN; rows go to the table
+ * `got`. It says `joined` when it has partitions, `delivering` with the first record, and ends on a line of standard
+ * input.
  */
 import { join } from 'node:path';
 import type { SinkContext } from '../../src/delivery/contract.ts';

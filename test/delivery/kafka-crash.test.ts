@@ -1,7 +1,7 @@
 /**
- * Goal: a consumer that is killed at any moment loses no record (L4).
- * Method: kill -9 real processes that take a topic to a file or to Postgres, again and again while they deliver; then let them end and
- * compare what is there with what was produced.
+ * Goal: a consumer that is killed at any moment loses no record (L4). Method: kill -9 real processes that take a topic
+ * to a file or to Postgres, again and again while they deliver; then let them end and compare what is there with what
+ * was produced.
  */
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';

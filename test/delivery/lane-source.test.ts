@@ -13,7 +13,9 @@ import { DIR, fill, LOG, LOG_ID, type Log, openLog, range, recordId } from '../e
 /** Header, record header, number, 40 bytes. */
 const FRAME = 96;
 
-/** A log of `lives` dead lives with two lanes each, five records per lane, and a live one. Ids rise from life to life. */
+/**
+ * A log of `lives` dead lives with two lanes each, five records per lane, and a live one. Ids rise from life to life.
+ */
 function lives(count: number): { log: Log; parts: LaneSourceDeps } {
   const disk = new CrashDisk();
   for (let life = 1; life <= count; life++) {

@@ -1,6 +1,6 @@
 /**
- * Members of a consumer group for tests: each is a runner with a KafkaSource and a target that keeps its rows and cursors in one place, as a
- * database does. Records are produced by kafkajs, a client that is not ours.
+ * Members of a consumer group for tests: each is a runner with a KafkaSource and a target that keeps its rows and
+ * cursors in one place, as a database does. Records are produced by kafkajs, a client that is not ours.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import kafkajs from 'kafkajs';

@@ -51,7 +51,8 @@ test('after the alarm it says when the sink keeps up again', () => {
   assert.ok(said[last + 1]![0] <= 90);
 });
 
-// Goal: the operator learns it. Method: a sink's standing over two minutes of its own clock, its figures told ten times a second.
+// Goal: the operator learns it. Method: a sink's standing over two minutes of its own clock, its figures told ten times
+// a second.
 test('the warning is one line in the log, after a minute, with both rates; a target that keeps up writes none', () => {
   for (const [into, expected] of [
     [5000, 1],

@@ -1,6 +1,6 @@
 /**
- * Goal: the runner passes nothing that is not delivered, whatever a target does, and never stands still.
- * Method: real lanes, segments, route and checkpoint over a disk in memory; a target that does what the test says; a clock that only
+ * Goal: the runner passes nothing that is not delivered, whatever a target does, and never stands still. Method: real
+ * lanes, segments, route and checkpoint over a disk in memory; a target that does what the test says; a clock that only
  * moves when the runner waits, so that hours of back-off take milliseconds. L5 is checked at every wait.
  */
 import assert from 'node:assert/strict';
@@ -259,7 +259,8 @@ test('rudder#709: a checkpoint is written only after settle, and settle only wit
   assert.deepEqual(rig.trace.slice(0, 3), ['settle', 'checkpoint', 'write 10']);
 });
 
-// PostHog's S3 sink took the bytes out of its buffer before the PUT: the retry found nothing, and called that a success.
+// PostHog's S3 sink took the bytes out of its buffer before the PUT: the retry found nothing, and called that a
+// success.
 test('PostHog S3 retry: a failed batch comes again, unchanged and before any other, after 100 ms doubling to 30 s', async () => {
   let fails = 14;
   const seen: number[][] = [];
@@ -728,8 +729,9 @@ test('it looks once for what has come, not a second time to find that nothing mo
   assert.ok(looks < 1.5 * rig.waits, `${looks} looks in ${rig.waits} waits`);
 });
 
-// Goal: the end of a drain leaves nothing behind that would have become a whole batch, or old enough, later.  Method: several lanes, each with
-// more than whole batches, and a clock that stands still, so that only the drain can be the reason to hand over the rest.
+// Goal: the end of a drain leaves nothing behind that would have become a whole batch, or old enough, later.  Method:
+// several lanes, each with more than whole batches, and a clock that stands still, so that only the drain can be the
+// reason to hand over the rest.
 test('what is left over when the drain comes is delivered, on every lane', async () => {
   const disk = new CrashDisk();
   const log = openLog({ disk, lanes: 3, ringBytes: 65_536, segmentBytes: 64 * 1024 });

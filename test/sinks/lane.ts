@@ -1,6 +1,6 @@
 /**
- * What the tests of the sinks share: records as they lie in a lane, and a plain loop that delivers a lane the way the runner
- * does (in flight, chained, following moved cursors, halving refused batches).
+ * What the tests of the sinks share: records as they lie in a lane, and a plain loop that delivers a lane the way the
+ * runner does (in flight, chained, following moved cursors, halving refused batches).
  */
 import { createHash } from 'node:crypto';
 import { CursorMoved, type ErrorClass, type SinkBatch, type SinkTarget } from '../../src/delivery/contract.ts';

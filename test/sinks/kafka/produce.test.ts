@@ -1,4 +1,7 @@
-/** Answers to Produce requests, byte for byte as a broker writes them: KIP-467 puts any number of record errors into one. */
+/**
+ * Answers to Produce requests, byte for byte as a broker writes them: KIP-467 puts any number of record errors into
+ * one.
+ */
 import assert from 'node:assert/strict';
 import { Reader, Writer } from '@platformatic/kafka';
 import fc from 'fast-check';
@@ -33,7 +36,8 @@ function answer(partitions: readonly PartitionAnswer[]): Reader {
 const parsed = (partitions: readonly PartitionAnswer[]): PartitionResult[] =>
   parseProduce(0, 0, 11, answer(partitions));
 
-// Goal: an answer that refuses several records of a batch is read as what it says: INVALID_TIMESTAMP, which halves the batch, and
+// Goal: an answer that refuses several records of a batch is read as what it says: INVALID_TIMESTAMP, which halves the
+// batch, and
 //   not as a code that nobody knows, which stopped delivery for good.
 // Method: write answers with 0, 1, 2 and many record errors, with and without messages, before a second partition.
 for (const count of [0, 1, 2, 40])
