@@ -418,7 +418,9 @@ export class KafkaConsumer {
     // Retention was faster than we were, or the topic is another one: it goes on with the oldest record that is there.
     const offsets = await this.#listOffsets(new Map([[topic, [index]]]), EARLIEST);
     const first = offsets.get(topic)?.get(index);
-    if (first !== undefined && partition.buffered === 0) partition.skipTo(first);
+    // What is fetched already is read first; until then another fetch would only get the same answer.
+    if (partition.hasMore) this.#resting.set(partition, performance.now() + TEND_MS);
+    else if (first !== undefined) partition.skipTo(first);
     return undefined;
   }
 
