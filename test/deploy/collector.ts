@@ -52,13 +52,13 @@ export function collectorEnv(
   };
 }
 
-/** Runs `ringmain <words>` in a collector's folder and returns what it printed. */
+/** Runs `ringmain <words>` in a collector's folder and returns what it printed. Tools check the address and do not listen. */
 export function ringmain(
   home: string,
   words: readonly string[],
   env: Readonly<Record<string, string>> = {},
 ): Promise<string> {
-  return runProgram('node', [main, ...words], { cwd: home, env: collectorEnv(home, 0, env) });
+  return runProgram('node', [main, ...words], { cwd: home, env: collectorEnv(home, 19_890, env) });
 }
 
 /** The events of a collector's file, in its order. */
