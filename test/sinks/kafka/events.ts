@@ -78,9 +78,9 @@ export function configOf(env: Record<string, string>): KafkaConfig {
 
 export const silent = pino({ level: 'silent' });
 
-export function openSink(env: Record<string, string>, log = silent): Promise<SinkTarget> {
+export function openSink(env: Record<string, string>, log = silent, name = 'kafka'): Promise<SinkTarget> {
   const context = {
-    name: 'kafka',
+    name,
     logId: '0'.repeat(32),
     journal: true,
     state: undefined,
@@ -92,11 +92,11 @@ export function openSink(env: Record<string, string>, log = silent): Promise<Sin
 }
 
 /** Opens a sink as the runner does: again while the answer is 'retry'. */
-export async function openPatiently(env: Record<string, string>, log = silent): Promise<SinkTarget> {
+export async function openPatiently(env: Record<string, string>, log = silent, name = 'kafka'): Promise<SinkTarget> {
   const deadline = Date.now() + PATIENCE_MS;
   for (let wait = 20; ; wait = Math.min(2 * wait, 500)) {
     try {
-      return await openSink(env, log);
+      return await openSink(env, log, name);
     } catch (error) {
       if (kafkaSink.classify(error) !== 'retry' || Date.now() > deadline) throw error;
       await sleep(wait);
