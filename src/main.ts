@@ -7,8 +7,8 @@
  *   ringmain <tool> ...                              look into a log, send again what was refused, change a database
  *   ringmain --healthcheck                           for containers: exit 0 when /healthz of the collector answers
  *
- * Each command has --help. Exit codes: 0 done, 64 the command line is not understood, 70 a defect or a thread that cannot be
- * replaced, 78 the configuration or the journal cannot be used.
+ * Each command has --help. Exit codes: 0 done, 64 the command line is not understood, 70 a defect or a thread that
+ * cannot be replaced, 78 the configuration or the journal cannot be used.
  */
 import { nearest } from './kernel/config.ts';
 import { errors, exitCodeOf, exitCodes, explain } from './kernel/errors.ts';

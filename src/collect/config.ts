@@ -9,7 +9,9 @@ export const collectConfig = defineConfig(
   {
     ack: oneOf(levels, {
       default: 'journal',
-      doc: 'What a 2xx promises. memory: published in memory. journal: written, survives a crash of the process. sync: on the disk, survives a power cut.',
+      doc:
+        'What a 2xx promises. memory: published in memory. journal: written, survives a crash of the process. sync: ' +
+        'on the disk, survives a power cut.',
     }),
     ackPixel: oneOf(levels, { doc: 'The same for GET /px.gif alone.', unset: 'as ACK' }),
     ackCollect: oneOf(levels, { doc: 'The same for POST /collect alone.', unset: 'as ACK' }),

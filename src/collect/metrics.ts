@@ -57,7 +57,9 @@ export const collectMetrics = defineMetrics({
     labels: { reason: rejectedReasons },
   }),
   ringmain_unanswered_events_total: counter({
-    help: 'Events recorded whose client saw no 2xx: it was gone (gone), or the write failed or took too long (unknown, 503).',
+    help:
+      'Events recorded whose client saw no 2xx: it was gone (gone), or the write failed or took too long (unknown, ' +
+      '503).',
     labels: { reason: ['gone', 'unknown'] },
   }),
 });

@@ -52,7 +52,10 @@ export interface CheckpointState {
   readonly target?: unknown;
 }
 
-/** `life` of a sink whose records come from elsewhere, a topic of Kafka: later than every life of this log, so it owes nothing of its lanes. */
+/**
+ * `life` of a sink whose records come from elsewhere, a topic of Kafka: later than every life of this log, so it owes
+ * nothing of its lanes.
+ */
 export const NO_LANES = Number.MAX_SAFE_INTEGER;
 
 export interface StoredCheckpoint {

@@ -42,8 +42,8 @@ export interface EngineOptions {
   readonly keep: readonly string[];
   readonly start: 'earliest' | 'latest';
   /**
-   * Shared memory of the process's threads by seat, and how many outputs there are: those behind `sinks` read no lanes. Default: made here
-   * for the keeper and the sinks.
+   * Shared memory of the process's threads by seat, and how many outputs there are: those behind `sinks` read no lanes.
+   * Default: made here for the keeper and the sinks.
    */
   readonly threads?: { readonly board: SharedArrayBuffer; readonly wake: SharedArrayBuffer; readonly outputs: number };
 }

@@ -1,7 +1,7 @@
 /**
- * Sink board: what each sink's thread tells the others, in shared memory: its ledger for /metrics and the sequence of its last synced
- * checkpoint for the keeper. How the thread is (state, phase, signs of life) stands on the thread board, at the sink's seat. One
- * writer per sink.
+ * Sink board: what each sink's thread tells the others, in shared memory: its ledger for /metrics and the sequence of
+ * its last synced checkpoint for the keeper. How the thread is (state, phase, signs of life) stands on the thread
+ * board, at the sink's seat. One writer per sink.
  *
  *   per sink, 256 bytes
  *      0  checkpoint  i32   sequence of the last synced checkpoint
@@ -13,10 +13,11 @@ const ENTRY = 256;
 const FIGURES = 8;
 
 /**
- * passed: records between the sink's first mark and the present one, by record numbers; delivered, dead, givenUp, skipped: the same,
- * counted one by one. passed = delivered + dead + givenUp + skipped, always (L5). All are cumulative across restarts: they live in the
- * checkpoint. owed: records of earlier lives not passed yet; lagBytes, lagRecords, oldestMs (0: none): what is not delivered.
- * seenBytes, seenRecords: what the live lanes held when the sink's thread last told its figures.
+ * passed: records between the sink's first mark and the present one, by record numbers; delivered, dead, givenUp,
+ * skipped: the same, counted one by one. passed = delivered + dead + givenUp + skipped, always (L5). All are cumulative
+ * across restarts: they live in the checkpoint. owed: records of earlier lives not passed yet; lagBytes, lagRecords,
+ * oldestMs (0: none): what is not delivered. seenBytes, seenRecords: what the live lanes held when the sink's thread
+ * last told its figures.
  */
 export const sinkFigures = [
   'passed',

@@ -27,7 +27,10 @@ export interface ServiceRecord {
 
 const NEWLINE = 0x0a;
 
-/** Commits the record to the draft. Throws a TypeError for a kind of the house or a line with a newline, and what begin() throws. */
+/**
+ * Commits the record to the draft. Throws a TypeError for a kind of the house or a line with a newline, and what
+ * begin() throws.
+ */
 export function commitRecord(draft: Draft, { kind, key, line, receivedMs }: ServiceRecord): void {
   if (!Number.isInteger(kind) || kind < SERVICE_KIND_MIN || kind > SERVICE_KIND_MAX)
     throw new TypeError(`the kind of a service's record must be from ${SERVICE_KIND_MIN} on: kind=${kind}`);

@@ -34,24 +34,32 @@ export const httpConfig = defineConfig(
       default: '',
       must: 'host:port, :port or [v6]:port',
       test: (value) => endpointProblem(value) === undefined,
-      doc: 'Address of its own for /healthz, /readyz and /metrics, which then leave SERVER_ADDR. Empty: they stay there.',
+      doc:
+        'Address of its own for /healthz, /readyz and /metrics, which then leave SERVER_ADDR. Empty: they stay ' +
+        'there.',
     }),
     maxBodyBytes: bytes({
       default: 1 * MiB,
       min: 1,
       max: 64 * MiB,
-      doc: 'Largest body, inclusive, before and after decompression. A larger one is answered 413, before it is read when Content-Length says so.',
+      doc:
+        'Largest body, inclusive, before and after decompression. A larger one is answered 413, before it is read ' +
+        'when Content-Length says so.',
     }),
     bodyMemoryBytes: bytes({
       default: 64 * MiB,
       min: 1 * MiB,
-      doc: 'Memory of one acceptor for bodies that arrive in pieces. When it is used up, further ones are answered 429 with Retry-After.',
+      doc:
+        'Memory of one acceptor for bodies that arrive in pieces. When it is used up, further ones are answered 429 ' +
+        'with Retry-After.',
     }),
     bodyTimeoutMs: duration({
       default: 7500,
       min: 10,
       max: 10_000,
-      doc: 'Time from the head of a request to the end of its body; then 408. The addon itself closes a body that stands still for 8 to 12 s, without an answer.',
+      doc:
+        'Time from the head of a request to the end of its body; then 408. The addon itself closes a body that ' +
+        'stands still for 8 to 12 s, without an answer.',
     }),
     maxConnections: integer({
       default: 100_000,
@@ -62,13 +70,17 @@ export const httpConfig = defineConfig(
       default: ['*'],
       must: '* or an origin like https://example.com',
       test: (value) => originProblem(value) === undefined,
-      doc: 'Origins that pages may send from. *: every page, without credentials. A list: those pages, with credentials; others are answered 403.',
+      doc:
+        'Origins that pages may send from. *: every page, without credentials. A list: those pages, with ' +
+        'credentials; others are answered 403.',
     }),
     trustProxy: text({
       default: 'false',
       must: 'false, true, a number of proxies, or addresses and CIDR ranges with commas between',
       test: (value) => trustProblem(value) === undefined,
-      doc: 'Whom to believe about the client address. false: the socket. true: the first entry of X-Forwarded-For. A number: so many proxies stand in front. A list: the right-most entry that is not in it.',
+      doc:
+        'Whom to believe about the client address. false: the socket. true: the first entry of X-Forwarded-For. A ' +
+        'number: so many proxies stand in front. A list: the right-most entry that is not in it.',
     }),
     clientIpHeader: text({
       default: 'x-forwarded-for',
@@ -81,16 +93,22 @@ export const httpConfig = defineConfig(
       doc: 'Take the address that a load balancer gives by PROXY protocol v2 for the address of the socket.',
     }),
     tlsCert: path({
-      doc: 'PEM file with the certificate chain. With TLS_KEY it turns on TLS; a renewed file is taken on SIGHUP or within a minute, without a restart.',
+      doc:
+        'PEM file with the certificate chain. With TLS_KEY it turns on TLS; a renewed file is taken on SIGHUP or ' +
+        'within a minute, without a restart.',
       unset: 'no TLS',
     }),
     tlsKey: path({ doc: 'PEM file with the private key of TLS_CERT.', unset: 'no TLS' }),
     enableHttps: bool({
       default: false,
-      doc: 'Says that TLS is wanted: the start is refused without a certificate and its key. SSL_CERT_FILE and SSL_KEY_FILE count only with it.',
+      doc:
+        'Says that TLS is wanted: the start is refused without a certificate and its key. SSL_CERT_FILE and ' +
+        'SSL_KEY_FILE count only with it.',
     }),
     sslCertFile: path({
-      doc: 'Another name for TLS_CERT, read only with ENABLE_HTTPS=true: elsewhere the variable means the CA bundle of OpenSSL.',
+      doc:
+        'Another name for TLS_CERT, read only with ENABLE_HTTPS=true: elsewhere the variable means the CA bundle of ' +
+        'OpenSSL.',
       unset: 'TLS_CERT counts',
     }),
     sslKeyFile: path({ doc: 'Another name for TLS_KEY, read only with ENABLE_HTTPS=true.', unset: 'TLS_KEY counts' }),
@@ -114,7 +132,8 @@ export const httpConfig = defineConfig(
       }
       if (trustsNobody(values.trustProxy) && values.clientIpHeader !== 'x-forwarded-for') {
         problems.push(
-          `CLIENT_IP_HEADER must come with TRUST_PROXY: found=${values.clientIpHeader} with TRUST_PROXY=${values.trustProxy}`,
+          `CLIENT_IP_HEADER must come with TRUST_PROXY: found=${values.clientIpHeader} ` +
+            `with TRUST_PROXY=${values.trustProxy}`,
         );
       }
       return problems;

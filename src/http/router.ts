@@ -125,7 +125,8 @@ function tablesOf(routes: readonly Route[]): readonly PathTable[] {
       const other = table.on.get(method);
       if (other !== undefined)
         throw new TypeError(
-          `a path has one handler per method: ${method} ${path} is declared by ${other.name} (${other.path}) and ${name}`,
+          `a path has one handler per method: ${method} ${path} is declared by ${other.name} (${other.path}) ` +
+            `and ${name}`,
         );
       table.on.set(method, route);
     }

@@ -1,6 +1,6 @@
 /**
- * Pixel: the event collector. Two routes take events (the room collect/), and the outputs are called like their kinds. A drop-in for GoTrack Pixel:
- * same routes, event model, environment variables, Kafka records and Postgres table.
+ * Pixel: the event collector. Two routes take events (the room collect/), and the outputs are called like their kinds.
+ * A drop-in for GoTrack Pixel: same routes, event model, environment variables, Kafka records and Postgres table.
  */
 import { resolve } from 'node:path';
 import { collectMetricSets } from '../collect/collect.ts';
@@ -18,7 +18,6 @@ export default defineService({
   summary: 'collect events: GET /px.gif, POST /collect',
   module: import.meta.url,
   config: pixelConfigs,
-  together: ['all'],
   roles: {
     all: {
       summary: 'the whole collector',

@@ -1,7 +1,7 @@
 /**
- * Thread of one acceptor: its lane, its acknowledger, the routes of every role of the process, their listeners. Never waits for anything but its
- * own write into the page cache. The addon aborts the process when a thread ends with a socket open, so every way out closes the
- * listeners first.
+ * Thread of one acceptor: its lane, its acknowledger, the routes of every role of the process, their listeners. Never
+ * waits for anything but its own write into the page cache. The addon aborts the process when a thread ends with a
+ * socket open, so every way out closes the listeners first.
  */
 import { parentPort, workerData } from 'node:worker_threads';
 import { Acknowledger } from '../engine/acknowledger.ts';
@@ -50,7 +50,9 @@ export interface AcceptorNews {
 const failure = (error: unknown): AcceptorNews => ({ failed: failureOf(error) });
 
 const TICK_MS = 25;
-/** Without events and without anybody who waits: forty wake-ups a second would be a third of what an idle server costs. */
+/**
+ * Without events and without anybody who waits: forty wake-ups a second would be a third of what an idle server costs.
+ */
 const IDLE_TICK_MS = 100;
 const WRITE_SAMPLE = 16;
 
@@ -212,7 +214,9 @@ class AcceptorThread {
     );
   }
 
-  /** Looks after what waits for a sync, puts gauges on the board, and says when the last connection of a drain has gone. */
+  /**
+   * Looks after what waits for a sync, puts gauges on the board, and says when the last connection of a drain has gone.
+   */
   readonly #tick = (() => {
     let gaugesMs = 0;
     let records = 0;
@@ -283,7 +287,7 @@ class AcceptorThread {
     clearTimeout(this.#timer);
     this.#renewal?.close();
     for (const listener of this.#listeners) listener.close();
-    for (const { mounted } of this.#served) mounted.close();
+    for (const { mounted } of this.#served) mounted.close?.();
     this.#bodies.close();
     this.#asker.close();
     parentPort?.close();

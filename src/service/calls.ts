@@ -1,12 +1,14 @@
 /**
- * Calls: how a route on an acceptor thread asks a worker of its process and waits for the answer. Main makes a message channel for each pair of an
- * acceptor and a worker thread and gives each its end; after that the two talk without main.
+ * Calls: how a route on an acceptor thread asks a worker of its process and waits for the answer. Main makes a message
+ * channel for each pair of an acceptor and a worker thread and gives each its end; after that the two talk without
+ * main.
  *
  *   acceptor -> worker   { id, question }
  *   worker -> acceptor   { id, answer } or { id, failed }
  *
- * Bounded on both sides: an acceptor has at most WAITING_MAX questions under way per worker and refuses more (WORKER_BUSY); a worker that has died is
- * known by its closed port, and every question that waits for it is answered WORKER_GONE at once. Nobody knows then what became of it.
+ * Bounded on both sides: an acceptor has at most WAITING_MAX questions under way per worker and refuses more
+ * (WORKER_BUSY); a worker that has died is known by its closed port, and every question that waits for it is answered
+ * WORKER_GONE at once. Nobody knows then what became of it.
  */
 import type { MessagePort } from 'node:worker_threads';
 import { errorOf, type Failure, failureOf } from '../kernel/errors.ts';

@@ -12,7 +12,10 @@ import { addressesOf, ServiceProcess } from './process.ts';
 /** The environment variable that the addon reads once, when it is loaded. Line and headers of a request, bytes. */
 export const HEAD_BYTES_MAX = 32 * 1024;
 
-/** One Ctrl-C under npm, or the TERM of `timeout`, arrives twice: from the sender and from whoever passes it on. That is one wish. */
+/**
+ * One Ctrl-C under npm, or the TERM of `timeout`, arrives twice: from the sender and from whoever passes it on. That is
+ * one wish.
+ */
 const ECHO_MS = 100;
 
 const switches = ['check-config', 'print-config', 'help', 'healthcheck'] as const;
@@ -27,7 +30,7 @@ interface Asked {
 /** Takes role and subcommand off the words; throws USAGE with the nearest name for a word that is neither. */
 function asked(service: AnyService, argv: readonly string[]): Asked {
   const words = [...argv];
-  let roles = service.together;
+  let roles = service.together ?? Object.keys(service.roles);
   const role = words[0];
   if (role === 'all') words.shift();
   else if (role !== undefined && Object.hasOwn(service.roles, role)) {
@@ -41,7 +44,9 @@ function asked(service: AnyService, argv: readonly string[]): Asked {
   const known = [...Object.keys(service.roles), ...commands];
   const near = nearest(word, known);
   throw errors.USAGE({
-    reason: `the word behind ${service.name} must be one of ${known.join(', ')}, or an option: found=${word}${near === undefined ? '' : `, did you mean ${near}?`}`,
+    reason:
+      `the word behind ${service.name} must be one of ${known.join(', ')}, or an option: found=${word}` +
+      (near === undefined ? '' : `, did you mean ${near}?`),
   });
 }
 

@@ -23,7 +23,9 @@ export const serviceConfig = defineConfig('service', {
     default: 10_000,
     min: 0,
     max: 3_600_000,
-    doc: 'Longest time from SIGTERM to the end, drain delay apart. What sinks could not deliver by then stays in the journal.',
+    doc:
+      'Longest time from SIGTERM to the end, drain delay apart. What sinks could not deliver by then stays in the ' +
+      'journal.',
   }),
 });
 export type ServiceConfig = ConfigOf<typeof serviceConfig>;
@@ -36,7 +38,9 @@ export const outputsConfig = (names: readonly string[], defaults: readonly strin
       outputs: list({
         of: names,
         default: defaults,
-        doc: 'Where events go. Each has its own thread and its own place in the log: one that is away never slows another.',
+        doc:
+          'Where events go. Each has its own thread and its own place in the log: one that is away never slows ' +
+          'another.',
       }),
       deadLetterDir: path({
         default: './data/dead-letters',
@@ -44,7 +48,9 @@ export const outputsConfig = (names: readonly string[], defaults: readonly strin
       }),
       sinkStart: oneOf(['earliest', 'latest'], {
         default: 'earliest',
-        doc: 'Where a sink begins that has never run on this journal: with the oldest event still there, or with the next one.',
+        doc:
+          'Where a sink begins that has never run on this journal: with the oldest event still there, or with the ' +
+          'next one.',
       }),
       sinkKeep: list({
         of: names,
@@ -59,7 +65,9 @@ export const outputsConfig = (names: readonly string[], defaults: readonly strin
       }),
       onLag: oneOf(['refuse', 'drop'], {
         default: 'refuse',
-        doc: 'refuse: requests are answered 429 until the sink has caught up, nothing is lost. drop: the sink gives up its oldest undelivered events, counted.',
+        doc:
+          'refuse: requests are answered 429 until the sink has caught up, nothing is lost. drop: the sink gives up ' +
+          'its oldest undelivered events, counted.',
       }),
     },
     {

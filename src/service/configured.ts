@@ -1,6 +1,6 @@
 /**
- * Configured: a service with the roles of one process and the values of its options. Main makes it from the command line; it is what the process,
- * the tools (journal, deadletter, migrate) and the reference of the options start from.
+ * Configured: a service with the roles of one process and the values of its options. Main makes it from the command
+ * line; it is what the process, the tools (journal, deadletter, migrate) and the reference of the options start from.
  */
 import { engineConfig } from '../engine/config.ts';
 import { httpConfig } from '../http/config.ts';

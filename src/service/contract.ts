@@ -1,6 +1,6 @@
 /**
- * The contract of a service: what a service is to main.ts, to the main thread and to every thread of its process. A service is a folder and one
- * line in main.ts; its module's default export is a Service, and importing it runs nothing.
+ * The contract of a service: what a service is to main.ts, to the main thread and to every thread of its process. A
+ * service is a folder and one line in main.ts; its module's default export is a Service, and importing it runs nothing.
  *
  *   service   a name, options, roles, subcommands, migrations
  *   role      what one process runs: routes on a port, outputs, workers, jobs; several roles may share a process
@@ -24,7 +24,7 @@ export type ConfigSets = readonly ConfigSet[];
 /** The values of a service's own sets, by room, beside those of the frame. */
 export type ValuesOf<S extends ConfigSets> = FrameValues & { readonly [T in S[number] as T['room']]: ConfigOf<T> };
 
-// biome-ignore lint/suspicious/noExplicitAny: the frame holds services of every option set and never looks into their values.
+// biome-ignore lint/suspicious/noExplicitAny: the frame holds services of every option set.
 export type AnyService = Service<any>;
 
 export interface Service<S extends ConfigSets = ConfigSets> {
@@ -36,15 +36,21 @@ export interface Service<S extends ConfigSets = ConfigSets> {
   readonly module: string;
   /** The service's own options. Options of http, engine, intake, delivery, outputs, tracing and log are the frame's. */
   readonly config: S;
-  /** Other defaults for the frame's options, as texts of the environment: { SERVER_ADDR: ':8080', KAFKA_TOPIC: 'events' }. */
+  /**
+   * Other defaults for the frame's options, as texts of the environment: { SERVER_ADDR: ':8080', KAFKA_TOPIC: 'events'
+   * }.
+   */
   readonly defaults?: Readonly<Record<string, string>>;
   /** The second word of the command line. A service with one role calls it 'all'. */
   readonly roles: Readonly<Record<string, Role<ValuesOf<S>>>>;
-  /** Roles of a process whose command line names none, or `all`. */
-  readonly together: readonly string[];
+  /** Roles of a process whose command line names none, or `all`. Default: every role. */
+  readonly together?: readonly string[];
   /** `ringmain <name> <subcommand>`: tools of the service. */
   readonly commands?: Readonly<Record<string, Subcommand<ValuesOf<S>>>>;
-  /** Folder of NNN_name.sql and NNN_name.down.sql; applied by `ringmain migrate <name> up` and at start when `migrateAt` says so. */
+  /**
+   * Folder of NNN_name.sql and NNN_name.down.sql; applied by `ringmain migrate <name> up` and at start when `migrateAt`
+   * says so.
+   */
   readonly migrations?: Migrations<ValuesOf<S>>;
 }
 
@@ -55,7 +61,10 @@ export interface Migrations<V> {
   readonly folder: URL;
   /** Connection string of the database; undefined: the service has none now. */
   dsn(values: V): string | undefined;
-  /** True: the process applies what is missing before its threads start. False: the start is refused until `migrate up` has run. */
+  /**
+   * True: the process applies what is missing before its threads start. False: the start is refused until `migrate up`
+   * has run.
+   */
   atStart?(values: V): boolean;
 }
 
@@ -86,7 +95,10 @@ export interface Role<V = FrameValues, Shared = unknown> {
   /** Default of OUTPUTS. Left out: all of them. */
   readonly defaultOutputs?: readonly string[];
   workers?(values: V): readonly WorkerSpec[];
-  /** Module whose default export makes the jobs (Jobs of scheduler.ts), their names, and the Postgres that holds their locks. */
+  /**
+   * Module whose default export makes the jobs (Jobs of scheduler.ts), their names, and the Postgres that holds their
+   * locks.
+   */
   readonly jobs?: { readonly module: URL; readonly names: readonly string[]; dsn(values: V): string | undefined };
   /** Folder of built browser files, served at `/` behind the routes. */
   readonly web?: URL;
@@ -106,7 +118,10 @@ export interface MainContext {
   readonly journal: string | undefined;
 }
 
-/** A sink by name. Its name is the name of its checkpoint, a metric label and a word of OUTPUTS; several outputs may be of one kind. */
+/**
+ * A sink by name. Its name is the name of its checkpoint, a metric label and a word of OUTPUTS; several outputs may be
+ * of one kind.
+ */
 export interface Output<V> {
   readonly name: string;
   readonly kind: 'log' | 'kafka' | 'postgres' | 'http';
@@ -132,7 +147,10 @@ export interface KafkaSourceOptions {
 /** Default export of an acceptor module. */
 export interface Acceptor<V = FrameValues, Shared = unknown> {
   open(frame: AcceptorFrame<V, Shared>): Promise<Mounted> | Mounted;
-  /** Requests, as they stand on the wire, that are played before the port opens so that the code is compiled (rehearsal.ts). */
+  /**
+   * Requests, as they stand on the wire, that are played before the port opens so that the code is compiled
+   * (rehearsal.ts).
+   */
   readonly rehearsal?: readonly string[];
 }
 
@@ -140,7 +158,8 @@ export interface Mounted {
   readonly routes: readonly Route[];
   /** Called ten times a second: puts gauges of the routes on the board. */
   gauges?(): void;
-  close(): void;
+  /** Lets go of what the routes hold. */
+  close?(): void;
 }
 
 export interface AcceptorFrame<V = FrameValues, Shared = unknown> {
@@ -162,8 +181,8 @@ export interface AcceptorFrame<V = FrameValues, Shared = unknown> {
   /** The cells of a metric set that the role declares, for this thread. */
   meters<M extends MetricSet>(set: M): Meters<M>;
   /**
-   * Asks a worker of this process by its name. Rejects with WORKER_BUSY beyond the bound of waiting questions, WORKER_GONE when the worker has died or
-   * is being started, WORKER_TIMEOUT after `timeoutMs`.
+   * Asks a worker of this process by its name. Rejects with WORKER_BUSY beyond the bound of waiting questions,
+   * WORKER_GONE when the worker has died or is being started, WORKER_TIMEOUT after `timeoutMs`.
    */
   ask(worker: string, question: unknown, timeoutMs: number): Promise<unknown>;
   readonly now: () => number;
@@ -204,7 +223,10 @@ export interface WorkerFrame<V = FrameValues, Shared = unknown> {
   ready(): void;
   /** It cannot do its work now, and why; /readyz is red until ready(). */
   away(reason: string): void;
-  /** Answers the questions of acceptors; at most `concurrency` at a time, the others wait in their order. Default: no bound. */
+  /**
+   * Answers the questions of acceptors; at most `concurrency` at a time, the others wait in their order. Default: no
+   * bound.
+   */
   serve(answer: (question: unknown) => Promise<unknown> | unknown, concurrency?: number): void;
   /** With `publishes`: its lane. */
   readonly lane: IntakeLane | undefined;

@@ -4,7 +4,8 @@
  *   ringmain deadletter ls [sink]       what lies there, file by file, and why
  *   ringmain deadletter replay <sink>   sends what is pending to the sink again; the collector may run meanwhile
  *
- * Options are the collector's own (DEAD_LETTER_DIR, PG_DSN, KAFKA_BROKERS, ...), from the environment, --env-file or flags.
+ * Options are the collector's own (DEAD_LETTER_DIR, PG_DSN, KAFKA_BROKERS, ...), from the environment, --env-file or
+ * flags.
  */
 
 import { replay, type Summary, summarize } from '../delivery/dead-letter-replay.ts';

@@ -117,7 +117,8 @@ function list({ dir, logId, log }: Tool): number {
     const mine = files.filter((file) => laneKey(file.lane) === laneKey(lane.id));
     const bytes = mine.reduce((sum, file) => sum + file.bytes, 0);
     print(
-      `lane ${laneKey(lane.id)}  positions ${lane.begin.position}..${lane.end.position}  records ${lane.begin.record}..${lane.end.record}  segments ${mine.length}  bytes ${bytes}`,
+      `lane ${laneKey(lane.id)}  positions ${lane.begin.position}..${lane.end.position}  ` +
+        `records ${lane.begin.record}..${lane.end.record}  segments ${mine.length}  bytes ${bytes}`,
     );
   }
   for (const name of listSinks(dir)) {
@@ -145,7 +146,8 @@ function verify({ dir, logId }: Tool): number {
       for (const loss of batch.losses) {
         damaged += 1;
         print(
-          `damaged  lane ${laneKey(lane.id)}  positions ${loss.from.position}..${loss.to.position}  records ${loss.from.record}..${loss.to.record}  (${loss.reason})`,
+          `damaged  lane ${laneKey(lane.id)}  positions ${loss.from.position}..${loss.to.position}  ` +
+            `records ${loss.from.record}..${loss.to.record}  (${loss.reason})`,
         );
       }
     }

@@ -4,7 +4,10 @@ import type { Logger } from '../kernel/log.ts';
 
 /** Files beside connections: segments, sinks, the runtime. */
 const OTHER_FILES = 256;
-/** MAX_CONNECTIONS is by default what the server can hold, not what everybody needs: only a limit below this is worth a warning. */
+/**
+ * MAX_CONNECTIONS is by default what the server can hold, not what everybody needs: only a limit below this is worth a
+ * warning.
+ */
 const TIGHT_FILES = 10_000;
 
 export function checkOpenFiles(maxConnections: number, log: Logger): void {

@@ -23,7 +23,9 @@ import { loadSink } from '../sinks/registry.ts';
 import type { KafkaConnectionConfig } from '../store/kafka/config.ts';
 import type { ConfiguredOutput } from './configured.ts';
 
-/** A waiter measures its naps by how fast this many bytes fill; the rings of the lanes say less when they are smaller. */
+/**
+ * A waiter measures its naps by how fast this many bytes fill; the rings of the lanes say less when they are smaller.
+ */
 const SOURCE_BYTES = 64 * 1024 * 1024;
 
 export interface OutputThreadData {

@@ -1,6 +1,7 @@
 /**
- * Paths: whether the paths of the options that are in use can be used, asked before anything is touched. A restart that finds a directory where
- * its file should be ends with one line and 78; it does not run and retry until the quota is full.
+ * Paths: whether the paths of the options that are in use can be used, asked before anything is touched. A restart that
+ * finds a directory where its file should be ends with one line and 78; it does not run and retry until the quota is
+ * full.
  */
 import { directoryProblem, writableFileProblem } from '../kernel/config.ts';
 import type { Configured } from './configured.ts';

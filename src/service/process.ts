@@ -1,5 +1,6 @@
 /**
- * Process: a service as a whole. Main opens the engine, spawns the threads, watches them, and ends them in order. It touches no event.
+ * Process: a service as a whole. Main opens the engine, spawns the threads, watches them, and ends them in order. It
+ * touches no event.
  *
  *   start   ports, paths > log > prepare > migrations > keeper > outputs > workers > acceptors listen > ready
  *   drain   /readyz red > acceptors > workers > outputs > keeper > spans > exit 0
@@ -73,7 +74,10 @@ export class ServiceProcess {
     });
   }
 
-  /** Starts everything; resolves when all acceptors listen. Rejects with CONFIG, PORT_IN_USE, JOURNAL_*: the log is untouched then. */
+  /**
+   * Starts everything; resolves when all acceptors listen. Rejects with CONFIG, PORT_IN_USE, JOURNAL_*: the log is
+   * untouched then.
+   */
   async start(): Promise<void> {
     for (const step of this.#startSteps) await step.call(this);
     this.#threads!.board.setStage('serving');
@@ -228,7 +232,8 @@ export class ServiceProcess {
         { sink: name, owedBytes, kept },
         kept
           ? 'a sink of this log is not in OUTPUTS; its undelivered segments are kept (SINK_KEEP)'
-          : 'a sink of this log is not in OUTPUTS; what it has not delivered is not kept for it (SINK_KEEP keeps, `ringmain journal forget` forgets)',
+          : 'a sink of this log is not in OUTPUTS; what it has not delivered is not kept for it ' +
+              '(SINK_KEEP keeps, `ringmain journal forget` forgets)',
       );
   }
 
@@ -293,7 +298,8 @@ export class ServiceProcess {
 
   async #endInTime(kind: SeatKind, left: () => number, late: string): Promise<void> {
     this.#threads!.phase(kind, 'drain');
-    // The end must come within DRAIN_TIMEOUT_MS: a part of it is for threads that have to be told twice, another for the keeper's last sync.
+    // The end must come within DRAIN_TIMEOUT_MS: a part of it is for threads that have to be told twice, another for
+    // the keeper's last sync.
     const grace = Math.min(STOP_GRACE_MS, this.#configured.values.service.drainTimeoutMs / 8);
     const threads = await this.#threads!.join(kind, left() - 2 * grace);
     if (threads.length === 0) return;

@@ -1,6 +1,7 @@
 /**
- * Rehearsal: before an acceptor listens, it serves a role's routes over a loopback port of its own for a moment, with a lane in memory that no sink
- * reads and meters that nobody sees. So the code is compiled when the first real request comes, and nothing is recorded.
+ * Rehearsal: before an acceptor listens, it serves a role's routes over a loopback port of its own for a moment, with a
+ * lane in memory that no sink reads and meters that nobody sees. So the code is compiled when the first real request
+ * comes, and nothing is recorded.
  */
 import { connect } from 'node:net';
 import { Acknowledger } from '../engine/acknowledger.ts';
@@ -63,7 +64,7 @@ export async function rehearse(
     await play(rehearsal, listener.port, performance.now() + MS_MAX);
   } finally {
     listener.close();
-    mounted.close();
+    mounted.close?.();
     bodies.close();
   }
 }

@@ -1,7 +1,7 @@
 /**
- * Tracing export, on main: gives the threads' spans to the OpenTelemetry SDK, which batches them and sends them by OTLP. This is the only module that
- * loads the SDK, and it is loaded only when there is an endpoint. A receiver that is away costs spans, never a request: the SDK's queue is
- * bounded (2,048 spans), what does not fit is dropped.
+ * Tracing export, on main: gives the threads' spans to the OpenTelemetry SDK, which batches them and sends them by
+ * OTLP. This is the only module that loads the SDK, and it is loaded only when there is an endpoint. A receiver that is
+ * away costs spans, never a request: the SDK's queue is bounded (2,048 spans), what does not fit is dropped.
  */
 import {
   type Attributes,

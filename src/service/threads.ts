@@ -1,4 +1,7 @@
-/** Threads: spawns the threads of a process by its roster, connects acceptors with workers, and tells each kind what to do. */
+/**
+ * Threads: spawns the threads of a process by its roster, connects acceptors with workers, and tells each kind what to
+ * do.
+ */
 import type { Engine } from '../engine/engine.ts';
 import { Ring } from '../engine/ring.ts';
 import { errorOf } from '../kernel/errors.ts';

@@ -1,4 +1,7 @@
-/** Thread of one worker: gives the service's module its frame, tells the board how it stands, and ends it in the order of the drain. */
+/**
+ * Thread of one worker: gives the service's module its frame, tells the board how it stands, and ends it in the order
+ * of the drain.
+ */
 import { parentPort, workerData } from 'node:worker_threads';
 import { type AckLevel, Acknowledger } from '../engine/acknowledger.ts';
 import type { EngineShared } from '../engine/engine.ts';

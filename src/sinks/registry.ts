@@ -6,7 +6,10 @@ import { httpSinkConfig } from './http/config.ts';
 import { kafkaConfig } from './kafka/config.ts';
 import { postgresConfig } from './postgres/config.ts';
 
-/** Every kind of sink there is. An output has a kind and a name of its own; the pixel's outputs are called like their kinds. */
+/**
+ * Every kind of sink there is. An output has a kind and a name of its own; the pixel's outputs are called like their
+ * kinds.
+ */
 export const sinkKinds = ['log', 'kafka', 'postgres', 'http'] as const;
 export type SinkKindName = (typeof sinkKinds)[number];
 

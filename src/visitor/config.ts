@@ -29,14 +29,20 @@ export const visitorConfig = defineConfig(
     dntRespect: bool({ default: true, doc: 'Obey DNT: 1 and Sec-GPC: 1.' }),
     dntMode: oneOf(['drop', 'anonymize'], {
       default: 'drop',
-      doc: 'What obeying means. drop: answered as usual, not recorded. anonymize: recorded without ip, ua, uid, sid, and no cookie.',
+      doc:
+        'What obeying means. drop: answered as usual, not recorded. anonymize: recorded without ip, ua, uid, sid, ' +
+        'and no cookie.',
     }),
     ipMode: oneOf(['full', 'truncate', 'hash', 'none'], {
       default: 'full',
-      doc: 'What is kept of the client address. truncate: /24 or /48. hash: HMAC with a salt that changes every UTC day. none: no ip key.',
+      doc:
+        'What is kept of the client address. truncate: /24 or /48. hash: HMAC with a salt that changes every UTC ' +
+        'day. none: no ip key.',
     }),
     ipHashSecret: secret({
-      doc: 'Secret of at least 16 characters that the daily salts of IP_MODE=hash come from: the same on all hosts and after a restart.',
+      doc:
+        'Secret of at least 16 characters that the daily salts of IP_MODE=hash come from: the same on all hosts and ' +
+        'after a restart.',
       must: 'at least 16 characters',
       test: (value) => value.length >= 16,
       unset: 'a random salt, kept beside the journal until the day ends',

@@ -87,7 +87,7 @@ export async function startRig(t: TestScope, port: number, options: RigOptions =
     onShed: () => frameMeters.ringmain_http_connections_shed_total.at().add(1),
   });
   t.onTestFinished(() => {
-    mounted.close();
+    mounted.close?.();
     bodies.close();
     listener.close();
   });

@@ -80,7 +80,7 @@ test('a note goes through route, lane, topic, load and worker; page, echo, job, 
   expect(await (await toy.get('/')).text()).toContain('<h1>Notes</h1>');
   expect((await fetch(`${toy.url}/notes`, { method: 'PUT' })).headers.get('allow')).toBe('POST');
   await expect
-    .poll(async () => (await pool.query('SELECT max(notes)::int AS n FROM note_counts')).rows[0].n, { timeout: 10_000 })
+    .poll(async () => (await pool.query('SELECT max(n)::int AS n FROM note_counts')).rows[0].n, { timeout: 10_000 })
     .toBe(1);
   const metrics = await (await toy.get('/metrics')).text();
   expect(metrics).toContain('requests_total{route="note",status="2xx"}');

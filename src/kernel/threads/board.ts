@@ -1,17 +1,19 @@
 /**
- * Thread board: what main and the threads tell each other, in shared memory, so that any thread answers /readyz without asking another.
+ * Thread board: what main and the threads tell each other, in shared memory, so that any thread answers /readyz without
+ * asking another.
  *
  *   i32 0                 stage of the process, see stages (main writes)
  *   per seat, 512 bytes, from byte 128 on
- *      0  state      i32  see seatStates                                     (the seat writes; main when its thread has ended)
- *      4  phase      i32  see phases                                         (main writes)
- *      8  reloads    i32  how often main has asked to open files anew        (main writes)
- *     12  running    i32  1: a thread sits here                              (main writes)
+ *      0  state      i32  see seatStates; the seat writes it, and main when the seat's thread starts
+ *      4  phase      i32  see phases; main writes it
+ *      8  reloads    i32  how often main has asked to open files anew
+ *     12  running    i32  1: a thread sits here; main writes it
  *     16  reason     i32  bytes of the reason
- *     24  told       f64  when the seat gave its last sign of life, steadyMs (the seat writes)
+ *     24  told       f64  when the seat gave its last sign of life, steadyMs
  *    128  reason          UTF-8, why the seat is not up
  *
- * One protocol for all seats: main sets the phase and wakes the seat (wake.ts); the seat tells its state, and its thread ends.
+ * One protocol for all seats: main sets the phase and wakes the seat (wake.ts); the seat tells its state, and its
+ * thread ends.
  */
 import type { WakeWords } from './wake.ts';
 
@@ -24,12 +26,14 @@ export const stages = ['starting', 'serving', 'draining'] as const;
 export type Stage = (typeof stages)[number];
 
 export const seatStates = ['starting', 'up', 'down', 'stopped', 'ended'] as const;
-/** starting: not ready yet; down: retrying; stopped: retrying slowly, an operator is needed; ended: its thread is over. */
+/**
+ * starting: not ready yet; down: retrying; stopped: retrying slowly, an operator is needed; ended: its thread is over.
+ */
 export type SeatState = (typeof seatStates)[number];
 
 /**
- * run; drain: finish what is there (an acceptor goes on answering, and closes connections; the others end); stop: end now and in order, the journal
- * keeps the rest; abort: end at once.
+ * run; drain: finish what is there (an acceptor goes on answering, and closes connections; the others end); stop: end
+ * now and in order, the journal keeps the rest; abort: end at once.
  */
 export const phases = ['run', 'drain', 'stop', 'abort'] as const;
 export type Phase = (typeof phases)[number];
@@ -122,7 +126,10 @@ const told = (seat: number): number => (HEAD + seat * ENTRY + 24) / 8;
 /** A seat that only hears of main's wishes is woken for them; this is how long it sleeps when nobody does. */
 const LOOK_MS = 1000;
 
-/** For event-loop threads: calls `changed` when main has set another phase or asked for a reload. Ends with the phases stop and abort. */
+/**
+ * For event-loop threads: calls `changed` when main has set another phase or asked for a reload. Ends with the phases
+ * stop and abort.
+ */
 export async function watchSeat(
   board: ThreadBoard,
   wake: WakeWords,

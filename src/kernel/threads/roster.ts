@@ -1,6 +1,6 @@
 /**
- * Roster: every thread of the process but main, each with a seat. The seat's number is the thread's one name in shared memory: its entry on the
- * thread board, its wake word, its slot on the metrics board.
+ * Roster: every thread of the process but main, each with a seat. The seat's number is the thread's one name in shared
+ * memory: its entry on the thread board, its wake word, its slot on the metrics board.
  *
  *   seat 0                the keeper (the seat exists also without a journal)
  *   then                  outputs, in the order of OUTPUTS: reader k of the rings sits at seat 1 + k

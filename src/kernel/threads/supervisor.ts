@@ -1,6 +1,6 @@
 /**
- * Supervisor: spawns threads and watches them. A thread of its own kind is restarted after a pause that doubles to 30 s (its successor goes
- * on from checkpoints and shared memory), or ends the process, as its spec says.
+ * Supervisor: spawns threads and watches them. A thread of its own kind is restarted after a pause that doubles to 30 s
+ * (its successor goes on from checkpoints and shared memory), or ends the process, as its spec says.
  */
 import { type Transferable, Worker } from 'node:worker_threads';
 import type { Logger } from '../log.ts';
@@ -25,8 +25,9 @@ export interface ThreadSpec {
 }
 
 /**
- * V8 lets a young generation grow to 48 MiB before it looks whether anything in it is alive; under load every thread ends there. What our threads
- * allocate dies at once, so a small one costs no more CPU and saves some 10 MiB of a server (measured: 140 to 145 MiB against 155).
+ * V8 lets a young generation grow to 48 MiB before it looks whether anything in it is alive; under load every thread
+ * ends there. What our threads allocate dies at once, so a small one costs no more CPU and saves some 10 MiB of a
+ * server (measured: 140 to 145 MiB against 155).
  */
 const YOUNG_MIB = 3;
 const RESTART_MS_MIN = 100;

@@ -1,10 +1,11 @@
 /**
- * Wake words: how a thread sleeps until there is something to do, and how others wake it. One line of 128 bytes per sleeper:
+ * Wake words: how a thread sleeps until there is something to do, and how others wake it. One line of 128 bytes per
+ * sleeper:
  *   i32 count     bumped by everyone who wakes it; the sleeper waits on it
  *   i32 sleeping  1 while the sleeper sleeps deeply; wakers look at it first, for a notify costs a system call
  *
- * The order that makes a lost wake-up impossible: the sleeper stores sleeping = 1, then looks for work once more, then waits;
- * a waker publishes its work, then looks at `sleeping`. One of them sees the other.
+ * The order that makes a lost wake-up impossible: the sleeper stores sleeping = 1, then looks for work once more, then
+ * waits; a waker publishes its work, then looks at `sleeping`. One of them sees the other.
  */
 const LINE_WORDS = 32;
 

@@ -106,7 +106,10 @@ export class PostgresLink {
   }
 }
 
-/** As connect(), for the workers, jobs and commands of services: the limits have defaults. Rejects as parseDsn() and connect(). */
+/**
+ * As connect(), for the workers, jobs and commands of services: the limits have defaults. Rejects as parseDsn() and
+ * connect().
+ */
 export function openLink(dsn: string, options: Partial<LinkOptions> = {}): Promise<PostgresLink> {
   return connect(parseDsn(dsn), {
     connectTimeoutMs: 10_000,

@@ -7,9 +7,7 @@ import type { Acceptor } from '../../../src/service/contract.ts';
 import { store } from '../../../src/service/intake.ts';
 
 type Note = { readonly id: string; readonly text: string };
-const text = { type: 'string' };
-const noteBody = serializerOf<Note>({ type: 'object', properties: { id: text, text } });
-
+const noteBody = serializerOf<Note>({ type: 'object', additionalProperties: { type: 'string' } });
 export default {
   open({ intake, bodies, ask, now }) {
     const take = later(async (reply, req) => {
@@ -19,18 +17,19 @@ export default {
       await store(intake, (draft) => commitRecord(draft, record), 'journal');
       reply.json(202, noteBody, note);
     });
+    const echo = later((reply, req) => reply.bytes(200, 'text/plain', req.getUrl()));
     const show = later(async (reply, req) => {
       const id = req.getParameter(0) ?? '';
       const note = (await ask('reader', id, 2000)) as Note | undefined;
       if (note === undefined) throw httpErrors.NOT_FOUND({ path: `/notes/${id}` });
       reply.json(200, noteBody, note);
     });
-    const echo = later((reply, req) => reply.bytes(200, 'text/plain', req.getUrl()));
-    const routes = [
-      { name: 'notes', path: '/notes', takesBody: true as const, on: { POST: take } },
-      { name: 'note', path: '/notes/:id', on: { GET: show } },
-      { name: 'echo', path: '/echo/*', on: { GET: echo } },
-    ];
-    return { routes, close: () => undefined };
+    return {
+      routes: [
+        { name: 'notes', path: '/notes', takesBody: true as const, on: { POST: take } },
+        { name: 'note', path: '/notes/:id', on: { GET: show } },
+        { name: 'echo', path: '/echo/*', on: { GET: echo } },
+      ],
+    };
   },
 } satisfies Acceptor;
