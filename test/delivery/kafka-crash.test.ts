@@ -108,11 +108,14 @@ test('into Postgres: two consumers that are killed in turns while the group deal
   let consumers = [new Consumer('exact', folderOf(), dsn), new Consumer('exact', folderOf(), dsn)];
   let sent = 0;
   for (let kills = 0; kills < 4; kills++) {
-    await produce(brokers, 'exact', sent, sent + 2000, 4);
-    sent += 2000;
     const [victim, other] = consumers as [Consumer, Consumer];
-    await victim.said('delivering');
+    // Each of the two has half of the partitions before records come, so the victim has work when it dies.
+    await victim.said('joined');
+    const producing = produce(brokers, 'exact', sent, sent + 2000, 4);
+    sent += 2000;
+    await sleep(100 * kills);
     await victim.kill9();
+    await producing;
     // The newcomer waits for the dead member's session, as the other one does: both get their strands anew.
     consumers = [other, new Consumer('exact', folderOf(), dsn)];
     // Sessions of the server end too: an in-doubt commit must not be repeated.
