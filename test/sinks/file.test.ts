@@ -323,6 +323,30 @@ test('a file that logrotate has moved is found by its inode and cut there', asyn
   assert.deepEqual(contentOf(path), lines.slice(20));
 });
 
+// Goal: a disk that comes back under another device number (a reboot, a volume on another host) doubles no event.
+// Method: the checkpoint names a device that is not there; also one of an older version, which knows no time of birth.
+test('a file whose disk has another device number is cut at its checkpoint', async (t) => {
+  for (const done of [0, 20]) {
+    const path = join(folder(t), 'events.ndjson');
+    const saved: Saved = { done: 0, state: undefined };
+    await deliver(config(path), saved, done);
+    fs.appendFileSync(path, `${lines[done]}\n`);
+    saved.state = { ...(saved.state as object), dev: 1 };
+    await deliver(config(path), saved);
+    assert.deepEqual(contentOf(path), lines);
+  }
+});
+
+test('a checkpoint of an older version, without a time of birth, goes by device and inode', async (t) => {
+  const path = join(folder(t), 'events.ndjson');
+  const saved: Saved = { done: 0, state: undefined };
+  await deliver(config(path), saved, 20);
+  fs.appendFileSync(path, `${lines[20]}\n`);
+  saved.state = { ...(saved.state as object), born: undefined };
+  await deliver(config(path), saved);
+  assert.deepEqual(contentOf(path), lines);
+});
+
 test('copytruncate while nobody runs: appended, with a warning', async (t) => {
   const path = join(folder(t), 'events.ndjson');
   const saved: Saved = { done: 0, state: undefined };

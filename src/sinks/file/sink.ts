@@ -27,6 +27,7 @@ import {
   readSync,
   renameSync,
   rmSync,
+  type Stats,
   statSync,
   writeSync,
 } from 'node:fs';
@@ -57,6 +58,8 @@ const TAIL_BYTES = 4096;
 interface FileIdentity {
   readonly dev: number;
   readonly ino: number;
+  /** When the inode was made, ms since 1970. Missing in checkpoints of older versions. */
+  readonly born?: number;
 }
 /** What the checkpoint holds. */
 interface FileState extends FileIdentity {
@@ -69,11 +72,14 @@ interface FileState extends FileIdentity {
 }
 
 const nextName = (path: string): string => `${path}.next`;
-const identity = (fd: number): FileIdentity => {
-  const { dev, ino } = fstatSync(fd);
-  return { dev, ino };
-};
-const same = (a: FileIdentity, b: FileIdentity | undefined): boolean => a.dev === b?.dev && a.ino === b.ino;
+const identityOf = ({ dev, ino, birthtimeMs }: Stats): FileIdentity => ({ dev, ino, born: birthtimeMs });
+const identity = (fd: number): FileIdentity => identityOf(fstatSync(fd));
+/**
+ * Whether both are one file. A disk may come back with another device number (a reboot, a volume that is attached to
+ * another host): then inode and time of birth decide. File systems that know no time of birth leave it to the device.
+ */
+const same = (a: FileIdentity, b: FileIdentity | undefined): boolean =>
+  a.ino === b?.ino && (a.dev === b.dev || (a.born !== undefined && a.born > 0 && a.born === b.born));
 
 /** CRC-32 of the last bytes of [0, length), of 4 KiB at most. */
 function tailSum(fd: number, length: number): number {
@@ -93,7 +99,7 @@ function tailSum(fd: number, length: number): number {
  */
 function isOurs(fd: number, state: FileState): boolean {
   const found = fstatSync(fd);
-  return same(found, state) && (found.size < state.length || tailSum(fd, state.length) === state.tail);
+  return same(identityOf(found), state) && (found.size < state.length || tailSum(fd, state.length) === state.tail);
 }
 
 function syncFolderOf(path: string): void {
@@ -161,7 +167,7 @@ class FileTarget implements SinkTarget {
     this.#length = found.size;
     if (state === undefined) this.#closeTornLine();
     else if (isOurs(this.#fd, state)) this.#cut(this.#fd, state, found.size);
-    else if (same(found, state.next)) {
+    else if (same(identityOf(found), state.next)) {
       // The rotation was done; what the new file holds came after the checkpoint.
       ftruncateSync(this.#fd, 0);
       this.#length = 0;
@@ -199,7 +205,7 @@ class FileTarget implements SinkTarget {
     for (const name of readdirSync(folder)) {
       const path = join(folder, name);
       const found = statSync(path, { throwIfNoEntry: false });
-      if (found === undefined || !found.isFile() || !same(found, state)) continue;
+      if (found === undefined || !found.isFile() || !same(identityOf(found), state)) continue;
       const fd = openSync(path, 'r+');
       try {
         if (!isOurs(fd, state)) continue;
@@ -276,10 +282,9 @@ class FileTarget implements SinkTarget {
   async settle(): Promise<FileState> {
     if (this.#journal) this.#sync();
     if (this.#rotates && this.#next === undefined) this.#prepareNext();
-    const { dev, ino } = identity(this.#fd);
-    const next = this.#next === undefined ? {} : { next: { dev: this.#next.dev, ino: this.#next.ino } };
+    const next = this.#next === undefined ? {} : { next: identity(this.#next.fd) };
     const tail = tailSum(this.#fd, this.#length);
-    return { path: this.#path, dev, ino, length: this.#length, tail, ...next };
+    return { path: this.#path, ...identity(this.#fd), length: this.#length, tail, ...next };
   }
 
   #prepareNext(): void {
@@ -303,8 +308,8 @@ class FileTarget implements SinkTarget {
     const next = this.#next;
     if (next === undefined) return;
     const named = statSync(this.#path, { throwIfNoEntry: false });
-    if (named !== undefined && !same(named, next)) {
-      if (!same(named, identity(this.#fd))) {
+    if (named !== undefined && !same(identityOf(named), next)) {
+      if (!same(identityOf(named), identity(this.#fd))) {
         // logrotate was first and the name belongs to another file: go on in that file, as after a SIGHUP.
         rmSync(nextName(this.#path), { force: true });
         closeSync(next.fd);
@@ -314,7 +319,7 @@ class FileTarget implements SinkTarget {
       renameSync(this.#path, rotatedName(this.#path, this.#now()));
     }
     // Repeatable: when this rename has failed, the next try finds the name free and only repeats this rename.
-    if (named === undefined || !same(named, next)) renameSync(nextName(this.#path), this.#path);
+    if (named === undefined || !same(identityOf(named), next)) renameSync(nextName(this.#path), this.#path);
     if (this.#journal) syncFolderOf(this.#path);
     closeSync(this.#fd);
     this.#fd = next.fd;
