@@ -5,7 +5,7 @@
 import type { CollectResult } from '../events/collect-encoder.ts';
 import { eventErrors } from '../events/errors.ts';
 import { type Problem, problemOf } from '../kernel/errors.ts';
-import { serializeAccepted } from './schemas.ts';
+import { serializeAccepted } from './schemas.generated.ts';
 
 /**
  * application/json in any spelling and with any parameter, nothing at all, or what sendBeacon sends without a

@@ -37,9 +37,6 @@ export interface CollectShared {
   readonly salts: SaltSource | undefined;
 }
 
-/** The metric sets that a role with these routes declares. */
-export const collectMetricSets = [collectMetrics, visitorMetrics] as const;
-
 /** Seconds after which a refused client may try again: room comes back within a sync or a sink's batch. */
 const RETRY_AFTER_S = 1;
 const EXPOSED = 'X-Gotrack-Accepted, Ringmain-Ack, Retry-After';

@@ -4,6 +4,7 @@
  */
 import { refusals } from '../engine/lane.ts';
 import { counter, defineMetrics, histogram, type Meters } from '../kernel/metrics.ts';
+import { visitorMetrics } from '../visitor/metrics.ts';
 
 /** Names of the routes, for the role's list. */
 export const collectRouteNames = ['px', 'collect'] as const;
@@ -64,3 +65,6 @@ export const collectMetrics = defineMetrics({
   }),
 });
 export type CollectMeters = Meters<typeof collectMetrics>;
+
+/** The metric sets that a role with these routes declares. */
+export const collectMetricSets = [collectMetrics, visitorMetrics] as const;

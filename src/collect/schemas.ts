@@ -1,6 +1,6 @@
 /** Schemas of the JSON that the intake routes answer with. Problems have theirs in http/problem.ts. */
 import type { ItemError } from '../events/collect-encoder.ts';
-import { type BodySchema, serializerOf } from '../http/json.ts';
+import type { BodySchema } from '../http/json.ts';
 
 /** 202 of POST /collect. `rejected` and `errors` are there when some items were bad. */
 export const acceptedSchema = {
@@ -33,5 +33,3 @@ export interface Accepted {
   readonly rejected?: number;
   readonly errors?: readonly ItemError[];
 }
-
-export const serializeAccepted = serializerOf<Accepted>(acceptedSchema);

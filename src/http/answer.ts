@@ -6,7 +6,7 @@
  */
 import type { HttpResponse } from 'uWebSockets.js';
 import { type ErrorMaker, type Problem, problemOf } from '../kernel/errors.ts';
-import { problemBody } from './problem.ts';
+import { problemBody } from './problem.generated.ts';
 import type { Tally } from './tally.ts';
 
 /** State of one acceptor's wire; the acceptor flips it when the drain begins. */

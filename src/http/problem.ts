@@ -2,8 +2,7 @@
  * Problem: the body of every answer that refuses or fails (RFC 9457, application/problem+json). The five standard
  * members come first, in the order of the schema; members of the code's own, such as `limit` or `errors`, follow.
  */
-import type { Problem } from '../kernel/errors.ts';
-import { type BodySchema, serializerOf } from './json.ts';
+import type { BodySchema } from './json.ts';
 
 export const problemSchema = {
   $id: 'problem',
@@ -18,5 +17,3 @@ export const problemSchema = {
   required: ['type', 'title', 'status', 'code', 'detail'],
   additionalProperties: true,
 } as const satisfies BodySchema;
-
-export const problemBody = serializerOf<Problem>(problemSchema);

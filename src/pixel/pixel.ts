@@ -3,8 +3,7 @@
  * A drop-in for GoTrack Pixel: same routes, event model, environment variables, Kafka records and Postgres table.
  */
 import { resolve } from 'node:path';
-import { collectMetricSets } from '../collect/collect.ts';
-import { collectRouteNames } from '../collect/metrics.ts';
+import { collectMetricSets, collectRouteNames } from '../collect/metrics.ts';
 import { defineService, type ValuesOf } from '../service/contract.ts';
 import { sibling } from '../service/sibling.ts';
 import { sinkKinds } from '../sinks/registry.ts';

@@ -3,7 +3,7 @@ import { parentPort, workerData } from 'node:worker_threads';
 import { tracedTarget } from '../delivery/batch-tracing.ts';
 import type { SinkKind } from '../delivery/contract.ts';
 import { DeadLetterFile } from '../delivery/dead-letter.ts';
-import { KafkaSource } from '../delivery/kafka-source.ts';
+import type { KafkaSource } from '../delivery/kafka-source.ts';
 import { LaneSource, standingIn } from '../delivery/lane-source.ts';
 import { sinkMetrics } from '../delivery/metrics.ts';
 import { SinkRunner } from '../delivery/runner.ts';
@@ -64,7 +64,7 @@ export async function runOutput(data: OutputThreadData, kind: SinkKind<never>, l
     engine.journal === undefined ? undefined : { lanes: lanesFolder(engine.journal), logId: engine.logId };
   const wake = new WakeWords(engine.wake);
   const seat = FIRST_OUTPUT_SEAT + index;
-  const kafka = output.source === undefined ? undefined : kafkaSource(data, stored?.state, () => wake.wake(seat));
+  const kafka = output.source === undefined ? undefined : await kafkaSource(data, stored?.state, () => wake.wake(seat));
   const source =
     kafka ??
     new LaneSource(
@@ -140,7 +140,13 @@ export async function runOutput(data: OutputThreadData, kind: SinkKind<never>, l
   }
 }
 
-function kafkaSource(data: OutputThreadData, checkpoint: CheckpointState | undefined, wake: () => void): KafkaSource {
+/** The client of Kafka takes 30 MiB, so a thread that reads lanes does not load it. */
+async function kafkaSource(
+  data: OutputThreadData,
+  checkpoint: CheckpointState | undefined,
+  wake: () => void,
+): Promise<KafkaSource> {
+  const { KafkaSource } = await import('../delivery/kafka-source.ts');
   const { output, engine } = data;
   const config = output.sourceConfig as unknown as KafkaConnectionConfig;
   const clientId = `ringmain-${output.name}`;

@@ -13,7 +13,7 @@
 import type { HttpResponse } from 'uWebSockets.js';
 import { answerBody } from '../http/answer.ts';
 import type { Handler, MountedRoute, Route } from '../http/router.ts';
-import { readinessBody } from './schemas.ts';
+import { readinessBody } from './schemas.generated.ts';
 
 /** Something that is not as it should be. */
 export interface Missing {

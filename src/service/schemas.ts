@@ -1,5 +1,5 @@
 /** Schemas of the JSON that the frame's own routes answer with. */
-import { type BodySchema, serializerOf } from '../http/json.ts';
+import type { BodySchema } from '../http/json.ts';
 
 const missing = {
   type: 'array',
@@ -23,8 +23,8 @@ interface Missing {
   readonly reason: string;
 }
 
-export const readinessBody = serializerOf<{
+export interface Readiness {
   readonly status: 'ready' | 'not ready';
   readonly missing: readonly Missing[];
   readonly sinks: readonly Missing[];
-}>(readinessSchema);
+}

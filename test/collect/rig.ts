@@ -2,7 +2,8 @@
  * Rig: the intake and ops routes on a real uWebSockets.js server, over a fake lane. Options are given as an operator gives them.
  */
 
-import { type CollectShared, type CollectValues, collectMetricSets, openCollect } from '../../src/collect/collect.ts';
+import { type CollectShared, type CollectValues, openCollect } from '../../src/collect/collect.ts';
+import { collectMetricSets } from '../../src/collect/metrics.ts';
 import type { Wire } from '../../src/http/answer.ts';
 import { BodyReader } from '../../src/http/body.ts';
 import { httpConfig } from '../../src/http/config.ts';

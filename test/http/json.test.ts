@@ -1,11 +1,13 @@
 /** Bodies from schemas: the serializer of the library against JSON.stringify. */
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import fc from 'fast-check';
 import { test } from 'vitest';
-import { serializeAccepted } from '../../src/collect/schemas.ts';
-import { compileSerializers, serializerOf } from '../../src/http/json.ts';
-import { problemBody } from '../../src/http/problem.ts';
-import { readinessBody } from '../../src/service/schemas.ts';
+import { serializeAccepted } from '../../src/collect/schemas.generated.ts';
+import { codeOf, compileSerializers, serializerOf } from '../../src/http/json.ts';
+import { problemBody } from '../../src/http/problem.generated.ts';
+import { readinessBody } from '../../src/service/schemas.generated.ts';
+import { generated } from '../serializers.ts';
 
 const text = fc.string({ unit: 'binary' });
 const asJson = (value: unknown): unknown => JSON.parse(JSON.stringify(value));
@@ -60,4 +62,15 @@ test('a serializer that is declared after the others were compiled is compiled w
   const late = serializerOf<{ a?: number }>({ type: 'object', properties: { a: { type: 'integer' } } });
   assert.equal(late({ a: 1 }), '{"a":1}');
   assert.equal(late({}), '{}');
+});
+
+for (const [file, code] of Object.entries(generated())) {
+  test(`${file} is what the compiler makes of its schema (renew with: npm run serializers)`, () => {
+    assert.equal(readFileSync(file, 'utf8'), code);
+  });
+}
+
+test('a schema that needs a validator cannot be compiled ahead', () => {
+  const either = { $id: 'either', anyOf: [{ type: 'object' }, { type: 'string' }] };
+  assert.throws(() => codeOf(either), /must need no validator: \$id=either/);
 });

@@ -12,25 +12,17 @@
  * that appears twice. The file is plain data: anchors, aliases, tags and merge keys are refused, so nothing can grow
  * while it is read. The depth is checked before the tree is built, because the library builds it recursively. Messages
  * name file, line and column. They never quote the text of a syntax error, because it may be a secret.
+ *
+ * Every thread loads the room of the options, and the library takes 11 MiB: it is loaded when a file is read.
  */
-import {
-  type Document,
-  type ErrorCode,
-  isAlias,
-  isMap,
-  isScalar,
-  isSeq,
-  Lexer,
-  LineCounter,
-  type Node,
-  Parser,
-  parseDocument,
-  type Scalar,
-  visit,
-  type YAMLMap,
-} from 'yaml';
+import { createRequire } from 'node:module';
+import type { Document, ErrorCode, Node, Scalar, YAMLMap } from 'yaml';
 import type { Collection } from './given.ts';
 import { nearest } from './nearest.ts';
+
+const require = createRequire(import.meta.url);
+/** Set by parseYamlFile, before anything below uses it. */
+let yaml: typeof import('yaml');
 
 /** Collections within collections. An option's own value needs a handful. */
 const DEPTH_MAX = 32;
@@ -65,6 +57,7 @@ export interface YamlNames {
 
 /** Reads the text of a YAML file. `file` is what the messages call it. */
 export function parseYamlFile(text: string, file: string, names: YamlNames): YamlFile {
+  yaml ??= require('yaml') as typeof import('yaml');
   if (isTooDeep(text)) {
     return { entries: new Map(), problems: [`${file}: a value must be at most ${DEPTH_MAX} levels deep`] };
   }
@@ -73,8 +66,8 @@ export function parseYamlFile(text: string, file: string, names: YamlNames): Yam
 
 /** The parser keeps its open collections on a stack of its own: its height is the depth, whatever the spelling. */
 function isTooDeep(text: string): boolean {
-  const parser = new Parser();
-  for (const lexeme of new Lexer().lex(text)) {
+  const parser = new yaml.Parser();
+  for (const lexeme of new yaml.Lexer().lex(text)) {
     for (const _ of parser.next(lexeme));
     // Document and pair stand on the stack as well.
     if (parser.stack.length > DEPTH_MAX + 2) return true;
@@ -86,7 +79,7 @@ class YamlReading {
   readonly #file: string;
   readonly #names: YamlNames;
   readonly #sections: ReadonlySet<string>;
-  readonly #lines = new LineCounter();
+  readonly #lines = new yaml.LineCounter();
   readonly #document: Document.Parsed;
   readonly #entries = new Map<string, YamlEntry>();
   readonly #problems: string[] = [];
@@ -95,7 +88,7 @@ class YamlReading {
     this.#file = file;
     this.#names = names;
     this.#sections = new Set([...names.paths].flatMap(sectionsOf));
-    this.#document = parseDocument(text, {
+    this.#document = yaml.parseDocument(text, {
       lineCounter: this.#lines,
       prettyErrors: false,
       schema: 'core',
@@ -109,7 +102,7 @@ class YamlReading {
     for (const { code, message, pos } of [...errors, ...warnings]) {
       this.#problems.push(`${this.#at(pos[0])}: ${ownWords[code] ?? message.replace(/: .*$/s, '')}`);
     }
-    visit(this.#document, {
+    yaml.visit(this.#document, {
       Node: (_, node) => {
         const problem = plainDataProblem(node);
         if (problem) this.#problems.push(`${this.#atNode(node)}: ${problem}`);
@@ -117,7 +110,7 @@ class YamlReading {
     });
     // Keys of a tree that is only half understood would be complaints about what nobody wrote.
     if (this.#problems.length > 0) return { entries: new Map(), problems: this.#problems };
-    if (isMap(contents)) this.#section(contents, '');
+    if (yaml.isMap(contents)) this.#section(contents, '');
     else if (!isEmpty(contents)) {
       this.#problems.push(
         `${this.#atNode(contents)}: the file must hold sections of options: found ${shapeOf(contents)}`,
@@ -131,7 +124,7 @@ class YamlReading {
       const path = `${prefix}${key.value}`;
       if (this.#names.paths.has(path)) this.#option(path, value);
       else if (!this.#sections.has(path)) this.#problems.push(`${this.#atNode(key)}: ${this.#unknown(path)}`);
-      else if (isMap(value)) this.#section(value, `${path}.`);
+      else if (yaml.isMap(value)) this.#section(value, `${path}.`);
       else if (!isEmpty(value)) {
         this.#problems.push(`${this.#atNode(value)}: ${path} must be a section of options: found ${shapeOf(value)}`);
       }
@@ -141,11 +134,11 @@ class YamlReading {
   #option(path: string, value: Node | null): void {
     if (isEmpty(value)) return;
     const from = this.#atNode(value);
-    if (isScalar(value)) {
+    if (yaml.isScalar(value)) {
       this.#entries.set(path, { text: textOf(value), from });
       return;
     }
-    const items = isSeq<Node>(value) && value.items.every((item) => isScalar(item) && item.value !== null);
+    const items = yaml.isSeq<Node>(value) && value.items.every((item) => yaml.isScalar(item) && item.value !== null);
     const collection: Collection = {
       value: value.toJS(this.#document),
       items: items ? (value.items as Scalar[]).map(textOf) : undefined,
@@ -159,7 +152,7 @@ class YamlReading {
   #nearestNode(value: Node, path: readonly (string | number)[]): Node {
     let node = value;
     for (const step of path) {
-      const next = isMap(node) || isSeq(node) ? node.get(step, true) : undefined;
+      const next = yaml.isMap(node) || yaml.isSeq(node) ? node.get(step, true) : undefined;
       if (!next) return node;
       node = next as Node;
     }
@@ -193,14 +186,14 @@ class YamlReading {
 
 /** What keeps a node from being plain data. */
 function plainDataProblem(node: Node): string | undefined {
-  if (isAlias(node)) return 'an alias is not taken: write the value out';
+  if (yaml.isAlias(node)) return 'an alias is not taken: write the value out';
   if (node.anchor !== undefined) return 'an anchor is not taken: no alias may refer to it';
   if (node.tag !== undefined) return 'a tag is not taken: every option knows its type';
   return undefined;
 }
 
 function isEmpty(node: Node | null): node is null {
-  return node === null || (isScalar(node) && (node.value === null || node.value === ''));
+  return node === null || (yaml.isScalar(node) && (node.value === null || node.value === ''));
 }
 
 /** The text that stands there: 1e3 stays 1e3, 007 stays 007. */
@@ -209,7 +202,7 @@ function textOf(node: Scalar): string {
 }
 
 function shapeOf(node: Node | null): string {
-  return isMap(node) ? 'a mapping' : isSeq(node) ? 'a list' : 'a single value';
+  return yaml.isMap(node) ? 'a mapping' : yaml.isSeq(node) ? 'a list' : 'a single value';
 }
 
 /** kafka.tls.ca -> kafka, kafka.tls */
