@@ -43,11 +43,11 @@ const tools: Readonly<Record<string, Tool>> = {
   },
   migrate: {
     summary: 'change or show the schema of a service',
-    run: async ([name = '', ...rest]) => {
+    run: async ([name, ...rest]) => {
       const { migrateHelp, runMigrateTool } = await import('./service/migrate.ts');
-      if (name !== '--help') return runMigrateTool(await load(name), rest);
+      if (name !== undefined && name !== '--help') return runMigrateTool(await load(name), rest);
       process.stdout.write(migrateHelp('<service>'));
-      return exitCodes.ok;
+      return name === undefined ? exitCodes.usage : exitCodes.ok;
     },
   },
 };
@@ -65,10 +65,14 @@ async function ofService(words: readonly string[]): Promise<{ service: AnyServic
   return { service, rest: words.filter((word) => word !== flag) };
 }
 
+async function usageRow(name: string): Promise<readonly [string, string]> {
+  const { roles, summary } = await load(name);
+  return [`ringmain ${name}${Object.keys(roles).length > 1 ? ' [role]' : ''} [--option=value ...]`, summary];
+}
+
 async function usage(): Promise<string> {
   const rows: (readonly [string, string])[] = [];
-  for (const name of Object.keys(services))
-    rows.push([`ringmain ${name} [role] [--option=value ...]`, (await load(name)).summary]);
+  for (const name of Object.keys(services)) rows.push(await usageRow(name));
   for (const [name, { summary }] of Object.entries(tools)) rows.push([`ringmain ${name} <command> ...`, summary]);
   rows.push(
     ['ringmain --healthcheck', 'exit 0 when /healthz of the configured address answers'],

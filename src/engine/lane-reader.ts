@@ -91,15 +91,21 @@ export class LaneReader {
   }
 
   #copy(batch: Batch, recordsMax: number): number | Loss {
-    const room = batch.buffer.length - batch.bytes;
-    const bytesMax = Math.min(COPY_BYTES_MAX, room);
+    let room = batch.buffer.length - batch.bytes;
     const { position } = this.mark;
     if (this.#reader !== undefined) {
       const ring = this.ring as Ring;
       const lag = ring.tail() - position;
       if (lag <= 0) return 0;
       if (this.#segments === undefined || lag <= ring.capacity >>> 1) {
-        if (batch.count > 0 && ring.frameBytes(position) > room) return 0;
+        const next = ring.frameBytes(position);
+        if (next > room) {
+          if (batch.count > 0) return 0;
+          // The floor is read after the length: still at or below, nobody has overwritten the length.
+          if (ring.floor() <= position) batch.reserve(next);
+          room = batch.buffer.length - batch.bytes;
+        }
+        const bytesMax = Math.min(COPY_BYTES_MAX, room);
         const bytes = this.#reader.copy(position, batch.buffer, batch.bytes, bytesMax, recordsMax);
         if (bytes !== LAPPED) return bytes;
         if (this.#segments === undefined)
@@ -107,6 +113,7 @@ export class LaneReader {
       }
     }
     if (batch.count > 0 && room < COPY_BYTES_MAX) return 0;
+    const bytesMax = Math.min(COPY_BYTES_MAX, room);
     const segments = this.#segments as SegmentReader;
     for (;;) {
       const { buffer, view, bytes } = batch;

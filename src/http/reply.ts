@@ -189,6 +189,16 @@ export class Reply extends Deadline {
     });
   }
 
+  /** The whole body, parsed. Rejects as body() does, and with BAD_REQUEST when it is no JSON text. */
+  async jsonBody(req: HttpRequest, bodies: BodyReader): Promise<unknown> {
+    const bytes = await this.body(req, bodies);
+    try {
+      return JSON.parse(bytes.toString());
+    } catch (error) {
+      throw httpErrors.BAD_REQUEST({ reason: `body must be valid JSON: ${(error as Error).message}` }, error);
+    }
+  }
+
   /** @internal The promise of the handler has resolved. */
   finish(): void {
     if (this.open) this.fail(new TypeError('a handler must have answered when its promise resolves'));

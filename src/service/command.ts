@@ -41,7 +41,10 @@ function asked(service: AnyService, argv: readonly string[]): Asked {
   if (word === undefined || word.startsWith('-')) return { roles, subcommand: undefined, rest: words };
   const commands = Object.keys(service.commands ?? {});
   if (commands.includes(word)) return { roles, subcommand: word, rest: words.slice(1) };
-  const known = [...Object.keys(service.roles), ...commands];
+  const roleNames = Object.keys(service.roles);
+  if (roleNames.length === 1 && commands.length === 0)
+    throw errors.USAGE({ reason: `options begin with --: found=${words.join(' ')}` });
+  const known = [...roleNames, ...commands];
   const near = nearest(word, known);
   throw errors.USAGE({
     reason:
@@ -68,8 +71,9 @@ export async function runService(service: AnyService, argv: readonly string[]): 
 }
 
 function usage(service: AnyService): string {
-  const lines = [`ringmain ${service.name} [role] [--option=value ...]   ${service.summary}`];
   const roles = Object.entries(service.roles);
+  const role = roles.length > 1 ? ' [role]' : '';
+  const lines = [`ringmain ${service.name}${role} [--option=value ...]   ${service.summary}`];
   if (roles.length > 1)
     lines.push('', ...roles.map(([name, { summary }]) => `ringmain ${service.name} ${name}   ${summary}`));
   for (const [name, { summary }] of Object.entries(service.commands ?? {}))
@@ -93,21 +97,29 @@ async function run(configured: Configured): Promise<number> {
   setEnvironment('UWS_HTTP_MAX_HEADERS_SIZE', String(HEAD_BYTES_MAX));
   const service = new ServiceProcess(configured);
   for (const warning of loaded.warnings) service.log.warn(warning);
+  // Before the start: a signal that comes while the log is opened must not kill the process half-way.
+  let started = false;
+  let wanted = false;
+  let told = Number.NEGATIVE_INFINITY;
+  const end = () => {
+    if (performance.now() - told < ECHO_MS) return;
+    told = performance.now();
+    wanted = true;
+    if (started) void service.drain();
+  };
+  process.on('SIGTERM', end);
+  process.on('SIGINT', end);
+  process.on('SIGHUP', () => {
+    if (started) service.reload();
+  });
   try {
     await service.start();
   } catch (error) {
     await service.abort();
     throw error;
   }
-  let told = Number.NEGATIVE_INFINITY;
-  const end = () => {
-    if (performance.now() - told < ECHO_MS) return;
-    told = performance.now();
-    void service.drain();
-  };
-  process.on('SIGTERM', end);
-  process.on('SIGINT', end);
-  process.on('SIGHUP', () => service.reload());
+  started = true;
+  if (wanted) void service.drain();
   const roles = rolesIn(configured);
   const addresses = addressesOf(roles, values);
   service.log.info(

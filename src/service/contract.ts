@@ -36,10 +36,7 @@ export interface Service<S extends ConfigSets = ConfigSets> {
   readonly module: string;
   /** The service's own options. Options of http, engine, intake, delivery, outputs, tracing and log are the frame's. */
   readonly config: S;
-  /**
-   * Other defaults for the frame's options, as texts of the environment: { SERVER_ADDR: ':8080', KAFKA_TOPIC: 'events'
-   * }.
-   */
+  /** Other defaults for the frame's options, as texts of the environment: { SERVER_ADDR: ':8080' }. */
   readonly defaults?: Readonly<Record<string, string>>;
   /** The second word of the command line. A service with one role calls it 'all'. */
   readonly roles: Readonly<Record<string, Role<ValuesOf<S>>>>;
@@ -47,10 +44,7 @@ export interface Service<S extends ConfigSets = ConfigSets> {
   readonly together?: readonly string[];
   /** `ringmain <name> <subcommand>`: tools of the service. */
   readonly commands?: Readonly<Record<string, Subcommand<ValuesOf<S>>>>;
-  /**
-   * Folder of NNN_name.sql and NNN_name.down.sql; applied by `ringmain migrate <name> up` and at start when `migrateAt`
-   * says so.
-   */
+  /** Its schema: changed by `ringmain migrate <name> up`, and at start when `atStart` says so. */
   readonly migrations?: Migrations<ValuesOf<S>>;
 }
 

@@ -19,11 +19,13 @@ import type { AnyService } from './contract.ts';
 
 const USAGE = `ringmain deadletter ls [sink]       what lies in DEAD_LETTER_DIR, and why
 ringmain deadletter replay <sink>   send what is pending to its sink again`;
+/** Rooms whose options this tool does not read. */
+const frameRooms: ReadonlySet<string> = new Set(['http', 'collect', 'visitor', 'engine', 'service', 'tracing']);
 const REASONS_SHOWN = 5;
 
 export async function runDeadLetter(service: AnyService, argv: readonly string[]): Promise<number> {
   if (argv.includes('--help')) {
-    process.stdout.write(`${USAGE}\n\n${helpText(setsOf(service))}\n`);
+    process.stdout.write(`${USAGE}\n\n${helpText(setsOf(service).filter(({ room }) => !frameRooms.has(room)))}\n`);
     return exitCodes.ok;
   }
   const configured = configure(service, Object.keys(service.roles), { argv });

@@ -12,6 +12,12 @@ export const serviceErrors = defineErrors('service', {
     'It is unknown whether the events were stored',
     (f: Reason) => `the outcome is unknown, sending again may store twice: reason=${f.reason}`,
   ),
+  RECORDS_TOO_LARGE: answer(
+    413,
+    false,
+    'The records of a request are too large',
+    (f: { limit: number }) => `the records of one request must fit a publish: limit=${f.limit} bytes`,
+  ),
   WORKER_BUSY: answer(
     429,
     true,

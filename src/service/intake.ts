@@ -139,7 +139,7 @@ export const statusOfRefusal: Readonly<Record<Refusal, 429 | 503>> = {
 
 /**
  * Stores records for a route that answers later: resolves when the level holds. Rejects with BACKPRESSURE (nothing is
- * stored, sending again may help), BODY_TOO_LARGE (more than any draft holds) or WRITE_UNKNOWN.
+ * stored, sending again may help), RECORDS_TOO_LARGE (more than any draft holds) or WRITE_UNKNOWN.
  */
 export function store(intake: Intake, encode: (draft: Draft) => void, level: AckLevel): Promise<void> {
   return new Promise((resolve, reject) => {
@@ -156,8 +156,8 @@ export function store(intake: Intake, encode: (draft: Draft) => void, level: Ack
     if (taken === 'held') return;
     if (taken === 'stored') resolve();
     else if (taken === 'unknown') unknown();
-    else if (taken === 'too_large' || taken === 'nothing')
-      reject(httpErrors.BODY_TOO_LARGE({ bytes: intake.draftBytesMax + 1, limit: intake.draftBytesMax }));
+    else if (taken === 'too_large') reject(serviceErrors.RECORDS_TOO_LARGE({ limit: intake.draftBytesMax }));
+    else if (taken === 'nothing') reject(new TypeError('an encoding of store() always has something to store'));
     else reject(httpErrors.BACKPRESSURE({ reason: taken }));
   });
 }

@@ -36,6 +36,7 @@ import { WakeWords } from '../kernel/threads/wake.ts';
 import { loadSink } from '../sinks/registry.ts';
 import { type Configured, configure, laneOutputs, possibleOutputs } from './configured.ts';
 import type { AnyService } from './contract.ts';
+import { serviceErrors } from './errors.ts';
 import type { OutputThreadData } from './output-thread.ts';
 
 const USAGE = `ringmain journal ls                          lanes, and what each sink owes
@@ -330,6 +331,12 @@ async function drain({ flags, configured }: Tool): Promise<number> {
       wake.wake(FIRST_OUTPUT_SEAT + i);
     });
     await supervisor.join(names, 5000);
+  }
+  // A thread that never got to its runner has told no figures: that it owes nothing would be a guess.
+  const unstarted = names.find((_, i) => board.state(i) === 'starting');
+  if (unstarted !== undefined) {
+    engine.release();
+    throw serviceErrors.THREAD_DIED({ thread: unstarted, reason: 'it ended before it could deliver' });
   }
   let owed = 0;
   parts.sinks.forEach((name, i) => {

@@ -21,7 +21,7 @@ import { CrashDisk, CrashError, type Operation, pick, randomOf } from './crash-d
 import { appendRecord, DIR, LOG, LOG_ID, type Log, openLog, recordBytes, recordId } from './lanes.ts';
 
 /** Seeds that have found something. */
-const CASES: readonly number[] = [];
+const CASES: readonly number[] = [1005685490];
 const ROUNDS = Number(process.env.ROUNDS ?? (process.env.LONG === '1' ? 20_000 : 200));
 const ACTIONS = 150;
 const LANES = 2;

@@ -102,6 +102,18 @@ function smallDisk(t: TestContext, size: string): string {
   return mount;
 }
 
+// Method: the log's folder appears while the process starts; the signals come in that moment, before it listens.
+test('SIGHUP and SIGTERM while the process starts: it ends in order, with exit 0', async (t) => {
+  const s = stage(t);
+  const collector = s.collector();
+  const starting = collector.start().catch(() => undefined);
+  await expect.poll(() => existsSync(join(s.folder, 'data', 'journal', 'lanes')), { interval: 1 }).toBe(true);
+  collector.signal('SIGHUP');
+  assert.equal(await collector.kill('SIGTERM'), 0, collector.log);
+  assert.match(collector.log, /drained/);
+  await starting;
+});
+
 test('SIGTERM under load: exit 0, and everything that was acknowledged is in the file by then', async (t) => {
   const s = stage(t);
   const collector = s.collector({ ACCEPTORS: '2' });

@@ -11,9 +11,10 @@ const noteBody = serializerOf<Note>({ type: 'object', additionalProperties: { ty
 export default {
   open({ intake, bodies, ask, now }) {
     const take = later(async (reply, req) => {
-      const line = await reply.body(req, bodies);
-      const note = JSON.parse(line.toString()) as Note;
-      const record = { kind: 16, key: Buffer.from(note.id), line, receivedMs: now() };
+      const { id, text } = ((await reply.jsonBody(req, bodies)) ?? {}) as Partial<Note>;
+      if (typeof id !== 'string' || typeof text !== 'string') throw httpErrors.BAD_REQUEST({ reason: 'not a note' });
+      const note = { id, text };
+      const record = { kind: 16, key: Buffer.from(id), line: Buffer.from(noteBody(note)), receivedMs: now() };
       await store(intake, (draft) => commitRecord(draft, record), 'journal');
       reply.json(202, noteBody, note);
     });
