@@ -138,6 +138,7 @@ test(`SIGKILL of collector, broker and server in ${ROUNDS} rounds: file and tabl
   const random = randomOf(SEED);
   const folder = temporary(t);
   const oracle = new Oracle();
+  t.onTestFinished(() => oracle.end());
   const passed: number[] = [];
   const life = () => {
     const ACCEPTORS = String(1 + pick(random, 2));

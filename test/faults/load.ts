@@ -39,6 +39,13 @@ export class Oracle {
   readonly owed = new Set<number>();
   /** Answers that were no 2xx, by status. */
   readonly refused = new Map<number, number>();
+  /** Clients that send for this oracle. */
+  readonly clients = new Set<Client>();
+
+  /** Ends every client: one that a failed test leaves behind would send to the collector of the next test. */
+  end(): void {
+    for (const client of this.clients) client.cut();
+  }
 
   /** Compares the lines with what was promised. `lossy`: ACK=memory, which may lose; returns how many are missing. */
   verify(lines: readonly string[], lossy = false): number {
@@ -104,6 +111,7 @@ export class Client {
 
   constructor(oracle: Oracle, port: number, depth = 1, pauseMs = 0) {
     this.#oracle = oracle;
+    oracle.clients.add(this);
     this.#port = port;
     this.#depth = depth;
     this.#pauseMs = pauseMs;

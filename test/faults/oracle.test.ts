@@ -62,6 +62,7 @@ for (const [ack, rounds, named] of [
     const folder = temporary(t);
     const path = join(folder, 'events.ndjson');
     const oracle = new Oracle();
+    t.onTestFinished(() => oracle.end());
     for (let round = 0; round < rounds; round++) {
       const collector = new Collector(t, {
         port: PORT,

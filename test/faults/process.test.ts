@@ -51,6 +51,7 @@ interface Stage {
 function stage(t: TestContext): Stage {
   const folder = temporary(t);
   const oracle = new Oracle();
+  t.onTestFinished(() => oracle.end());
   return {
     folder,
     path: join(folder, 'events.ndjson'),
@@ -181,7 +182,8 @@ test('SIGHUP: events after it are in the new file, none is lost or doubled acros
   await collector.start();
   const clients = Array.from({ length: 6 }, () => new Client(s.oracle, PORT, 1, 1));
   for (let i = 0; i < 3; i++) {
-    await sleep(150);
+    const owed = s.oracle.owed.size;
+    await expect.poll(() => existsSync(s.path) && s.oracle.owed.size > owed + 20).toBe(true);
     renameSync(s.path, join(s.folder, `events-moved-${i}.ndjson`));
     void collector.kill('SIGHUP');
     await expect.poll(() => existsSync(s.path), { message: 'the name has a file again' }).toBe(true);

@@ -26,6 +26,7 @@ interface Stage {
 function stage(t: TestContext, waits: 'blocking' | 'event-loop' | 'dies' = 'blocking'): Stage {
   const folder = temporary(t);
   const oracle = new Oracle();
+  t.onTestFinished(() => oracle.end());
   const sign = join(folder, 'sign');
   const gated = join(folder, 'gated.out');
   const env = {

@@ -81,6 +81,7 @@ for (const [ack, name, env] of [
     });
     await collector.start();
     const oracle = new Oracle();
+    t.onTestFinished(() => oracle.end());
     await expect.poll(() => sendOne(oracle, PORT), { message: 'it takes events' }).toBeGreaterThanOrEqual(0);
     const clients = Array.from({ length: 6 }, () => new Client(oracle, PORT));
     await sleep(700);
