@@ -45,8 +45,8 @@ export function benchLane(journal: boolean, readers = 0): BenchLane {
   const disk: Disk = { ...realDisk, rename: () => undefined };
   const folder = join(scratch, `journal-${performance.now()}`);
   if (journal) mkdirSync(folder);
-  const parts = { id, ring, control, wake: createWakeWords(1), journal: journal ? folder : undefined, logId };
-  const writer = new LaneWriter(parts, disk);
+  const shared = { id, ring, control, wake: createWakeWords(1), journal: journal ? folder : undefined, logId };
+  const writer = new LaneWriter(shared, disk);
   const files = journal ? [preallocated('a', segmentBytes), preallocated('b', segmentBytes)] : [];
   let serial = 0;
   let unsynced = 0;

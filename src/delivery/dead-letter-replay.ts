@@ -104,7 +104,7 @@ export async function replay(options: ReplayOptions): Promise<Replayed> {
   return total;
 }
 
-function* pendingOf(path: string, done: Mark): Generator<LetterLine> {
+function* pendingOf(path: string, done: ReplayMark): Generator<LetterLine> {
   for (const start of done.again) {
     const [line] = readLetters(path, start);
     if (line !== undefined) yield line;
@@ -116,12 +116,12 @@ function* pendingOf(path: string, done: Mark): Generator<LetterLine> {
 async function send(options: ReplayOptions, lines: readonly LetterLine[]): Promise<number[]> {
   const sound = lines.filter(isSound);
   const refused = lines.filter((line) => !isSound(line)).map(({ start }) => start);
-  const parts: LetterLine[][] = sound.length > 0 ? [sound] : [];
-  for (let part = parts.pop(); part !== undefined; part = parts.pop()) {
-    const verdict = await attempt(options, batchOf(part));
+  const pieces: LetterLine[][] = sound.length > 0 ? [sound] : [];
+  for (let piece = pieces.pop(); piece !== undefined; piece = pieces.pop()) {
+    const verdict = await attempt(options, batchOf(piece));
     if (verdict === 'delivered') continue;
-    if (part.length === 1) refused.push(part[0]!.start);
-    else parts.push(part.slice(part.length >> 1), part.slice(0, part.length >> 1));
+    if (piece.length === 1) refused.push(piece[0]!.start);
+    else pieces.push(piece.slice(piece.length >> 1), piece.slice(0, piece.length >> 1));
   }
   if (sound.length > 0) await options.target.settle?.();
   return refused.sort((a, b) => a - b);
@@ -172,7 +172,7 @@ function batchOf(lines: readonly LetterLine[]): SinkBatch {
   return { lane: NO_LANE, count, buffer, offsets, positions, from: ZERO, to: ZERO, commit: false };
 }
 
-interface Mark {
+interface ReplayMark {
   readonly to: number;
   readonly again: readonly number[];
 }
@@ -181,9 +181,9 @@ function markPath(path: string): string {
   return `${path}.replayed`;
 }
 
-function readMark(path: string): Mark {
+function readMark(path: string): ReplayMark {
   try {
-    const mark = JSON.parse(readFileSync(markPath(path), 'utf8')) as Mark;
+    const mark = JSON.parse(readFileSync(markPath(path), 'utf8')) as ReplayMark;
     // A mark beyond the end belongs to a file that was replaced.
     if (mark.to <= statSync(path).size) return mark;
   } catch (error) {
@@ -192,7 +192,7 @@ function readMark(path: string): Mark {
   return { to: 0, again: [] };
 }
 
-function writeMark(path: string, mark: Mark): void {
+function writeMark(path: string, mark: ReplayMark): void {
   const next = `${markPath(path)}.next`;
   const fd = openSync(next, 'w', 0o600);
   try {

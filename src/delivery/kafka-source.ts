@@ -166,8 +166,8 @@ export class KafkaSource implements Source {
   }
 
   #begin(cursors: ReadonlyMap<string, Mark>): void {
-    const markOf = (place: { topic: string; partition: number }, offset: number): Mark =>
-      cursors.get(laneKey(idOf(place))) ?? { position: offset, record: 0 };
+    const markOf = (topicPartition: { topic: string; partition: number }, offset: number): Mark =>
+      cursors.get(laneKey(idOf(topicPartition))) ?? { position: offset, record: 0 };
     const begun = this.#consumer.begin((arrival) => {
       this.#committed.set(laneKey(idOf(arrival)), arrival.offset);
       return markOf(arrival, arrival.offset).position;

@@ -63,7 +63,7 @@ export interface EngineShared {
 }
 
 export interface Engine {
-  readonly parts: EngineShared;
+  readonly shared: EngineShared;
   /** Sinks that have a checkpoint but do not run now, and the bytes that each has not delivered. */
   readonly absent: readonly { name: string; kept: boolean; owedBytes: number }[];
   release(): void;
@@ -77,7 +77,7 @@ export function openEngine(options: EngineOptions, disk: Disk = realDisk): Engin
   if (config.journalDir === 'off') {
     const logId = randomBytes(16);
     const lanes = makeLanes(options, 1, logId, undefined, wake);
-    const parts: EngineShared = {
+    const shared: EngineShared = {
       log: logId.toString('hex'),
       logId,
       journal: undefined,
@@ -88,7 +88,7 @@ export function openEngine(options: EngineOptions, disk: Disk = realDisk): Engin
       wake,
       keeper: undefined,
     };
-    return { parts, absent: [], release: () => undefined };
+    return { shared, absent: [], release: () => undefined };
   }
   const { dir, identity, logId, lock } = openJournal(config.journalDir, disk);
   try {
@@ -115,7 +115,7 @@ export function openEngine(options: EngineOptions, disk: Disk = realDisk): Engin
       syncIntervalMs: config.syncIntervalMs,
       syncGroupMs: config.syncGroupMs,
     };
-    const parts: EngineShared = {
+    const shared: EngineShared = {
       log: identity.log,
       logId,
       journal: dir,
@@ -126,7 +126,7 @@ export function openEngine(options: EngineOptions, disk: Disk = realDisk): Engin
       wake,
       keeper,
     };
-    return { parts, absent, release: () => lock.release() };
+    return { shared, absent, release: () => lock.release() };
   } catch (error) {
     lock.release();
     throw error;
@@ -151,7 +151,7 @@ function makeLanes(
   }));
 }
 
-export const liveLanes = (parts: EngineShared): LiveLane[] => parts.lanes.map(({ id, ring }) => ({ id, ring }));
+export const liveLanes = (shared: EngineShared): LiveLane[] => shared.lanes.map(({ id, ring }) => ({ id, ring }));
 
 /**
  * A segment holds a whole draft, which is a quarter of the ring. Four segments per lane fit the quota: one is being

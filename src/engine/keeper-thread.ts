@@ -9,7 +9,7 @@ import { Keeper, type KeeperShared } from './keeper.ts';
 import { keeperMetrics } from './metrics.ts';
 
 export interface KeeperThreadData {
-  readonly parts: KeeperShared;
+  readonly shared: KeeperShared;
   readonly metrics: SharedArrayBuffer;
   readonly log: { readonly level: LogLevel; readonly destination: 1 | 2 };
 }
@@ -24,15 +24,15 @@ function main(data: KeeperThreadData): void {
   const meters = attachBoard(keeperMetrics, data.metrics, KEEPER_SEAT);
   const seconds = meters.ringmain_journal_sync_seconds.at();
   const warnings = meters.ringmain_journal_warnings_total.at();
-  const keeper = new Keeper(data.parts, undefined, {
+  const keeper = new Keeper(data.shared, undefined, {
     synced: (s) => seconds.observe(s),
     warn: (message, fields) => {
       warnings.add(1);
       log.warn(fields, message);
     },
   });
-  const board = new ThreadBoard(data.parts.board.threads);
-  const wake = new WakeWords(data.parts.wake);
+  const board = new ThreadBoard(data.shared.board.threads);
+  const wake = new WakeWords(data.shared.wake);
   let idleSince = 0;
   board.setState(KEEPER_SEAT, 'up');
   for (;;) {
@@ -47,7 +47,7 @@ function main(data: KeeperThreadData): void {
       wake.lieDown(KEEPER_SEAT);
       if (!keeper.busy) wake.nap(KEEPER_SEAT, count, DEEP_MS);
       wake.getUp(KEEPER_SEAT);
-    } else if (ms > 0) wake.nap(KEEPER_SEAT, count, Math.min(ms, keeper.busy ? data.parts.syncIntervalMs : 4));
+    } else if (ms > 0) wake.nap(KEEPER_SEAT, count, Math.min(ms, keeper.busy ? data.shared.syncIntervalMs : 4));
   }
   keeper.finish();
   board.setState(KEEPER_SEAT, 'ended');

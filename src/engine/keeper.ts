@@ -76,7 +76,7 @@ export interface KeeperEvents {
 }
 
 export class Keeper {
-  readonly #parts: KeeperShared;
+  readonly #shared: KeeperShared;
   readonly #disk: Disk;
   readonly #events: KeeperEvents;
   readonly #store: SegmentStore;
@@ -89,15 +89,15 @@ export class Keeper {
   #usedBytes = 0;
   #lastPublished = 0;
 
-  constructor(parts: KeeperShared, disk: Disk = realDisk, events: KeeperEvents = {}) {
-    this.#parts = parts;
+  constructor(shared: KeeperShared, disk: Disk = realDisk, events: KeeperEvents = {}) {
+    this.#shared = shared;
     this.#disk = disk;
     this.#events = events;
-    this.#store = new SegmentStore(lanesFolder(parts.dir), disk);
-    this.#board = new SinkBoard(parts.board);
-    this.#figures = new JournalFigures(parts.figures);
-    this.#figures.set('quotaBytes', parts.quotaBytes);
-    this.#lanes = parts.lanes.map(({ id, ring, control }) => {
+    this.#store = new SegmentStore(lanesFolder(shared.dir), disk);
+    this.#board = new SinkBoard(shared.board);
+    this.#figures = new JournalFigures(shared.figures);
+    this.#figures.set('quotaBytes', shared.quotaBytes);
+    this.#lanes = shared.lanes.map(({ id, ring, control }) => {
       disk.mkdir(this.#store.folder(id));
       return {
         id,
@@ -109,19 +109,19 @@ export class Keeper {
         folderDirty: true,
         rescuing: false,
         syncFailures: 0,
-        nextBytes: Math.min(FIRST_SEGMENT, parts.segmentBytes),
+        nextBytes: Math.min(FIRST_SEGMENT, shared.segmentBytes),
         spareBytes: 0,
         retryAt: 0,
         broken: false,
       };
     });
-    this.#checkpoints = parts.sinks.map((sink) => ({
+    this.#checkpoints = shared.sinks.map((sink) => ({
       sink,
-      file: new CheckpointFile(checkpointPath(parts.dir, sink.name), disk),
+      file: new CheckpointFile(checkpointPath(shared.dir, sink.name), disk),
       trusted: undefined,
     }));
     this.#resume();
-    disk.syncFolder(lanesFolder(parts.dir));
+    disk.syncFolder(lanesFolder(shared.dir));
     this.#store.clearStrangers();
     this.#store.adoptLeftovers((lane) => this.#lanes.some((kept) => laneKey(kept.id) === laneKey(lane)));
   }
@@ -134,7 +134,7 @@ export class Keeper {
       if (current.rotations === 0) continue;
       lane.fd = current.fd;
       lane.rotations = current.rotations;
-      lane.nextBytes = this.#parts.segmentBytes;
+      lane.nextBytes = this.#shared.segmentBytes;
       lane.spareBytes = lane.control.spareBytes();
       lane.rescuing = lane.control.rescue() || lane.control.failed();
       // The dead keeper's open files are unknown here. Segments that it had still to sync are opened anew, by name.
@@ -150,11 +150,11 @@ export class Keeper {
     const pending = this.#lanes.some((lane) => lane.ring.tail() > lane.ring.synced() && !lane.rescuing);
     if (pending) {
       const wanted = this.#lanes.some((lane) => lane.control.wanted() > lane.ring.synced());
-      const due = this.#lastSync + (wanted ? this.#parts.syncGroupMs : this.#parts.syncIntervalMs);
+      const due = this.#lastSync + (wanted ? this.#shared.syncGroupMs : this.#shared.syncIntervalMs);
       if (now >= due) {
         this.#syncAll();
         this.#lastSync = now;
-        sleep = Math.min(sleep, this.#parts.syncIntervalMs);
+        sleep = Math.min(sleep, this.#shared.syncIntervalMs);
       } else sleep = Math.min(sleep, due - now);
     }
     if (now - this.#lastHousekeeping >= HOUSEKEEPING_MS) {
@@ -263,7 +263,7 @@ export class Keeper {
         const bytes = lane.nextBytes;
         const recycled = this.#store.recycle(lane.id, bytes);
         if (recycled !== undefined) return this.#offer(lane, recycled);
-        if (this.#usedBytes + bytes > this.#parts.quotaBytes && !this.#free(bytes, now)) {
+        if (this.#usedBytes + bytes > this.#shared.quotaBytes && !this.#free(bytes, now)) {
           lane.control.setFull(FULL_QUOTA);
           // Looking for room reads folders and checkpoints, which is too much for every round.
           lane.retryAt = now + HOUSEKEEPING_MS;
@@ -290,7 +290,7 @@ export class Keeper {
   #offer(lane: KeptLane, spare: { fd: number; serial: number; bytes: number }): number {
     lane.control.setFull(FULL_NONE);
     lane.spareBytes = spare.bytes;
-    lane.nextBytes = Math.min(this.#parts.segmentBytes, 2 * spare.bytes);
+    lane.nextBytes = Math.min(this.#shared.segmentBytes, 2 * spare.bytes);
     lane.control.offerSpare(spare);
     return Number.POSITIVE_INFINITY;
   }
@@ -299,10 +299,10 @@ export class Keeper {
     this.#readCheckpoints();
     const files = this.#store.files();
     for (const file of files) {
-      const expired = file.replaced || now - file.ms >= this.#parts.retainMs;
+      const expired = file.replaced || now - file.ms >= this.#shared.retainMs;
       if (expired && this.#deletable(file)) this.#store.release(file.path, file.bytes);
     }
-    this.#store.trimPool(this.#parts.segmentBytes, this.#lanes.length);
+    this.#store.trimPool(this.#shared.segmentBytes, this.#lanes.length);
     this.#removeEmptyLanes();
     this.#measure(now);
     this.#applyLagLimits();
@@ -355,7 +355,7 @@ export class Keeper {
   #free(bytes: number, now: number): boolean {
     this.#readCheckpoints();
     this.#measure(now);
-    const fits = () => this.#usedBytes + bytes <= this.#parts.quotaBytes;
+    const fits = () => this.#usedBytes + bytes <= this.#shared.quotaBytes;
     for (const dropping of [false, true]) {
       for (const file of this.#store.files()) {
         if (fits()) return true;
@@ -413,6 +413,6 @@ export class Keeper {
   finish(): void {
     this.#observe();
     this.#syncAll();
-    this.#disk.syncFolder(lanesFolder(this.#parts.dir));
+    this.#disk.syncFolder(lanesFolder(this.#shared.dir));
   }
 }

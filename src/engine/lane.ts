@@ -57,18 +57,18 @@ export class LaneWriter {
   #records: number;
   #stuck: Error | undefined;
 
-  constructor(parts: LaneShared, disk: Disk = realDisk, now: () => number = Date.now) {
-    const { id, journal } = parts;
-    const logId = Buffer.from(parts.logId);
+  constructor(shared: LaneShared, disk: Disk = realDisk, now: () => number = Date.now) {
+    const { id, journal } = shared;
+    const logId = Buffer.from(shared.logId);
     this.id = id;
-    this.ring = new Ring(parts.ring);
-    this.control = new LaneControl(parts.control);
+    this.ring = new Ring(shared.ring);
+    this.control = new LaneControl(shared.control);
     // A quarter of the ring: a publish always fits beside what is not synced yet.
     this.#draft = new Draft(this.ring.capacity >>> 2);
     this.#producer = new RingProducer(this.ring, journal !== undefined);
     if (journal !== undefined)
       this.#segments = new SegmentWriter({ id, journal, logId, control: this.control, disk, now });
-    this.#wake = new WakeWords(parts.wake, parts.followers);
+    this.#wake = new WakeWords(shared.wake, shared.followers);
     this.#now = now;
     this.#seed = laneSeed(logId, id.life, id.lane);
     this.#records = this.ring.tailRecord();

@@ -31,8 +31,8 @@ export function recoverLane(dir: string, id: LaneId, logId: Buffer, disk: Disk =
   // From the newest segment back to one that holds a frame. More than one step only after a crash between two files.
   for (let i = segments.length - 1; i >= 0; i--) {
     const reader = new SegmentReader(lanesFolder(dir), id, logId, disk);
-    const stop = i + 1 < segments.length ? segments[i + 1].base : Number.POSITIVE_INFINITY;
-    const end = lastFrameEnd(reader, { position: segments[i].base, record: known[i] ?? 0 }, stop);
+    const limit = i + 1 < segments.length ? segments[i + 1].base : Number.POSITIVE_INFINITY;
+    const end = lastFrameEnd(reader, { position: segments[i].base, record: known[i] ?? 0 }, limit);
     reader.close();
     if (end !== undefined) return { id, begin, end };
     const record = known[i];
@@ -61,10 +61,10 @@ function headerRecords(
   });
 }
 
-function lastFrameEnd(reader: SegmentReader, from: Mark, stop: number): Mark | undefined {
+function lastFrameEnd(reader: SegmentReader, from: Mark, limit: number): Mark | undefined {
   let chunk = Buffer.from(new ArrayBuffer(4 * 2 ** 20));
   let view = new DataView(chunk.buffer);
-  const open = { position: Math.min(stop, Number.MAX_SAFE_INTEGER), record: Number.NaN };
+  const open = { position: Math.min(limit, Number.MAX_SAFE_INTEGER), record: Number.NaN };
   let mark = from;
   let seen = false;
   for (;;) {

@@ -57,9 +57,9 @@ export class SegmentReader {
     if (from.position >= end.position) return 0;
     const gone = this.#seek(from, end);
     if (gone !== undefined) return gone;
-    const stop = Math.min(end.position, this.#segmentEnd());
+    const limit = Math.min(end.position, this.#segmentEnd());
     const base = this.#segments[this.#index].base;
-    const room = Math.min(into.length - at, stop - from.position);
+    const room = Math.min(into.length - at, limit - from.position);
     let wanted = bytesMax;
     let got = this.#read(into, at, Math.min(wanted, room), PAGE + from.position - base);
     let used = 0;
@@ -71,14 +71,14 @@ export class SegmentReader {
         const claimed = claimedBytes(view, at, at + got, from.position);
         // Too large for the rest of a batch that holds records already: the frame comes first in the next batch.
         if (at > 0 && claimed > into.length - at) return 0;
-        if (claimed > into.length && claimed <= Math.min(FRAME_BYTES_MAX, stop - from.position))
+        if (claimed > into.length && claimed <= Math.min(FRAME_BYTES_MAX, limit - from.position))
           return { needBytes: claimed };
         if (claimed > got && claimed <= room) {
           got = this.#read(into, at, claimed, PAGE + from.position - base);
           wanted = 0;
           if (got === claimed) continue;
         }
-        if (listed) return this.#resync(from, end, stop);
+        if (listed) return this.#resync(from, end, limit);
         // Not damage yet: since the folder was read, a rescue may have replaced the file, or ON_LAG=drop taken it away.
         this.close();
         return this.read(from, end, into, view, at, bytesMax, recordsMax, true);
@@ -150,33 +150,33 @@ export class SegmentReader {
   }
 
   /** Looks for the next valid frame behind damage. */
-  #resync(from: Mark, end: Mark, stop: number): Loss {
-    const found = this.scan(from.position + 8, stop);
+  #resync(from: Mark, end: Mark, limit: number): Loss {
+    const found = this.scan(from.position + 8, limit);
     if (found !== undefined)
       return { from, to: { position: found.position, record: found.firstRecord }, reason: 'damaged' };
-    if (stop >= end.position) return { from, to: end, reason: 'damaged' };
+    if (limit >= end.position) return { from, to: end, reason: 'damaged' };
     const record = this.#baseRecord(this.#index + 1);
-    if (record !== undefined) return { from, to: { position: stop, record }, reason: 'damaged' };
+    if (record !== undefined) return { from, to: { position: limit, record }, reason: 'damaged' };
     // The successor's header page is damaged too: its first valid frame says which record it begins with.
     const behind =
-      this.#seek({ position: stop, record: from.record }, end) ??
-      this.scan(stop, Math.min(end.position, this.#segmentEnd()));
+      this.#seek({ position: limit, record: from.record }, end) ??
+      this.scan(limit, Math.min(end.position, this.#segmentEnd()));
     if (behind !== undefined && 'firstRecord' in behind)
       return { from, to: { position: behind.position, record: behind.firstRecord }, reason: 'damaged' };
     return { from, to: end, reason: 'damaged' };
   }
 
-  /** The first valid frame at or after `position` and before `stop` in the open segment. */
+  /** The first valid frame at or after `position` and before `limit` in the open segment. */
   scan(
     position: number,
-    stop: number,
+    limit: number,
   ): { position: number; firstRecord: number; bytes: number; records: number } | undefined {
     const base = this.#segments[this.#index].base;
     this.#scan ??= Buffer.from(new ArrayBuffer(SCAN_BYTES));
     const chunk = this.#scan;
     const view = new DataView(chunk.buffer, chunk.byteOffset, chunk.length);
-    for (let p = position; p < stop; ) {
-      const got = this.#read(chunk, 0, Math.min(SCAN_BYTES, stop - p), PAGE + p - base);
+    for (let p = position; p < limit; ) {
+      const got = this.#read(chunk, 0, Math.min(SCAN_BYTES, limit - p), PAGE + p - base);
       if (got < FRAME_HEADER) return undefined;
       const hit = seekMagic(view, 0, got);
       if (hit < 0) {
@@ -185,7 +185,7 @@ export class SegmentReader {
       }
       const at = p + hit;
       const claimed = claimedBytes(view, hit, got, at);
-      if (claimed >= FRAME_HEADER && claimed <= Math.min(FRAME_BYTES_MAX, stop - at)) {
+      if (claimed >= FRAME_HEADER && claimed <= Math.min(FRAME_BYTES_MAX, limit - at)) {
         const whole = Buffer.from(new ArrayBuffer(claimed));
         const n = this.#read(whole, 0, claimed, PAGE + at - base);
         const frame = openFrame(whole, new DataView(whole.buffer), 0, n, at, this.#seed);

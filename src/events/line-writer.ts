@@ -17,7 +17,7 @@ import type { Draft } from './draft.ts';
 import { copyMended } from './json-mend.ts';
 import { copyEscaped, copyPlain, SLACK, viewOf } from './json-text.ts';
 import { ESCAPE, F, firstOf, MEND, PLAIN, putFragment, type Slots, textSet } from './line-plan.ts';
-import { EVENT_KIND, EVENT_VERSION, at as place, recordBytes } from './record.ts';
+import { EVENT_KIND, EVENT_VERSION, recordBytes, at as recordField } from './record.ts';
 
 const QUOTE = 0x22;
 const OPEN = 0x7b;
@@ -102,29 +102,29 @@ export class LineWriter {
     }
     const { view } = this;
     const start = this.#start;
-    view.setInt32(start + place.source, source, true);
-    view.setFloat64(start + place.receivedMs, receivedMs, true);
-    view.setInt32(start + place.uidOffset, 0, true);
-    view.setInt32(start + place.uidLength, 0, true);
-    this.at = start + place.json;
+    view.setInt32(start + recordField.source, source, true);
+    view.setFloat64(start + recordField.receivedMs, receivedMs, true);
+    view.setInt32(start + recordField.uidOffset, 0, true);
+    view.setInt32(start + recordField.uidLength, 0, true);
+    this.at = start + recordField.json;
   }
 
   /** Takes the id that the ASCII bytes [from, to) spell. Returns false and writes nothing when they spell no id. */
   givenId(source: Buffer, from: number, to: number): boolean {
-    if (!parseUuid(source, from, to - from, this.buffer, this.#start + place.eventId)) return false;
+    if (!parseUuid(source, from, to - from, this.buffer, this.#start + recordField.eventId)) return false;
     this.#putId();
     return true;
   }
 
   /** Makes an id. */
   newId(nowMs: number): void {
-    this.#ids.write(this.buffer, this.#start + place.eventId, nowMs);
+    this.#ids.write(this.buffer, this.#start + recordField.eventId, nowMs);
     this.#putId();
   }
 
   instant(tsMs: number): void {
     const { buffer, view } = this;
-    view.setFloat64(this.#start + place.tsMs, tsMs, true);
+    view.setFloat64(this.#start + recordField.tsMs, tsMs, true);
     const at = putFragment(TS, view, this.at);
     // At 100 k events/s about a hundred events share one ms.
     if (tsMs !== this.#instantMs) {
@@ -146,7 +146,7 @@ export class LineWriter {
       return;
     }
     const { buffer, view } = this;
-    view.setFloat64(this.#start + place.tsMs, tsMs, true);
+    view.setFloat64(this.#start + recordField.tsMs, tsMs, true);
     const at = putFragment(TS, view, this.at);
     this.at = copyPlain(source, sourceView, from, to, buffer, view, at);
     this.byte(QUOTE);
@@ -156,7 +156,7 @@ export class LineWriter {
   texts(source: Buffer, sourceView: DataView, slots: Slots): void {
     const { buffer, view } = this;
     const { from, to, how } = slots;
-    const json = this.#start + place.json;
+    const json = this.#start + recordField.json;
     let { at } = this;
     for (let set = slots.present & textSet; set !== 0; set &= set - 1) {
       const field = firstOf(set);
@@ -169,11 +169,11 @@ export class LineWriter {
       else if (kind === ESCAPE) at = copyEscaped(source, sourceView, start, end, buffer, view, at);
       else at = copyMended(source, start, end, true, buffer, at);
       if (field === E) {
-        view.setInt32(json - place.json + place.eOffset, offset, true);
-        view.setInt32(json - place.json + place.eLength, at - json - offset, true);
+        view.setInt32(json - recordField.json + recordField.eOffset, offset, true);
+        view.setInt32(json - recordField.json + recordField.eLength, at - json - offset, true);
       } else if (field === UID) {
-        view.setInt32(json - place.json + place.uidOffset, offset, true);
-        view.setInt32(json - place.json + place.uidLength, at - json - offset, true);
+        view.setInt32(json - recordField.json + recordField.uidOffset, offset, true);
+        view.setInt32(json - recordField.json + recordField.uidLength, at - json - offset, true);
       }
       buffer[at++] = QUOTE;
     }
@@ -213,10 +213,10 @@ export class LineWriter {
     const { buffer } = this;
     let { at } = this;
     buffer[at++] = CLOSE;
-    const json = this.#start + place.json;
+    const json = this.#start + recordField.json;
     this.jsonBytes = at - json;
     if (this.jsonBytes > this.#eventBytesMax) return 0;
-    this.view.setInt32(this.#start + place.jsonLength, this.jsonBytes, true);
+    this.view.setInt32(this.#start + recordField.jsonLength, this.jsonBytes, true);
     buffer[at++] = NEWLINE;
     if (this.#inPlace) draft.commit(at, EVENT_KIND, EVENT_VERSION);
     else {
@@ -230,7 +230,7 @@ export class LineWriter {
   #putId(): void {
     const { buffer, view } = this;
     const at = putFragment(EVENT_ID, view, this.at);
-    putUuid(view, this.#start + place.eventId, at);
+    putUuid(view, this.#start + recordField.eventId, at);
     buffer[at + UUID_TEXT_BYTES] = QUOTE;
     this.at = at + UUID_TEXT_BYTES + 1;
   }

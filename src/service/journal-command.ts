@@ -297,16 +297,16 @@ async function drain({ flags, configured }: Tool): Promise<number> {
     keep: [],
     start: sinks.sinkStart,
   });
-  const { parts } = engine;
-  const metrics = createBoard([sinkMetrics(parts.sinks), loopMetrics], parts.sinks.length);
+  const { shared } = engine;
+  const metrics = createBoard([sinkMetrics(shared.sinks), loopMetrics], shared.sinks.length);
   const supervisor = new Supervisor(log, () => undefined);
   const names = outputs.map((output, index) => {
     const data: OutputThreadData = {
       output,
       index,
-      outputs: parts.sinks,
+      outputs: shared.sinks,
       values,
-      engine: parts,
+      engine: shared,
       live: false,
       patient: true,
       deadLetterDir: sinks.deadLetterDir,
@@ -320,13 +320,13 @@ async function drain({ flags, configured }: Tool): Promise<number> {
     supervisor.spawn({ name: `sink-${output.name}`, file, data, onDeath: 'restart' });
     return `sink-${output.name}`;
   });
-  const board = new SinkBoard(parts.board);
+  const board = new SinkBoard(shared.board);
   // A thread that has delivered everything ends by itself: that is no death.
   supervisor.stop();
   const late = await supervisor.join(names, (number(flags, 'timeout') ?? 2 ** 31 / 1000 - 1) * 1000);
   if (late.length > 0) {
-    const wake = new WakeWords(parts.wake);
-    parts.sinks.forEach((_, i) => {
+    const wake = new WakeWords(shared.wake);
+    shared.sinks.forEach((_, i) => {
       board.setPhase(i, 'stop');
       wake.wake(FIRST_OUTPUT_SEAT + i);
     });
@@ -339,7 +339,7 @@ async function drain({ flags, configured }: Tool): Promise<number> {
     throw serviceErrors.THREAD_DIED({ thread: unstarted, reason: 'it ended before it could deliver' });
   }
   let owed = 0;
-  parts.sinks.forEach((name, i) => {
+  shared.sinks.forEach((name, i) => {
     const events = board.get(i, 'lagRecords');
     owed += events;
     print(`sink ${name}  delivered ${board.get(i, 'delivered')}  owes ${events} events`);

@@ -173,7 +173,7 @@ export class ServiceProcess {
 
   async #prepare(): Promise<void> {
     const { values } = this.#configured;
-    const { journal } = this.#shared.engine.parts;
+    const { journal } = this.#shared.engine.shared;
     for (const role of this.#roles)
       this.#prepared[role.name] = await role.prepare?.(values, { log: this.log, journal });
   }
@@ -208,9 +208,9 @@ export class ServiceProcess {
 
   /** Ready means that each lane has a segment to write to. */
   async #untilSpares(): Promise<void> {
-    const { parts } = this.#shared.engine;
-    if (parts.keeper === undefined) return;
-    const controls = parts.lanes.map((lane) => new LaneControl(lane.control));
+    const { shared } = this.#shared.engine;
+    if (shared.keeper === undefined) return;
+    const controls = shared.lanes.map((lane) => new LaneControl(lane.control));
     const ready = (control: LaneControl) => control.spareReady() || control.rotations() > 0 || control.full() !== 0;
     await this.#until(() => controls.every(ready), 'keeper', 'no segment is ready');
   }

@@ -74,10 +74,10 @@ export class Threads {
   }
 
   spawnKeeper(): void {
-    const { keeper } = this.#deps.shared.engine.parts;
+    const { keeper } = this.#deps.shared.engine.shared;
     const [seat] = this.seats('keeper');
     if (keeper === undefined) return;
-    const data = { parts: keeper, metrics: this.#deps.shared.metrics, log: this.#deps.logOptions };
+    const data = { shared: keeper, metrics: this.#deps.shared.metrics, log: this.#deps.logOptions };
     this.#spawn(seat!, '../engine/keeper-thread', data, { onDeath: 'restart' });
   }
 
@@ -91,7 +91,7 @@ export class Threads {
         index: seat.number,
         outputs: outputs.map(({ name }) => name),
         values,
-        engine: engine.parts,
+        engine: engine.shared,
         live: true,
         patient: false,
         deadLetterDir: sinks.deadLetterDir,
@@ -107,7 +107,7 @@ export class Threads {
         // A dead reader's pin would stop the producers until its heir comes, which may take 30 s.
         onEnd: () => {
           if (outputs[seat.number]!.source !== undefined) return;
-          for (const lane of engine.parts.lanes) new Ring(lane.ring).clearPin(seat.reader);
+          for (const lane of engine.shared.lanes) new Ring(lane.ring).clearPin(seat.reader);
         },
       });
     }
@@ -117,7 +117,7 @@ export class Threads {
     for (const { seat, role, spec } of this.#workerSeats()) {
       const data: WorkerData = {
         ...this.#seatShared(seat),
-        engine: this.#deps.shared.engine.parts,
+        engine: this.#deps.shared.engine.shared,
         role,
         module: spec.module.href,
         data: spec.data,
@@ -143,7 +143,7 @@ export class Threads {
     for (const seat of this.seats('acceptor')) {
       const data: AcceptorData = {
         ...this.#seatShared(seat),
-        engine: this.#deps.shared.engine.parts,
+        engine: this.#deps.shared.engine.shared,
         acceptors: this.#deps.acceptors,
         tracing: this.#deps.tracing,
       };
@@ -169,7 +169,7 @@ export class Threads {
       seat,
       threads,
       wake,
-      sinks: engine.parts.board,
+      sinks: engine.shared.board,
       metrics,
       outputs: outputs.map(({ name }) => name),
       log: this.#deps.logOptions,

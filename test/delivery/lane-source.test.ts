@@ -16,7 +16,7 @@ const FRAME = 96;
 /**
  * A log of `lives` dead lives with two lanes each, five records per lane, and a live one. Ids rise from life to life.
  */
-function lives(count: number): { log: Log; parts: LaneSourceDeps } {
+function lives(count: number): { log: Log; deps: LaneSourceDeps } {
   const disk = new CrashDisk();
   for (let life = 1; life <= count; life++) {
     const log = openLog({ disk, life, lanes: 2, retainMs: 1e12 });
@@ -28,7 +28,7 @@ function lives(count: number): { log: Log; parts: LaneSourceDeps } {
   fill(log, 100 * (count + 1), 5);
   return {
     log,
-    parts: {
+    deps: {
       live: log.live,
       finished: log.finished,
       journal: { lanes: lanesFolder(DIR), logId: LOG_ID },
@@ -60,8 +60,8 @@ const checkpoint = (life: number, lanes: CheckpointState['lanes'] = []): Checkpo
 });
 
 test('it goes life by life, the oldest first, and stays with the live one', () => {
-  const { parts } = lives(3);
-  const route = new LaneSource(parts, undefined);
+  const { deps } = lives(3);
+  const route = new LaneSource(deps, undefined);
   const seen: number[][] = [];
   for (;;) {
     assert.equal(route.advance(), false, 'not before this life is delivered');
@@ -74,15 +74,15 @@ test('it goes life by life, the oldest first, and stays with the live one', () =
 });
 
 test('a checkpoint begins in its life at its marks; a lane without a mark at the beginning', () => {
-  const { parts } = lives(3);
-  const route = new LaneSource(parts, checkpoint(2, [[1, 3 * FRAME, 3]]));
+  const { deps } = lives(3);
+  const route = new LaneSource(deps, checkpoint(2, [[1, 3 * FRAME, 3]]));
   assert.deepEqual(take(route), [...range(200, 205), 253, 254]);
   assert.equal(route.ledger.passed, 7, 'the ledger goes on');
 });
 
 test('a checkpoint in a life that is gone goes on with the next that is there', () => {
-  const { parts } = lives(2);
-  const later = { ...parts, finished: parts.finished.filter(({ id }) => id.life > 1) };
+  const { deps } = lives(2);
+  const later = { ...deps, finished: deps.finished.filter(({ id }) => id.life > 1) };
   assert.deepEqual(take(new LaneSource(later, checkpoint(1, [[0, FRAME, 1]]))), [
     ...range(200, 205),
     ...range(250, 255),
@@ -90,16 +90,16 @@ test('a checkpoint in a life that is gone goes on with the next that is there', 
 });
 
 test('a mark beyond the end of a dead lane (power cut) makes that lane done, and no other', () => {
-  const { parts } = lives(1);
-  const route = new LaneSource(parts, checkpoint(1, [[0, 50 * FRAME, 50]]));
+  const { deps } = lives(1);
+  const route = new LaneSource(deps, checkpoint(1, [[0, 50 * FRAME, 50]]));
   assert.deepEqual(take(route), range(150, 155));
   assert.ok(route.advance());
   assert.deepEqual(take(route), range(200, 205));
 });
 
 test('the lag counts what later lives hold, and shrinks to nothing', () => {
-  const { parts } = lives(2);
-  const route = new LaneSource(parts, undefined);
+  const { deps } = lives(2);
+  const route = new LaneSource(deps, undefined);
   for (const records of [25, 15, 5]) {
     assert.deepEqual(route.lag(), { records, bytes: records * FRAME });
     take(route);
@@ -109,8 +109,8 @@ test('the lag counts what later lives hold, and shrinks to nothing', () => {
 });
 
 test('without live lanes it ends with the last life, and its state is one that can be stored', () => {
-  const { parts } = lives(2);
-  const route = new LaneSource({ ...parts, live: [] }, undefined);
+  const { deps } = lives(2);
+  const route = new LaneSource({ ...deps, live: [] }, undefined);
   assert.equal(route.exhausted, false);
   take(route);
   assert.ok(route.advance());
@@ -121,14 +121,14 @@ test('without live lanes it ends with the last life, and its state is one that c
     [0, 5 * FRAME, 5],
     [1, 5 * FRAME, 5],
   ]);
-  const empty = new LaneSource({ ...parts, live: [], finished: [] }, checkpoint(9));
+  const empty = new LaneSource({ ...deps, live: [], finished: [] }, checkpoint(9));
   assert.ok(empty.exhausted);
   assert.equal(JSON.parse(JSON.stringify(empty.state(undefined))).life, 9);
 });
 
 test('a target that fell back into an earlier life is followed there, and the ledger with it', () => {
-  const { log, parts } = lives(2);
-  const route = new LaneSource(parts, undefined);
+  const { log, deps } = lives(2);
+  const route = new LaneSource(deps, undefined);
   for (let life = 0; life < 2; life++) {
     take(route);
     route.advance();

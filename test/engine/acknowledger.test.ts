@@ -23,7 +23,7 @@ class Desk {
   constructor(options: Partial<AcknowledgerOptions> = {}, bytes = 65_536) {
     this.log = openLog({ disk: this.disk, ringBytes: bytes, segmentBytes: bytes });
     const [writer] = this.log.writers;
-    const wake = new WakeWords(this.log.keeperParts.wake);
+    const wake = new WakeWords(this.log.keeperShared.wake);
     this.acknowledger = new Acknowledger(writer, wake, { ...OPTIONS, ...options }, () => this.clock);
     this.disk.trace = (operation, path) => {
       if (path.includes('/lanes/') && (operation === 'write' || operation === 'fdatasync')) this.trace.push(operation);

@@ -37,7 +37,7 @@ async function startKeeper(t: TestContext, options: Record<string, string> = {})
     keep: [],
     start: 'earliest',
   });
-  const { parts } = engine;
+  const { shared } = engine;
   const supervisor = new Supervisor(createLog({ level: 'silent', destination: 2, name: 'test' }), () => undefined);
   t.onTestFinished(() => {
     engine.release();
@@ -47,16 +47,16 @@ async function startKeeper(t: TestContext, options: Record<string, string> = {})
     name: 'keeper',
     file,
     data: {
-      parts: parts.keeper,
+      shared: shared.keeper,
       metrics: createBoard([keeperMetrics], 1),
       log: { level: 'silent', destination: 2 },
     },
     onDeath: 'restart',
   });
-  const wake = new WakeWords(parts.wake);
-  const words = new Int32Array(parts.wake);
+  const wake = new WakeWords(shared.wake);
+  const words = new Int32Array(shared.wake);
   const sleeps = (): boolean => Atomics.load(words, KEEPER_SEAT * line + 1) === 1;
-  const writer = new LaneWriter(parts.lanes[0]!);
+  const writer = new LaneWriter(shared.lanes[0]!);
   await expect.poll(() => writer.control.spareReady(), { message: 'a segment is ready' }).toBe(true);
   return {
     writer,
@@ -66,7 +66,7 @@ async function startKeeper(t: TestContext, options: Record<string, string> = {})
     /** As the service does it at the end of a drain. Resolves with whether it lay down once more before it ended. */
     stop: async (): Promise<boolean> => {
       supervisor.stop();
-      new ThreadBoard(parts.board.threads).setPhase(KEEPER_SEAT, 'drain');
+      new ThreadBoard(shared.board.threads).setPhase(KEEPER_SEAT, 'drain');
       wake.wake(KEEPER_SEAT);
       let layDown = false;
       // It would lie for a quarter of a second, so a look every millisecond sees it, whatever else the machine does.

@@ -186,7 +186,7 @@ class World {
   replaceKeeper(): void {
     for (;;) {
       try {
-        this.log.keeper = new Keeper(this.log.keeperParts, this.disk);
+        this.log.keeper = new Keeper(this.log.keeperShared, this.disk);
         return;
       } catch (error) {
         if (!(error instanceof CrashError)) throw error;

@@ -64,8 +64,8 @@ export interface LogOptions {
 
 export interface Log {
   readonly writers: LaneWriter[];
-  readonly parts: LaneShared[];
-  readonly keeperParts: KeeperShared;
+  readonly shared: LaneShared[];
+  readonly keeperShared: KeeperShared;
   keeper: Keeper;
   readonly live: LiveLane[];
   readonly finished: FinishedLane[];
@@ -102,7 +102,7 @@ export function openLog(options: LogOptions): Log {
   });
   disk.syncFolder(sinksFolder(DIR));
   const wake = createWakeWords(1 + names.length);
-  const parts: LaneShared[] = Array.from({ length: options.lanes ?? 1 }, (_, lane) => ({
+  const shared: LaneShared[] = Array.from({ length: options.lanes ?? 1 }, (_, lane) => ({
     id: { life, lane },
     ring: createRing(options.ringBytes ?? 4096, names.length),
     control: createLaneControl(),
@@ -110,9 +110,9 @@ export function openLog(options: LogOptions): Log {
     journal: DIR,
     logId: LOG_ID,
   }));
-  const keeperParts: KeeperShared = {
+  const keeperShared: KeeperShared = {
     dir: DIR,
-    lanes: parts.map(({ id, ring, control }) => ({ id, ring, control })),
+    lanes: shared.map(({ id, ring, control }) => ({ id, ring, control })),
     sinks: names.map((name, index) => ({ name, index, drops: options.drops ?? false, lagBytesMax: 0 })),
     board,
     wake,
@@ -124,15 +124,15 @@ export function openLog(options: LogOptions): Log {
     syncGroupMs: options.syncGroupMs ?? 1,
   };
   const log: Log = {
-    parts,
-    keeperParts,
-    keeper: new Keeper(keeperParts, disk, options.events),
+    shared,
+    keeperShared,
+    keeper: new Keeper(keeperShared, disk, options.events),
     writers: [],
-    live: parts.map(({ id, ring }) => ({ id, ring })),
+    live: shared.map(({ id, ring }) => ({ id, ring })),
     finished,
     board: new SinkBoard(board),
     checkpoints,
-    figures: new JournalFigures(keeperParts.figures),
+    figures: new JournalFigures(keeperShared.figures),
     now: 1000 * life,
     step(ms = 10) {
       log.now += ms;
@@ -142,7 +142,7 @@ export function openLog(options: LogOptions): Log {
       for (let i = 0; i < steps && !log.writers.every(({ control }) => control.spareReady()); i++) log.step(300);
     },
   };
-  for (const part of parts) log.writers.push(new LaneWriter(part, disk, () => log.now));
+  for (const part of shared) log.writers.push(new LaneWriter(part, disk, () => log.now));
   log.settle();
   return log;
 }

@@ -54,8 +54,8 @@ function writeBacklog(dir: string): void {
   });
   // Nobody cuts the power here: the backlog need not wait for the disk.
   const disk: Disk = { ...realDisk, fdatasync: () => undefined };
-  const keeper = new Keeper(engine.parts.keeper!, disk);
-  const writer = new LaneWriter(engine.parts.lanes[0]!, disk, Date.now);
+  const keeper = new Keeper(engine.shared.keeper!, disk);
+  const writer = new LaneWriter(engine.shared.lanes[0]!, disk, Date.now);
   const record = template();
   let now = 0;
   for (let n = 0; n < EVENTS; ) {

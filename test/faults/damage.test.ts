@@ -542,8 +542,8 @@ test('a keeper that dies with a rotated segment unsynced has an heir that syncs 
 });
 
 function openHeir(log: ReturnType<typeof openLog>, disk: CrashDisk) {
-  const Keeper = log.keeper.constructor as new (parts: typeof log.keeperParts, on: CrashDisk) => typeof log.keeper;
-  return new Keeper(log.keeperParts, disk);
+  const Keeper = log.keeper.constructor as new (shared: typeof log.keeperShared, on: CrashDisk) => typeof log.keeper;
+  return new Keeper(log.keeperShared, disk);
 }
 
 // rudder-server#4953: one dead destination slowed the whole server.

@@ -76,7 +76,7 @@ export class TestLane {
   }
 }
 
-export interface Delivery {
+export interface DeliverResult {
   /** Numbers of the events that were refused for good, one by one. */
   readonly refused: number[];
   /** Verdicts met on the way. */
@@ -95,7 +95,7 @@ export interface DeliverOptions {
 }
 
 /** Delivers the lane to its end: `inFlightMax` batches at a time, the whole chain again after a failure. */
-export async function deliver(target: Subject, lane: TestLane, options: DeliverOptions = {}): Promise<Delivery> {
+export async function deliver(target: Subject, lane: TestLane, options: DeliverOptions = {}): Promise<DeliverResult> {
   const { batch: size = 100, withinMs = 20_000 } = options;
   const refused: number[] = [];
   const verdicts: string[] = [];

@@ -40,7 +40,7 @@ export function createBoard(sets: readonly MetricSet[], slots: number): SharedAr
 }
 
 /** Where a set lies on a board. */
-export class Place {
+export class SetCells {
   readonly slots: number;
   private readonly board: SharedArrayBuffer;
   private readonly set: MetricSet;

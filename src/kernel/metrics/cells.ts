@@ -3,7 +3,7 @@
  * only ones that the addon supports, store an aligned float64 in one piece, so a reader sees the old or the new number
  * and never half of one.
  */
-import { Place } from './board.ts';
+import { SetCells } from './board.ts';
 import {
   combinationOf,
   combinations,
@@ -100,8 +100,8 @@ export type Meters<S> =
 
 /** The meters of a set in this thread. The slot must be this thread's alone. */
 export function attachBoard<S extends MetricSet>(set: S, board: SharedArrayBuffer, slot: number): Meters<S> {
-  const place = new Place(board, set);
-  const cells = place.cells(slot);
+  const setCells = new SetCells(board, set);
+  const cells = setCells.cells(slot);
   const meters = Object.entries(set.metrics).map(([name, metric]) => {
     const first = set.firstCells.get(name)!;
     if (metric.type === 'gauge') cells.fill(0, first, first + combinations(metric.labels));
@@ -112,6 +112,6 @@ export function attachBoard<S extends MetricSet>(set: S, board: SharedArrayBuffe
     };
     return [name, { at }];
   });
-  place.attach(slot);
+  setCells.attach(slot);
   return Object.fromEntries(meters) as Meters<S>;
 }

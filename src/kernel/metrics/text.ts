@@ -2,7 +2,7 @@
  * Text: the answer of /metrics, read from the slabs of all threads without asking them. The numbers are not of one
  * moment: a histogram's sum may be one observation ahead of its buckets. Buckets only grow.
  */
-import { Place } from './board.ts';
+import { SetCells } from './board.ts';
 import { combinations, labelsAt, type Metric, type MetricSet, type MetricType, stride } from './declare.ts';
 
 interface Sample {
@@ -63,9 +63,9 @@ export async function metricsText(
 export const metricsContentType = 'text/plain; version=0.0.4; charset=utf-8';
 
 function readSet(set: MetricSet, board: SharedArrayBuffer, slotNames: readonly string[]): readonly Collected[] {
-  const place = new Place(board, set);
-  const slots = Array.from({ length: place.slots }, (_, slot) => slot).filter((slot) => place.attached(slot));
-  const slabs = slots.map((slot) => ({ name: slotNames[slot] ?? String(slot), cells: place.cells(slot) }));
+  const setCells = new SetCells(board, set);
+  const slots = Array.from({ length: setCells.slots }, (_, slot) => slot).filter((slot) => setCells.attached(slot));
+  const slabs = slots.map((slot) => ({ name: slotNames[slot] ?? String(slot), cells: setCells.cells(slot) }));
   return Object.entries(set.metrics).map(([name, metric]) => {
     const values: Sample[] = [];
     for (let i = 0; i < combinations(metric.labels); i += 1) {

@@ -177,7 +177,7 @@ export const engineMutants: readonly Mutant[] = [
   {
     name: 'damage ends the lane',
     file: 'src/engine/segment-reader.ts',
-    edits: [['const found = this.scan(from.position + 8, stop);', 'const found = this.scan(stop, stop);']],
+    edits: [['const found = this.scan(from.position + 8, limit);', 'const found = this.scan(limit, limit);']],
     tests: ['test/faults/damage.test.ts'],
   },
   {
