@@ -68,7 +68,7 @@ export function treeRssMiB(root: number): number {
   return processTree(root).reduce((sum, { pid }) => sum + statusKiB(pid, 'VmRSS'), 0) / 1024;
 }
 
-export function statusKiB(pid: number, field: 'VmRSS' | 'VmHWM'): number {
+function statusKiB(pid: number, field: 'VmRSS' | 'VmHWM'): number {
   try {
     return Number(
       new RegExp(`^${field}:\\s+(\\d+) kB`, 'm').exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? 0,

@@ -29,7 +29,7 @@ export interface Ringmain extends Subject {
   kill(): Promise<void>;
 }
 
-export function ringmainEnv(
+function ringmainEnv(
   place: Place,
   { ack = 'journal', trustProxy = true, env = {} }: RingmainOptions,
 ): Record<string, string> {

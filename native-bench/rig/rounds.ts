@@ -273,7 +273,7 @@ type OpenFigure = { [K in keyof OpenReply]-?: OpenReply[K] extends number ? K : 
 export const openColumn = (rounds: readonly Round[], figure: OpenFigure): number[] =>
   rounds.map(({ open }) => open?.[figure] ?? Number.NaN);
 
-export const tooFewRounds = 'somebody else worked on the machine in too many of its rounds';
+const tooFewRounds = 'somebody else worked on the machine in too many of its rounds';
 
 export const voidReason = (rounds: readonly Round[]): string | undefined =>
   rounds.length === 0 ? tooFewRounds : rounds.map((round) => round.invalid).find((reason) => reason !== undefined);

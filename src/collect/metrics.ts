@@ -13,7 +13,7 @@ export const collectRouteNames = ['px', 'collect'] as const;
 export const refusedReasons = refusals;
 
 /** Why events are not recorded, for good. */
-export const ignoredReasons = ['dnt'] as const;
+const ignoredReasons = ['dnt'] as const;
 
 /** Why a request was turned away, for good. */
 export const rejectedReasons = [

@@ -39,7 +39,7 @@ export interface KafkaSourceDeps {
 }
 
 /** Number of a topic that is the same in every process: 48 bits of a hash of its name. */
-export const topicNumber = (topic: string): number => createHash('sha256').update(topic).digest().readUIntBE(0, 6);
+const topicNumber = (topic: string): number => createHash('sha256').update(topic).digest().readUIntBE(0, 6);
 
 const idOf = ({ topic, partition }: { topic: string; partition: number }): LaneId => ({
   life: topicNumber(topic),

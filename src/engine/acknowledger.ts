@@ -11,7 +11,7 @@ import { KEEPER_SEAT } from '../kernel/threads/roster.ts';
 import type { WakeWords } from '../kernel/threads/wake.ts';
 import type { LaneWriter } from './lane.ts';
 
-export const ackLevels = ['memory', 'journal', 'sync'] as const;
+const ackLevels = ['memory', 'journal', 'sync'] as const;
 export type AckLevel = (typeof ackLevels)[number];
 
 /** stored: the promise of the level holds. unknown: the write failed or took too long, so nobody can say (503). */

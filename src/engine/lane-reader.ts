@@ -11,7 +11,7 @@ import type { LaneId } from './segment.ts';
 import { SegmentReader } from './segment-reader.ts';
 
 /** Bytes copied under one pin at most. */
-export const COPY_BYTES_MAX = 256 * 1024;
+const COPY_BYTES_MAX = 256 * 1024;
 
 export interface LiveLane {
   readonly id: LaneId;

@@ -16,7 +16,7 @@ export const keeperMetrics = defineMetrics({
 });
 
 /** Figures that the keeper stores for the other threads: f64 each, in this order. */
-export const figureNames = [
+const figureNames = [
   'usedBytes',
   'quotaBytes',
   'rateBytesPerSecond',

@@ -17,7 +17,7 @@ export function recoverLanes(dir: string, logId: Buffer, disk: Disk = realDisk):
   return listLanes(dir, disk).map((id) => recoverLane(dir, id, logId, disk));
 }
 
-export function recoverLane(dir: string, id: LaneId, logId: Buffer, disk: Disk = realDisk): FinishedLane {
+function recoverLane(dir: string, id: LaneId, logId: Buffer, disk: Disk = realDisk): FinishedLane {
   const folder = join(lanesFolder(dir), laneFolder(id));
   const segments = readableSegments(disk.list(folder));
   const known = headerRecords(

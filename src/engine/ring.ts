@@ -45,7 +45,7 @@ const CURSOR = 0;
 const PIN = 1;
 const CURSOR_RECORD = 2;
 const UNPINNED = -1n;
-export const RING_READERS_MAX = 16;
+const RING_READERS_MAX = 16;
 const DATA = 4 * LINE + RING_READERS_MAX * LINE;
 const MAGIC = 0x52494e32; // "RIN2"
 

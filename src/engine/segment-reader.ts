@@ -12,7 +12,7 @@ import { type LaneId, laneFolder, PAGE, readableSegments, readSegmentHeader, typ
 const SCAN_BYTES = 1 << 20;
 
 /** A frame never claims more than this; a larger claim is damage. Bounds every read. */
-export const FRAME_BYTES_MAX = 64 * 2 ** 20;
+const FRAME_BYTES_MAX = 64 * 2 ** 20;
 
 /** The next frame is larger than the whole buffer, as after a larger MAX_EVENT_BYTES: come again with a larger one. */
 export interface Need {

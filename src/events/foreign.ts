@@ -14,7 +14,7 @@ import { align8 } from '../kernel/record.ts';
 import { at, EVENT_VERSION } from './record.ts';
 import { KEYED, keyBytes, putKey } from './record-key.ts';
 
-export const FOREIGN_KIND = 2;
+const FOREIGN_KIND = 2;
 
 const PARTITION = 24;
 const OFFSET = 32;

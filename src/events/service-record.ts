@@ -12,8 +12,8 @@ import { at, EVENT_VERSION } from './record.ts';
 import { KEYED, keyBytes, putKey } from './record-key.ts';
 
 /** Kinds below are the house's own: events and foreign records. */
-export const SERVICE_KIND_MIN = 16;
-export const SERVICE_KIND_MAX = 0xffff;
+const SERVICE_KIND_MIN = 16;
+const SERVICE_KIND_MAX = 0xffff;
 
 export interface ServiceRecord {
   /** From SERVICE_KIND_MIN to SERVICE_KIND_MAX; `Output.records` tells outputs which kinds are theirs. */

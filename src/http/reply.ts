@@ -31,7 +31,7 @@ export interface LaterOptions {
   readonly timeoutMs?: number;
 }
 
-export const REPLY_TIMEOUT_MS = 10_000;
+const REPLY_TIMEOUT_MS = 10_000;
 /** Seconds after which a client may try again what a busy server could not do. */
 const RETRY_AFTER_S = 1;
 

@@ -63,7 +63,7 @@ for (const [value, digit] of [...'0123456789abcdef'].entries()) {
   HEX_VALUES[digit.toUpperCase().charCodeAt(0)] = value;
 }
 
-export const UUID_BYTES = 16;
+const UUID_BYTES = 16;
 /** Length of the text of a UUID: 8-4-4-4-12. */
 export const UUID_TEXT_BYTES = 36;
 

@@ -10,7 +10,7 @@ import type { AnyService } from './contract.ts';
 import { addressesOf, ServiceProcess } from './process.ts';
 
 /** The environment variable that the addon reads once, when it is loaded. Line and headers of a request, bytes. */
-export const HEAD_BYTES_MAX = 32 * 1024;
+const HEAD_BYTES_MAX = 32 * 1024;
 
 /**
  * One Ctrl-C under npm, or the TERM of `timeout`, arrives twice: from the sender and from whoever passes it on. That is

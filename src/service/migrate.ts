@@ -19,7 +19,7 @@ export interface Migrated<V> {
 }
 
 /** `status` found versions that are missing or that do not fit. */
-export const EXIT_NOT_MIGRATED = 1;
+const EXIT_NOT_MIGRATED = 1;
 
 export const migrateHelp = (service: string): string => `ringmain migrate ${service} up | down [N] | status
 

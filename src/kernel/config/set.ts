@@ -98,7 +98,7 @@ function upperSnake(words: string): string {
 }
 
 /** The path of an option in a YAML file: httpSink's HTTP_SINK_TIMEOUT_MS is http_sink.timeout_ms. */
-export function yamlPath(
+function yamlPath(
   set: Pick<ConfigSet, 'room' | 'prefix'>,
   key: string,
   option: Pick<Option<unknown>, 'env' | 'yaml'>,
@@ -117,7 +117,7 @@ export function unitName(name: string): string {
 export const fileFlags: ReadonlySet<string> = new Set(['CONFIG', 'ENV_FILE']);
 
 /** All names of an option, its own first. */
-export function namesOf(key: string, option: Pick<Option<unknown>, 'env' | 'aliases'>): readonly string[] {
+function namesOf(key: string, option: Pick<Option<unknown>, 'env' | 'aliases'>): readonly string[] {
   return [envName(key, option), ...option.aliases];
 }
 

@@ -22,7 +22,7 @@ const ENTRY = 512;
 const REASON = 128;
 const REASON_BYTES_MAX = ENTRY - REASON;
 
-export const stages = ['starting', 'serving', 'draining'] as const;
+const stages = ['starting', 'serving', 'draining'] as const;
 export type Stage = (typeof stages)[number];
 
 export const seatStates = ['starting', 'up', 'down', 'stopped', 'ended'] as const;
@@ -35,11 +35,11 @@ export type SeatState = (typeof seatStates)[number];
  * run; drain: finish what is there (an acceptor goes on answering, and closes connections; the others end); stop: end
  * now and in order, the journal keeps the rest; abort: end at once.
  */
-export const phases = ['run', 'drain', 'stop', 'abort'] as const;
+const phases = ['run', 'drain', 'stop', 'abort'] as const;
 export type Phase = (typeof phases)[number];
 
 /** Ms of a clock that never goes back and is the same in all threads; performance.now() begins anew in each. */
-export const steadyMs = (): number => Number(process.hrtime.bigint() / 1_000_000n);
+const steadyMs = (): number => Number(process.hrtime.bigint() / 1_000_000n);
 
 /** A seat that has told nothing for this long is held up: by a call that blocks, or by a target that never answers. */
 const SILENT_MS = 10_000;

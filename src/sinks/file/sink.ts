@@ -112,7 +112,7 @@ function syncFolderOf(path: string): void {
 }
 
 /** Copies the lines of the records, each with its newline, one after the other. Returns their bytes. */
-export function gatherLines(batch: SinkBatch, into: Buffer): number {
+function gatherLines(batch: SinkBatch, into: Buffer): number {
   const { buffer, offsets, count } = batch;
   let end = 0;
   for (let i = 0; i < count; i++) {

@@ -15,9 +15,9 @@ export interface Host {
   readonly port: number;
 }
 
-export const sslModes = ['disable', 'allow', 'prefer', 'require', 'verify-ca', 'verify-full'] as const;
+const sslModes = ['disable', 'allow', 'prefer', 'require', 'verify-ca', 'verify-full'] as const;
 export type SslMode = (typeof sslModes)[number];
-export const sessionTargets = ['any', 'read-write', 'primary'] as const;
+const sessionTargets = ['any', 'read-write', 'primary'] as const;
 export type SessionTarget = (typeof sessionTargets)[number];
 
 export interface Dsn {
