@@ -2,8 +2,8 @@
  * Members of a consumer group for tests: each is a runner with a KafkaSource and a target that keeps its rows and
  * cursors in one place, as a database does. Records are produced by kafkajs, a client that is not ours.
  */
-import { setTimeout as sleep } from 'node:timers/promises';
 import kafkajs from 'kafkajs';
+import { expect } from 'vitest';
 import {
   CursorMoved,
   type ErrorClass,
@@ -227,10 +227,5 @@ export async function committed(brokers: string, groupId: string, topic: string)
   return new Map(found!.partitions.map(({ partition, offset }) => [partition, Number(offset)]));
 }
 
-export async function until(what: string, done: () => boolean, ms = 40_000): Promise<void> {
-  const end = performance.now() + ms;
-  while (!done()) {
-    if (performance.now() > end) throw new Error(`not within ${ms} ms: ${what}`);
-    await sleep(20);
-  }
-}
+export const until = (what: string, done: () => boolean, ms = 40_000): Promise<void> =>
+  expect.poll(done, { message: what, interval: 20, timeout: ms }).toBe(true);
