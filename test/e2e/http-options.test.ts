@@ -78,6 +78,8 @@ test('TLS: served from files, cookies are Secure, SIGHUP takes a renewed certifi
 test('ADMIN_ADDR takes /healthz, /readyz and /metrics away from the public port', async (t) => {
   const admin = await freePort(21285);
   const server = await startSmall(t, 21283, { ADMIN_ADDR: `127.0.0.1:${admin}` });
+  // It listens before its sink has opened the file.
+  await expect.poll(async () => (await request(admin, '/readyz')).status).toBe(200);
   for (const path of ['/healthz', '/readyz', '/readyz?sinks=ignore', '/metrics']) {
     assert.equal((await request(admin, path)).status, 200, path);
     assert.equal((await request(server.port, path)).status, 404, path);
