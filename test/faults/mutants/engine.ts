@@ -147,17 +147,6 @@ export const engineMutants: readonly Mutant[] = [
     tests: ['test/faults/damage.test.ts', 'test/engine/lane.model.test.ts'],
   },
   {
-    name: 'the keeper sleeps on after it was woken',
-    file: 'src/engine/keeper-thread.ts',
-    edits: [
-      [
-        'if (!keeper.busy) wake.nap(KEEPER_SEAT, count, DEEP_MS);',
-        'for (const end = now + DEEP_MS; !keeper.busy && performance.timeOrigin + performance.now() < end; ) wake.nap(KEEPER_SEAT, wake.count(KEEPER_SEAT), 20);',
-      ],
-    ],
-    tests: ['test/engine/keeper-thread.test.ts'],
-  },
-  {
     name: 'the keeper ends without a last sync',
     file: 'src/engine/keeper-thread.ts',
     edits: [['  keeper.finish();\n', '']],
