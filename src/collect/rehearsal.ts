@@ -3,7 +3,8 @@ const event = '{"e":"rehearsal","uid":"u1","url":"https://example.com/a?b=1","pr
 const body = `[${Array.from({ length: 20 }, () => event).join(',')}]`;
 const browser = 'Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/131.0.0.0 Safari/537.36';
 const target =
-  '/px.gif?e=rehearsal&url=https%3A%2F%2Fexample.com%2Fa%3Fb%3D1&utm_source=a&utm_medium=b&uid=u1&w=1920&q=caf%C3%A9+%22x%22';
+  '/px.gif?e=rehearsal&url=https%3A%2F%2Fexample.com%2Fa%3Fb%3D1&utm_source=a&utm_medium=b&uid=u1&w=1920' +
+  '&q=caf%C3%A9+%22x%22';
 const pixel = [
   `GET ${target} HTTP/1.1`,
   'Host: localhost',

@@ -22,7 +22,8 @@ import { wireText } from './wire-text.ts';
 
 /** Scripts, styles and connections from the own origin alone; no frames, no plug-ins, no inline script. */
 export const strictCsp =
-  "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
+  "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; form-action 'self'; " +
+  "frame-ancestors 'none'";
 
 export interface AssetOptions {
   /** Content-Security-Policy of pages; '' for none. */
