@@ -1,12 +1,22 @@
 /** The Kafka sink against a real broker: what arrives is what was sent, as consumers that are not ours see it. */
 import assert from 'node:assert/strict';
 import { beforeAll, test } from 'vitest';
-import type { SinkBatch } from '../../../src/delivery/contract.ts';
+import type { SinkBatch, SinkTarget } from '../../../src/delivery/contract.ts';
 import { putRecord } from '../../../src/events/record.ts';
 import { addKey } from '../../../src/events/record-key.ts';
 import { type KafkaCluster, startKafka } from '../../servers/kafka.ts';
 import { fileScope } from '../../servers/scope.ts';
-import { assertEachOnce, consumeAll, deliver, event, events, kcatAll, openPatiently, silent } from './events.ts';
+import {
+  assertEachOnce,
+  consumeAll,
+  deliver,
+  event,
+  events,
+  kcatAll,
+  openPatiently,
+  patiently,
+  silent,
+} from './events.ts';
 
 const file = fileScope();
 let kafka: KafkaCluster;
@@ -60,10 +70,8 @@ test('two outputs take their records to topics of their own; records with a key 
     const lane = { life: 1, lane: from };
     return { lane, count: list.length, buffer, offsets, positions, from: { position: 0, record: 0 }, to, commit: true };
   };
-  await Promise.all([
-    first.write(batchOf(0), Promise.resolve()).then(() => first.write(batchOf(100), Promise.resolve())),
-    second.write(batchOf(1000), Promise.resolve()),
-  ]);
+  const put = (target: SinkTarget, batch: SinkBatch) => patiently(() => target.write(batch, Promise.resolve()));
+  await Promise.all([put(first, batchOf(0)).then(() => put(first, batchOf(100))), put(second, batchOf(1000))]);
   await Promise.all([first.close(), second.close()]);
   for (const [topic, from, count] of [
     ['requests', 0, 200],

@@ -93,10 +93,15 @@ export function openSink(env: Record<string, string>, log = silent, name = 'kafk
 
 /** Opens a sink as the runner does: again while the answer is 'retry'. */
 export async function openPatiently(env: Record<string, string>, log = silent, name = 'kafka'): Promise<SinkTarget> {
+  return patiently(() => openSink(env, log, name));
+}
+
+/** As the runner does it: the same call again while the sink calls its failure passing, a leader that is new for example. */
+export async function patiently<T>(call: () => Promise<T>): Promise<T> {
   const deadline = Date.now() + PATIENCE_MS;
   for (let wait = 20; ; wait = Math.min(2 * wait, 500)) {
     try {
-      return await openSink(env, log, name);
+      return await call();
     } catch (error) {
       if (kafkaSink.classify(error) !== 'retry' || Date.now() > deadline) throw error;
       await sleep(wait);
