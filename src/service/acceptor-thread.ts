@@ -28,11 +28,10 @@ import { type Intake, LaneIntake } from './intake.ts';
 import { acceptorMetrics, routesOf, WEB_ROUTE } from './metric-sets.ts';
 import { type FrameMeters, frameMetrics, talliesOf } from './metrics.ts';
 import { observer } from './observe.ts';
-import { addressesOf } from './process.ts';
 import { rehearse } from './rehearsal.ts';
 import { RequestTracing } from './request-tracing.ts';
 import { opsRoutes } from './routes-ops.ts';
-import { type NamedRole, type SeatShared, type SeatTools, takeSeat } from './seat.ts';
+import { addressesOf, type NamedRole, type SeatShared, type SeatTools, takeSeat } from './seat.ts';
 
 export interface AcceptorData extends SeatShared {
   readonly engine: EngineShared;

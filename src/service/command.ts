@@ -7,7 +7,8 @@ import { helpText, nearest, printConfig, setEnvironment } from '../kernel/config
 import { errors, exitCodes } from '../kernel/errors.ts';
 import { type Configured, configure, rolesIn, setsOf } from './configured.ts';
 import type { AnyService } from './contract.ts';
-import { addressesOf, ServiceProcess } from './process.ts';
+import { ServiceProcess } from './process.ts';
+import { addressesOf } from './seat.ts';
 
 /** The environment variable that the addon reads once, when it is loaded. Line and headers of a request, bytes. */
 const HEAD_BYTES_MAX = 32 * 1024;

@@ -25,7 +25,7 @@ import { serviceErrors } from './errors.ts';
 import { metricSets } from './metric-sets.ts';
 import { checkOpenFiles } from './open-files.ts';
 import { pathProblems } from './paths.ts';
-import type { NamedRole } from './seat.ts';
+import { addressesOf, type NamedRole } from './seat.ts';
 import type { TracingExport } from './span-export.ts';
 import { type ProcessShared, type RoleWorker, Threads, workersOf } from './threads.ts';
 
@@ -341,12 +341,6 @@ export class ServiceProcess {
     if (this.#threads !== undefined) await this.#abandon(exitCodes.config);
     this.#shared?.engine.release();
   }
-}
-
-/** Where the roles listen: each has an address; a role without routes shares the first one's. */
-export function addressesOf(roles: readonly NamedRole[], values: Configured['values']): readonly string[] {
-  const own = roles.filter(({ acceptor }) => acceptor !== undefined);
-  return (own.length > 0 ? own : roles.slice(0, 1)).map((role) => role.address?.(values) ?? values.http.serverAddr);
 }
 
 const pause = (ms: number): Promise<void> =>

@@ -53,3 +53,9 @@ export async function takeSeat(shared: SeatShared): Promise<SeatTools> {
     meters: (set) => attachBoard(set, shared.metrics, shared.seat.index),
   };
 }
+
+/** Where the roles listen: each has an address; a role without routes shares the first one's. */
+export function addressesOf(roles: readonly NamedRole[], values: FrameValues): readonly string[] {
+  const own = roles.filter(({ acceptor }) => acceptor !== undefined);
+  return (own.length > 0 ? own : roles.slice(0, 1)).map((role) => role.address?.(values) ?? values.http.serverAddr);
+}
