@@ -59,7 +59,8 @@ export function sinkCollector(
     name,
     help,
     type,
-    values: each(value),
+    // A figure that nobody has measured yet is left out: after a crash a lag of 0 would hide the backlog.
+    values: each(value).filter((_, i) => board.told(i)),
   });
   return () => [
     ledger('queue_depth', 'Events that a sink has not delivered yet.', lagRecords, 'gauge'),
@@ -93,12 +94,12 @@ export function sinkCollector(
       oldestSeconds,
       'gauge',
     ),
-    ledger(
-      'ringmain_sink_up',
-      '1: the sink takes events; 0 also while its thread gives no sign of life.',
-      (i) => (board.state(i) === 'up' && !board.silent(i) ? 1 : 0),
-      'gauge',
-    ),
+    {
+      name: 'ringmain_sink_up',
+      help: '1: the sink takes events; 0 also while its thread gives no sign of life.',
+      type: 'gauge',
+      values: each((i) => (board.state(i) === 'up' && !board.silent(i) ? 1 : 0)),
+    },
     {
       name: 'ringmain_sink_state',
       help: `State of a sink: ${seatStates.join(', ')}.`,

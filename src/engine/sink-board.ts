@@ -5,6 +5,7 @@
  *
  *   per sink, 256 bytes
  *      0  checkpoint  i32   sequence of the last synced checkpoint
+ *      4  told        i32   1: the figures have been told at least once
  *      8  figures     f64 each, see sinkFigures
  */
 import { type Phase, type SeatState, ThreadBoard } from '../kernel/threads/board.ts';
@@ -84,7 +85,12 @@ export class SinkBoard {
   }
   /** The figures on this board are true now. */
   tell(sink: number): void {
+    Atomics.store(this.#words, (sink * ENTRY) / 4 + 1, 1);
     this.#threads.tell(this.#firstSeat + sink);
+  }
+  /** False: the sink's thread has not measured anything yet; a figure of 0 means nothing. */
+  told(sink: number): boolean {
+    return Atomics.load(this.#words, (sink * ENTRY) / 4 + 1) === 1;
   }
   quietMs(sink: number): number {
     return this.#threads.quietMs(this.#firstSeat + sink);
