@@ -1,6 +1,6 @@
 /**
- * Renews what README.md, .env.example and PERFORMANCE.md take from the code and the tests: `npm run docs`. test/docs.test.ts fails when
- * they are stale.
+ * Renews what the pages below take from the code and the tests: `npm run docs`. test/docs.test.ts fails when they are
+ * stale.
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { eventModelTable } from '../src/events/schema.ts';
@@ -15,11 +15,11 @@ import { errorSets } from './kernel/error-sets.ts';
 const sets: readonly ConfigSet[] = setsOf(pixel);
 
 /** What the files should hold. */
-export function renewed(): Record<'README.md' | '.env.example' | 'PERFORMANCE.md', string> {
-  const readme = renewReference(readFileSync('README.md', 'utf8'), sets);
-  const withEvents = renewPart(readme, 'events', eventModelTable());
+export function renewed(): Record<string, string> {
+  const withEvents = renewPart(readFileSync('src/pixel/README.md', 'utf8'), 'events', eventModelTable());
   return {
-    'README.md': renewPart(withEvents, 'errors', errorsReference(errorSets)),
+    'src/pixel/README.md': renewPart(withEvents, 'errors', errorsReference(errorSets)),
+    'deploy/CONFIGURATION.md': renewReference(readFileSync('deploy/CONFIGURATION.md', 'utf8'), sets),
     '.env.example': envExample(sets),
     'PERFORMANCE.md': renewPart(readFileSync('PERFORMANCE.md', 'utf8'), 'losses', lossTable()),
   };

@@ -1,6 +1,6 @@
 /**
  * The event model, declared once. The order of keys in the line, the keys that each encoder takes, what a reader may
- * expect, SQL columns and the README's table all come from this list. No other file names a key of the line.
+ * expect, SQL columns and the table in pixel/README.md all come from this list. No other file names a key of the line.
  *
  * One event is one JSON object on one line with exactly these keys in exactly this order. An unknown text has no key;
  * `utm`, `geo` and `props` are always present, `{}` when empty.
@@ -195,7 +195,7 @@ export const eventColumns: readonly Column[] = eventFields.map((field) => ({
   notNull: field.presence === 'always',
 }));
 
-/** The event model as a Markdown table for the README. */
+/** The event model as a Markdown table for pixel/README.md. */
 export function eventModelTable(): string {
   const who = (field: Field): string => {
     const routes = [field.pixel === 'take' || field.prefix ? 'GET' : '', field.collect === 'take' ? 'POST' : ''];

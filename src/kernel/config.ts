@@ -13,7 +13,7 @@
  * config/arguments    flags, switches and words of the command line
  * config/envfile      the format of --env-file
  * config/yaml-file    the format of --config
- * config/reference    README, .env.example, --help, --print-config
+ * config/reference    deploy/CONFIGURATION.md, .env.example, --help, --print-config
  * config/paths        whether a file or directory can be used
  * config/environment  the only reader of process.env
  */

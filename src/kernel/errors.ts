@@ -170,7 +170,7 @@ export function errorKinds(sets: readonly ErrorSet[]): readonly ErrorKind[] {
   return kinds;
 }
 
-/** The README's table of the codes that clients may meet, between <!-- errors:begin --> and <!-- errors:end -->. */
+/** The table of the codes in a service's README that clients may meet, between <!-- errors:begin --> and <!-- errors:end -->. */
 export function errorsReference(sets: readonly ErrorSet[]): string {
   const answers = errorKinds(sets)
     .filter(({ shown }) => shown)

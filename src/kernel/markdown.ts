@@ -1,6 +1,6 @@
 /**
  * Markdown: sections of a document that are generated from the code, between `<!-- NAME:begin -->` and
- * `<!-- NAME:end -->`. A test fails when such a section is stale, so the README cannot drift from the code.
+ * `<!-- NAME:end -->`. A test fails when such a section is stale, so the page cannot drift from the code.
  */
 
 /** The markers of a section. */

@@ -1,6 +1,6 @@
 /**
  * Kinds: what an option may be. A kind parses a text, states its limits and formats a value, so one declaration serves
- * the parser, --check-config, --print-config, --help, the README and the example env file.
+ * the parser, --check-config, --print-config, --help, deploy/CONFIGURATION.md and the example env file.
  *
  *   kind      accepted texts                             value
  *   text      anything that is not empty                 string

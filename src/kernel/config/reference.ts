@@ -1,13 +1,13 @@
 /**
- * Reference: everything an operator reads about the options, made from the declarations: the README's tables, the
- * example env file, --help and --print-config. A test compares the committed files with this output, so they stay true.
+ * Reference: everything an operator reads about the options, made from the declarations: the tables of
+ * deploy/CONFIGURATION.md, the example env file, --help and --print-config. A test compares the committed files with this output, so they stay true.
  */
 import { markdownTable, partIsStale, renewPart } from '../markdown.ts';
 import { formatEnvValue } from './envfile.ts';
 import type { Loaded } from './load.ts';
 import { type ConfigSet, type Declared, declaredIn, fileNameOf, flagName } from './set.ts';
 
-/** Name of the generated section of the README, which lies between <!-- config:begin --> and <!-- config:end -->. */
+/** Name of the generated section of the page, which lies between <!-- config:begin --> and <!-- config:end -->. */
 const PART = 'config';
 
 /** Printed instead of a secret. */
