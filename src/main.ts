@@ -6,10 +6,13 @@
  *   ringmain <service> <subcommand> ...              a tool of the service
  *   ringmain <tool> ...                              look into a log, send again what was refused, change a database
  *   ringmain --healthcheck                           for containers: exit 0 when /healthz of the collector answers
+ *   ringmain help [command]   ringmain version       also -h, --help, -v, --version
  *
  * Each command has --help. Exit codes: 0 done, 64 the command line is not understood, 70 a defect or a thread that
- * cannot be replaced, 78 the configuration or the journal cannot be used.
+ * cannot be replaced, 75 the port, journal or file is in use (try again), 78 the configuration cannot be used; 130 and
+ * 143 a second signal.
  */
+import { constants } from 'node:os';
 import { nearest } from './kernel/config.ts';
 import { errors, exitCodeOf, exitCodes, explain } from './kernel/errors.ts';
 import { readVersion } from './kernel/version.ts';
@@ -76,7 +79,8 @@ async function usage(): Promise<string> {
   for (const [name, { summary }] of Object.entries(tools)) rows.push([`ringmain ${name} <command> ...`, summary]);
   rows.push(
     ['ringmain --healthcheck', 'exit 0 when /healthz of the configured address answers'],
-    ['ringmain --version', ''],
+    ['ringmain help [command]', 'the same as --help behind the command'],
+    ['ringmain version', 'version and commit of this build'],
   );
   const width = Math.max(...rows.map(([command]) => command.length)) + 3;
   const lines = rows.map(([command, summary]) => `${command.padEnd(width)}${summary}`.trimEnd());
@@ -90,31 +94,48 @@ async function main(argv: readonly string[]): Promise<number> {
       const { runService } = await import('./service/command.ts');
       return runService(await load('pixel'), ['--healthcheck', ...rest]);
     }
+    case 'version':
+    case '-v':
     case '--version': {
       const { version, commit } = readVersion();
       process.stdout.write(`ringmain ${version} (${commit})\n`);
       return exitCodes.ok;
     }
-    case '--help':
-    case undefined:
+    case 'help':
+      if (rest.length > 0) return main([...rest, '--help']);
       process.stdout.write(await usage());
-      return command === undefined ? exitCodes.usage : exitCodes.ok;
+      return exitCodes.ok;
+    case '--help':
+      process.stdout.write(await usage());
+      return exitCodes.ok;
+    case undefined:
+      process.stderr.write(await usage());
+      return exitCodes.usage;
     default: {
-      if (Object.hasOwn(tools, command)) return tools[command]!.run(rest);
+      if (Object.hasOwn(tools, command)) {
+        process.stdout.on('error', endOfPipe);
+        return tools[command]!.run(rest);
+      }
       if (Object.hasOwn(services, command)) {
         const { runService } = await import('./service/command.ts');
         return runService(await load(command), rest);
       }
-      const near = nearest(command, [...Object.keys(services), ...Object.keys(tools)]);
+      const near = nearest(command, [...Object.keys(services), ...Object.keys(tools), 'help', 'version']);
       const meant = near === undefined ? '' : `, did you mean ${near}?`;
       throw errors.USAGE({ reason: `the first word must be a command: found=${command}${meant}\n\n${await usage()}` });
     }
   }
 }
 
+/** `ringmain journal cat | head`: whoever read has enough. The exit code is that of a process that SIGPIPE has ended. */
+function endOfPipe(error: unknown): void {
+  if ((error as NodeJS.ErrnoException).code === 'EPIPE') process.exit(128 + constants.signals.SIGPIPE);
+}
+
 try {
-  process.exit(await main(process.argv.slice(2)));
+  process.exit(await main(process.argv.slice(2).map((word) => (word === '-h' ? '--help' : word))));
 } catch (error) {
+  endOfPipe(error);
   for (const line of explain(error)) process.stderr.write(`${line}\n`);
   process.exit(exitCodeOf(error));
 }

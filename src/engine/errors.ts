@@ -11,7 +11,7 @@ export const engineErrors = defineErrors('engine', {
     false,
     'Another process has the journal',
     (f: { path: string }) => `journal must belong to one process: path=${f.path} is locked by another`,
-    exitCodes.config,
+    exitCodes.temporary,
   ),
   JOURNAL_FORMAT: inside(
     false,

@@ -65,6 +65,6 @@ export const httpErrors = defineErrors('http', {
     false,
     'The port is taken',
     (f: { address: string }) => `port must be free: address=${f.address}`,
-    exitCodes.config,
+    exitCodes.temporary,
   ),
 });

@@ -21,8 +21,11 @@
  */
 import { markdownTable } from './markdown.ts';
 
-/** Exit codes of the process (sysexits.h): what an operator or a service manager may branch on. */
-export const exitCodes = { ok: 0, usage: 64, internal: 70, config: 78 } as const;
+/**
+ * Exit codes of the process (sysexits.h): what an operator or a service manager may branch on. `temporary` passes by
+ * itself, so it is worth a restart; `usage` and `config` need a person.
+ */
+export const exitCodes = { ok: 0, usage: 64, internal: 70, temporary: 75, config: 78 } as const;
 export type ExitCode = (typeof exitCodes)[keyof typeof exitCodes];
 
 type Fields = Readonly<Record<string, unknown>>;

@@ -79,8 +79,18 @@ function usage(service: AnyService): string {
     lines.push('', ...roles.map(([name, { summary }]) => `ringmain ${service.name} ${name}   ${summary}`));
   for (const [name, { summary }] of Object.entries(service.commands ?? {}))
     lines.push(`ringmain ${service.name} ${name} ...   ${summary}`);
-  return `${lines.join('\n')}\n`;
+  return `${lines.join('\n')}\n${switchHelp}`;
 }
+
+const switchHelp = `
+without starting anything:
+    --check-config
+        Says what is wrong with the configuration; 0 when nothing is.
+    --print-config
+        Shows the values in force and where each comes from; secrets are masked.
+    --healthcheck
+        Asks /healthz of the configured address; 0 when it answers. For containers.
+`;
 
 async function runSubcommand(service: AnyService, name: string, argv: readonly string[]): Promise<number> {
   const command = service.commands![name]!;
@@ -102,11 +112,11 @@ async function run(configured: Configured): Promise<number> {
   let started = false;
   let wanted = false;
   let told = Number.NEGATIVE_INFINITY;
-  const end = () => {
+  const end = (signal: NodeJS.Signals) => {
     if (performance.now() - told < ECHO_MS) return;
     told = performance.now();
     wanted = true;
-    if (started) void service.drain();
+    if (started) void service.drain(signal);
   };
   process.on('SIGTERM', end);
   process.on('SIGINT', end);

@@ -7,6 +7,7 @@
  *
  * Both orders are lists (startSteps, drainSteps).
  */
+import { constants } from 'node:os';
 import { openEngine } from '../engine/engine.ts';
 import { LaneControl } from '../engine/lane-control.ts';
 import { tlsFiles } from '../http/config.ts';
@@ -242,11 +243,11 @@ export class ServiceProcess {
     this.#threads!.reload();
   }
 
-  /** SIGTERM. The second call ends at once. */
-  async drain(): Promise<void> {
+  /** A signal asks for the end. The second call ends at once, with the exit code of a process that the signal ended. */
+  async drain(signal: NodeJS.Signals = 'SIGTERM'): Promise<void> {
     if (this.#draining) {
-      this.log.warn('ended by a second signal; the journal keeps what is not delivered');
-      await this.#abandon(exitCodes.internal);
+      this.log.warn({ signal }, 'ended by a second signal; the journal keeps what is not delivered');
+      await this.#abandon(128 + constants.signals[signal]);
       return;
     }
     this.#draining = true;

@@ -31,12 +31,12 @@ test('a format that this version does not know is refused with exit 78, and noth
   await expect.poll(() => eventsIn(folder).length, { message: 'the events of before and after' }).toBe(6);
 });
 
-test('a second process on one journal exits 78, and the first goes on', async (t) => {
+test('a second process on one journal exits 75, and the first goes on', async (t) => {
   const folder = collectorFolder();
   const collector = await startCollector(t, { port: 21981, folder });
   await assert.rejects(
     runProgram('node', [main, 'pixel'], { cwd: folder, env: collectorEnv(folder, 21982, {}) }),
-    /status=78[\s\S]*must belong to one process/,
+    /status=75[\s\S]*must belong to one process/,
   );
   await send(collector.url, 1);
 });

@@ -17,7 +17,7 @@ const port = await freePort(21300 - 20);
 
 test('the probe finds a port that a server of ours has, though the addon would share it', async (t) => {
   const { listener } = startServer(t, port);
-  await assert.rejects(probeEndpoint({ host: '', port }), { code: 'PORT_IN_USE', exit: 78 });
+  await assert.rejects(probeEndpoint({ host: '', port }), { code: 'PORT_IN_USE', exit: 75 });
   await assert.rejects(probeEndpoint({ host: '127.0.0.1', port }), { code: 'PORT_IN_USE' });
   listener.close();
   await probeEndpoint({ host: '', port });

@@ -62,7 +62,12 @@ function problems(options: LoadOptions): readonly string[] {
     load(options);
     return [];
   } catch (error) {
-    assert.ok(error instanceof RingmainError && error.code === 'CONFIG' && error.exit === 78, String(error));
+    assert.ok(error instanceof RingmainError, String(error));
+    if (error.code === 'USAGE') {
+      assert.equal(error.exit, 64);
+      return error.message.split('\n');
+    }
+    assert.ok(error.code === 'CONFIG' && error.exit === 78, String(error));
     const lines = error.fields['problems'] as string[];
     assert.equal(error.message, lines.join('\n'));
     for (const line of lines) assert.doesNotMatch(line, /\n/, 'a problem is one line');
@@ -263,13 +268,17 @@ test('an unknown flag is refused with the nearest name, also a switch, and with 
   assert.equal(at(['--check-config=yes']), '--check-config must stand without a value: found=yes');
 });
 
-// Goal: what Kubernetes injects for a service called kafka must not stop a start, and must be seen by --check-config.
+// Goal: what Kubernetes injects for a service called kafka is nobody's mistake; a name misspelt in the environment is.
 test('an unknown environment variable with one of our prefixes is a warning, and a problem under --check-config', () => {
-  const env = { KAFKA_PORT: 'tcp://10.0.0.1:9092', KAFKA_BROKER: 'a:1', PATH: '/bin', HOME: '/', LANG: 'C' };
-  const lines = [
-    'environment: KAFKA_PORT is not an option',
-    'environment: KAFKA_BROKER is not an option: did you mean KAFKA_BROKERS?',
-  ];
+  const kubernetes = {
+    KAFKA_PORT: 'tcp://10.0.0.1:9092',
+    KAFKA_PORT_9092_TCP: 'tcp://10.0.0.1:9092',
+    KAFKA_PORT_9092_TCP_ADDR: '10.0.0.1',
+    KAFKA_SERVICE_HOST: '10.0.0.1',
+    KAFKA_SERVICE_PORT_CLIENTS: '9092',
+  };
+  const env = { ...kubernetes, KAFKA_BROKER: 'a:1', PATH: '/bin', HOME: '/', LANG: 'C' };
+  const lines = ['environment: KAFKA_BROKER is not an option: did you mean KAFKA_BROKERS?'];
   const { warnings, values } = load({ env });
   assert.deepEqual(warnings, lines);
   assert.equal(values.sinks.kafkaBrokers, undefined);
@@ -389,4 +398,14 @@ test('a default for an option that is not there, or that the option refuses, is 
     name: 'TypeError',
     message: 'the default of RING_BYTES must be bytes from 64KiB to 1GiB, a power of two: found=3',
   });
+});
+
+// Goal: a script can tell a mistyped flag (64) from a wrong value (78), and still reads every problem at once.
+test('a flag that cannot be read is a fault of the command line, a wrong value one of the configuration', () => {
+  const bogus = { argv: ['--bogus', '--ack=maybe'] };
+  assert.throws(() => load(bogus), { code: 'USAGE', exit: 64 });
+  assert.equal(problems(bogus).length, 2);
+  for (const argv of [['--ack='], ['--ack'], ['--ack=sync', '--ack=memory'], ['--check-config=1']])
+    assert.throws(() => load({ argv, switches: ['check-config'] }), { code: 'USAGE', exit: 64 }, argv.join(' '));
+  assert.throws(() => load({ argv: ['--ack=maybe'] }), { code: 'CONFIG', exit: 78 });
 });

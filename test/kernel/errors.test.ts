@@ -95,7 +95,7 @@ test('the table has the codes of the HTTP contract under their statuses, and tem
 
 test('exit codes tell an operator whether a restart may help', () => {
   assert.equal(exitCodeOf(errors.CONFIG({ problems: ['x'] })), 78);
-  assert.equal(exitCodeOf(httpErrors.PORT_IN_USE({ address: ':19890' })), 78);
+  assert.equal(exitCodeOf(httpErrors.PORT_IN_USE({ address: ':19890' })), 75);
   assert.equal(exitCodeOf(errors.USAGE({ reason: 'x' })), 64);
   assert.equal(exitCodeOf(new Error('x')), 70);
 });

@@ -82,7 +82,7 @@ function problems(content: string | Buffer, options: LoadOptions = {}): readonly
     loadConfig(sets, { env: {}, configFile, ...options });
     return [];
   } catch (error) {
-    const found = (error as RingmainError).fields['problems'] as readonly string[];
+    const found = (error as RingmainError).message.split('\n');
     for (const line of found) assert.doesNotMatch(line, /\n/, 'a problem is one line');
     return found.map((line) => line.replace(configFile, 'x.yaml'));
   }

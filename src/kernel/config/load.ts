@@ -6,8 +6,8 @@
  *   empty     NAME= in the environment or a file means "not set here"; --name= is refused, because it usually comes
  *             from an empty variable in a script
  *   unknown   an unknown flag or name in a file is refused with the nearest known name. In the environment only names
- *             that begin like an option's are judged (Kubernetes injects KAFKA_PORT): a warning, and a problem under
- *             --check-config
+ *             that begin like an option's are judged, and none that Kubernetes or Docker injects for a service called
+ *             kafka: a warning, and a problem under --check-config
  *   NAME_FILE for secrets: the value is the content of that file without its last line break
  */
 import { closeSync, openSync, readSync } from 'node:fs';
@@ -31,6 +31,12 @@ import {
 import { parseYamlFile } from './yaml-file.ts';
 
 const FOUND_LENGTH_MAX = 100;
+
+/**
+ * Names that Kubernetes (and Docker's links) put into every container for a service: kafka gives KAFKA_SERVICE_HOST,
+ * KAFKA_PORT_9092_TCP_ADDR ... https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables
+ */
+const SERVICE_LINK = /_(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)$/;
 
 export interface LoadOptions<W extends string = string> {
   /** Default: the environment of this process. */
@@ -63,7 +69,10 @@ export interface Loaded<S extends readonly ConfigSet[] = readonly ConfigSet[], W
   readonly words: readonly string[];
 }
 
-/** Reads and checks the options of the sets. Throws errors.CONFIG, one line per problem. */
+/**
+ * Reads and checks the options of the sets. Throws errors.CONFIG, one line per problem; errors.USAGE when the command
+ * line itself cannot be read.
+ */
 export function loadConfig<const S extends readonly ConfigSet[], const W extends string = never>(
   sets: S,
   options: LoadOptions<W> = {},
@@ -74,6 +83,7 @@ export function loadConfig<const S extends readonly ConfigSet[], const W extends
   const known = knownNames(declared);
   const elsewhere = knownNames(declaredIn(options.others ?? []));
   const line = readArguments(options.argv ?? [], declared, options.switches ?? [], problems);
+  const misread = problems.length;
   const env = options.env ?? environment();
   const strict = options.strict ?? (line.switches as ReadonlySet<string>).has('check-config');
 
@@ -85,7 +95,7 @@ export function loadConfig<const S extends readonly ConfigSet[], const W extends
   }
   const prefixes = prefixesOf([...sets, ...(options.others ?? [])]);
   for (const name of Object.keys(env)) {
-    if (known.has(name) || elsewhere.has(name) || !prefixes.has(prefixOf(name))) continue;
+    if (known.has(name) || elsewhere.has(name) || !prefixes.has(prefixOf(name)) || SERVICE_LINK.test(name)) continue;
     (strict ? problems : warnings).push(`environment: ${unknown(name, known)}`);
   }
   const fromEnv = new Map<string, Given>();
@@ -109,6 +119,8 @@ export function loadConfig<const S extends readonly ConfigSet[], const W extends
   for (const set of new Set<ConfigSet>(sets)) {
     if (!broken.has(set.room)) problems.push(...set.check(values[set.room]!, sound));
   }
+  // Who mistypes a flag is told of everything at once, and by the exit code that it is the command line.
+  if (misread > 0) throw errors.USAGE({ reason: problems.join('\n') });
   if (problems.length > 0) throw errors.CONFIG({ problems });
   return { values: values as ValuesByRoom<S>, warnings, sources, switches: line.switches, words: line.words };
 }
