@@ -5,6 +5,7 @@
  * The target's cursor moves last, so a crash in between repeats the batch.
  */
 import type { Batch } from '../engine/batch.ts';
+import { headOf } from '../events/record.ts';
 import { keyOf } from '../events/record-key.ts';
 import {
   CursorMoved,
@@ -15,13 +16,15 @@ import {
   type SinkTarget,
   TargetLost,
 } from './contract.ts';
-import type { DeadLetter } from './dead-letter.ts';
+import type { DeadLetter } from './dead-letter-format.ts';
 import type { Strand } from './source.ts';
 import type { Standing } from './standing.ts';
 
 /** Where refused records go; append() has synced them when it returns. */
 export interface DeadLetterSink {
   append(letters: readonly DeadLetter[]): number;
+  /** How many records of the strand at [from, to) have a letter. */
+  count(strand: string, from: number, to: number): number;
   /** The strand is delivered up to here, and that is durable. */
   passed(strand: string, position: number): void;
   close(): void;
@@ -190,6 +193,7 @@ export class BatchDelivery {
       position: batch.positions[i],
       reason: String((error as Error).message ?? error),
       event: this.#deps.line(batch.buffer, batch.offsets[i]),
+      head: headOf(batch.buffer, batch.offsets[i]),
       ...(key === undefined ? {} : { key }),
     };
     for (let attempt = 0; ; attempt++) {

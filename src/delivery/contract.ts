@@ -34,6 +34,8 @@ export interface SinkBatch {
    * of a bisected batch.
    */
   readonly commit: boolean;
+  /** What a target calls the batch to others, when strand and positions do not say which records it holds. */
+  readonly name?: string;
 }
 
 /**

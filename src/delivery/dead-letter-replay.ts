@@ -1,28 +1,30 @@
 /**
  * Replay: sends dead letters to their output again, after somebody has mended the cause of the refusal. It runs beside
- * the process: it touches no cursor, and it changes no dead-letter file, because the process may be appending to it.
- * What it has done stands beside each file:
+ * the process: it touches no cursor of its log, and it changes no dead-letter file, because the process may be
+ * appending to it. What it has done stands beside each file (dead-letter-progress.ts).
  *
- *   <output>-000001.ndjson.replayed   {"to": bytes of the file that are done, "again": [begins of lines refused again]}
+ *   group   up to RECORDS_MAX letters of one file, in order; those that an earlier replay saw refused come first
+ *   split   a refused group is halved until the refused letter stands alone; that letter stays pending
+ *   number  each letter of a file gets a number when it is sent. A group is a stretch of a strand whose positions are
+ *           these numbers, so letters of two lives at one position are two records to every target
  *
- * The mark is stored after the target has the events, so a replay that is killed sends some of them a second time:
- * Postgres knows them by their id, other targets may hold them twice. Run one replay of a sink at a time.
+ * Each request is on disk before it is sent, and its outcome before the next one. A replay that is killed leaves one
+ * request in doubt: the next replay sends it unchanged, first of all. Postgres keeps a cursor of the replay in the
+ * transaction of the letters, so each letter is loaded once; HTTP gets the same Idempotency-Key; Kafka may get the
+ * request twice. Run one replay of a sink at a time.
  */
-import { closeSync, fsyncSync, openSync, readFileSync, renameSync, statSync, writeSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
-import { foreignBytes, putForeign } from '../events/foreign.ts';
-import { isEventLine, putRecord } from '../events/record.ts';
-import { addKey } from '../events/record-key.ts';
-import type { ErrorClass, SinkBatch, SinkTarget } from './contract.ts';
-import { deadLetterFiles, keyOfLetter, type LetterLine, readLetters } from './dead-letter.ts';
+import { laneKey } from '../engine/segment.ts';
+import { CursorMoved, type ErrorClass, type SinkBatch, type SinkTarget } from './contract.ts';
+import { deadLetterFiles, type LetterLine, readLetters } from './dead-letter-format.ts';
+import { type ReplayMark, ReplayProgress, readMark, type UnfinishedGroup } from './dead-letter-progress.ts';
+import { batchOf, isLetter, isSound, type Letter, REPLAY_LANE } from './dead-letter-record.ts';
 
 const RECORDS_MAX = 500;
 const BYTES_MAX = 4 * 1024 * 1024;
 /** A target that is away is tried so often; then the replay ends, and can be started again. */
 const ATTEMPTS = 5;
 const ATTEMPT_MS = 1000;
-const ZERO = { position: 0, record: 0 };
-const NO_LANE = { life: 0, lane: 0 };
 
 export interface Summary {
   readonly path: string;
@@ -60,10 +62,13 @@ export function summarize(directory: string, sink?: string): Summary[] {
   });
 }
 
+type ReplayTarget = Pick<SinkTarget, 'write' | 'settle' | 'cursors' | 'close'>;
+
 export interface ReplayOptions {
   readonly directory: string;
   readonly sink: string;
-  readonly target: Pick<SinkTarget, 'write' | 'settle'>;
+  /** Opens the target. `source` names the letters of one file, for a target that keeps cursors. */
+  readonly open: (source: string) => Promise<ReplayTarget>;
   readonly classify: (error: unknown) => ErrorClass;
   readonly attemptMs?: number;
 }
@@ -73,36 +78,201 @@ export interface Replayed {
   refused: number;
 }
 
-/** Sends every pending letter of a sink. Throws when the target stays away; what was sent until then is marked. */
+/** The target stays away. What was sent until then is marked; the rest is pending. */
+export class ReplayEnded extends Error {
+  readonly replayed: Replayed;
+
+  constructor(replayed: Replayed, cause: unknown) {
+    super(cause instanceof Error ? cause.message : String(cause), { cause });
+    this.replayed = replayed;
+  }
+}
+
+/** Sends every pending letter of a sink. Throws ReplayEnded when the target stays away. */
 export async function replay(options: ReplayOptions): Promise<Replayed> {
   const total: Replayed = { delivered: 0, refused: 0 };
   for (const path of deadLetterFiles(options.directory, options.sink)) {
-    const done = readMark(path);
-    const again: number[] = [];
-    let group: LetterLine[] = [];
+    const file = new FileReplay(options, path, total);
+    try {
+      await file.run();
+    } catch (error) {
+      throw new ReplayEnded(total, error);
+    } finally {
+      await file.close();
+    }
+  }
+  return total;
+}
+
+class FileReplay {
+  readonly #options: ReplayOptions;
+  readonly #path: string;
+  readonly #total: Replayed;
+  readonly #progress: ReplayProgress;
+  #target: ReplayTarget | undefined;
+  /** Where the target's cursor stands. */
+  #cursor = 0;
+
+  constructor(options: ReplayOptions, path: string, total: Replayed) {
+    this.#options = options;
+    this.#path = path;
+    this.#total = total;
+    this.#progress = new ReplayProgress(path);
+  }
+
+  async run(): Promise<void> {
+    const { unfinished } = this.#progress;
+    if (unfinished !== undefined) {
+      const letters = unfinished.letters.map((start) => this.#lineAt(start)).filter(isLetter);
+      const to = Math.max(this.#progress.mark.to, ...letters.map(({ end }) => end));
+      await this.#send(letters, to, this.#unsoundBefore(to), unfinished);
+    }
+    // Letters that are refused in this run wait for the next one.
+    const mark = this.#progress.mark;
+    const done = unfinished === undefined ? mark : { ...mark, again: without(mark.again, unfinished.letters) };
+    let group: Letter[] = [];
     let bytes = 0;
-    let to = done.to;
+    let to = mark.to;
+    let unsound: number[] = [];
     const flush = async () => {
-      const refused = await send(options, group);
-      total.delivered += group.length - refused.length;
-      total.refused += refused.length;
-      again.push(...refused);
-      // Lines before `to` that were not reached yet stay in the list.
-      const last = group.at(-1)?.start ?? -1;
-      writeMark(path, { to, again: [...again, ...done.again.filter((start) => start > last)] });
-      [group, bytes] = [[], 0];
+      this.#total.refused += unsound.length;
+      if (group.length > 0) await this.#send(group, to, unsound);
+      else if (to > this.#progress.mark.to) this.#settle([], unsound, 0, to);
+      [group, bytes, unsound] = [[], 0, []];
     };
-    for (const line of pendingOf(path, done)) {
+    for (const line of pendingOf(this.#path, done)) {
       to = Math.max(to, line.end);
-      if (line.letter === undefined) continue;
+      if (!isLetter(line)) continue;
+      if (!isSound(line)) {
+        unsound.push(line.start);
+        continue;
+      }
       group.push(line);
       bytes += line.line.length;
       if (group.length >= RECORDS_MAX || bytes >= BYTES_MAX) await flush();
     }
     await flush();
   }
-  return total;
+
+  async close(): Promise<void> {
+    this.#progress.close();
+    await this.#target?.close();
+  }
+
+  #lineAt(start: number): LetterLine {
+    const [line] = readLetters(this.#path, start);
+    if (line === undefined) throw new Error(`a dead-letter file must not be cut: file=${this.#path}, line at ${start}`);
+    return line;
+  }
+
+  /** Begins of the letters behind the mark that no target takes. */
+  #unsoundBefore(to: number): number[] {
+    const found: number[] = [];
+    for (const line of readLetters(this.#path, this.#progress.mark.to)) {
+      if (line.start >= to) break;
+      if (isLetter(line) && !isSound(line)) found.push(line.start);
+    }
+    return found;
+  }
+
+  /**
+   * Sends a group, or the rest of one that a killed replay has `left`, and marks what became of it. The lines before
+   * `to` are then looked at.
+   */
+  async #send(
+    group: readonly Letter[],
+    to: number,
+    unsound: readonly number[],
+    left?: Pick<UnfinishedGroup, 'settled' | 'tried' | 'refused'>,
+  ): Promise<void> {
+    const progress = this.#progress;
+    const target = await this.#open();
+    const { next } = progress.mark;
+    const refused = new Set(left?.refused);
+    let settled = left?.settled ?? 0;
+    if (left === undefined) progress.begin(group.map(({ start }) => start));
+    // The target has the request that was in doubt: its cursor stands behind it.
+    const had = Math.max(settled, Math.min(this.#cursor - next, settled + (left?.tried ?? 0)));
+    this.#total.delivered += had - settled;
+    const inDoubt = left === undefined ? 0 : Math.max(0, settled + left.tried - had);
+    settled = had;
+    const ends = inDoubt > 0 ? [group.length, settled + inDoubt] : [group.length];
+    let told = refused.size;
+    while (settled < group.length) {
+      const end = ends.at(-1)!;
+      progress.sends(settled, end, [...refused].slice(told));
+      told = refused.size;
+      const place = { first: next + settled, from: this.#cursor, commit: target.cursors !== undefined };
+      const verdict = await this.#attempt(target, batchOf(group.slice(settled, end), place));
+      if (verdict === 'delivered') {
+        this.#total.delivered += end - settled;
+        this.#cursor = next + end;
+      } else if (end - settled === 1) {
+        this.#total.refused += 1;
+        refused.add(settled);
+      } else {
+        ends.push((settled + end) >>> 1);
+        continue;
+      }
+      settled = end;
+      if (ends.length > 1) ends.pop();
+    }
+    await target.settle?.();
+    this.#settle(group, [...unsound, ...[...refused].map((i) => group[i]!.start)], group.length, to);
+  }
+
+  #settle(group: readonly Letter[], refused: readonly number[], count: number, to: number): void {
+    const { again, next } = this.#progress.mark;
+    const sent = group.map(({ start }) => start);
+    const pending = [...new Set([...without(again, sent), ...refused])].sort((a, b) => a - b);
+    this.#progress.end(to, pending, next + count);
+  }
+
+  async #open(): Promise<ReplayTarget> {
+    if (this.#target !== undefined) return this.#target;
+    const { id, next } = this.#progress.mark;
+    return this.#patiently(async () => {
+      const target = await this.#options.open(id);
+      try {
+        const cursors = await target.cursors?.();
+        this.#cursor = cursors === undefined ? next : (cursors.get(laneKey(REPLAY_LANE))?.position ?? 0);
+      } catch (error) {
+        await target.close();
+        throw error;
+      }
+      this.#target = target;
+      return target;
+    });
+  }
+
+  async #attempt(target: ReplayTarget, batch: SinkBatch): Promise<'delivered' | 'refused'> {
+    try {
+      await this.#patiently(() => target.write(batch, Promise.resolve()));
+      return 'delivered';
+    } catch (error) {
+      if (this.#options.classify(error) === 'split') return 'refused';
+      throw error;
+    }
+  }
+
+  /** Calls until it succeeds, is refused, or has failed too often. */
+  async #patiently<T>(call: () => Promise<T>): Promise<T> {
+    for (let attempts = 1; ; attempts += 1) {
+      try {
+        return await call();
+      } catch (error) {
+        const final = error instanceof CursorMoved || this.#options.classify(error) !== 'retry';
+        if (final || attempts === ATTEMPTS) throw error;
+        await delay(this.#options.attemptMs ?? ATTEMPT_MS);
+      }
+    }
+  }
 }
+
+const without = (starts: readonly number[], gone: readonly number[]): number[] => {
+  const set = new Set(gone);
+  return starts.filter((start) => !set.has(start));
+};
 
 function* pendingOf(path: string, done: ReplayMark): Generator<LetterLine> {
   for (const start of done.again) {
@@ -110,96 +280,4 @@ function* pendingOf(path: string, done: ReplayMark): Generator<LetterLine> {
     if (line !== undefined) yield line;
   }
   yield* readLetters(path, done.to);
-}
-
-/** Delivers the lines; returns the begins of those that were refused. */
-async function send(options: ReplayOptions, lines: readonly LetterLine[]): Promise<number[]> {
-  const sound = lines.filter(isSound);
-  const refused = lines.filter((line) => !isSound(line)).map(({ start }) => start);
-  const pieces: LetterLine[][] = sound.length > 0 ? [sound] : [];
-  for (let piece = pieces.pop(); piece !== undefined; piece = pieces.pop()) {
-    const verdict = await attempt(options, batchOf(piece));
-    if (verdict === 'delivered') continue;
-    if (piece.length === 1) refused.push(piece[0]!.start);
-    else pieces.push(piece.slice(piece.length >> 1), piece.slice(0, piece.length >> 1));
-  }
-  if (sound.length > 0) await options.target.settle?.();
-  return refused.sort((a, b) => a - b);
-}
-
-async function attempt(options: ReplayOptions, batch: SinkBatch): Promise<'delivered' | 'refused'> {
-  for (let attempts = 1; ; attempts += 1) {
-    try {
-      await options.target.write(batch, Promise.resolve());
-      return 'delivered';
-    } catch (error) {
-      const verdict = options.classify(error);
-      if (verdict === 'split') return 'refused';
-      if (verdict === 'stop' || attempts === ATTEMPTS) throw error;
-      await delay(options.attemptMs ?? ATTEMPT_MS);
-    }
-  }
-}
-
-/** A strand of a topic is called topic/partition, a lane of a log life-lane. */
-const partitionOf = ({ letter }: LetterLine): number | undefined => {
-  const found = /\/(\d+)$/.exec(letter?.lane ?? '');
-  return found === null ? undefined : Number(found[1]);
-};
-
-/** An event that an encoder has made, or a record of a topic; no other text. */
-const isSound = (letter: LetterLine): boolean => partitionOf(letter) !== undefined || isEventLine(letter.line);
-
-/** Records as they lay on their strand, made again from their lines and keys. */
-function batchOf(lines: readonly LetterLine[]): SinkBatch {
-  const keys = lines.map(({ letter }) => keyOfLetter(letter!));
-  const buffer = Buffer.alloc(lines.reduce((bytes, { line }, i) => bytes + foreignBytes(line, keys[i]), 0));
-  const offsets = new Int32Array(lines.length);
-  let end = 0;
-  for (const [i, one] of lines.entries()) {
-    const { line, letter } = one;
-    const [key, timeMs, partition] = [keys[i], Date.parse(letter!.time), partitionOf(one)];
-    offsets[i] = end;
-    if (partition !== undefined)
-      end = putForeign(buffer, end, line, key, timeMs, { topic: 0, partition, offset: letter!.position });
-    else {
-      const behind = putRecord(buffer, end, line, timeMs);
-      end = key === undefined ? behind : addKey(buffer, end, key);
-    }
-  }
-  const positions = Float64Array.from(lines, ({ letter }) => letter!.position);
-  const count = lines.length;
-  return { lane: NO_LANE, count, buffer, offsets, positions, from: ZERO, to: ZERO, commit: false };
-}
-
-interface ReplayMark {
-  readonly to: number;
-  readonly again: readonly number[];
-}
-
-function markPath(path: string): string {
-  return `${path}.replayed`;
-}
-
-function readMark(path: string): ReplayMark {
-  try {
-    const mark = JSON.parse(readFileSync(markPath(path), 'utf8')) as ReplayMark;
-    // A mark beyond the end belongs to a file that was replaced.
-    if (mark.to <= statSync(path).size) return mark;
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
-  }
-  return { to: 0, again: [] };
-}
-
-function writeMark(path: string, mark: ReplayMark): void {
-  const next = `${markPath(path)}.next`;
-  const fd = openSync(next, 'w', 0o600);
-  try {
-    writeSync(fd, JSON.stringify(mark));
-    fsyncSync(fd);
-  } finally {
-    closeSync(fd);
-  }
-  renameSync(next, markPath(path));
 }

@@ -12,6 +12,13 @@ export const deliveryErrors = defineErrors('delivery', {
     'A write to a sink failed',
     (f: AtSink) => `sink write failed: sink=${f.sink}, reason=${f.reason}`,
   ),
+  REPLAY_ENDED: inside(
+    true,
+    'A replay of dead letters ended early',
+    (f: AtSink & { readonly delivered: number }) =>
+      `replay must reach its sink: sink=${f.sink}, delivered=${f.delivered}, reason=${f.reason}; ` +
+      'the other letters stay pending: start it again when the sink is back',
+  ),
   SINK_STOPPED: inside(
     false,
     'A sink needs an operator',

@@ -20,6 +20,7 @@ import { membershipCodes } from '../store/kafka/group.ts';
 import type { Partition } from '../store/kafka/partition.ts';
 import {
   type Amount,
+  type DeadIn,
   EMPTY_LEDGER,
   type Membership,
   type RunningLedger,
@@ -87,18 +88,25 @@ export class KafkaSource implements Source {
     return false;
   }
 
-  follow(cursors: ReadonlyMap<string, Mark>): void {
-    let moved = 0;
+  follow(cursors: ReadonlyMap<string, Mark>, deadIn: DeadIn): void {
+    const markOf = ({ id, delivered }: Strand): Mark =>
+      cursors.get(laneKey(id)) ?? this.#starts.get(laneKey(id)) ?? delivered;
+    let [moved, dead] = [0, 0];
+    // Asked first: reading the letters may fail, and then nothing has changed.
+    for (const strand of this.strands) {
+      const [from, to] = [strand.delivered.position, markOf(strand).position];
+      if (from !== to) dead += Math.sign(to - from) * deadIn(strand.key, Math.min(from, to), Math.max(from, to));
+    }
     this.strands = this.strands.map((strand) => {
-      const key = laneKey(strand.id);
-      const mark = cursors.get(key) ?? this.#starts.get(key) ?? strand.delivered;
+      const mark = markOf(strand);
       moved += mark.record - strand.delivered.record;
       const before = (strand.reader as PartitionReader).partition;
       return this.#strand(this.#consumer.seek(before, mark.position), mark);
     });
     // What is delivered again was passed before: the ledger counts each record once per delivery cycle.
     this.ledger.passed += moved;
-    this.ledger.delivered += moved;
+    this.ledger.delivered += moved - dead;
+    this.ledger.dead += dead;
   }
 
   foreign(): undefined {

@@ -9,7 +9,7 @@ import { type FinishedLane, type JournalPlace, LaneReader, type LiveLane } from 
 import { publishedIn, Ring } from '../engine/ring.ts';
 import { type LaneId, laneKey } from '../engine/segment.ts';
 import type { SinkBoard } from '../engine/sink-board.ts';
-import { type Amount, EMPTY_LEDGER, type RunningLedger, type Source, Strand, ZERO } from './source.ts';
+import { type Amount, type DeadIn, EMPTY_LEDGER, type RunningLedger, type Source, Strand, ZERO } from './source.ts';
 
 export interface LaneSourceDeps {
   readonly live: readonly LiveLane[];
@@ -77,10 +77,14 @@ export class LaneSource implements Source {
   /** Goes to the oldest life that is still there, `life` or a later one. */
   #enter(life: number, markOf: (id: LaneId) => Mark): void {
     for (const strand of this.strands) strand.reader.close();
-    const lives = this.#deps.finished.map((lane) => lane.id.life).filter((l) => l >= life);
-    this.#life = Math.min(this.#liveLife, ...lives);
+    this.#life = this.#lifeFrom(life);
     const lanes = this.live ? this.#deps.live : this.#deps.finished.filter((lane) => lane.id.life === this.#life);
     this.strands = lanes.map((lane) => this.#strand(lane, markOf(lane.id)));
+  }
+
+  #lifeFrom(life: number): number {
+    const lives = this.#deps.finished.map((lane) => lane.id.life).filter((l) => l >= life);
+    return Math.min(this.#liveLife, ...lives);
   }
 
   #strand(lane: LiveLane | FinishedLane, mark: Mark): Strand {
@@ -116,19 +120,40 @@ export class LaneSource implements Source {
   }
 
   /** Goes where the target says it stands. Cursors older than what is on disk show as losses when the lane is read. */
-  follow(cursors: ReadonlyMap<string, Mark>): void {
+  follow(cursors: ReadonlyMap<string, Mark>, deadIn: DeadIn): void {
     const markOf = (id: LaneId) => cursors.get(laneKey(id)) ?? ZERO;
     const behind = this.#deps.finished.find((lane) => {
       const mark = markOf(lane.id);
       // The target has no cursor of a lane that was delivered before the target kept cursors.
       return mark.position < lane.end.position && (lane.id.life >= this.#life || cursors.has(laneKey(lane.id)));
     });
+    const life = this.#lifeFrom(Math.min(behind?.id.life ?? this.#liveLife, this.#life));
+    // Asked first: reading the letters may fail, and then nothing has changed.
+    const dead = this.#deadBetween(life, markOf, deadIn);
     const before = this.passedMarks();
-    this.#enter(Math.min(behind?.id.life ?? this.#liveLife, this.#life), markOf);
+    this.#enter(life, markOf);
     // The ledger counts a record once: what is delivered again was counted before.
     const moved = this.passedMarks() - before;
     this.ledger.passed += moved;
-    this.ledger.delivered += moved;
+    this.ledger.delivered += moved - dead;
+    this.ledger.dead += dead;
+  }
+
+  /** Records with a letter between where the output stands and these marks; below 0 when the marks are behind. */
+  #deadBetween(life: number, markOf: (id: LaneId) => Mark, deadIn: DeadIn): number {
+    const stood = new Map(this.strands.map(({ key, delivered }) => [key, delivered.position]));
+    let dead = 0;
+    for (const lane of [...this.#deps.finished, ...this.#deps.live]) {
+      const key = laneKey(lane.id);
+      const end = 'end' in lane ? lane.end.position : Number.POSITIVE_INFINITY;
+      const positionIn = (other: number, here: number) =>
+        lane.id.life === other ? Math.min(here, end) : lane.id.life < other ? end : 0;
+      const from = positionIn(this.#life, stood.get(key) ?? 0);
+      const to = positionIn(life, markOf(lane.id).position);
+      if (to > from) dead += deadIn(key, from, to);
+      else if (to < from) dead -= deadIn(key, to, from);
+    }
+    return dead;
   }
 
   /**

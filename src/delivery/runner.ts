@@ -17,7 +17,6 @@ import { Batch } from '../engine/batch.ts';
 import type { CheckpointFile, Mark } from '../engine/checkpoint.ts';
 import type { SinkBoard } from '../engine/sink-board.ts';
 import type { Logger } from '../kernel/log.ts';
-import { recordAt } from '../kernel/record.ts';
 import { Attendance } from './attendance.ts';
 import { BatchDelivery, type DeadLetterSink, Ended, type Entry, type RunnerMeters } from './batch-delivery.ts';
 import { type Batching, CursorMoved, type SinkKind, type SinkTarget, TargetLost } from './contract.ts';
@@ -150,6 +149,8 @@ export class SinkRunner {
   }
 
   async #open(): Promise<boolean> {
+    // Where the checkpoint stands; the target's own cursors may have passed letters behind it.
+    this.#tellPassed();
     for (let attempt = 0; ; attempt++) {
       try {
         this.#target = await this.#deps.open(this.#deps.state);
@@ -268,7 +269,7 @@ export class SinkRunner {
     const before = filling.bytes;
     const { count } = filling;
     const added = strand.reader.fill(filling, this.#deps.batching.records);
-    if (this.#kinds !== undefined) passOver(filling, count, this.#kinds);
+    if (this.#kinds !== undefined) filling.passOver(count, this.#kinds);
     this.#came += filling.bytes - before;
     return added;
   }
@@ -357,6 +358,9 @@ export class SinkRunner {
       );
     strand.delivered = batch.to;
     strand.reader.advance(batch.to);
+    // Without a checkpoint the board is what the next thread of this output finds.
+    if (this.#deps.checkpoint === undefined && batch.count - dead < batch.to.record - batch.from.record)
+      this.#standing.tell();
     this.#oldestMs = 0;
     this.#dirty = true;
   }
@@ -409,7 +413,7 @@ export class SinkRunner {
     const reason = this.#source.foreign(cursors);
     if (reason !== undefined) throw deliveryErrors.SINK_FENCED({ sink: this.#deps.name, reason });
     for (const strand of this.#source.strands) this.#release(strand);
-    this.#source.follow(cursors);
+    this.#source.follow(cursors, (strand, from, to) => this.#deps.deadLetters.count(strand, from, to));
   }
 
   /** Settles the target and writes the checkpoint, with nothing under way. Returns the error if one failed. */
@@ -483,18 +487,4 @@ export class SinkRunner {
     const head = this.#inFlight.head(strand) ?? strand.filling;
     return head === undefined || head.count === 0 ? 0 : head.oldestMs;
   }
-}
-
-/** Takes records of other kinds out of a batch, from number `from` on. The stretch of the batch still covers them. */
-function passOver(batch: Batch, from: number, kinds: ReadonlySet<number>): void {
-  const { offsets, positions, view } = batch;
-  let kept = from;
-  for (let i = from; i < batch.count; i++) {
-    if (!kinds.has(view.getUint16(offsets[i] + recordAt.kind, true))) continue;
-    offsets[kept] = offsets[i];
-    positions[kept] = positions[i];
-    kept += 1;
-  }
-  batch.skipped += batch.count - kept;
-  batch.count = kept;
 }

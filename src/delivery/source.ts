@@ -80,6 +80,12 @@ export type RunningLedger = { -readonly [F in keyof Required<Ledger>]: number };
 
 export const EMPTY_LEDGER: Required<Ledger> = { passed: 0, delivered: 0, dead: 0, givenUp: 0, skipped: 0 };
 
+/**
+ * How many records of a strand at [from, to) have a dead letter. The cursor of a target moves over them too, and only
+ * the dead-letter files say that they were not delivered.
+ */
+export type DeadIn = (strand: string, from: number, to: number) => number;
+
 export interface Source {
   readonly strands: readonly Strand[];
   /** Counted by the runner as batches pass (L5). */
@@ -88,8 +94,8 @@ export interface Source {
   readonly exhausted: boolean;
   /** With every strand done: goes on to the next ones. Returns whether there are any. */
   advance(): boolean;
-  /** Goes where the target says it stands. */
-  follow(cursors: ReadonlyMap<string, Mark>): void;
+  /** Goes where the target says it stands; the ledger follows. */
+  follow(cursors: ReadonlyMap<string, Mark>, deadIn: DeadIn): void;
   /** Why these cursors must not be followed: they belong to somebody else's records. */
   foreign(cursors: ReadonlyMap<string, Mark>): string | undefined;
   /** Not delivered yet. */

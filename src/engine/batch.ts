@@ -115,6 +115,20 @@ export class Batch {
     this.to = to;
   }
 
+  /** Takes records of other kinds out, from number `from` on. The stretch of the batch still covers them. */
+  passOver(from: number, kinds: ReadonlySet<number>): void {
+    const { offsets, positions, view } = this;
+    let kept = from;
+    for (let i = from; i < this.count; i++) {
+      if (!kinds.has(view.getUint16(offsets[i] + recordAt.kind, true))) continue;
+      offsets[kept] = offsets[i];
+      positions[kept] = positions[i];
+      kept += 1;
+    }
+    this.skipped += this.count - kept;
+    this.count = kept;
+  }
+
   #widen(records: number): void {
     const size = Math.max(records, 2 * this.offsets.length);
     const offsets = new Int32Array(size);

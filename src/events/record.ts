@@ -69,6 +69,11 @@ export const jsonStart = (record: number): number => record + at.json;
 /** Bytes of the line, without its newline. */
 export const jsonLength = (buffer: Buffer, record: number): number => buffer.readUInt32LE(record + at.jsonLength);
 
+/** The fixed fields of the record: a view, as long-lived as the buffer's content. */
+export const headOf = (buffer: Buffer, record: number): Buffer => buffer.subarray(record, record + at.json);
+
+export const kindAt = (buffer: Buffer, record: number): number => buffer.readUInt16LE(record + at.kind);
+
 export const sourceAt = (buffer: Buffer, record: number): number => buffer.readUInt32LE(record + at.source);
 
 /** When the collector accepted the event, ms since 1970. */

@@ -7,12 +7,13 @@
  *     24  zeros: no event id, no "e", no "uid"
  *     64  line, then '\n', then the key (record-key.ts)
  */
+import { align8 } from '../kernel/record.ts';
 import type { Draft } from './draft.ts';
 import { at, EVENT_VERSION } from './record.ts';
 import { KEYED, keyBytes, putKey } from './record-key.ts';
 
 /** Kinds below are the house's own: events and foreign records. */
-const SERVICE_KIND_MIN = 16;
+export const SERVICE_KIND_MIN = 16;
 const SERVICE_KIND_MAX = 0xffff;
 
 export interface ServiceRecord {
@@ -36,7 +37,25 @@ export function commitRecord(draft: Draft, { kind, key, line, receivedMs }: Serv
     throw new TypeError(`the kind of a service's record must be from ${SERVICE_KIND_MIN} on: kind=${kind}`);
   if (line.includes(NEWLINE)) throw new TypeError('the line of a record must not hold a newline');
   const record = draft.begin(at.json + line.length + 1 + keyBytes(key));
-  const { buffer } = draft;
+  draft.commit(putFields(draft.buffer, record, { kind, key, line, receivedMs }), kind, EVENT_VERSION | KEYED);
+}
+
+/**
+ * Makes a whole record in a buffer, for a dead letter that is sent again. Returns the offset behind the record, padding
+ * included.
+ */
+export function putServiceRecord(buffer: Buffer, record: number, fields: ServiceRecord): number {
+  const end = putFields(buffer, record, fields);
+  buffer.writeUInt32LE(end - record, record + at.length);
+  buffer.writeUInt16LE(fields.kind, record + at.kind);
+  buffer.writeUInt16LE(EVENT_VERSION | KEYED, record + at.version);
+  const padded = align8(end);
+  buffer.fill(0, end, padded);
+  return padded;
+}
+
+/** Everything but what Draft.commit() stores. Returns the offset behind the key. */
+function putFields(buffer: Buffer, record: number, { key, line, receivedMs }: ServiceRecord): number {
   buffer.fill(0, record, record + at.json);
   buffer.writeUInt32LE(line.length, record + at.jsonLength);
   buffer.writeDoubleLE(receivedMs, record + at.receivedMs);
@@ -44,5 +63,5 @@ export function commitRecord(draft: Draft, { kind, key, line, receivedMs }: Serv
   line.copy(buffer, record + at.json);
   const newline = record + at.json + line.length;
   buffer[newline] = NEWLINE;
-  draft.commit(putKey(buffer, newline + 1, key), kind, EVENT_VERSION | KEYED);
+  return putKey(buffer, newline + 1, key);
 }

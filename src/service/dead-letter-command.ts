@@ -8,7 +8,7 @@
  * flags.
  */
 
-import { replay, type Summary, summarize } from '../delivery/dead-letter-replay.ts';
+import { ReplayEnded, replay, type Summary, summarize } from '../delivery/dead-letter-replay.ts';
 import { deliveryErrors } from '../delivery/errors.ts';
 import { helpText } from '../kernel/config.ts';
 import { errors, exitCodes } from '../kernel/errors.ts';
@@ -48,31 +48,44 @@ export async function runDeadLetter(service: AnyService, argv: readonly string[]
   if (output === undefined || output.kind === 'log') {
     throw errors.USAGE({ reason: `replay needs a sink other than log: found=${name ?? 'none'}\n\n${USAGE}` });
   }
-  return replayTo(output, sinks.deadLetterDir, kernel.logLevel);
+  return replayTo(output, sinks.deadLetterDir, kernel.logLevel, configured.values);
 }
 
-async function replayTo(output: ConfiguredOutput, directory: string, level: LogLevel): Promise<number> {
-  const { name: sink, config } = output;
+async function replayTo(
+  output: ConfiguredOutput,
+  directory: string,
+  level: LogLevel,
+  values: unknown,
+): Promise<number> {
+  const { name: sink, config, load } = output;
   const kind = await loadSink(output.kind);
   const end = new AbortController();
-  const target = await kind.open(config as never, {
-    name: sink,
-    logId: 'replay',
-    journal: false,
-    state: undefined,
-    log: createLog({ level, destination: 2, name: 'deadletter' }),
-    signal: end.signal,
-    ended: () => end.signal.aborted,
-  });
+  const log = createLog({ level, destination: 2, name: 'deadletter' });
+  const open = (source: string) =>
+    kind.open(config as never, {
+      name: sink,
+      logId: source,
+      ...(load === undefined ? {} : { load: { module: load, values } }),
+      journal: false,
+      state: undefined,
+      log,
+      signal: end.signal,
+      ended: () => end.signal.aborted,
+    });
   try {
-    const { delivered, refused } = await replay({ directory, sink, target, classify: (error) => kind.classify(error) });
-    process.stdout.write(`${delivered} delivered, ${refused} refused again\n`);
+    const { delivered, refused } = await replay({ directory, sink, open, classify: (error) => kind.classify(error) });
+    const nothing = delivered + refused === 0;
+    process.stdout.write(
+      nothing
+        ? `nothing to replay: no letter of ${sink} is pending in ${directory}\n`
+        : `${delivered} delivered, ${refused} refused again\n`,
+    );
     return exitCodes.ok;
   } catch (error) {
-    throw deliveryErrors.SINK_WRITE({ sink, reason: error instanceof Error ? error.message : String(error) }, error);
+    if (!(error instanceof ReplayEnded)) throw error;
+    throw deliveryErrors.REPLAY_ENDED({ sink, delivered: error.replayed.delivered, reason: error.message }, error);
   } finally {
     end.abort();
-    await target.close();
   }
 }
 

@@ -3,7 +3,8 @@ import { appendFileSync, mkdtempSync, readFileSync, rmSync, truncateSync } from 
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'vitest';
-import { type DeadLetter, DeadLetterFile, deadLetterFiles, readLetters } from '../../src/delivery/dead-letter.ts';
+import { DeadLetterFile } from '../../src/delivery/dead-letter.ts';
+import { type DeadLetter, deadLetterFiles, readLetters } from '../../src/delivery/dead-letter-format.ts';
 
 function folder(t: TestContext): string {
   const directory = mkdtempSync(join(tmpdir(), 'ringmain-letters-'));

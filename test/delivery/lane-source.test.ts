@@ -134,7 +134,7 @@ test('a target that fell back into an earlier life is followed there, and the le
     route.advance();
   }
   assert.ok(route.live);
-  route.ledger.passed = route.ledger.delivered = 20;
+  Object.assign(route.ledger, { passed: 20, delivered: 14, dead: 6 });
   const whole = { position: 5 * FRAME, record: 5 };
   const cursors = new Map([
     ['1-0', whole],
@@ -143,11 +143,17 @@ test('a target that fell back into an earlier life is followed there, and the le
     ['2-1', whole],
     [laneKey(log.live[0].id), { position: 0, record: 0 }],
   ]);
-  route.follow(cursors);
+  const asked: unknown[] = [];
+  const broken = () => {
+    throw new Error('the disk');
+  };
+  assert.throws(() => route.follow(cursors, broken), /the disk/);
+  route.follow(cursors, (...stretch) => asked.push(stretch) && 2);
   assert.equal(route.life, 2);
+  assert.deepEqual(asked, [['2-0', 2 * FRAME, 5 * FRAME]], 'the stretch that is owed again');
   assert.deepEqual(take(route), range(202, 205));
-  assert.equal(route.ledger.passed, 17, 'three are owed again');
-  assert.equal(route.ledger.passed, route.ledger.delivered);
+  const { passed, delivered, dead } = route.ledger;
+  assert.deepEqual([passed, delivered, dead], [17, 13, 4], 'three are owed again, two of them were dead letters');
 });
 
 test('without a journal a thread that is started again goes on where its rings say, with the ledger of the board', () => {

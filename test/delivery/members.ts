@@ -147,6 +147,7 @@ export class Member {
             this.letters.push({ ...letter, event: String(event), key: key && String(key) });
           return letters.length;
         },
+        count: () => 0,
         passed: () => undefined,
         close: () => undefined,
       },

@@ -138,6 +138,7 @@ class Rig {
           }
           return letters.length;
         },
+        count: () => 0,
         passed: () => undefined,
         close: () => undefined,
       },

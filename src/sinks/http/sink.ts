@@ -82,6 +82,7 @@ class HttpTarget implements SinkTarget {
   }
 
   #keyOf(batch: SinkBatch): string {
+    if (batch.name !== undefined) return batch.name;
     return `${this.#context.logId}:${laneKey(batch.lane)}:${batch.positions[0]}-${batch.positions[batch.count - 1]}`;
   }
 
