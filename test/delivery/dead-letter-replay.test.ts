@@ -271,8 +271,8 @@ for (const [how, keepsCursor] of [
     const bad = new Set([line(3), line(9), line(10), line(19)]);
     const good = Array.from({ length: 20 }, (_, n) => line(n)).filter((text) => !bad.has(text));
     const directory = folder(t);
-    let [most, deaths, round] = [0, 1, 0];
-    for (; deaths > 0; round += 1) {
+    let [most, requests, round] = [0, 1, 0];
+    for (; requests >= 1 + (round >> 1); round += 1) {
       const [deadly, taken] = [1 + (round >> 1), round % 2 === 1];
       rmSync(directory, { recursive: true });
       fill(directory, 0, 20);
@@ -282,8 +282,8 @@ for (const [how, keepsCursor] of [
       const cursors = new Map<string, number>();
       const names = new Set<string>();
       const inner = target((text) => bad.has(text));
-      let requests = 0;
-      deaths = 0;
+      let deaths = 0;
+      requests = 0;
       const die = () => {
         deaths += 1;
         throw new Error('killed');
@@ -299,10 +299,13 @@ for (const [how, keepsCursor] of [
           if (dies && !taken) die();
           assert.equal(batch.commit, keepsCursor);
           if (keepsCursor) assert.equal(batch.from.position, cursors.get(source) ?? 0);
-          if (keepsCursor || !names.has(batch.name!)) await inner.write(batch);
-          names.add(batch.name!);
-          cursors.set(source, batch.to.position);
-          if (dies) die();
+          try {
+            if (keepsCursor || !names.has(batch.name!)) await inner.write(batch);
+            names.add(batch.name!);
+            cursors.set(source, batch.to.position);
+          } finally {
+            if (dies) die(); // an answer that is lost, whatever it was
+          }
         },
         close: async () => undefined,
       });

@@ -4,8 +4,12 @@
  * moves when the runner waits, so that hours of back-off take milliseconds. L5 is checked at every wait.
  */
 import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { setTimeout as sleep, setImmediate as turn } from 'node:timers/promises';
 import { test } from 'vitest';
+import type { DeadLetterSink } from '../../src/delivery/batch-delivery.ts';
 import {
   CursorMoved,
   type ErrorClass,
@@ -15,9 +19,11 @@ import {
   type SinkTarget,
   TargetLost,
 } from '../../src/delivery/contract.ts';
+import { DeadLetterFile } from '../../src/delivery/dead-letter.ts';
+import { deadLetterFiles, readLetters } from '../../src/delivery/dead-letter-format.ts';
 import { LaneSource } from '../../src/delivery/lane-source.ts';
 import { SinkRunner } from '../../src/delivery/runner.ts';
-import { CheckpointFile } from '../../src/engine/checkpoint.ts';
+import { CheckpointFile, type Mark } from '../../src/engine/checkpoint.ts';
 import { checkpointPath, lanesFolder } from '../../src/engine/journal.ts';
 import { laneKey } from '../../src/engine/segment.ts';
 import { createLog } from '../../src/kernel/log.ts';
@@ -55,6 +61,8 @@ interface Setting {
   /** Called at every wait of the runner, after L5 was checked; the number of waits so far. */
   readonly waited?: (waits: number) => void;
   readonly bury?: (position: number) => void;
+  /** Default: `dead` of the rig. */
+  readonly deadLetters?: DeadLetterSink;
   readonly random?: () => number;
   readonly lagBytesMax?: number;
   readonly kinds?: readonly number[];
@@ -130,7 +138,7 @@ class Rig {
       ...(setting.kinds === undefined ? {} : { records: setting.kinds }),
       checkpoint: file,
       state: stored?.state.target,
-      deadLetters: {
+      deadLetters: setting.deadLetters ?? {
         append: (letters) => {
           for (const { position, reason } of letters) {
             setting.bury?.(position);
@@ -322,6 +330,62 @@ test('GoTrack poison batch: a refused record is found by halving, goes to the de
   assert.ok(parts.slice(1, -1).every(([, commit]) => !commit));
   assert.ok(parts.length < 70, `halving took ${parts.length} writes`);
   assert.deepEqual(rig.stored()?.ledger, { passed: 100, delivered: 96, dead: 4, givenUp: 0, skipped: 0 });
+});
+
+// Goal: the ledger tells dead letters from deliveries, also after kill -9 of a target that keeps its own cursor.
+// Method: real dead-letter files; the checkpoint of the killed run is the one from before its first batch; then the
+// target fails over to an older state, so that the cursor goes back over some of the letters and comes again.
+test('letters that the cursor of a target has passed behind the checkpoint are counted as dead', async (t) => {
+  const directory = mkdtempSync(join(tmpdir(), 'ringmain-ledger-'));
+  t.onTestFinished(() => rmSync(directory, { recursive: true, force: true }));
+  const disk = new CrashDisk();
+  const poison = (id: number) => id % 9 < 2;
+  const cursors = new Map<string, Mark>();
+  const stored = new Set<number>();
+  let old: [string, Mark][] = [];
+  const start = (life: number, from: number): Rig => {
+    const log = openLog({ disk, life, ringBytes: 65_536, segmentBytes: 64 * 1024 });
+    fill(log, from, 40);
+    return new Rig({
+      log,
+      disk,
+      records: 10,
+      cursors: async () => new Map(cursors),
+      deadLetters: new DeadLetterFile({ directory, sink: 'log', logId: LOG }),
+      write: (batch, ids) => {
+        if (ids.some(poison)) throw new Refusal('split', 'no');
+        for (const id of ids) stored.add(id);
+        if (batch.commit) cursors.set(laneKey(batch.lane), batch.to);
+        if (batch.commit && batch.to.record === 20) old = [...cursors];
+      },
+    });
+  };
+  const first = start(1, 0);
+  const killed = first.checkpoint.write;
+  first.checkpoint.write = () => undefined;
+  await first.drain();
+  first.checkpoint.write = killed;
+  disk.processDeath();
+  const dead = (to: number) => range(0, to).filter(poison).length;
+  const second = start(2, 40);
+  await second.all();
+  assert.deepEqual(second.stored()?.ledger, {
+    passed: 80,
+    delivered: 80 - dead(80),
+    dead: dead(80),
+    givenUp: 0,
+    skipped: 0,
+  });
+  disk.processDeath();
+  cursors.clear();
+  for (const [lane, mark] of old) cursors.set(lane, mark);
+  const third = start(3, 80);
+  await third.all();
+  assert.equal(stored.size, 120 - dead(120));
+  const { passed, dead: counted } = third.stored()!.ledger;
+  assert.deepEqual([passed, counted], [120, dead(120)]);
+  const lines = deadLetterFiles(directory).flatMap((path) => [...readLetters(path)]);
+  assert.equal(lines.length, dead(120), 'a letter is written once');
 });
 
 // An output takes some kinds of records; the others are passed over, and everything stays accounted for.
