@@ -78,17 +78,20 @@ export interface Replayed {
   refused: number;
 }
 
-/** The target stays away. What was sent until then is marked; the rest is pending. */
+/** The replay cannot go on. What was sent until then is marked; the rest is pending. */
 export class ReplayEnded extends Error {
   readonly replayed: Replayed;
+  /** The target may be back later; false: an operator is needed. */
+  readonly temporary: boolean;
 
-  constructor(replayed: Replayed, cause: unknown) {
+  constructor(replayed: Replayed, cause: unknown, temporary: boolean) {
     super(cause instanceof Error ? cause.message : String(cause), { cause });
     this.replayed = replayed;
+    this.temporary = temporary;
   }
 }
 
-/** Sends every pending letter of a sink. Throws ReplayEnded when the target stays away. */
+/** Sends every pending letter of a sink. Throws ReplayEnded when the target stays away or stops it. */
 export async function replay(options: ReplayOptions): Promise<Replayed> {
   const total: Replayed = { delivered: 0, refused: 0 };
   for (const path of deadLetterFiles(options.directory, options.sink)) {
@@ -96,7 +99,7 @@ export async function replay(options: ReplayOptions): Promise<Replayed> {
     try {
       await file.run();
     } catch (error) {
-      throw new ReplayEnded(total, error);
+      throw new ReplayEnded(total, error, options.classify(error) === 'retry');
     } finally {
       await file.close();
     }

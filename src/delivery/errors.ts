@@ -1,10 +1,16 @@
 /** Errors of delivery: what makes a sink try again and what stops it. */
-import { defineErrors, inside } from '../kernel/errors.ts';
+import { defineErrors, exitCodes, inside } from '../kernel/errors.ts';
 
 interface AtSink {
   readonly sink: string;
   readonly reason: string;
 }
+
+interface AtReplay extends AtSink {
+  readonly delivered: number;
+}
+
+const atReplay = ({ sink, delivered, reason }: AtReplay) => `sink=${sink}, delivered=${delivered}, reason=${reason}`;
 
 export const deliveryErrors = defineErrors('delivery', {
   SINK_WRITE: inside(
@@ -14,10 +20,15 @@ export const deliveryErrors = defineErrors('delivery', {
   ),
   REPLAY_ENDED: inside(
     true,
-    'A replay of dead letters ended early',
-    (f: AtSink & { readonly delivered: number }) =>
-      `replay must reach its sink: sink=${f.sink}, delivered=${f.delivered}, reason=${f.reason}; ` +
-      'the other letters stay pending: start it again when the sink is back',
+    'A replay of dead letters ended early, for its sink is away',
+    (f: AtReplay) =>
+      `replay must reach its sink: ${atReplay(f)}; the other letters stay pending: start it again when the sink is back`,
+    exitCodes.temporary,
+  ),
+  REPLAY_STOPPED: inside(
+    false,
+    'A replay of dead letters needs an operator',
+    (f: AtReplay) => `replay cannot go on by itself: ${atReplay(f)}; the other letters stay pending`,
   ),
   SINK_STOPPED: inside(
     false,

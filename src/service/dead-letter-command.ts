@@ -83,7 +83,8 @@ async function replayTo(
     return exitCodes.ok;
   } catch (error) {
     if (!(error instanceof ReplayEnded)) throw error;
-    throw deliveryErrors.REPLAY_ENDED({ sink, delivered: error.replayed.delivered, reason: error.message }, error);
+    const ended = error.temporary ? deliveryErrors.REPLAY_ENDED : deliveryErrors.REPLAY_STOPPED;
+    throw ended({ sink, delivered: error.replayed.delivered, reason: error.message }, error);
   } finally {
     end.abort();
   }

@@ -1,10 +1,13 @@
 /** The HTTP sink in the real collector: what its few lines leave to the runner. */
 import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { expect, test } from 'vitest';
 import { summarize } from '../../../src/delivery/dead-letter-replay.ts';
+import { exitCodes } from '../../../src/kernel/errors.ts';
 import { Collector } from '../../servers/collector.ts';
 import { faultProxy } from '../../servers/fault-proxy.ts';
 
@@ -12,6 +15,8 @@ const HTTP = 21620;
 
 test('the collector posts every event, through an outage, and keeps what is refused', async (t) => {
   const got: number[] = [];
+  const replayed: string[] = [];
+  let lenient = false;
   const server = createServer(async (request, response) => {
     let text = '';
     for await (const part of request.setEncoding('utf8')) text += part;
@@ -19,7 +24,9 @@ test('the collector posts every event, through an outage, and keeps what is refu
       .trim()
       .split('\n')
       .map((line) => (JSON.parse(line) as { props: { n: number } }).props.n);
-    response.statusCode = numbers.includes(13) ? 422 : 200;
+    response.statusCode = numbers.includes(13) && !lenient ? 422 : 200;
+    const key = String(request.headers['idempotency-key']);
+    if (key.startsWith('replay:')) replayed.push(key);
     if (response.statusCode === 200) got.push(...numbers);
     response.end('the number 13');
   });
@@ -60,5 +67,26 @@ test('the collector posts every event, through an outage, and keeps what is refu
   const [summary] = summarize(join(collector.folder, 'data', 'dead-letters'), 'http');
   assert.equal(summary!.pending, 1);
   assert.match(summary!.reasons[0]![0], /status=422, answer=the number 13/);
+
+  const main = join(import.meta.dirname, '..', '..', '..', 'dist', 'main.js');
+  const replay = () => {
+    const options = { cwd: collector.folder, env: { ...env, PATH: process.env['PATH'] }, encoding: 'utf8' } as const;
+    return promisify(execFile)(process.execPath, [main, 'deadletter', 'replay', 'http'], options);
+  };
+  await proxy.refuse();
+  await assert.rejects(replay(), (error: { code: number; stderr: string }) => {
+    assert.equal(error.code, exitCodes.temporary);
+    assert.match(error.stderr, /replay must reach its sink: sink=http, delivered=0, reason=.*stay pending/);
+    return true;
+  });
+  assert.equal(summarize(join(collector.folder, 'data', 'dead-letters'), 'http')[0]!.pending, 1);
+  await proxy.heal();
+  assert.equal((await replay()).stdout, '0 delivered, 1 refused again\n');
+  lenient = true;
+  assert.equal((await replay()).stdout, '1 delivered, 0 refused again\n');
+  assert.match((await replay()).stdout, /^nothing to replay: no letter of http is pending in /);
+  assert.equal(got.length, 200);
+  assert.match(replayed[0]!, /^replay:[0-9a-f]{32}$/);
+  assert.deepEqual(replayed, [replayed[0], replayed[0]], 'a letter keeps its key');
   assert.equal(await collector.kill('SIGTERM'), 0);
 });
