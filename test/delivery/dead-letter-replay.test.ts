@@ -268,14 +268,14 @@ for (const [how, keepsCursor] of [
   ['name', false],
 ] as const)
   test(`a replay that is killed at any request, before or behind it, sends each letter once: by ${how}`, async (t) => {
-    const bad = new Set([line(3), line(9), line(10), line(19)]);
-    const good = Array.from({ length: 20 }, (_, n) => line(n)).filter((text) => !bad.has(text));
+    const bad = new Set([line(3), line(6), line(7), line(11)]);
+    const good = Array.from({ length: 12 }, (_, n) => line(n)).filter((text) => !bad.has(text));
     const directory = folder(t);
     let [most, requests, round] = [0, 1, 0];
     for (; requests >= 1 + (round >> 1); round += 1) {
       const [deadly, taken] = [1 + (round >> 1), round % 2 === 1];
       rmSync(directory, { recursive: true });
-      fill(directory, 0, 20);
+      fill(directory, 0, 12);
       const file = new DeadLetterFile({ directory, sink: 'kafka', logId: 'a' });
       file.append([{ lane: '1-0', position: 9999, reason: 'torn', event: Buffer.from('{"event_id":') }]);
       file.close();
@@ -328,7 +328,7 @@ for (const [how, keepsCursor] of [
       most = Math.max(most, deaths);
     }
     assert.equal(most, 2, 'a replay that goes on is killed, too');
-    assert.ok(round > 40, `the group was halved: rounds=${round}`);
+    assert.ok(round > 30, `the group was halved: rounds=${round}`);
   });
 
 test('files and marks of older versions go on: what is done stays done, what was refused is tried', async (t) => {

@@ -14,6 +14,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { engineMutants } from './engine.ts';
 import { httpMutants } from './http.ts';
+import { letterMutants } from './letters.ts';
 import type { Mutant } from './mutant.ts';
 import { postgresMutants } from './postgres.ts';
 
@@ -23,7 +24,7 @@ const LIMIT_MS = 120_000;
 const SIDE_BY_SIDE = 2;
 
 /** Those whose tests take seconds. */
-export const quickMutants: readonly Mutant[] = [...engineMutants, ...httpMutants];
+export const quickMutants: readonly Mutant[] = [...engineMutants, ...httpMutants, ...letterMutants];
 export const allMutants: readonly Mutant[] = [...quickMutants, ...postgresMutants];
 
 export type Verdict = 'killed' | 'lives' | 'does not apply';

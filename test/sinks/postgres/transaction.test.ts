@@ -5,7 +5,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
-import { CursorMoved, type SinkContext } from '../../../src/delivery/contract.ts';
+import { CursorMoved, type SinkBatch, type SinkContext } from '../../../src/delivery/contract.ts';
+import { DeadLetterFile } from '../../../src/delivery/dead-letter.ts';
+import { ReplayEnded, replay, summarize } from '../../../src/delivery/dead-letter-replay.ts';
 import type { LaneId } from '../../../src/engine/segment.ts';
 import { createLog } from '../../../src/kernel/log.ts';
 import { Cursors, StrandTaken } from '../../../src/sinks/postgres/cursor.ts';
@@ -104,6 +106,53 @@ test('a rollup that cannot be repeated is exact although sessions die in the mid
   // The last kill may meet the session that is asked.
   const cursor = async () => (await target.cursors().catch(() => undefined))?.get('1-0');
   await expect.poll(cursor).toEqual(lane.mark(3000));
+});
+
+// Goal: a replay of dead letters loads each letter once, with a load that cannot be repeated.
+// Method: the replay dies behind each of its commits in turn, before it has noted the commit; one letter is refused
+// again, so that the letters go in halves.
+test('a replay that dies behind its commits loads each letter once', async () => {
+  await sql(dsn, 'CREATE TABLE replays (records bigint NOT NULL); INSERT INTO replays VALUES (0)');
+  const directory = mkdtempSync(join(tmpdir(), 'ringmain-replay-'));
+  onTestFinished(() => rmSync(directory, { recursive: true }));
+  const letters = new DeadLetterFile({ directory, sink: 'postgres', logId: 'a' });
+  const list = events(9);
+  letters.append(list.map(({ line }, i) => ({ lane: '1-0', position: 8 * i, reason: 'no', event: Buffer.from(line) })));
+  letters.close();
+  const load = (): Load => ({
+    async load(transaction, batch) {
+      await transaction.query('UPDATE replays SET records = records + $1', [batch.count]);
+      if (batch.buffer.includes(list[4]!.line)) throw new Error('refused');
+    },
+    classify: (error) => ((error as Error).message === 'refused' ? 'split' : undefined),
+  });
+  const classify = (error: unknown) =>
+    (error as Error).message === 'killed' ? ('stop' as const) : postgresSink.classify(error);
+  let deaths = 0;
+  for (let done = false; !done; ) {
+    const kill = async (source: string) => {
+      const target = open({ logId: source, table: 'replay_events', sessions: 1, load });
+      return {
+        cursors: () => target.cursors(),
+        close: () => target.close(),
+        write: async (batch: SinkBatch, previous: Promise<void>) => {
+          await target.write(batch, previous);
+          deaths += 1;
+          throw new Error('killed');
+        },
+      };
+    };
+    done = await replay({ directory, sink: 'postgres', open: kill, classify }).then(
+      () => true,
+      (error: unknown) => {
+        if (!(error instanceof ReplayEnded && error.message === 'killed')) throw error;
+        return false;
+      },
+    );
+  }
+  expect(deaths).toBeGreaterThan(2);
+  expect(await sql(dsn, 'SELECT records FROM replays')).toEqual([{ records: '8' }]);
+  expect(summarize(directory).map(({ letters: all, pending }) => [all, pending])).toEqual([[9, 1]]);
 });
 
 // Goal: two batches whose loads change the same row do not wait for each other for ever.

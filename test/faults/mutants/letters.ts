@@ -1,0 +1,48 @@
+/** What dead letters promise: none is lost, taken for another one, or sent twice, and the ledger knows them. */
+import type { Mutant } from './mutant.ts';
+
+const replay = 'src/delivery/dead-letter-replay.ts';
+const replayed = 'test/delivery/dead-letter-replay.test.ts';
+export const letterMutants: readonly Mutant[] = [
+  {
+    name: 'a letter is known by its position alone',
+    file: 'src/delivery/dead-letter.ts',
+    edits: [
+      [
+        'return keys.get(lane)?.get(position)?.has(hash) ?? false;',
+        'return hash !== "" && (keys.get(lane)?.has(position) ?? false);',
+      ],
+    ],
+    tests: [replayed],
+  },
+  {
+    name: 'a request of a replay is sent before it is on disk',
+    file: replay,
+    edits: [['      progress.sends(settled, end, [...refused].slice(told));\n', '']],
+    tests: [replayed],
+  },
+  {
+    name: 'the request in doubt goes with others',
+    file: replay,
+    edits: [['inDoubt > 0 ? [group.length, settled + inDoubt] : [group.length]', 'inDoubt >= 0 ? [group.length] : []']],
+    tests: [replayed],
+  },
+  {
+    name: 'a target is not asked where its replay stands',
+    file: replay,
+    edits: [['Math.min(this.#cursor - next, settled', 'Math.min(0, settled']],
+    tests: [replayed],
+  },
+  {
+    name: 'the mark of a file that was replaced counts',
+    file: 'src/delivery/dead-letter-progress.ts',
+    edits: [['mark.first !== undefined && mark.first', 'mark.first === undefined && mark.first']],
+    tests: [replayed],
+  },
+  {
+    name: 'what the cursor of a target has passed counts as delivered',
+    file: 'src/delivery/lane-source.ts',
+    edits: [['if (to > from) dead += deadIn(key, from, to);', 'if (to > from) dead += 0;']],
+    tests: ['test/delivery/runner.test.ts'],
+  },
+];
