@@ -44,6 +44,13 @@ const tools: Readonly<Record<string, Tool>> = {
       return (await import('./service/dead-letter-command.ts')).runDeadLetter(service, rest);
     },
   },
+  doctor: {
+    summary: 'walk a configuration end to end: what is wrong, what to do',
+    run: async (words) => {
+      const { service, rest } = await ofService(words);
+      return (await import('./service/doctor/doctor-command.ts')).runDoctor(service, rest);
+    },
+  },
   migrate: {
     summary: 'change or show the schema of a service',
     run: async ([name, ...rest]) => {
@@ -76,7 +83,8 @@ async function usageRow(name: string): Promise<readonly [string, string]> {
 async function usage(): Promise<string> {
   const rows: (readonly [string, string])[] = [];
   for (const name of Object.keys(services)) rows.push(await usageRow(name));
-  for (const [name, { summary }] of Object.entries(tools)) rows.push([`ringmain ${name} <command> ...`, summary]);
+  for (const [name, { summary }] of Object.entries(tools))
+    rows.push([`ringmain ${name} ${name === 'doctor' ? '' : '<command> '}...`, summary]);
   rows.push(
     ['ringmain --healthcheck', 'exit 0 when /healthz of the configured address answers'],
     ['ringmain help [command]', 'the same as --help behind the command'],

@@ -7,6 +7,7 @@ import { collectMetricSets, collectRouteNames } from '../collect/metrics.ts';
 import { defineService, type ValuesOf } from '../service/contract.ts';
 import { sibling } from '../service/sibling.ts';
 import { sinkKinds } from '../sinks/registry.ts';
+import { examineVisitors } from '../visitor/examine.ts';
 import { openSalts } from '../visitor/privacy.ts';
 import { pixelConfigs } from './config.ts';
 
@@ -31,6 +32,7 @@ export default defineService({
         ackPixel: collect.ackPixel ?? collect.ack,
         ackCollect: collect.ackCollect ?? collect.ack,
       }),
+      examine: ({ visitor, http }) => examineVisitors(visitor, http),
       welcome,
     },
   },

@@ -3,10 +3,13 @@ import { request } from 'node:http';
 import { request as secureRequest } from 'node:https';
 import { tlsFiles } from '../http/config.ts';
 import { type Endpoint, parseEndpoint } from '../http/endpoint.ts';
+import { checkCertificates } from '../http/renewal.ts';
 import { helpText, nearest, printConfig, setEnvironment } from '../kernel/config.ts';
-import { errors, exitCodes } from '../kernel/errors.ts';
+import { errors, exitCodes, explain } from '../kernel/errors.ts';
 import { type Configured, configure, rolesIn, setsOf } from './configured.ts';
 import type { AnyService } from './contract.ts';
+import { effectiveTexts } from './effective.ts';
+import { pathProblems } from './paths.ts';
 import { ServiceProcess } from './process.ts';
 import { addressesOf } from './seat.ts';
 
@@ -64,11 +67,32 @@ export async function runService(service: AnyService, argv: readonly string[]): 
   const configured = configure(service, roles, { argv: rest, switches });
   const { loaded, sets } = configured;
   if (loaded.words.length > 0) throw errors.USAGE({ reason: `options begin with --: found=${loaded.words.join(' ')}` });
-  if (loaded.switches.has('print-config')) process.stdout.write(`${printConfig(sets, loaded)}\n`);
-  if (loaded.switches.has('check-config')) process.stdout.write('the configuration is valid\n');
+  if (loaded.switches.has('print-config'))
+    process.stdout.write(`${printConfig(sets, loaded, effectiveTexts(configured.values))}\n`);
+  if (loaded.switches.has('check-config')) {
+    checkWhole(configured);
+    process.stdout.write('the configuration is valid\n');
+  }
   if (loaded.switches.has('print-config') || loaded.switches.has('check-config')) return exitCodes.ok;
   if (loaded.switches.has('healthcheck')) return healthcheck(configured);
   return run(configured);
+}
+
+/** What the start would refuse for what is on this machine: paths, certificates, databases. Throws errors.CONFIG. */
+function checkWhole(configured: Configured): void {
+  const { values } = configured;
+  const problems = [...pathProblems(configured)];
+  for (const role of rolesIn(configured)) {
+    problems.push(...(role.problems?.(values) ?? []));
+    for (const { severity, text } of role.examine?.(values) ?? []) if (severity === 'error') problems.push(text);
+  }
+  const tls = tlsFiles(values.http);
+  try {
+    if (tls !== undefined) checkCertificates(tls);
+  } catch (error) {
+    problems.push(...explain(error));
+  }
+  if (problems.length > 0) throw errors.CONFIG({ problems });
 }
 
 function usage(service: AnyService): string {

@@ -15,6 +15,7 @@ import type { Faults } from '../http/handlers.ts';
 import type { Route } from '../http/router.ts';
 import type { Tally } from '../http/tally.ts';
 import type { ConfigOf, ConfigSet } from '../kernel/config.ts';
+import type { Finding } from '../kernel/finding.ts';
 import type { Logger } from '../kernel/log.ts';
 import type { Meters, MetricSet } from '../kernel/metrics.ts';
 import type { Intake, IntakeLane } from './intake.ts';
@@ -102,6 +103,8 @@ export interface Role<V = FrameValues, Shared = unknown> {
   ready?(values: V): Readonly<Record<string, unknown>>;
   /** Paths and files that the start would refuse: one line per problem. */
   problems?(values: V): readonly string[];
+  /** What `ringmain doctor` says of the role's own options. Errors also fail --check-config. */
+  examine?(values: V): Iterable<Finding>;
   /** Lines for somebody who has just started it by hand; `at` is its URL. */
   welcome?(values: V, at: string): readonly string[];
 }

@@ -1,6 +1,7 @@
 /** The kinds of sinks, loaded when they are used: a collector that writes files does not load a Kafka client. */
 import type { SinkKind } from '../delivery/contract.ts';
 import type { ConfigSet } from '../kernel/config.ts';
+import type { Finding } from '../kernel/finding.ts';
 import { fileConfig } from './file/config.ts';
 import { httpSinkConfig } from './http/config.ts';
 import { kafkaConfig } from './kafka/config.ts';
@@ -31,5 +32,26 @@ export async function loadSink(kind: SinkKindName): Promise<SinkKind<never>> {
       return (await import('./postgres/sink.ts')).postgresSink as SinkKind<never>;
     case 'http':
       return (await import('./http/sink.ts')).httpSink as SinkKind<never>;
+  }
+}
+
+/**
+ * Asks the target of an output what `ringmain doctor` wants to know, without changing anything there. `ownTable`: the
+ * output keeps its own table of events (kind postgres).
+ */
+export async function examineSink(
+  kind: SinkKindName,
+  config: never,
+  ownTable: boolean,
+): Promise<AsyncIterable<Finding>> {
+  switch (kind) {
+    case 'log':
+      return (await import('./file/examine.ts')).examineFile(config);
+    case 'kafka':
+      return (await import('./kafka/examine.ts')).examineKafka(config);
+    case 'postgres':
+      return (await import('./postgres/examine.ts')).examinePostgres(config, ownTable);
+    case 'http':
+      return (await import('./http/examine.ts')).examineHttp(config);
   }
 }

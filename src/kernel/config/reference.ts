@@ -83,13 +83,25 @@ export function helpText(sets: readonly ConfigSet[]): string {
   return `${[fileHelp, ...sections].join('\n\n')}\n`;
 }
 
-/** The values in force as an env file, each with its source; secrets are masked. */
-export function printConfig(sets: readonly ConfigSet[], loaded: Pick<Loaded, 'sources'> & { values: object }): string {
+/**
+ * The values in force as an env file, each with its source; secrets are masked. `effective`: what options come to on this
+ * machine that are not set and have no fixed default, by name.
+ */
+export function printConfig(
+  sets: readonly ConfigSet[],
+  loaded: Pick<Loaded, 'sources'> & { values: object },
+  effective: Readonly<Record<string, string>> = {},
+): string {
   const values = loaded.values as Readonly<Record<string, Readonly<Record<string, unknown>>>>;
   const lines = declaredIn(sets).map((item) => {
     const value = values[item.room]?.[item.key];
     const from = loaded.sources.get(item.name) ?? 'default';
-    if (value === undefined || value === null) return `#${item.name}=  # ${from}`;
+    if (value === undefined || value === null) {
+      const here = effective[item.name];
+      return here === undefined
+        ? `#${item.name}=  # ${from}`
+        : `#${item.name}=${formatEnvValue(here)}  # ${from}: ${item.option.unset}`;
+    }
     const shown = item.option.secret && value !== '' ? MASK : item.option.format(value);
     return `${item.name}=${formatEnvValue(shown)}  # ${from}`;
   });

@@ -1,0 +1,110 @@
+/**
+ * Command `ringmain doctor`: walks a configuration end to end and says what is wrong and what to do. It starts nothing
+ * and changes nothing; only a file for timing the disk comes and goes.
+ *
+ *   exit   0  nothing to say      1  warnings      2  errors      78  the configuration itself cannot be read
+ */
+import { errors, exitCodes, RingmainError } from '../../kernel/errors.ts';
+import { error, type Finding, ok, type Severity } from '../../kernel/finding.ts';
+import { examineSink } from '../../sinks/registry.ts';
+import { type Configured, configure, rolesIn } from '../configured.ts';
+import type { AnyService } from '../contract.ts';
+import { pathProblems } from '../paths.ts';
+import { addressesOf } from '../seat.ts';
+import { examineFront } from './front.ts';
+import { examineJournal, examineMachine } from './machine.ts';
+
+const USAGE = `ringmain doctor [--service=NAME] [--json] [--option=value ...]
+
+Walks the configuration of a service end to end: names, TLS, logins, topics, tables and the rights on them, clocks,
+disk, memory, open files, proxies and cookies. It reads the options as the service does (flags, environment,
+--env-file, --config), says what is wrong and what to do, and changes nothing.
+
+    --json        one JSON object per line instead of text
+    exit code     0 nothing to say, 1 warnings, 2 errors, 78 the configuration cannot be read
+
+Example:
+    ringmain doctor --env-file=/etc/ringmain/ringmain.env
+`;
+
+const marks: Readonly<Record<Severity, string>> = { ok: 'ok', note: 'note', warning: 'WARNING', error: 'ERROR' };
+const colours: Readonly<Record<Severity, number>> = { ok: 32, note: 36, warning: 33, error: 31 };
+
+interface Section {
+  readonly title: string;
+  findings(): AsyncIterable<Finding> | Iterable<Finding>;
+}
+
+export async function runDoctor(service: AnyService, argv: readonly string[]): Promise<number> {
+  if (argv.includes('--help')) {
+    process.stdout.write(USAGE);
+    return exitCodes.ok;
+  }
+  const configured = configure(service, service.together ?? Object.keys(service.roles), { argv, switches: ['json'] });
+  const { loaded } = configured;
+  if (loaded.words.length > 0) throw errors.USAGE({ reason: `options begin with --: found=${loaded.words.join(' ')}` });
+  const json = loaded.switches.has('json');
+  const counts: Record<Severity, number> = { ok: 0, note: 0, warning: 0, error: 0 };
+  for (const { title, findings } of sections(configured)) {
+    if (!json) process.stdout.write(`${title}\n`);
+    for await (const finding of guarded(findings)) {
+      counts[finding.severity] += 1;
+      process.stdout.write(json ? `${JSON.stringify({ section: title, ...finding })}\n` : shown(finding));
+    }
+  }
+  if (!json) process.stdout.write(`\n${plural(counts.error, 'error')}, ${plural(counts.warning, 'warning')}\n`);
+  if (counts.error > 0) return 2;
+  return counts.warning > 0 ? 1 : exitCodes.ok;
+}
+
+function sections(configured: Configured): readonly Section[] {
+  const { values, outputs } = configured;
+  const roles = rolesIn(configured);
+  return [
+    { title: 'configuration', findings: () => examineConfiguration(configured) },
+    { title: 'machine', findings: () => examineMachine(values) },
+    { title: 'journal', findings: () => examineJournal(values) },
+    { title: 'front', findings: () => examineFront(values, addressesOf(roles, values)) },
+    ...roles
+      .filter(({ examine }) => examine !== undefined)
+      .map(({ name, examine }) => ({
+        title: roles.length === 1 ? 'visitors' : name,
+        findings: () => examine!(values),
+      })),
+    ...outputs.map(({ name, kind, config, load }) => ({
+      title: `output ${name}`,
+      findings: async function* () {
+        yield* await examineSink(kind, config as never, load === undefined);
+      },
+    })),
+  ];
+}
+
+function* examineConfiguration(configured: Configured): Generator<Finding> {
+  const { loaded, values } = configured;
+  yield ok(`${loaded.sources.size} options are set, the others have their defaults`);
+  for (const text of loaded.warnings) yield { severity: 'warning', text, advice: 'Correct or remove the name.' };
+  const problems = [
+    ...pathProblems(configured),
+    ...rolesIn(configured).flatMap((role) => role.problems?.(values) ?? []),
+  ];
+  for (const text of problems) yield error(text, 'The start would be refused until this holds.');
+}
+
+/** What fails in an unforeseen way is a finding as well: the other sections still have something to say. */
+async function* guarded(findings: Section['findings']): AsyncGenerator<Finding> {
+  try {
+    yield* findings();
+  } catch (cause) {
+    const text = cause instanceof RingmainError ? cause.message : String((cause as Error)?.stack ?? cause);
+    yield error(text, 'Correct what the sentence names; a stack trace is a defect of Ringmain, please report it.');
+  }
+}
+
+function shown({ severity, text, advice }: Finding): string {
+  const mark = marks[severity].padEnd(8);
+  const coloured = process.stdout.isTTY ? `\u001B[${colours[severity]}m${mark}\u001B[0m` : mark;
+  return `  ${coloured} ${text}\n${advice === undefined ? '' : `           ${advice}\n`}`;
+}
+
+const plural = (n: number, what: string): string => `${n} ${what}${n === 1 ? '' : 's'}`;

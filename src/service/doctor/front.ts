@@ -1,0 +1,119 @@
+/** What the doctor looks at where requests come in: ports, certificates, and who really connects. */
+import { X509Certificate } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { tlsFiles } from '../../http/config.ts';
+import { type Endpoint, parseEndpoint, probeEndpoint } from '../../http/endpoint.ts';
+import { checkCertificates } from '../../http/renewal.ts';
+import { environment } from '../../kernel/config.ts';
+import { RingmainError } from '../../kernel/errors.ts';
+import { error, type Finding, note, ok, warning } from '../../kernel/finding.ts';
+import type { FrameValues } from '../values.ts';
+
+const EXPIRY_DAYS_MIN = 14;
+const DAY_MS = 86_400_000;
+
+export async function* examineFront(values: FrameValues, addresses: readonly string[]): AsyncGenerator<Finding> {
+  const { http } = values;
+  const peers = new Set<string>();
+  for (const address of [...addresses, ...(http.adminAddr === '' ? [] : [http.adminAddr])]) {
+    const endpoint = parseEndpoint(address) as Endpoint;
+    try {
+      await probeEndpoint(endpoint);
+      yield ok(`${address} is free`);
+    } catch (cause) {
+      if (!(cause instanceof RingmainError)) throw cause;
+      yield cause.code === 'PORT_IN_USE'
+        ? note(`${address} is in use, by a running Ringmain or by something else`)
+        : error(cause.message, 'Correct SERVER_ADDR or ADMIN_ADDR.');
+      for (const peer of peersOf(endpoint.port)) peers.add(peer);
+    }
+  }
+  yield* certificates(values);
+  yield* proxies(http.trustProxy, http.proxyProtocol, [...peers]);
+}
+
+function* certificates({ http }: FrameValues): Generator<Finding> {
+  const files = tlsFiles(http);
+  if (files === undefined) return;
+  try {
+    checkCertificates(files);
+  } catch (cause) {
+    yield error((cause as Error).message, 'Correct TLS_CERT and TLS_KEY.');
+    return;
+  }
+  const { validTo, subjectAltName = '' } = new X509Certificate(readFileSync(files.cert));
+  const days = Math.floor((Date.parse(validTo) - Date.now()) / DAY_MS);
+  const text = `the certificate for ${subjectAltName.replaceAll('DNS:', '')} is valid until ${validTo}`;
+  if (days < 0) yield error(`${text}: it has expired`, 'Renew it; new files are taken without a restart.');
+  else if (days < EXPIRY_DAYS_MIN)
+    yield warning(`${text}: ${days} days`, 'Renew it; new files are taken without a restart.');
+  else yield ok(text);
+}
+
+/** Whether the address of an event will be that of its visitor. */
+function* proxies(trust: string, proxyProtocol: boolean, peers: readonly string[]): Generator<Finding> {
+  const trusting = proxyProtocol || (trust !== 'false' && trust !== '0');
+  const near = peers.filter((peer) => isPrivate(peer));
+  const inKubernetes = environment()['KUBERNETES_SERVICE_HOST'] !== undefined;
+  const advice = 'Set TRUST_PROXY to the networks of the proxies, or PROXY_PROTOCOL=true.';
+  if (trusting) {
+    yield ok(
+      `the client address comes from ${proxyProtocol ? 'the PROXY header' : `the proxy's header (TRUST_PROXY=${trust})`}`,
+    );
+    if (trust === 'true')
+      yield warning('TRUST_PROXY=true believes whatever address a client writes into the header', advice);
+    const far = peers.filter((peer) => !isPrivate(peer) && !isLoopback(peer));
+    if (far.length > 0)
+      yield warning(
+        `connections come straight from the internet as well: ${far.slice(0, 3).join(', ')}`,
+        'Close the port to all but the proxies.',
+      );
+  } else if (near.length > 0)
+    yield warning(
+      `connections come from ${near.slice(0, 3).join(', ')}, which looks like a proxy; every event gets its address`,
+      advice,
+    );
+  else if (inKubernetes)
+    yield warning('this is a pod, and TRUST_PROXY=false: behind an ingress every event gets its address', advice);
+  else yield ok('the client address is that of the socket (TRUST_PROXY=false)');
+}
+
+/** Who is connected to a port now: remote addresses out of /proc/net/tcp and tcp6. */
+function peersOf(port: number): readonly string[] {
+  const found = new Set<string>();
+  for (const file of ['/proc/net/tcp', '/proc/net/tcp6']) {
+    for (const line of textOf(file).split('\n')) {
+      const match = /^\s*\d+: [0-9A-F]+:([0-9A-F]{4}) ([0-9A-F]+):[0-9A-F]{4} 01 /.exec(line);
+      if (match !== null && Number.parseInt(match[1]!, 16) === port) found.add(addressOf(match[2]!));
+    }
+  }
+  return [...found];
+}
+
+function textOf(file: string): string {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch {
+    return '';
+  }
+}
+
+/** An address as /proc has it: 32-bit words of the host's byte order. An IPv4 address in IPv6 becomes IPv4. */
+export function addressOf(hex: string): string {
+  const words = hex.match(/.{8}/g) ?? [];
+  const bytes = words.flatMap((word) =>
+    word
+      .match(/../g)!
+      .toReversed()
+      .map((byte) => Number.parseInt(byte, 16)),
+  );
+  if (bytes.length === 4) return bytes.join('.');
+  if (bytes.slice(0, 10).every((byte) => byte === 0) && bytes[10] === 255 && bytes[11] === 255)
+    return bytes.slice(12).join('.');
+  const groups = Array.from({ length: 8 }, (_, i) => ((bytes[2 * i]! << 8) | bytes[2 * i + 1]!).toString(16));
+  return groups.join(':').replace(/(^|:)0(:0)+(:|$)/, '::');
+}
+
+const isLoopback = (address: string): boolean => address.startsWith('127.') || address === '::1';
+const isPrivate = (address: string): boolean =>
+  /^(10\.|192\.168\.|172\.(1[6-9]|2\d|3[01])\.|100\.(6[4-9]|[7-9]\d|1[01]\d|12[0-7])\.|f[cd])/.test(address);

@@ -1,0 +1,146 @@
+/** What the doctor looks at on this machine: disk of the journal, memory, cores, open files. */
+import { randomBytes } from 'node:crypto';
+import { closeSync, fdatasyncSync, openSync, readFileSync, statfsSync, unlinkSync, writeSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
+import { join, resolve } from 'node:path';
+import { formatBytes, GiB, MiB } from '../../kernel/config.ts';
+import { error, type Finding, note, ok, warning } from '../../kernel/finding.ts';
+import { effectiveAcceptors, effectiveQuota, existingFolder } from '../effective.ts';
+import type { FrameValues } from '../values.ts';
+
+/** Node, its threads and the buffers of the sinks, without rings and bodies. */
+const BASE_BYTES = 140 * MiB;
+const SYNCS = 100;
+const SYNC_BYTES = 4096;
+/** A disk that never answers must not hold the doctor up for ever. */
+const SYNC_MS_MAX = 5000;
+/** Every 2xx of ACK=sync waits for one sync: beyond this it is felt. */
+const SLOW_SYNC_MS = 50;
+
+/** For people: whole GiB above ten, else whole MiB. */
+export function rounded(bytes: number): string {
+  const unit = bytes >= 10 * GiB ? GiB : MiB;
+  return formatBytes(Math.floor(bytes / unit) * unit);
+}
+
+export function* examineJournal(values: FrameValues): Generator<Finding> {
+  const { journalDir } = values.engine;
+  const quota = effectiveQuota(values);
+  if (quota === undefined) {
+    yield warning(
+      'JOURNAL_DIR=off: what is acknowledged ends with this process',
+      'Set JOURNAL_DIR to a folder on a disk.',
+    );
+    return;
+  }
+  const folder = existingFolder(journalDir);
+  const { bavail, bsize, type } = statfsSync(folder);
+  if (type === TMPFS)
+    yield warning(
+      `${resolve(journalDir)} is on tmpfs, which is memory: it does not survive a restart of the machine`,
+      'Mount a disk there.',
+    );
+  const free = bavail * bsize;
+  yield free >= quota
+    ? ok(`${rounded(free)} are free for a journal of ${rounded(quota)} (JOURNAL_MAX_BYTES)`)
+    : warning(
+        `only ${rounded(free)} are free, and the journal may grow to ${rounded(quota)} (JOURNAL_MAX_BYTES)`,
+        'Make room or lower JOURNAL_MAX_BYTES: with a full disk requests are answered 429.',
+      );
+  yield speed(folder);
+}
+
+const TMPFS = 0x0102_1994;
+
+/** Times fdatasync of small writes, in a file of its own that is gone afterwards. */
+function speed(folder: string): Finding {
+  const path = join(folder, `.ringmain-doctor-${randomBytes(6).toString('hex')}`);
+  let file: number;
+  try {
+    file = openSync(path, 'wx', 0o600);
+  } catch (cause) {
+    return error(
+      `${folder} cannot be written to: ${(cause as NodeJS.ErrnoException).code}`,
+      'Give the folder to the user that Ringmain runs as, or change JOURNAL_DIR.',
+    );
+  }
+  const times: number[] = [];
+  try {
+    const block = Buffer.alloc(SYNC_BYTES, 1);
+    for (const begin = performance.now(); times.length < SYNCS && performance.now() - begin < SYNC_MS_MAX; ) {
+      const before = performance.now();
+      writeSync(file, block);
+      fdatasyncSync(file);
+      times.push(performance.now() - before);
+    }
+  } catch (cause) {
+    return error(
+      `the disk of ${folder} refuses a sync: ${(cause as Error).message}`,
+      'Look at the disk (dmesg, SMART).',
+    );
+  } finally {
+    closeSync(file);
+    unlinkSync(path);
+  }
+  times.sort((a, b) => a - b);
+  const at = (share: number): number => times[Math.min(times.length - 1, Math.floor(times.length * share))]!;
+  const text = `fdatasync on the journal's disk: p50 ${at(0.5).toFixed(1)} ms, p99 ${at(0.99).toFixed(1)} ms`;
+  return at(0.99) <= SLOW_SYNC_MS
+    ? ok(text)
+    : warning(text, 'Use a faster disk, or expect answers of ACK=sync and the reach of a power cut to be that long.');
+}
+
+/** What cgroup v2 grants: `max` is no limit. */
+function cgroup(name: string): string | undefined {
+  try {
+    const path = /^0::(.*)$/m.exec(readFileSync('/proc/self/cgroup', 'utf8'))?.[1] ?? '/';
+    for (const folder of [join('/sys/fs/cgroup', path), '/sys/fs/cgroup']) {
+      try {
+        return readFileSync(join(folder, name), 'utf8').trim();
+      } catch {
+        // Inside a container the path of the host is not there; the root is the container's own.
+      }
+    }
+  } catch {
+    // No cgroups here.
+  }
+  return undefined;
+}
+
+export function* examineMachine(values: FrameValues): Generator<Finding> {
+  const acceptors = effectiveAcceptors(values);
+  const cores = availableParallelism();
+  const quota = /^(\d+) (\d+)$/.exec(cgroup('cpu.max') ?? '');
+  const granted = quota === null ? cores : Math.min(cores, Number(quota[1]) / Number(quota[2]));
+  yield acceptors < granted || cores === 1
+    ? ok(`${acceptors} acceptors on ${granted} cores`)
+    : warning(
+        `${acceptors} acceptors on ${granted} cores leave none for the sinks`,
+        'Lower ACCEPTORS, or grant more cores.',
+      );
+  const wanted = BASE_BYTES + acceptors * (values.engine.ringBytes + values.http.bodyMemoryBytes);
+  const limit = Number(cgroup('memory.max') ?? Number.NaN);
+  if (Number.isFinite(limit)) {
+    yield wanted <= limit
+      ? ok(`at most about ${rounded(wanted)} of ${rounded(limit)} memory are needed`)
+      : error(
+          `up to about ${rounded(wanted)} memory may be needed, and the cgroup grants ${rounded(limit)}`,
+          'Raise the limit, or lower ACCEPTORS, RING_BYTES or BODY_MEMORY_BYTES: the kernel would kill the process.',
+        );
+  } else yield note(`at most about ${rounded(wanted)} memory are needed; no cgroup limits it`);
+  const files = Number(/^Max open files\s+\d+\s+(\d+)/m.exec(readLimits())?.[1] ?? Number.NaN);
+  if (Number.isFinite(files))
+    yield files >= FEW_FILES
+      ? ok(`${files} files may be open`)
+      : warning(`only ${files} files may be open, connections included`, 'Raise LimitNOFILE (systemd) or ulimit -n.');
+}
+
+const FEW_FILES = 10_000;
+
+function readLimits(): string {
+  try {
+    return readFileSync('/proc/self/limits', 'utf8');
+  } catch {
+    return '';
+  }
+}

@@ -1,0 +1,172 @@
+/**
+ * What `ringmain doctor` asks a Kafka cluster: names, connection with TLS and login, the topic, and the rights on it. It
+ * writes nothing. Kafka has no question for a broker's clock; KAFKA_TIMESTAMP=received makes it matter less.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { createTopicsV5, createTopicsV7, metadataV9, metadataV12 } from '@platformatic/kafka';
+import { error, type Finding, note, ok, warning } from '../../kernel/finding.ts';
+import { resolveFinding } from '../../kernel/resolve.ts';
+import { parseAddress, usesTls } from '../../store/kafka/connection-options.ts';
+import { KafkaFailure } from '../../store/kafka/failure.ts';
+import { KafkaLinks, type Link, pick } from '../../store/kafka/links.ts';
+import { KafkaClient } from './client.ts';
+import type { KafkaConfig } from './config.ts';
+
+const RETRY_MS = 200;
+const METADATA = 3;
+const CREATE_TOPICS = 19;
+/** Bit of WRITE in topicAuthorizedOperations (the code of AclOperation.WRITE, KIP-430). */
+const WRITE = 1 << 4;
+/** Stands for "the broker does not tell". */
+const UNTOLD = -2147483648;
+
+export async function* examineKafka(config: KafkaConfig): AsyncGenerator<Finding> {
+  const names = config.kafkaBrokers.map((broker) => resolveFinding(parseAddress(broker).host, 'KAFKA_BROKERS'));
+  for (const found of await Promise.all(names)) if (found !== undefined) yield found;
+  if (config.kafkaSaslMechanism === 'plain' && !usesTls(config))
+    yield warning('the password goes over the network as it is (SASL plain without TLS)', 'Set KAFKA_TLS=true.');
+  if (config.kafkaTlsSkipVerify)
+    yield warning('the certificates of the brokers are not checked', 'Unset KAFKA_TLS_SKIP_VERIFY; give KAFKA_TLS_CA.');
+  if (config.kafkaAcks !== 'all')
+    yield warning(
+      `KAFKA_ACKS=${config.kafkaAcks}: events that count as delivered are lost with one broker`,
+      'Set KAFKA_ACKS=all.',
+    );
+
+  let links: KafkaLinks;
+  try {
+    links = new KafkaLinks(config, { clientId: 'ringmain-doctor' });
+  } catch (cause) {
+    yield failed(cause);
+    return;
+  }
+  try {
+    yield* topic(links, config);
+  } catch (cause) {
+    yield failed(cause);
+    return;
+  } finally {
+    await links.close();
+  }
+  const client = new KafkaClient(config, 'ringmain-doctor');
+  try {
+    if (config.kafkaAcks === 'all') await patiently(() => client.producerIdentity(), config.kafkaConnectTimeoutMs);
+    yield note('Kafka tells no time of its own; compare the clocks of the brokers with NTP');
+  } catch (cause) {
+    yield failed(cause);
+  } finally {
+    await client.close();
+  }
+}
+
+/** A cluster that has just started loads its coordinators for a moment: what passes by itself is no finding. */
+async function patiently<T>(question: () => Promise<T>, limitMs: number): Promise<T> {
+  for (const begin = performance.now(); ; await sleep(RETRY_MS)) {
+    try {
+      return await question();
+    } catch (cause) {
+      const passes = cause instanceof KafkaFailure && cause.verdict === 'retry';
+      if (!passes || performance.now() - begin > limitMs) throw cause;
+    }
+  }
+}
+
+async function* topic(links: KafkaLinks, config: KafkaConfig): AsyncGenerator<Finding> {
+  const name = config.kafkaTopic;
+  const answer = await links.ask('metadata', async (link) => {
+    const call = pick(link, METADATA, [
+      [12, metadataV12.api],
+      [9, metadataV9.api],
+    ]);
+    // The library throws for a topic in trouble; the answer is complete all the same.
+    return call.async(link.connection, [name], false, true).catch((cause: unknown) => {
+      const { response } = cause as { response?: Awaited<ReturnType<typeof metadataV12.api.async>> };
+      if (!response?.topics) throw cause;
+      return response;
+    });
+  });
+  const login = config.kafkaSaslMechanism === undefined ? 'without a login' : `as ${config.kafkaSaslUser}`;
+  yield ok(`${answer.brokers.length} brokers answer ${login}${usesTls(config) ? ', over TLS' : ''}`);
+
+  const found = answer.topics[0];
+  if (found?.errorCode === 29) {
+    yield error(
+      `the login may not see the topic ${name} (TOPIC_AUTHORIZATION_FAILED)`,
+      `Grant WRITE and DESCRIBE on topic ${name}.`,
+    );
+    return;
+  }
+  if (found === undefined || found.partitions.length === 0) {
+    yield* missing(links, config);
+    return;
+  }
+  const leaderless = found.partitions.filter(({ leaderId }) => leaderId < 0).length;
+  yield leaderless === 0
+    ? ok(`topic ${name} has ${found.partitions.length} partitions, each with a leader`)
+    : error(
+        `topic ${name}: ${leaderless} of ${found.partitions.length} partitions have no leader`,
+        'Start the brokers that hold them.',
+      );
+  const alone = found.partitions.filter(({ replicaNodes }) => replicaNodes.length < 2).length;
+  if (alone > 0 && answer.brokers.length > 1)
+    yield warning(
+      `topic ${name}: ${alone} partitions have one replica; a broker that is lost takes them with it`,
+      'Give the topic a replication factor of 3.',
+    );
+  if (found.topicAuthorizedOperations === UNTOLD) return;
+  yield (found.topicAuthorizedOperations & WRITE) !== 0
+    ? ok(`the login may write to ${name}`)
+    : error(`the login may not write to ${name}`, `Grant WRITE on topic ${name}.`);
+}
+
+/** A topic that is not there: whether the start could make it, asked without making it. */
+async function* missing(links: KafkaLinks, config: KafkaConfig): AsyncGenerator<Finding> {
+  const { kafkaTopic: name, kafkaPartitions, kafkaReplication, kafkaConnectTimeoutMs } = config;
+  if (!config.kafkaCreateTopic) {
+    yield error(
+      `topic ${name} does not exist, and KAFKA_CREATE_TOPIC=false`,
+      'Create the topic, or correct KAFKA_TOPIC.',
+    );
+    return;
+  }
+  const wanted = [
+    {
+      name,
+      numPartitions: kafkaPartitions || -1,
+      replicationFactor: kafkaReplication || -1,
+      assignments: [],
+      configs: [],
+    },
+  ];
+  const ask = async (link: Link): Promise<string | undefined> => {
+    const call = pick(link, CREATE_TOPICS, [
+      [7, createTopicsV7.api],
+      [5, createTopicsV5.api],
+    ]);
+    try {
+      await call.async(link.connection, wanted, kafkaConnectTimeoutMs, true);
+      return undefined;
+    } catch (cause) {
+      const { response } = cause as { response?: Awaited<ReturnType<typeof createTopicsV7.api.async>> };
+      const result = response?.topics?.[0];
+      if (!result) throw cause;
+      return result.errorMessage ?? `error code ${result.errorCode}`;
+    }
+  };
+  const refused = await links.ask('create topic', ask);
+  yield refused === undefined
+    ? note(`topic ${name} does not exist yet; the start makes it`)
+    : error(
+        `topic ${name} does not exist and cannot be made: ${refused}`,
+        `Create it, or grant CREATE; KAFKA_PARTITIONS and KAFKA_REPLICATION must be what the cluster allows.`,
+      );
+}
+
+function failed(cause: unknown): Finding {
+  const failure = cause instanceof KafkaFailure ? cause : undefined;
+  const advice =
+    failure?.verdict === 'retry'
+      ? 'Start the brokers, or correct KAFKA_BROKERS; until then the journal keeps what it owes.'
+      : 'Correct the login, certificates or rights that the sentence names; delivery waits for them.';
+  return error(String((cause as Error)?.message ?? cause), advice);
+}

@@ -1,0 +1,42 @@
+/** What `ringmain doctor` sees in the options about visitors: databases that are old, cookies that do not come back. */
+import { readFileSync } from 'node:fs';
+import { type CityResponse, Reader } from 'maxmind';
+import type { HttpConfig } from '../http/config.ts';
+import { error, type Finding, note, ok, warning } from '../kernel/finding.ts';
+import type { VisitorConfig } from './config.ts';
+
+const DAY_MS = 86_400_000;
+const GEO_DAYS_MAX = 90;
+
+export function* examineVisitors(visitor: VisitorConfig, http: HttpConfig): Generator<Finding> {
+  if (visitor.geoipDb !== undefined) yield geo(visitor.geoipDb);
+  if (!visitor.cookies) {
+    yield note('no cookies: visitors are told apart only by what clients send as sid');
+    return;
+  }
+  const { cookieName: name, cookieSamesite: sameSite } = visitor;
+  if (sameSite === 'None') yield ok(`the cookie ${name} comes back from pages of other sites (SameSite=None)`);
+  else if (http.corsOrigins.includes('*'))
+    yield note(`the cookie ${name} (SameSite=${sameSite}) comes back from pages of the same site alone`);
+  else yield ok(`the cookie ${name} (SameSite=${sameSite}) comes back from pages of the same site`);
+  if (visitor.ipMode === 'hash' && visitor.ipHashSecret === undefined)
+    yield note('IP_MODE=hash without IP_HASH_SECRET: two collectors make different hashes of one address');
+}
+
+function geo(file: string): Finding {
+  try {
+    const { metadata } = new Reader<CityResponse>(readFileSync(file));
+    const days = Math.floor((Date.now() - metadata.buildEpoch.getTime()) / DAY_MS);
+    return days <= GEO_DAYS_MAX
+      ? ok(`${metadata.databaseType} in GEOIP_DB is ${days} days old`)
+      : warning(
+          `${metadata.databaseType} in GEOIP_DB is ${days} days old`,
+          'Renew it; the file is read again by itself.',
+        );
+  } catch (cause) {
+    return error(
+      `GEOIP_DB must be a MaxMind database: found=${file} (${(cause as Error).message})`,
+      'Correct GEOIP_DB.',
+    );
+  }
+}
