@@ -210,7 +210,7 @@ class CollectRequest implements BodyTaker, Encoding, Answerable {
     this.#origin = origin;
     this.#packing = packing;
     this.#close = chunked;
-    this.#cookieSecure = input.mintSid && input.cookieSid === '' && visitor.overTls(req);
+    this.#cookieSecure = input.mintSid && visitor.overTls(req);
     this.#held = false;
     this.#accepted = 0;
     this.#answer = '';

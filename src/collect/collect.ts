@@ -8,7 +8,7 @@
 import { CollectEncoder } from '../events/collect-encoder.ts';
 import { PixelEncoder } from '../events/pixel-encoder.ts';
 import { answerBody } from '../http/answer.ts';
-import { addressReader, trustsNobody } from '../http/client-address.ts';
+import { addressReader, schemeReader } from '../http/client-address.ts';
 import { Cors } from '../http/cors.ts';
 import { headerText } from '../http/header-text.ts';
 import type { Handler, Route } from '../http/router.ts';
@@ -66,7 +66,7 @@ export async function openCollect(
   const visitor = new Visitor({
     ...options,
     secure,
-    trustProto: !trustsNobody(http.trustProxy),
+    scheme: schemeReader(http),
     address: addressReader(http),
     filter: ipFilter(options.ipMode, shared.salts),
     geo: lookups.geo,
@@ -74,7 +74,7 @@ export async function openCollect(
   });
   const ids = { ids: new UuidMaker(), sids: new SidMaker(), eventBytesMax: collect.maxEventBytes, headerText };
   const common = { intake, visitor, wire, retryAfterS: RETRY_AFTER_S, source: SOURCE, now };
-  const pixelCors = new Cors(http.corsOrigins);
+  const pixelCors = new Cors(http.corsOrigins, { intake: true });
   const pixelMeters = new RouteMeters(meters, 'px');
   const pixel = new PixelRoute({
     ...common,
@@ -84,7 +84,7 @@ export async function openCollect(
     tally: frame.tally('px'),
     level: collect.ackPixel ?? collect.ack,
   });
-  const collectCors = new Cors(http.corsOrigins, EXPOSED);
+  const collectCors = new Cors(http.corsOrigins, { intake: true, exposed: EXPOSED });
   const batchMeters = new RouteMeters(meters, 'collect');
   const batches = new CollectRoute({
     ...common,

@@ -54,7 +54,6 @@ const UNAVAILABLE = gifAnswer(503, false, true);
 const NO_STORE = 'no-store, no-cache, must-revalidate, max-age=0';
 /** The value of Content-Type and the constant headers behind it; the addon writes values as they are. */
 const HEAD_TEXT = `image/gif\r\nCache-Control: ${NO_STORE}\r\nPragma: no-cache\r\nExpires: 0`;
-const HEAD = wireText(HEAD_TEXT);
 
 export interface PixelRouteDeps {
   readonly intake: Intake;
@@ -79,6 +78,7 @@ export class PixelRoute {
    */
   readonly #slots: PixelSlot[];
   readonly #encoding: Encoding;
+  readonly #head: ArrayBuffer;
   readonly #storedHead: ArrayBuffer;
   /**
    * Time of the last request whose latency was measured. One per ms is enough; it stands for all requests since the one
@@ -103,7 +103,9 @@ export class PixelRoute {
   constructor(deps: PixelRouteDeps) {
     this.#deps = deps;
     this.#input.source = deps.source;
-    this.#storedHead = wireText(`${HEAD_TEXT}\r\nRingmain-Ack: ${deps.level}`);
+    const head = deps.cors.varies ? `${HEAD_TEXT}\r\nVary: Origin` : HEAD_TEXT;
+    this.#head = wireText(head);
+    this.#storedHead = wireText(`${head}\r\nRingmain-Ack: ${deps.level}`);
     this.#slots = [new PixelSlot(this)];
     const { encoder } = deps;
     this.#encoding = {
@@ -203,9 +205,9 @@ export class PixelRoute {
     // 200 OK is what the addon writes by itself.
     if (kind.status !== 200) res.writeStatus(kind.line);
     // One call for the whole block: each crossing to the addon costs.
-    res.writeHeader(CONTENT_TYPE, kind.stored ? this.#storedHead : HEAD);
+    res.writeHeader(CONTENT_TYPE, kind.stored ? this.#storedHead : this.#head);
     if (kind.retry) res.writeHeader('Retry-After', String(retryAfterS));
-    cors.write(res, verdict, origin);
+    cors.writeOrigin(res, verdict, origin);
     if (cookie !== '') res.writeHeader('Set-Cookie', cookie);
     if (head) endBare(res, GIF.length, wire.closing);
     else res.end(GIF, wire.closing);

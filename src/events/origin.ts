@@ -11,7 +11,7 @@ export interface Origin {
   ip: string;
   /** The sid of a well-formed cookie. */
   cookieSid: string;
-  /** Whether the encoder may make a sid when neither event nor cookie has one. */
+  /** Whether the encoder may make a sid when neither event nor cookie has one: a cookie could bring it back. */
   mintSid: boolean;
   /** DNT_MODE=anonymize: no field that the schema calls personal is written, and no sid is made. */
   anonymous: boolean;

@@ -13,6 +13,7 @@ import {
   list,
   MiB,
   path,
+  Refused,
   text,
 } from '../kernel/config.ts';
 import { trustProblem, trustsNobody } from './client-address.ts';
@@ -68,11 +69,17 @@ export const httpConfig = defineConfig(
     }),
     corsOrigins: list({
       default: ['*'],
-      must: '* or an origin like https://example.com',
-      test: (value) => originProblem(value) === undefined,
+      must: '* or an origin like https://example.com or https://*.example.com',
+      test: (value) => {
+        const problem = originProblem(value);
+        if (problem !== undefined) throw new Refused(problem);
+        return true;
+      },
       doc:
-        'Origins that pages may send from. *: every page, without credentials. A list: those pages, with ' +
-        'credentials; others are answered 403.',
+        'Origins of pages that may send, and read the answer. *: every page, on the intake routes (/px.gif, ' +
+        '/collect) with credentials. A list: those pages, with credentials; others are answered 403. ' +
+        'https://*.example.com: every host below the domain, not itself. null: sandboxed pages and local files, on ' +
+        'the intake routes.',
     }),
     trustProxy: text({
       default: 'false',

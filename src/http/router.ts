@@ -31,7 +31,7 @@ export interface Route {
   readonly name: string;
   readonly path: string;
   readonly on: Partial<Readonly<Record<Method, Handler>>>;
-  /** Which pages may send; makes OPTIONS a preflight. */
+  /** Which pages may send, by the rule of this route (cors.ts); makes OPTIONS a preflight. */
   readonly cors?: Cors;
   /**
    * The handlers of POST, PUT, PATCH, DELETE read the body. A chunked body is refused everywhere else, for nobody would
@@ -249,7 +249,10 @@ class Rest {
   preflight(res: HttpResponse, req: HttpRequest, cors: Cors, declared: string): void {
     const origin = req.getHeader('origin');
     const verdict = cors.judge(origin);
-    const asked = req.getHeader('access-control-request-headers');
+    const asked = {
+      headers: req.getHeader('access-control-request-headers'),
+      privateNetwork: req.getHeader('access-control-request-private-network') === 'true',
+    };
     const status = verdict === 'foreign' ? 403 : 204;
     this.#answer(res, req, this.#preflights, status, (close) => {
       if (verdict === 'foreign') {

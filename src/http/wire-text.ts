@@ -21,10 +21,13 @@ export const asked = {
   contentType: wireText('content-type'),
   cookie: wireText('cookie'),
   dnt: wireText('dnt'),
+  fetchDest: wireText('sec-fetch-dest'),
+  fetchSite: wireText('sec-fetch-site'),
   forwardedProto: wireText('x-forwarded-proto'),
   gpc: wireText('sec-gpc'),
   origin: wireText('origin'),
   referer: wireText('referer'),
+  storageAccess: wireText('sec-fetch-storage-access'),
   transferEncoding: wireText('transfer-encoding'),
   userAgent: wireText('user-agent'),
 } as const;

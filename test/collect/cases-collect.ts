@@ -289,6 +289,20 @@ export function collectCases(cases: Cases): void {
       new RegExp(`^sid=${one!['sid']}; Path=/; Max-Age=31536000; HttpOnly; SameSite=Lax$`),
     );
   });
+  cases.add('a batch of a page of another site has no sid but its own, and no cookie', async (client) => {
+    for (const headers of [
+      ['Sec-Fetch-Site: cross-site', 'Sec-Fetch-Mode: cors', 'Sec-Fetch-Dest: empty'],
+      // A form that is posted: Lax comes along with links alone.
+      ['Sec-Fetch-Site: cross-site', 'Sec-Fetch-Mode: navigate', 'Sec-Fetch-Dest: document'],
+    ]) {
+      const answer = await client.post([{}, { sid: 'own' }], { headers });
+      assert.deepEqual(
+        (await client.recorded()).map((event) => event['sid']),
+        [undefined, 'own'],
+      );
+      assert.equal(answer.headers['set-cookie'], undefined);
+    }
+  });
   cases.add('a refused body sets no cookie', async (client) => {
     assert.equal((await client.post('{')).headers['set-cookie'], undefined);
     assert.equal((await client.post('[1]')).headers['set-cookie'], undefined);
@@ -319,13 +333,15 @@ export function collectCases(cases: Cases): void {
     { DNT_MODE: 'anonymize' },
   );
 
-  cases.add('CORS on /collect: every page without credentials, its headers readable by scripts', async (client) => {
+  cases.add('CORS on /collect: every page with credentials, its headers readable by scripts', async (client) => {
     const answer = await client.post({ e: 'x' }, { headers: ['Origin: https://page.example'] });
-    assert.equal(answer.headers['access-control-allow-origin'], '*');
-    assert.equal(answer.headers['access-control-allow-credentials'], undefined);
+    assert.equal(answer.headers['access-control-allow-origin'], 'https://page.example');
+    assert.equal(answer.headers['access-control-allow-credentials'], 'true');
+    assert.equal(answer.headers['vary'], 'Origin');
     assert.match(answer.headers['access-control-expose-headers']!, /X-Gotrack-Accepted/);
     const bad = await client.post('{', { headers: ['Origin: https://page.example'] });
-    assert.equal(bad.headers['access-control-allow-origin'], '*', 'a script may read why');
+    assert.equal(bad.headers['access-control-allow-origin'], 'https://page.example', 'a script may read why');
+    assert.equal(bad.headers['access-control-allow-credentials'], 'true');
     await client.recorded();
   });
   cases.add(

@@ -104,6 +104,7 @@ test('bad certificates and options that contradict each other end the start with
     [{ ENABLE_HTTPS: 'true' }, /ENABLE_HTTPS must come with TLS_CERT and TLS_KEY: found neither/],
     [{ ENABLE_HTTPS: 'true', SSL_CERT_FILE: main, SSL_KEY_FILE: main }, /must be a PEM pair that fits together/],
     [{ CORS_ORIGINS: '*,https://a.example' }, /CORS_ORIGINS must be/],
+    [{ CORS_ORIGINS: 'https://a.example/' }, /CORS_ORIGINS must be .*no path and no slash at its end/],
     [{ TRUST_PROXY: '10.0.0.0/99' }, /TRUST_PROXY must be/],
     [{ CLIENT_IP_HEADER: 'CF-Connecting-IP' }, /CLIENT_IP_HEADER must come with TRUST_PROXY/],
     [{ JOURNAL_DIR: 'off' }, /ACK must be memory when JOURNAL_DIR=off/],
@@ -112,6 +113,7 @@ test('bad certificates and options that contradict each other end the start with
     [{ PROXY_PROTOCOL: 'true', TLS_CERT: 'a', TLS_KEY: 'b' }, /PROXY_PROTOCOL must be false/],
     [{ BODY_TIMEOUT_MS: '60000' }, /BODY_TIMEOUT_MS must be/],
     [{ COOKIE_NAME: 'a b' }, /COOKIE_NAME must be/],
+    [{ COOKIE_SAMESITE: 'None' }, /must come with TLS_CERT and TLS_KEY, or with TRUST_PROXY/],
     [{ LOG_PATH: folder }, /LOG_PATH must be a file that can be written to: .*found=a directory/],
     [{ JOURNAL_DIR: join(main, 'below') }, /JOURNAL_DIR must be a directory that can be written to: .*found=ENOTDIR/],
   ];

@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'vitest';
-import { CookieWriter, cookieValue, isCookieName } from '../../src/http/cookies.ts';
+import { CookieWriter, cookieValue, isCookieDomain, isCookieName } from '../../src/http/cookies.ts';
 import { Cors, originProblem } from '../../src/http/cors.ts';
 import { encodingOf } from '../../src/http/decompress.ts';
 import { formatEndpoint, parseEndpoint } from '../../src/http/endpoint.ts';
 import { judgeFraming } from '../../src/http/guards.ts';
 
-test('a cookie is found by its whole name, the first one wins', () => {
+test('a cookie is found by its whole name; of several the first good one', () => {
   const cases: readonly (readonly [header: string, value: string])[] = [
     ['sid=abc', 'abc'],
     ['a=1; sid=abc; b=2', 'abc'],
@@ -15,6 +15,9 @@ test('a cookie is found by its whole name, the first one wins', () => {
     ['sid2=no; sid=abc', 'abc'],
     ['a=sid=no; sid=abc', 'abc'],
     ['sid=first; sid=second', 'first'],
+    ['sid="no"; sid=abc', 'abc'],
+    ['sid=; sid=abc', 'abc'],
+    ['sid; sid=abc', 'abc'],
     ['sid=abc  ; b=2', 'abc'],
     ['sid=', ''],
     ['sid', ''],
@@ -24,39 +27,131 @@ test('a cookie is found by its whole name, the first one wins', () => {
     ['sid=a=b', 'a=b'],
     [';;sid=abc;;', 'abc'],
   ];
-  for (const [header, value] of cases) assert.equal(cookieValue(header, 'sid'), value, header);
+  const good = (value: string) => /^[a-z=]+$/.test(value);
+  for (const [header, value] of cases) assert.equal(cookieValue(header, 'sid', good), value, header);
 });
 
-test('Set-Cookie says everything, and Secure only over TLS', () => {
-  const writer = new CookieWriter({ name: 'sid', domain: 'example.com', maxAgeS: 60, sameSite: 'Lax' });
-  assert.equal(writer.line('x', false), 'sid=x; Path=/; Max-Age=60; HttpOnly; SameSite=Lax; Domain=example.com');
-  assert.match(writer.line('x', true), /; Secure$/);
-  for (const bad of ['', 'a b', 'a;b', 'a=b', 'ä', 'a\n']) assert.equal(isCookieName(bad), false, bad);
+test('Set-Cookie says everything; Secure over TLS, and always where browsers drop the cookie without it', () => {
+  const options = { name: 'sid', domain: '', maxAgeS: 60, sameSite: 'Lax', partitioned: false } as const;
+  const start = 'sid=x; Path=/; Max-Age=60; HttpOnly; SameSite';
+  const writer = new CookieWriter({ ...options, domain: 'example.com' });
+  assert.equal(writer.line('x', false), `${start}=Lax; Domain=example.com`);
+  assert.equal(writer.line('x', true), `${start}=Lax; Domain=example.com; Secure`);
+  const none = new CookieWriter({ ...options, sameSite: 'None', partitioned: true });
+  assert.equal(none.line('x', false), `${start}=None; Partitioned; Secure`);
+  assert.equal(none.line('x', true), `${start}=None; Partitioned; Secure`);
+  for (const name of ['__Host-sid', '__Secure-sid', '__host-sid', '__Host-Http-sid'])
+    assert.match(new CookieWriter({ ...options, name }).line('x', false), /; Secure$/, name);
 });
 
-test('origins: * takes every page without credentials, a list takes its own', () => {
-  const any = new Cors(['*']);
-  assert.deepEqual(
-    ['', 'null', 'https://a.example'].map((o) => any.judge(o)),
-    ['none', 'any', 'any'],
-  );
-  const listed = new Cors(['https://A.example', 'http://b.example:80', 'https://c.example:8443']);
-  const verdicts = [
-    'https://a.example',
-    'http://b.example',
-    'https://c.example:8443',
-    'https://c.example',
-    'http://a.example',
-    'null',
+test('names and domains of cookies are those that browsers take', () => {
+  for (const good of ['sid', '__Host-sid', "a!#$%&'*+.^_`|~-b"]) assert.equal(isCookieName(good), true, good);
+  for (const bad of ['', 'a b', 'a;b', 'a=b', 'ä', 'a\n', 'x'.repeat(65)]) assert.equal(isCookieName(bad), false, bad);
+  for (const good of ['example.com', '.example.com', 'a.b.Example.COM', 'xn--bcher-kva.example', 'localhost'])
+    assert.equal(isCookieDomain(good), true, good);
+  const labels = ['-a.com', 'a-.com', `${'x'.repeat(64)}.com`, `${'a.'.repeat(130)}com`];
+  for (const bad of [
     '',
+    'com',
+    '..com',
+    'a..com',
+    'example.com.',
+    'a_b.com',
+    '10.0.0.1',
+    '[::1]',
+    'bücher.de',
+    ...labels,
+  ])
+    assert.equal(isCookieDomain(bad), false, bad);
+});
+
+test('origins: * takes every page, with credentials on intake routes alone; a list takes its own', () => {
+  const judged = (cors: Cors, origins: readonly string[]) => origins.map((origin) => cors.judge(origin));
+  const pages = ['', 'null', 'https://a.example', `https://${'a'.repeat(300)}.example`];
+  assert.deepEqual(judged(new Cors(['*']), pages), ['none', 'any', 'any', 'any']);
+  assert.deepEqual(judged(new Cors(['*'], { intake: true }), pages), ['none', 'listed', 'listed', 'any']);
+
+  const items = ['https://A.example', 'http://b.example:80', 'https://c.example:8443', 'capacitor://localhost', 'null'];
+  const rows: readonly (readonly [origin: string, verdict: string])[] = [
+    ['https://a.example', 'listed'],
+    ['http://b.example', 'listed'],
+    ['https://c.example:8443', 'listed'],
+    ['capacitor://localhost', 'listed'],
+    ['https://c.example', 'foreign'],
+    ['http://a.example', 'foreign'],
+    ['https://a.example.evil.example', 'foreign'],
+    ['', 'none'],
   ];
-  assert.deepEqual(
-    verdicts.map((o) => listed.judge(o)),
-    ['listed', 'listed', 'listed', 'foreign', 'foreign', 'foreign', 'none'],
-  );
-  for (const bad of ['a.example', 'https://a.example/', 'https://', 'https://a.example/path', 'https://a b', '**']) {
-    assert.match(originProblem(bad)!, /found=/, bad);
+  for (const [origin, verdict] of rows) {
+    assert.equal(new Cors(items).judge(origin), verdict, origin);
+    assert.equal(new Cors(items, { intake: true }).judge(origin), verdict, origin);
   }
+  // Any page can have the origin null, so it reads no answer that may hold something of somebody.
+  assert.equal(new Cors(items, { intake: true }).judge('null'), 'listed');
+  assert.equal(new Cors(items).judge('null'), 'foreign');
+  assert.equal(new Cors(['https://a.example'], { intake: true }).judge('null'), 'foreign');
+});
+
+test('origins: a star takes every host below its domain, of its scheme and port, and nothing that only looks like one', () => {
+  const cors = new Cors(['https://*.Example.com', 'http://*.b.example:8080', 'https://*.bücher.example']);
+  for (const page of [
+    'https://a.example.com',
+    'https://a-1.b_2.example.com',
+    'http://a.b.example:8080',
+    'https://shop.xn--bcher-kva.example',
+  ])
+    assert.equal(cors.judge(page), 'listed', page);
+  for (const page of [
+    'https://example.com',
+    'https://.example.com',
+    'https://evilexample.com',
+    'https://a.example.com.evil.example',
+    'http://a.example.com',
+    'https://a.example.com:8443',
+    'http://a.b.example',
+    'https://evil.example/.example.com',
+    'https://evil.example:80@.example.com',
+    'https://a..example.com',
+    `https://${'a.'.repeat(200)}example.com`,
+    'null',
+  ])
+    assert.equal(cors.judge(page), 'foreign', page);
+});
+
+test('origins: an item that matches no page, or far too many, is refused with its reason', () => {
+  const good = [
+    '*',
+    'null',
+    'https://a.example',
+    'http://[::1]:8080',
+    'https://*.a.example',
+    'http://*.localhost:5173',
+  ];
+  for (const item of good) assert.equal(originProblem(item), undefined, item);
+  const bad: readonly (readonly [item: string, reason: RegExp])[] = [
+    ['a.example', /begins with a scheme/],
+    ['*.a.example', /begins with a scheme/],
+    ['**', /begins with a scheme/],
+    ['//a.example', /begins with a scheme/],
+    ['https:a.example', /begins with a scheme/],
+    ['https://a.example/', /no path and no slash/],
+    ['https://a.example/path', /no path and no slash/],
+    ['https://a.example?b', /no path and no slash/],
+    ['https://a b', /no path and no slash/],
+    ['https://', /has a host/],
+    ['https://a.example:99999', /has a host/],
+    ['https://u:p@a.example', /has no user/],
+    ['https://*', /a star stands alone or/],
+    ['https://a*.example', /a star stands alone or/],
+    ['https://a.*.example', /a star stands alone or/],
+    ['https://*.*.example', /a star stands alone or/],
+    ['https://a.example:*', /a star stands alone or/],
+    ['https://*.com', /two names or more/],
+    ['https://*.', /has a host|two names or more/],
+    ['file://host', /no origin of their own/],
+    ['wss://a.example', /no origin of their own/],
+  ];
+  for (const [item, reason] of bad) assert.match(originProblem(item) ?? '', reason, item);
 });
 
 test('framing: one Content-Length in digits, or Transfer-Encoding: chunked alone', () => {

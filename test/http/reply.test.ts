@@ -187,7 +187,7 @@ test('many replies may be kept and answered by somebody else; a second answer is
 });
 
 test('with cors a foreign page is refused before the handler, another one reads the answer and the problem', async () => {
-  const cors = new Cors(['https://page.example'], 'X-Total');
+  const cors = new Cors(['https://page.example'], { exposed: 'X-Total' });
   let calls = 0;
   const route = later(async (reply, req) => {
     calls += 1;

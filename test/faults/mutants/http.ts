@@ -7,6 +7,9 @@ const router = 'test/http/router.test.ts';
 const reply = 'test/http/reply.test.ts';
 const assets = 'test/http/assets.test.ts';
 const wire = 'test/http/wire.test.ts';
+const headers = 'test/http/headers.test.ts';
+const address = 'test/http/client-address.test.ts';
+const cookie = 'test/visitor/cookie.test.ts';
 export const httpMutants: readonly Mutant[] = [
   {
     name: 'bad framing is answered inside the handler',
@@ -122,24 +125,61 @@ export const httpMutants: readonly Mutant[] = [
   {
     name: 'a malformed cookie is taken',
     file: 'src/visitor/visitor.ts',
-    edits: [["isSid(sid) ? sid : ''", 'sid']],
+    edits: [['cookieValue(header, cookieName, isSid)', 'cookieValue(header, cookieName, () => true)']],
     tests: [contract],
   },
   {
-    name: '* goes with credentials',
-    file: 'src/http/cors.ts',
-    edits: [
-      [
-        "res.writeHeader('Access-Control-Allow-Origin', '*');",
-        "{\n      res.writeHeader('Access-Control-Allow-Origin', '*');\n      res.writeHeader('Access-Control-Allow-Credentials', 'true');\n    }",
-      ],
-    ],
+    name: 'a sid is made on pages of other sites',
+    file: 'src/visitor/visitor.ts',
+    edits: [["=== 'cross-site' &&", "=== 'other-site' &&"]],
+    tests: [cookie],
+  },
+  {
+    name: 'a sid is made in frames of other sites',
+    file: 'src/visitor/visitor.ts',
+    edits: [["      if (access !== '') return false;\n", '']],
+    tests: [cookie],
+  },
+  {
+    name: 'only the first Cookie line counts',
+    file: 'src/visitor/visitor.ts',
+    edits: [['    req.forEach(this.#note);\n', '']],
     tests: [contract],
+  },
+  {
+    name: 'the last proxy says what the client spoke',
+    file: 'src/http/client-address.ts',
+    edits: [['given.slice(0, comma)).trim()', 'given.slice(comma + 1)).trim()']],
+    tests: [address],
+  },
+  {
+    name: '* goes with credentials on every route',
+    file: 'src/http/cors.ts',
+    edits: [['return this.#intake && origin.length', 'return origin.length']],
+    tests: [headers],
+  },
+  {
+    name: '* goes without credentials on intake routes',
+    file: 'src/collect/collect.ts',
+    edits: [['new Cors(http.corsOrigins, { intake: true, exposed', 'new Cors(http.corsOrigins, { exposed']],
+    tests: [contract],
+  },
+  {
+    name: 'a star takes what only ends like its domain',
+    file: 'src/http/cors.ts',
+    edits: [['return NAMES.test(origin.slice(start.length, -end.length));', 'return true;']],
+    tests: [headers],
+  },
+  {
+    name: 'null of a list is echoed on every route',
+    file: 'src/http/cors.ts',
+    edits: [["(intake || item !== 'null')", "(intake || item !== '')"]],
+    tests: [headers],
   },
   {
     name: 'a foreign origin is let in',
     file: 'src/http/cors.ts',
-    edits: [["? 'listed' : 'foreign'", "? 'listed' : 'none'"]],
+    edits: [["return 'listed';\n    return 'foreign';", "return 'listed';\n    return 'none';"]],
     tests: [contract],
   },
   {
@@ -152,6 +192,30 @@ export const httpMutants: readonly Mutant[] = [
       ],
     ],
     tests: [contract],
+  },
+  {
+    name: 'a quote of a client swallows the element of our proxy',
+    file: 'src/http/client-address.ts',
+    edits: [['  start: elementStart,', '  start: () => 0,']],
+    tests: [address],
+  },
+  {
+    name: 'a comma in quotes ends an element of Forwarded',
+    file: 'src/http/forwarded.ts',
+    edits: [['else if (c === COMMA && !quoted) return i + 1;', 'else if (c === COMMA) return i + 1;']],
+    tests: [address],
+  },
+  {
+    name: 'the port of CloudFront is a group of the address',
+    file: 'src/http/client-address.ts',
+    edits: [['? withPort : list', '? list : withPort']],
+    tests: [address],
+  },
+  {
+    name: 'only the first line of X-Forwarded-For is seen',
+    file: 'src/http/client-address.ts',
+    edits: [['SET_BY_CDN.has(header) ?', "SET_BY_CDN.has(header) || header === 'x-forwarded-for' ?"]],
+    tests: [address],
   },
   {
     name: 'the left-most of X-Forwarded-For is believed by hops',
