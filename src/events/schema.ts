@@ -86,7 +86,9 @@ export const eventFields = [
     collect: 'take',
     personal: true,
     sql: 'text',
-    doc: 'Session or visitor id: from the request, else from the cookie, else made here (`s_` and 128 random bits).',
+    doc:
+      'Session or visitor id: from the request, else from the cookie, else made here (`s_` and 128 random bits) where ' +
+      'a cookie can bring it back.',
   },
   {
     key: 'url',

@@ -93,7 +93,9 @@ export const httpConfig = defineConfig(
       default: 'x-forwarded-for',
       must: 'the name of a header',
       test: (value) => HEADER_NAME.test(value),
-      doc: 'Header that TRUST_PROXY reads, for example CF-Connecting-IP. Needs TRUST_PROXY other than false.',
+      doc:
+        'Header that TRUST_PROXY reads, for example CF-Connecting-IP, Forwarded (RFC 7239) or ' +
+        'CloudFront-Viewer-Address. Needs TRUST_PROXY other than false.',
     }),
     proxyProtocol: bool({
       default: false,
