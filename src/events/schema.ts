@@ -13,6 +13,9 @@
  *   made     object                                nothing: the server makes it and drops a client's value
  *   rest     object                                an object, and every parameter or top-level key of no other field
  */
+/** Name of the events that TEST_MODE sends; views and reports leave them out. */
+export const TEST_EVENT = 'ringmain_test';
+
 export type FieldKind = 'uuid' | 'instant' | 'text' | 'texts' | 'made' | 'rest';
 
 export interface Field {

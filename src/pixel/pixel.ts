@@ -4,6 +4,7 @@
  */
 import { resolve } from 'node:path';
 import { collectMetricSets, collectRouteNames } from '../collect/metrics.ts';
+import { collectSamples } from '../collect/samples.ts';
 import { defineService, type ValuesOf } from '../service/contract.ts';
 import { sibling } from '../service/sibling.ts';
 import { sinkKinds } from '../sinks/registry.ts';
@@ -33,6 +34,7 @@ export default defineService({
         ackCollect: collect.ackCollect ?? collect.ack,
       }),
       examine: ({ visitor, http }) => examineVisitors(visitor, http),
+      samples: () => collectSamples,
       welcome,
     },
   },

@@ -11,7 +11,8 @@ import type { AnyService } from './contract.ts';
 import { effectiveTexts } from './effective.ts';
 import { pathProblems } from './paths.ts';
 import { ServiceProcess } from './process.ts';
-import { addressesOf } from './seat.ts';
+import { addressesOf, type NamedRole } from './seat.ts';
+import type { FrameValues } from './values.ts';
 
 /** The environment variable that the addon reads once, when it is loaded. Line and headers of a request, bytes. */
 const HEAD_BYTES_MAX = 32 * 1024;
@@ -167,13 +168,16 @@ async function run(configured: Configured): Promise<number> {
     },
     'ready',
   );
-  const tls = tlsFiles(values.http) !== undefined;
-  const words = roles.flatMap((role) => {
-    const at = parseEndpoint(role.address?.(values) ?? values.http.serverAddr) as Endpoint;
-    return role.welcome?.(values, localUrl(tls, at)) ?? [];
-  });
+  const words = roles.flatMap((role) => role.welcome?.(values, urlOf(role, values)) ?? []);
   if (words.length > 0) process.stderr.write(`${words.join('\n')}\n`);
+  if (values.service.testMode)
+    for (const role of roles) void service.test(role.samples?.(values) ?? [], urlOf(role, values));
   return service.ended;
+}
+
+function urlOf(role: NamedRole, values: FrameValues): string {
+  const at = parseEndpoint(role.address?.(values) ?? values.http.serverAddr) as Endpoint;
+  return localUrl(tlsFiles(values.http) !== undefined, at);
 }
 
 function localUrl(tls: boolean, { host, port }: Endpoint): string {

@@ -1,6 +1,17 @@
 /** Options of the frame: how many threads take requests, how a process drains, and where events go. */
 import { availableParallelism } from 'node:os';
-import { bytes, type ConfigOf, defineConfig, duration, GiB, integer, list, oneOf, path } from '../kernel/config.ts';
+import {
+  bool,
+  bytes,
+  type ConfigOf,
+  defineConfig,
+  duration,
+  GiB,
+  integer,
+  list,
+  oneOf,
+  path,
+} from '../kernel/config.ts';
 
 /** Cores as the cgroup allows, less one for the sinks and the kernel. */
 export const defaultAcceptors = (): number => Math.max(1, availableParallelism() - 1);
@@ -12,6 +23,12 @@ export const serviceConfig = defineConfig('service', {
     aliases: ['WORKER_CONCURRENCY'],
     unset: 'cores less one, at least 1',
     doc: 'Threads that take requests. Each owns a lane: a ring and its segments. May change from start to start.',
+  }),
+  testMode: bool({
+    default: false,
+    doc:
+      'At start, send five sample events through the whole path and log for each sink whether they arrived. They are ' +
+      'stored like others, as events called ringmain_test, and the reports of deploy/sql leave them out.',
   }),
   drainDelayMs: duration({
     default: 0,

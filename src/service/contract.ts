@@ -105,8 +105,19 @@ export interface Role<V = FrameValues, Shared = unknown> {
   problems?(values: V): readonly string[];
   /** What `ringmain doctor` says of the role's own options. Errors also fail --check-config. */
   examine?(values: V): Iterable<Finding>;
+  /** Requests that TEST_MODE sends at start; their events bear a mark that reports leave out. */
+  samples?(values: V): readonly Sample[];
   /** Lines for somebody who has just started it by hand; `at` is its URL. */
   welcome?(values: V, at: string): readonly string[];
+}
+
+/** A request of TEST_MODE. */
+export interface Sample {
+  readonly method: 'GET' | 'POST';
+  /** With the query. */
+  readonly path: string;
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly body?: string;
 }
 
 export interface MainContext {

@@ -22,6 +22,7 @@ import { createWakeWords } from '../kernel/threads/wake.ts';
 import type { TracingConfig } from '../kernel/tracing.ts';
 import { defaultAcceptors } from './config.ts';
 import { type Configured, laneOutputs, rolesIn } from './configured.ts';
+import type { Sample } from './contract.ts';
 import { serviceErrors } from './errors.ts';
 import { metricSets } from './metric-sets.ts';
 import { checkOpenFiles } from './open-files.ts';
@@ -236,6 +237,13 @@ export class ServiceProcess {
           : 'a sink of this log is not in OUTPUTS; what it has not delivered is not kept for it ' +
               '(SINK_KEEP keeps, `ringmain journal forget` forgets)',
       );
+  }
+
+  /** TEST_MODE: sends sample events to the role at `url`, and tells where they arrive. */
+  async test(samples: readonly Sample[], url: string): Promise<void> {
+    const { sendSamples } = await import('./test-mode.ts');
+    const { engine } = this.#shared;
+    await sendSamples({ at: url, samples, engine: engine.shared, log: this.log, ended: () => this.#draining });
   }
 
   /** SIGHUP: log files are opened anew, certificates read again. */

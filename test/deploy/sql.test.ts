@@ -8,6 +8,7 @@ import pg from 'pg';
 import { beforeAll, test } from 'vitest';
 import { parse } from 'yaml';
 import { boards } from '../../deploy/grafana/boards.ts';
+import { TEST_EVENT } from '../../src/events/schema.ts';
 import { eventsSql } from '../../src/sinks/postgres/table.ts';
 import { parseTableName } from '../../src/store/postgres/names.ts';
 import { fileScope } from '../servers/scope.ts';
@@ -31,6 +32,7 @@ let server: LocalPostgres;
 let owner: pg.Client;
 let analyst: pg.Client;
 const events = makeEvents(3000, SEED);
+const samples = makeEvents(5, SEED + 1).map((event) => ({ ...event, e: TEST_EVENT, sid: 'test', uid: 'test' }));
 
 beforeAll(async () => {
   server = await startLocalPostgres(scope, 21910);
@@ -43,7 +45,8 @@ beforeAll(async () => {
   await owner.query(
     `INSERT INTO events_json (event_id, ts, payload)
      SELECT (row->>'event_id')::uuid, (row->>'ts')::timestamptz, row FROM jsonb_array_elements($1::jsonb) AS row`,
-    [JSON.stringify(events)],
+    // What TEST_MODE has left in the table must show in no figure below.
+    [JSON.stringify([...events, ...samples])],
   );
   await owner.query('SELECT ringmain_refresh()');
 });
