@@ -3,6 +3,7 @@
  * stale.
  */
 import { readFileSync, writeFileSync } from 'node:fs';
+import { chartSchema } from '../deploy/k8s/schema.ts';
 import { eventModelTable } from '../src/events/schema.ts';
 import { type ConfigSet, envExample, renewReference } from '../src/kernel/config.ts';
 import { errorsReference } from '../src/kernel/errors.ts';
@@ -21,6 +22,7 @@ export function renewed(): Record<string, string> {
     'src/pixel/README.md': renewPart(withEvents, 'errors', errorsReference(errorSets)),
     'deploy/CONFIGURATION.md': renewReference(readFileSync('deploy/CONFIGURATION.md', 'utf8'), sets),
     '.env.example': envExample(sets),
+    'deploy/k8s/chart/values.schema.json': chartSchema(sets),
     'PERFORMANCE.md': renewPart(readFileSync('PERFORMANCE.md', 'utf8'), 'losses', lossTable()),
   };
 }

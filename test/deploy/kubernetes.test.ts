@@ -1,96 +1,93 @@
 /**
- * The chart: linted, rendered in three shapes, each object checked against the schemas of Kubernetes; the plain manifests are the chart's; the
- * collector itself finds the rendered environment valid; the drain controller is run against an API server that answers as Kubernetes does.
+ * The chart: linted, rendered in several shapes, each object checked against the schemas of Kubernetes; the plain manifests are the chart's; the
+ * collector itself finds the rendered environment valid; ports, probes and times follow its options; a misspelt value is refused.
  */
 import assert from 'node:assert/strict';
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { createServer, type IncomingMessage } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { test } from 'vitest';
-import { parse, parseAllDocuments } from 'yaml';
+import { describe, test } from 'vitest';
+import { parse } from 'yaml';
+import { httpConfig } from '../../src/http/config.ts';
+import { declaredIn } from '../../src/kernel/config/set.ts';
+import { serviceConfig } from '../../src/service/config.ts';
+import { authority } from '../servers/certificates.ts';
 import { main } from '../servers/collector.ts';
-import { runProgram, type TestScope, temporaryFolder } from '../servers/process.ts';
-import { collectorFolder, eventsIn, ringmain, startCollector } from './collector.ts';
+import { runProgram, temporaryFolder } from '../servers/process.ts';
+import { type Container, chart, drainJob, objectOf, rendered } from './chart.ts';
 import { deployFolder } from './local-postgres.ts';
 import { helm, validateManifests } from './tools.ts';
 
-const chart = join(deployFolder, 'k8s', 'chart');
 const VERSIONS = ['1.29', '1.33'];
-
-interface Container {
-  readonly name: string;
-  readonly args?: readonly string[];
-  readonly env: readonly { name: string; value: string }[];
-  readonly securityContext: { readOnlyRootFilesystem: boolean; allowPrivilegeEscalation: boolean };
-  readonly volumeMounts: readonly { name: string; mountPath: string }[];
-  readonly readinessProbe: { httpGet: { path: string } };
-  readonly livenessProbe: { httpGet: { path: string } };
-}
-interface PodSpec {
-  readonly enableServiceLinks: boolean;
-  readonly automountServiceAccountToken?: boolean;
-  readonly terminationGracePeriodSeconds: number;
-  readonly securityContext: { runAsNonRoot: boolean; runAsUser: number };
-  readonly containers: readonly Container[];
-}
-interface Manifest {
-  readonly kind: string;
-  readonly metadata: { readonly name: string };
-  readonly data?: Readonly<Record<string, string>>;
-  readonly spec: {
-    readonly template: { readonly spec: PodSpec };
-    readonly jobTemplate: { readonly spec: { readonly template: { readonly spec: PodSpec } } };
-    readonly persistentVolumeClaimRetentionPolicy: unknown;
-  };
-}
 
 const shapes: Readonly<Record<string, string>> = {
   defaults: '{}',
   everything: `
-image: { repository: registry.example/ringmain, tag: '1.2.3' }
+nameOverride: events
+commonLabels: { team: web }
+commonAnnotations: { owner: web }
+image: { registry: registry.example, repository: ringmain, tag: '1.2.3' }
 imagePullSecrets: [{ name: pull }]
-autoscaling: { connectionsPerPod: 20000 }
+autoscaling: { connectionsPerPod: 2000000 }
+config: { ADMIN_ADDR: ':9000', SERVER_ADDR: ':8443', DRAIN_DELAY_MS: 1m }
 secrets:
   PG_DSN: { name: ringmain-postgres, key: dsn }
   KAFKA_SASL_PASSWORD: { name: ringmain-kafka, key: password }
-volume: { storageClassName: fast }
-serviceMonitor: { enabled: true, labels: { release: prometheus } }
-networkPolicy: { from: [{ namespaceSelector: {} }] }
-service: { type: LoadBalancer, annotations: { a: b } }
-serviceAccount: { annotations: { c: d } }
+secretFiles:
+  TLS_CERT: { name: tls, key: tls.crt }
+  TLS_KEY: { name: tls, key: tls.key }
+env:
+  - { name: NODE_OPTIONS, value: --max-old-space-size=512 }
+  - { name: KAFKA_SASL_USER, valueFrom: { secretKeyRef: { name: ringmain-kafka, key: user } } }
+envFrom: [{ configMapRef: { name: more } }]
+extraVolumes: [{ name: geo, configMap: { name: geo } }]
+extraVolumeMounts: [{ name: geo, mountPath: /geo, readOnly: true }]
+initContainers: [{ name: sql-proxy, image: 'sql-proxy:2', restartPolicy: Always }]
+extraContainers: [{ name: shipper, image: 'shipper:1' }]
+volume: { storageClassName: fast, annotations: { v: w } }
+probes: { startup: { failureThreshold: 600 } }
+serviceMonitor: { enabled: true, scrapeTimeout: 5s, labels: { release: prometheus }, annotations: { m: n } }
+networkPolicy: { from: [{ namespaceSelector: {} }], ingress: [{ ports: [{ port: 9999, protocol: TCP }] }] }
+service:
+  type: LoadBalancer
+  port: 443
+  nodePort: 30443
+  annotations: { a: b }
+  labels: { s: t }
+  externalTrafficPolicy: Local
+  internalTrafficPolicy: Cluster
+  loadBalancerClass: example.com/lb
+  loadBalancerSourceRanges: [203.0.113.0/24]
+ingress:
+  enabled: true
+  className: public
+  annotations: { i: j }
+  hosts: [events.example.com]
+  tls: [{ hosts: [events.example.com], secretName: tls }]
+podDisruptionBudget: { maxUnavailable: 25% }
+serviceAccount: { name: other, annotations: { c: d } }
+annotations: { k: l }
 podAnnotations: { e: f }
+podLabels: { g: h }
 nodeSelector: { disk: fast }
 tolerations: [{ key: x, operator: Exists }]
-priorityClassName: high`,
+affinity: { nodeAffinity: { requiredDuringSchedulingIgnoredDuringExecution: { nodeSelectorTerms: [{ matchExpressions: [{ key: disk, operator: Exists }] }] } } }
+topologySpreadConstraints:
+  - { maxSkew: 1, topologyKey: zone, whenUnsatisfiable: DoNotSchedule, labelSelector: { matchLabels: { team: web } } }
+priorityClassName: high
+runtimeClassName: gvisor
+schedulerName: other
+hostAliases: [{ ip: 192.0.2.1, hostnames: [kafka] }]
+dnsPolicy: None
+dnsConfig: { nameservers: [192.0.2.53] }
+extraObjects:
+  - { apiVersion: v1, kind: ConfigMap, metadata: { name: '{{ .Release.Name }}-more' }, data: { a: b } }`,
   least: `
 autoscaling: { enabled: false }
 drain: { enabled: false }
+podDisruptionBudget: { enabled: false }
+serviceAccount: { create: false }
 networkPolicy: { enabled: false }`,
 };
-
-async function rendered(t: TestScope, values: string): Promise<{ text: string; file: string; objects: Manifest[] }> {
-  const { folder, remove } = temporaryFolder('ringmain-chart-');
-  t.onTestFinished(remove);
-  writeFileSync(join(folder, 'values.yaml'), values);
-  const env = {
-    ...process.env,
-    HELM: await helm(),
-    HELM_CACHE_HOME: folder,
-    HELM_CONFIG_HOME: folder,
-    HELM_DATA_HOME: folder,
-  };
-  const text = await runProgram('sh', [join(deployFolder, 'k8s', 'render.sh'), '-f', join(folder, 'values.yaml')], {
-    env,
-  });
-  const objects = parseAllDocuments(text).map((document) => document.toJS() as Manifest);
-  // The ServiceMonitor is not Kubernetes' own; what its schema would say is looked at below.
-  const known = objects.filter(({ kind }) => kind !== 'ServiceMonitor');
-  const jobs = objects.flatMap(({ data }) => (data?.['job.json'] ? [JSON.parse(data['job.json']) as unknown] : []));
-  const file = join(folder, 'manifests.yaml');
-  writeFileSync(file, [...known, ...jobs].map((object) => `---\n${JSON.stringify(object)}\n`).join(''));
-  return { text, file, objects };
-}
 
 test('helm lints the chart, and each shape of it is valid Kubernetes', async (t) => {
   await runProgram(await helm(), ['lint', '--strict', chart]);
@@ -112,14 +109,14 @@ test('the plain manifests are those of the chart', async (t) => {
 
 test('pods keep to what the collector needs and no more', async (t) => {
   const { objects } = await rendered(t, shapes['everything']!);
-  const set = objects.find(({ kind }) => kind === 'StatefulSet')!;
-  const cron = objects.find(({ kind }) => kind === 'CronJob')!;
+  const set = objectOf(objects, 'StatefulSet');
+  const cron = objectOf(objects, 'CronJob');
   const job = drainJob(objects);
   const pods = [set.spec.template.spec, cron.spec.jobTemplate.spec.template.spec, job.spec.template.spec];
   for (const pod of pods) {
     assert.equal(pod.enableServiceLinks, false);
     assert.equal(pod.securityContext.runAsNonRoot, true);
-    for (const { securityContext } of pod.containers) {
+    for (const { securityContext } of pod.containers.filter(({ name }) => name !== 'shipper')) {
       assert.equal(securityContext.readOnlyRootFilesystem, true);
       assert.equal(securityContext.allowPrivilegeEscalation, false);
     }
@@ -131,17 +128,31 @@ test('pods keep to what the collector needs and no more', async (t) => {
     'the drain could not read what the collector wrote',
   );
   assert.deepEqual(collector.env, drain.env, 'the drain would deliver elsewhere');
+  assert.deepEqual(collector.envFrom, drain.envFrom);
   assert.deepEqual(collector.volumeMounts, drain.volumeMounts);
+  assert.deepEqual(pods[0]!.initContainers, pods[2]!.initContainers, 'the drain could not reach its sinks');
+  const [own, ...others] = pods[2]!.volumes!;
+  assert.deepEqual(others, pods[0]!.volumes);
+  assert.equal(own?.name, 'journal');
+  assert.deepEqual(
+    pods.map((pod) => pod.containers.length),
+    [2, 1, 1],
+    'a container beside the drain would keep its Job from ending',
+  );
   assert.equal(collector.readinessProbe.httpGet.path, '/readyz?sinks=ignore');
   assert.equal(collector.livenessProbe.httpGet.path, '/healthz');
   assert.deepEqual(set.spec.persistentVolumeClaimRetentionPolicy, { whenScaled: 'Retain', whenDeleted: 'Retain' });
-  const value = (name: string) => Number(collector.env.find((entry) => entry.name === name)?.value);
-  const drainSeconds = (value('DRAIN_DELAY_MS') + value('DRAIN_TIMEOUT_MS')) / 1000;
-  assert.ok(pods[0]!.terminationGracePeriodSeconds > drainSeconds + 3, 'it would be killed in its drain');
   // Secrets are files: an environment can be read by whoever can read /proc or a crash report.
   assert.ok(collector.env.every(({ name }) => !/(DSN|PASSWORD)$/.test(name)));
+  const value = (name: string) => collector.env.find((entry) => entry.name === name)?.value;
+  assert.equal(value('PG_DSN_FILE'), '/run/secrets/ringmain/PG_DSN');
+  assert.equal(value('TLS_CERT'), '/run/secrets/ringmain/TLS_CERT', 'an option that is a path');
+  for (const { kind, metadata } of objects.filter(({ metadata: { name } }) => name !== 'ringmain-more')) {
+    assert.equal(metadata.labels['team'], 'web', `${kind} ${metadata.name}`);
+    assert.equal(metadata.annotations?.['owner'], 'web', `${kind} ${metadata.name}`);
+  }
 
-  const monitor = objects.find(({ kind }) => kind === 'ServiceMonitor') as unknown as {
+  const monitor = objectOf(objects, 'ServiceMonitor') as unknown as {
     spec: { endpoints: { path: string; relabelings: unknown }[] };
   };
   assert.equal(monitor.spec.endpoints[0]!.path, '/metrics');
@@ -152,17 +163,143 @@ test('pods keep to what the collector needs and no more', async (t) => {
   );
 });
 
+const monitored = 'serviceMonitor: { enabled: true }';
+const tls = 'secretFiles: { TLS_CERT: { name: a, key: b }, TLS_KEY: { name: a, key: c } }';
+// What the chart makes of the options: port of the events, port that probes and Prometheus ask, how, and the grace period.
+const followed: readonly (readonly [values: string, http: number, ops: number, scheme: string, grace: number])[] = [
+  ['', 19_890, 19_890, 'HTTP', 55],
+  ['config: { SERVER_ADDR: ":8080" }', 8080, 8080, 'HTTP', 55],
+  ['config: { SERVER_ADDR: "[::]:8080", ADMIN_ADDR: "0.0.0.0:9000" }', 8080, 9000, 'HTTP', 55],
+  [tls, 19_890, 19_890, 'HTTPS', 55],
+  [`config: { ADMIN_ADDR: ":9000" }\n${tls}`, 19_890, 9000, 'HTTP', 55],
+  ['config: { TLS_CERT: /tls/crt, TLS_KEY: /tls/key }', 19_890, 19_890, 'HTTPS', 55],
+  ['config: { DRAIN_DELAY_MS: 0, DRAIN_TIMEOUT_MS: 0 }', 19_890, 19_890, 'HTTP', 15],
+  ['config: { DRAIN_DELAY_MS: null, DRAIN_TIMEOUT_MS: null }', 19_890, 19_890, 'HTTP', 25],
+  ['config: { DRAIN_DELAY_MS: 10500, DRAIN_TIMEOUT_MS: 1h }', 19_890, 19_890, 'HTTP', 3 + 11 + 3600 + 12],
+  ['config: { DRAIN_TIMEOUT_MS: 1.5 M }\npreStopSeconds: 20', 19_890, 19_890, 'HTTP', 20 + 10 + 90 + 12],
+  ['config: { DRAIN_TIMEOUT_MS: 3600000 }', 19_890, 19_890, 'HTTP', 3625],
+];
+test('the chart knows the defaults of the options that it follows', () => {
+  const defaults = new Map(declaredIn([httpConfig, serviceConfig]).map(({ name, option }) => [name, option.default]));
+  assert.deepEqual(
+    ['SERVER_ADDR', 'ADMIN_ADDR', 'DRAIN_DELAY_MS', 'DRAIN_TIMEOUT_MS'].map((name) => defaults.get(name)),
+    [':19890', '', 0, 10_000],
+  );
+});
+
+test('ports, probes, services, network policy and grace period follow SERVER_ADDR, ADMIN_ADDR, TLS_CERT and DRAIN_*', async (t) => {
+  for (const [values, http, ops, scheme, grace] of followed) {
+    const { objects } = await rendered(t, `${monitored}\n${values}`);
+    const pod = objectOf(objects, 'StatefulSet').spec.template.spec;
+    const { ports, startupProbe, livenessProbe, readinessProbe } = pod.containers[0]!;
+    const opsName = http === ops ? 'http' : 'admin';
+    const expected = [{ name: 'http', port: http }, ...(http === ops ? [] : [{ name: 'admin', port: ops }])];
+    assert.deepEqual(
+      ports.map(({ name, containerPort: port }) => ({ name, port })),
+      expected,
+      values,
+    );
+    for (const { httpGet } of [startupProbe, livenessProbe, readinessProbe])
+      assert.deepEqual([httpGet.port, httpGet.scheme], [opsName, scheme], values);
+    assert.deepEqual(
+      objectOf(objects, 'Service', 'ringmain-pods').spec.ports?.map(({ name, port }) => ({ name, port })),
+      expected,
+      values,
+    );
+    assert.equal(objectOf(objects, 'Service', 'ringmain').spec.ports?.[0]?.targetPort, 'http');
+    const rules = objectOf(objects, 'NetworkPolicy', 'ringmain').spec.ingress!;
+    assert.deepEqual(
+      rules.map((rule) => rule.ports[0]!.port),
+      ['http', opsName],
+      values,
+    );
+    const [endpoint] = objectOf(objects, 'ServiceMonitor').spec.endpoints!;
+    assert.equal(endpoint?.port, opsName, values);
+    assert.equal(endpoint?.scheme, scheme === 'HTTPS' ? 'https' : undefined, values);
+    assert.equal(pod.terminationGracePeriodSeconds, grace, values);
+  }
+});
+
+test('numbers, switches and lists of a values file and of --set reach the collector as they were written', async (t) => {
+  const values = `
+config:
+  JOURNAL_MAX_BYTES: 17179869184
+  MAX_CONNECTIONS: 1000000
+  OTEL_TRACES_SAMPLER_ARG: 0.0001
+  COOKIES: false
+  OUTPUTS: [kafka, log]
+  KAFKA_PARTITIONS: 12
+  TRUST_PROXY: null
+autoscaling: { enabled: false }
+replicas: 1000000
+drain: { timeoutSeconds: 2000000 }`;
+  const { objects } = await rendered(t, values, ['--set', 'config.SEGMENT_BYTES=1073741824']);
+  const set = objectOf(objects, 'StatefulSet');
+  const env = Object.fromEntries(set.spec.template.spec.containers[0]!.env.map(({ name, value }) => [name, value]));
+  const wanted = {
+    JOURNAL_MAX_BYTES: '17179869184',
+    SEGMENT_BYTES: '1073741824',
+    MAX_CONNECTIONS: '1000000',
+    OTEL_TRACES_SAMPLER_ARG: '0.0001',
+    COOKIES: 'false',
+    OUTPUTS: 'kafka,log',
+    KAFKA_PARTITIONS: '12',
+    TRUST_PROXY: undefined,
+  };
+  for (const [name, text] of Object.entries(wanted)) assert.equal(env[name], text, name);
+  assert.equal(set.spec.replicas, 1_000_000);
+  const { spec } = drainJob(objects);
+  assert.deepEqual(spec.template.spec.containers[0]!.args, ['journal', 'drain', '--timeout=2000000']);
+  assert.equal((spec as unknown as { activeDeadlineSeconds: number }).activeDeadlineSeconds, 2_000_300);
+});
+
+describe('a value that is misspelt or cannot work is refused and named', () => {
+  test.each([
+    ['replica: 3', /'?replica'?/],
+    ['config: { KAFKA_BROKER: kafka:9092 }', /KAFKA_BROKER/],
+    ['config: { kafka_brokers: kafka:9092 }', /kafka_brokers/],
+    ['config: { ACCEPTORS: many, MAX_CONNECTIONS: 1.5 }', /MAX_CONNECTIONS/],
+    ['secrets: { TLS_CERT: { name: a, key: b } }', /TLS_CERT/],
+    ['secretFiles: { PG_DSN: { name: a, key: b } }', /PG_DSN/],
+    ['secrets: { PG_DSN: { name: a } }', /key/],
+    ['secrets: { PG_DSN: { name: a, kee: b } }', /kee/],
+    ['image: { tag: 1.20 }', /tag/],
+    ['service: { ports: 80 }', /ports/],
+    ['service: { type: Loadbalancer }', /type/],
+    ['probes: { readiness: { periodSecond: 1 } }', /periodSecond/],
+    ['drain: { timeoutSecond: 1 }', /timeoutSecond/],
+    ['resource: {}', /resource/],
+    ['env: { A: b }', /env/],
+    ['env: [{ nane: A }]', /name/],
+    ['podDisruptionBudget: { maxUnavailable: half }', /maxUnavailable/],
+    ['config: { SERVER_ADDR: "127.0.0.1:19890" }', /must be reached by the kubelet/],
+    ['config: { ADMIN_ADDR: "localhost:9000" }', /must be reached by the kubelet/],
+    ['config: { SERVER_ADDR: "8080" }', /SERVER_ADDR must be host:port/],
+    ['config: { DRAIN_DELAY_MS: soon }', /DRAIN_DELAY_MS must be a duration/],
+    ['config: { JOURNAL_DIR: /var/lib/journal }', /JOURNAL_DIR must lie under/],
+    ['env: [{ name: ADMIN_ADDR, value: ":9000" }]', /ADMIN_ADDR must be in config/],
+    ['env: [{ name: ACK, value: sync }]', /ACK must be in config or in env/],
+    ['config: { PG_DSN: x }\nsecrets: { PG_DSN: { name: a, key: b } }', /PG_DSN must be in config or in a Secret/],
+  ])('%s', async (values, named) => {
+    await assert.rejects(rendered({ onTestFinished: () => undefined }, values), named);
+  });
+});
+
 test('the collector finds the environment of the manifests and of the compose files valid', async (t) => {
   const { objects } = await rendered(t, shapes['everything']!);
   const { folder, remove } = temporaryFolder('ringmain-env-');
   t.onTestFinished(remove);
   const secret = join(folder, 'secret');
   writeFileSync(secret, 'postgres://u:p@db/ringmain');
+  const { keyFile, certificateFile } = await (await authority(t)).issue('tls');
+  const files: Readonly<Record<string, string>> = { TLS_KEY: keyFile, TLS_CERT: certificateFile };
   const environments = new Map<string, Record<string, string>>();
-  const set = objects.find(({ kind }) => kind === 'StatefulSet')!;
+  const set = objectOf(objects, 'StatefulSet');
   environments.set(
     'chart',
-    Object.fromEntries(set.spec.template.spec.containers[0]!.env.map(({ name, value }) => [name, value])),
+    Object.fromEntries(
+      set.spec.template.spec.containers[0]!.env.map(({ name, value = 'from a Secret' }) => [name, value]),
+    ),
   );
   for (const file of ['docker-compose.yml', 'docker-compose.scale.yml']) {
     const { services } = parse(readFileSync(join(deployFolder, 'local', file), 'utf8'), { merge: true }) as {
@@ -176,7 +313,7 @@ test('the collector finds the environment of the manifests and of the compose fi
     const env = Object.fromEntries(
       Object.entries(given).map(([name, value]) => [
         name,
-        name.endsWith('_FILE') ? secret : value.replace(/^\/data/, folder),
+        name.endsWith('_FILE') ? secret : (files[name] ?? value.replace(/^\/data/, folder)),
       ]),
     );
     const { PATH } = process.env;
@@ -187,163 +324,3 @@ test('the collector finds the environment of the manifests and of the compose fi
     assert.doesNotMatch(said, /unknown|nearest|did you mean/i, where);
   }
 });
-
-test('the drain controller starts a drain where a pod has gone for good, once, and stops it when the pod is back', async (t) => {
-  const api = await fakeApi(t);
-  api.set(2);
-  for (const claim of [
-    'journal-ringmain-0',
-    'journal-ringmain-1',
-    'journal-ringmain-2',
-    'journal-ringmain-3',
-    'journal-ringmain-x-4',
-    'data-other-7',
-  ])
-    api.claims.push(claim);
-  api.pods.add('ringmain-0').add('ringmain-1').add('ringmain-3');
-  const controller = await drainController(t, api.url);
-
-  await controller();
-  assert.deepEqual([...api.jobs.keys()], ['ringmain-drain-2'], 'pod 3 is still ending, 0 and 1 are to stay');
-  const job = api.jobs.get('ringmain-drain-2')!;
-  assert.match(JSON.stringify(job), /"claimName":"journal-ringmain-2"/);
-  assert.doesNotMatch(JSON.stringify(job), /ORDINAL/);
-
-  api.pods.delete('ringmain-3');
-  await controller();
-  await controller();
-  assert.deepEqual([...api.jobs.keys()].sort(), ['ringmain-drain-2', 'ringmain-drain-3']);
-  assert.equal(api.created, 2, 'a Job that is there is not made again');
-
-  api.set(3);
-  await controller();
-  assert.deepEqual([...api.jobs.keys()], ['ringmain-drain-3'], 'the volume of pod 2 is its own again');
-  await assert.rejects((await drainController(t, api.url, { STATEFULSET: 'other' }))(), /StatefulSet is not there/);
-});
-
-test('what the drain Job runs delivers what a killed collector owed, once', async (t) => {
-  const { objects } = await rendered(t, '{}');
-  const [drain] = drainJob(objects).spec.template.spec.containers;
-  const folder = collectorFolder();
-  const collector = await startCollector(t, {
-    port: 21960,
-    folder,
-    env: { OUTPUTS: 'log,http', HTTP_SINK_URL: 'http://127.0.0.1:21961/' },
-  });
-  const ids = [];
-  for (let n = 0; n < 200; n += 1) {
-    const id = `01930000-0000-7000-8000-${String(n).padStart(12, '0')}`;
-    ids.push(id);
-    assert.equal((await fetch(`${collector.url}/px.gif?event_id=${id}`)).status, 200);
-  }
-  await collector.kill();
-
-  const received: string[] = [];
-  const target = createServer((request, response) => {
-    void text(request).then((body) => {
-      for (const line of body.split('\n').filter(Boolean))
-        received.push((JSON.parse(line) as { event_id: string }).event_id);
-      response.end();
-    });
-  });
-  t.onTestFinished(() => void target.close());
-  await new Promise<void>((resolve) => target.listen(21961, '127.0.0.1', resolve));
-  await ringmain(folder, drain!.args!, { OUTPUTS: 'log,http', HTTP_SINK_URL: 'http://127.0.0.1:21961/' });
-  assert.deepEqual(received.sort(), ids);
-  assert.deepEqual(
-    eventsIn(folder)
-      .map(({ event_id: id }) => id)
-      .sort(),
-    ids,
-  );
-});
-
-function drainJob(objects: readonly Manifest[]): Manifest {
-  const config = objects.find(({ kind, data }) => kind === 'ConfigMap' && data?.['job.json'])!;
-  return JSON.parse(config.data!['job.json']!) as Manifest;
-}
-
-/** Runs the controller as its container does, out of the rendered ConfigMap. */
-async function drainController(
-  t: TestScope,
-  url: string,
-  env: Record<string, string> = {},
-): Promise<() => Promise<string>> {
-  const { objects } = await rendered(t, '{}');
-  const { folder, remove } = temporaryFolder('ringmain-drain-');
-  t.onTestFinished(remove);
-  const config = objects.find(({ kind, data }) => kind === 'ConfigMap' && data?.['job.json'])!;
-  mkdirSync(join(folder, 'account'));
-  writeFileSync(join(folder, 'account', 'namespace'), 'ringmain');
-  writeFileSync(join(folder, 'account', 'token'), 'secret-token\n');
-  for (const [name, content] of Object.entries(config.data!)) writeFileSync(join(folder, name), content);
-  const all = {
-    ...process.env,
-    API_URL: url,
-    ACCOUNT_DIR: join(folder, 'account'),
-    STATEFULSET: 'ringmain',
-    JOB_FILE: join(folder, 'job.json'),
-    ...env,
-  };
-  return () => runProgram('node', [join(folder, 'drain-controller.mjs')], { env: all });
-}
-
-interface FakeApi {
-  readonly url: string;
-  readonly claims: string[];
-  readonly pods: Set<string>;
-  readonly jobs: Map<string, unknown>;
-  created: number;
-  set(replicas: number): void;
-}
-
-/** The few paths that the controller's Role allows, answered as an API server does; anything else is 403. */
-async function fakeApi(t: TestScope): Promise<FakeApi> {
-  let replicas = 0;
-  const state = { claims: [] as string[], pods: new Set<string>(), jobs: new Map<string, unknown>(), created: 0 };
-  const space = '/api/v1/namespaces/ringmain';
-  const jobPath = '/apis/batch/v1/namespaces/ringmain/jobs';
-  const answer = (method: string, path: string, body: string): [number, unknown] => {
-    const name = path.slice(path.lastIndexOf('/') + 1);
-    if (method === 'GET' && path === '/apis/apps/v1/namespaces/ringmain/statefulsets/ringmain')
-      return [200, { spec: { replicas } }];
-    if (method === 'GET' && path.includes('/statefulsets/')) return [404, {}];
-    if (method === 'GET' && path === `${space}/persistentvolumeclaims`)
-      return [200, { items: state.claims.map((claim) => ({ metadata: { name: claim } })) }];
-    if (method === 'GET' && path.startsWith(`${space}/pods/`))
-      return state.pods.has(name) ? [200, { metadata: { name } }] : [404, {}];
-    if (path.startsWith(`${jobPath}/`)) {
-      if (!state.jobs.has(name)) return [404, {}];
-      if (method === 'DELETE') state.jobs.delete(name);
-      return [200, { metadata: { name } }];
-    }
-    if (method === 'POST' && path === jobPath) {
-      const job = JSON.parse(body) as Manifest;
-      if (state.jobs.has(job.metadata.name)) return [409, {}];
-      state.jobs.set(job.metadata.name, job);
-      state.created += 1;
-      return [201, job];
-    }
-    return [403, { message: `${method} ${path}` }];
-  };
-  const server = createServer((request, response) => {
-    void text(request).then((body) => {
-      const known = request.headers.authorization === 'Bearer secret-token';
-      const [status, json] = known ? answer(request.method!, request.url!, body) : [401, {}];
-      response.writeHead(status, { 'Content-Type': 'application/json' }).end(JSON.stringify(json));
-    });
-  });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  t.onTestFinished(() => server.close());
-  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-  const set = (wanted: number) => {
-    replicas = wanted;
-  };
-  return Object.assign(state, { url, set });
-}
-
-async function text(request: IncomingMessage): Promise<string> {
-  const chunks: Buffer[] = [];
-  for await (const chunk of request) chunks.push(chunk as Buffer);
-  return Buffer.concat(chunks).toString();
-}

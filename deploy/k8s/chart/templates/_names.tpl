@@ -1,5 +1,8 @@
 {{- define "ringmain.name" -}}
-{{- if contains .Chart.Name .Release.Name }}{{ .Release.Name | trunc 40 | trimSuffix "-" }}{{ else }}{{ printf "%s-%s" .Release.Name .Chart.Name | trunc 40 | trimSuffix "-" }}{{ end }}
+{{- if .Values.fullnameOverride }}{{ .Values.fullnameOverride | trunc 40 | trimSuffix "-" -}}
+{{- else }}{{ $name := .Values.nameOverride | default .Chart.Name -}}
+{{- if contains $name .Release.Name }}{{ .Release.Name | trunc 40 | trimSuffix "-" }}{{ else }}{{ printf "%s-%s" .Release.Name $name | trunc 40 | trimSuffix "-" }}{{ end -}}
+{{- end -}}
 {{- end }}
 
 {{- define "ringmain.selector" -}}
@@ -7,56 +10,33 @@ app.kubernetes.io/name: ringmain
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end }}
 
+{{/* Not for selectors and claims of volumes: those can never be changed. */}}
 {{- define "ringmain.labels" -}}
 {{ include "ringmain.selector" . }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
+{{- with .Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{/* (list $ ANNOTATIONS...): the common ones and the object's own, with their key; nothing when there are none. */}}
+{{- define "ringmain.annotations" -}}
+{{- $all := dict -}}
+{{- range rest . }}{{ $all = merge $all . }}{{ end -}}
+{{- $all = merge $all (first .).Values.commonAnnotations -}}
+{{- with $all }}
+annotations: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{- define "ringmain.serviceAccount" -}}
+{{ .Values.serviceAccount.name | default (include "ringmain.name" .) }}
 {{- end }}
 
 {{- define "ringmain.image" -}}
-{{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}
-{{- end }}
-
-{{/* Everything that opens the journal runs as this: collector and drain Job alike, or one could not read what the other wrote. */}}
-{{- define "ringmain.podSecurity" -}}
-runAsNonRoot: true
-runAsUser: 1000
-runAsGroup: 1000
-fsGroup: 1000
-fsGroupChangePolicy: OnRootMismatch
-seccompProfile: { type: RuntimeDefault }
-{{- end }}
-
-{{- define "ringmain.containerSecurity" -}}
-allowPrivilegeEscalation: false
-readOnlyRootFilesystem: true
-capabilities: { drop: [ALL] }
-{{- end }}
-
-{{- define "ringmain.env" -}}
-{{- range $name, $value := .Values.config }}
-- { name: {{ $name }}, value: {{ $value | quote }} }
-{{- end }}
-{{- range $name, $ref := .Values.secrets }}
-- { name: {{ $name }}_FILE, value: /run/secrets/ringmain/{{ $name }} }
-{{- end }}
-{{- end }}
-
-{{- define "ringmain.secretVolume" -}}
-{{- if .Values.secrets -}}
-- name: secrets
-  projected:
-    defaultMode: 0440
-    sources:
-      {{- range $name, $ref := .Values.secrets }}
-      - secret: { name: {{ $ref.name | quote }}, items: [{ key: {{ $ref.key | quote }}, path: {{ $name }} }] }
-      {{- end }}
-{{- end }}
-{{- end }}
-
-{{- define "ringmain.secretMount" -}}
-{{- if .Values.secrets -}}
-- { name: secrets, mountPath: /run/secrets/ringmain, readOnly: true }
-{{- end }}
+{{- with .Values.image -}}
+{{ with .registry }}{{ . }}/{{ end }}{{ .repository }}{{ if .digest }}@{{ .digest }}{{ else }}:{{ .tag | default $.Chart.AppVersion }}{{ end }}
+{{- end -}}
 {{- end }}
