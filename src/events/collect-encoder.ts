@@ -26,7 +26,7 @@ import { eventErrors } from './errors.ts';
 import { type Invalid, ItemReader, kindOf } from './item-reader.ts';
 import { JsonScanner } from './json-scanner.ts';
 import { copyEscaped, ESCAPE_GROWTH, SLACK, viewOf } from './json-text.ts';
-import { emptyLineBytes, F, firstOf, objects, PLAIN, personalSet, Slots, textSet } from './line-plan.ts';
+import { emptyLineBytes, F, firstOf, PLAIN, personalSet, Slots, textSet } from './line-plan.ts';
 import { LineWriter } from './line-writer.ts';
 import { asItIs, type EncoderOptions, type Origin } from './origin.ts';
 import { recordBytes } from './record.ts';
@@ -71,8 +71,8 @@ export interface CollectResult {
 }
 
 const OPEN = 0x7b;
-const CLOSE = 0x7d;
 const COMMA = 0x2c;
+const CLOSE = 0x7d;
 const OPEN_ARRAY = 0x5b;
 const CLOSE_ARRAY = 0x5d;
 /** A UTF-16 unit takes at most this many bytes of UTF-8. */
@@ -259,16 +259,11 @@ export class CollectEncoder {
     if (Number.isNaN(tsMs)) writer.instant(receivedMs);
     else writer.givenInstant(tsMs, text, view, slots.from[F.ts]!, slots.to[F.ts]!);
     writer.texts(text, view, slots);
-    for (let i = 0; i < objects.length; i += 1) {
-      const field = objects[i]!;
-      if (field === F.device && device === undefined) continue;
-      writer.key(field);
-      if (field === F.geo) writer.object(geo);
-      else if (field === F.device) writer.object(device);
-      else if (field === F.props && item.movedCount > 0) this.#putProps();
-      else if (!slots.has(field)) writer.object(undefined);
-      else writer.slice(text, view, slots.from[field]!, slots.to[field]!, slots.how[field]!);
-    }
+    if (slots.has(F.utm)) this.#putObject(F.utm);
+    if (geo !== undefined) writer.object(F.geo, geo);
+    if (item.movedCount > 0) this.#putProps();
+    else if (slots.has(F.props)) this.#putObject(F.props);
+    if (device !== undefined) writer.object(F.device, device);
     const bytes = writer.close(draft);
     if (bytes === 0) {
       this.#tooLarge(index, writer.jsonBytes);
@@ -299,6 +294,12 @@ export class CollectEncoder {
     this.result.mintedSid = this.#text.toString('latin1', from, to);
   }
 
+  #putObject(field: number): void {
+    const { from, to, how } = this.#item.slots;
+    this.#writer.key(field);
+    this.#writer.slice(this.#text, this.#view, from[field]!, to[field]!, how[field]!);
+  }
+
   /** Writes the members that move into props, then the members of props. */
   #putProps(): void {
     const writer = this.#writer;
@@ -306,17 +307,15 @@ export class CollectEncoder {
     const text = this.#text;
     const view = this.#view;
     const { slots } = item;
+    writer.key(F.props);
     writer.byte(OPEN);
     for (let i = 0; i < item.movedCount; i += 1) {
       if (i !== 0) writer.byte(COMMA);
       writer.slice(text, view, item.movedFrom(i), item.movedTo(i), item.movedHow(i));
     }
     if (slots.has(F.props)) {
-      const inner = this.#scanner.skip(slots.from[F.props]! + 1);
-      if (text[inner] !== CLOSE) {
-        writer.byte(COMMA);
-        writer.slice(text, view, inner, slots.to[F.props]! - 1, slots.how[F.props]!);
-      }
+      writer.byte(COMMA);
+      writer.slice(text, view, slots.from[F.props]! + 1, slots.to[F.props]! - 1, slots.how[F.props]!);
     }
     writer.byte(CLOSE);
   }

@@ -8,6 +8,7 @@
  *   event_id, ts   strings that spell a UUID or an RFC 3339 time, else the item is invalid
  *   utm            an object whose values are all strings, else the item is invalid
  *   props          an object, else the item is invalid
+ *                  an empty object means absent
  *   ip, geo        dropped, whatever they hold: the server determines them
  *   other keys     moved into props; the last of two equal keys counts; a key that props already has is dropped
  *
@@ -151,6 +152,7 @@ export class ItemReader {
       const byte = text[from[field]!]!;
       if (byte === LETTER_N) slots.drop(field);
       else if (byte !== OPEN) return { field: fields[field]!.key, must: 'an object', found: kindOf(byte) };
+      else if (text[this.#scanner.skip(from[field]! + 1)] === CLOSE) slots.drop(field);
     }
     this.tsMs = Number.NaN;
     if (slots.has(TS)) {

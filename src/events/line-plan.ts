@@ -26,7 +26,7 @@ const texts: readonly number[] = numbersOf('text');
 /** The texts are the fields [firstText, firstObject). */
 export const firstText: number = texts[0]!;
 export const firstObject: number = firstText + texts.length;
-export const objects: readonly number[] = numbersOf('texts', 'made', 'rest');
+const objects: readonly number[] = numbersOf('texts', 'made', 'rest');
 
 const setOf = (numbers: readonly number[]): number => numbers.reduce((set, number) => set | (1 << number), 0);
 export const textSet: number = setOf(texts);

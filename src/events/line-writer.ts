@@ -20,7 +20,6 @@ import { ESCAPE, F, firstOf, MEND, PLAIN, putFragment, type Slots, textSet } fro
 import { EVENT_KIND, EVENT_VERSION, recordBytes, at as recordField } from './record.ts';
 
 const QUOTE = 0x22;
-const OPEN = 0x7b;
 const CLOSE = 0x7d;
 const NEWLINE = 0x0a;
 const DASH = 0x2d;
@@ -185,15 +184,11 @@ export class LineWriter {
     this.at = putFragment(field, this.view, this.at);
   }
 
-  /** Writes an object given as JSON, or {} when there is none. */
-  object(json: Buffer | undefined): void {
-    if (json === undefined) {
-      this.buffer[this.at++] = OPEN;
-      this.buffer[this.at++] = CLOSE;
-    } else {
-      json.copy(this.buffer, this.at);
-      this.at += json.length;
-    }
+  /** Writes an object given as JSON, with its key. */
+  object(field: number, json: Buffer): void {
+    this.key(field);
+    json.copy(this.buffer, this.at);
+    this.at += json.length;
   }
 
   /** Copies JSON from a scanned body; `how` is PLAIN or MEND. */

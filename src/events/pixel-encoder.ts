@@ -21,7 +21,7 @@ import { SID_TEXT_BYTES, type SidMaker } from '../kernel/ids.ts';
 import { parseTimestamp } from '../kernel/timestamp.ts';
 import type { Draft } from './draft.ts';
 import { copyEscaped, copyPlain, ESCAPE_GROWTH, SLACK, viewOf } from './json-text.ts';
-import { ESCAPE, emptyLineBytes, F, objects, PLAIN, personalSet } from './line-plan.ts';
+import { ESCAPE, emptyLineBytes, F, PLAIN, personalSet } from './line-plan.ts';
 import { LineWriter } from './line-writer.ts';
 import { asItIs, type EncoderOptions, type Origin } from './origin.ts';
 import { type NamedValues, QUERY_END, QueryReader } from './query-reader.ts';
@@ -145,14 +145,10 @@ export class PixelEncoder {
     }
     writer.instant(tsMs);
     writer.texts(scratch, this.#view, slots);
-    for (let i = 0; i < objects.length; i += 1) {
-      const field = objects[i]!;
-      if (field === F.device && input.device === undefined) continue;
-      writer.key(field);
-      if (field === F.utm) this.#putNamed(this.#query.campaign);
-      else if (field === F.props) this.#putNamed(this.#query.rest);
-      else writer.object(field === F.geo ? input.geo : input.device);
-    }
+    this.#putNamed(F.utm, this.#query.campaign);
+    if (input.geo !== undefined) writer.object(F.geo, input.geo);
+    this.#putNamed(F.props, this.#query.rest);
+    if (input.device !== undefined) writer.object(F.device, input.device);
     result.recordBytes = writer.close(draft);
     result.jsonBytes = writer.jsonBytes;
     result.code = result.recordBytes === 0 ? 'EVENT_TOO_LARGE' : 'OK';
@@ -193,11 +189,13 @@ export class PixelEncoder {
     this.#query.readCampaign(scratch, view, at, end);
   }
 
-  /** Writes {"name":"value","again":["a","b"]}. */
-  #putNamed(values: NamedValues): void {
+  /** Writes {"name":"value","again":["a","b"]} under its key, or nothing when there is no name. */
+  #putNamed(field: number, values: NamedValues): void {
+    if (values.names.count === 0) return;
     const scratch = this.#scratch;
     const view = this.#view;
     const writer = this.#writer;
+    writer.key(field);
     const { buffer, view: bufferView } = writer;
     const { names, nameHow, first, next, from, to, how } = values;
     let { at } = writer;

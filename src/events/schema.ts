@@ -2,8 +2,8 @@
  * The event model, declared once. The order of keys in the line, the keys that each encoder takes, what a reader may
  * expect, SQL columns and the table in pixel/README.md all come from this list. No other file names a key of the line.
  *
- * One event is one JSON object on one line with exactly these keys in exactly this order. An unknown text has no key;
- * `utm`, `geo` and `props` are always present, `{}` when empty.
+ * One event is one JSON object on one line with these keys in this order. A key is there when its value is known: no
+ * text is empty, and an empty `utm`, `geo` or `props` is left out.
  *
  *   kind     value in the line                     what a client may send
  *   uuid     string, 36 characters, lower case     any UUID in any case
@@ -126,7 +126,7 @@ export const eventFields = [
   {
     key: 'utm',
     kind: 'texts',
-    presence: 'always',
+    presence: 'known',
     pixel: 'take',
     collect: 'take',
     prefix: 'utm_',
@@ -138,7 +138,7 @@ export const eventFields = [
   {
     key: 'geo',
     kind: 'made',
-    presence: 'always',
+    presence: 'known',
     pixel: 'no',
     collect: 'drop',
     sql: 'jsonb',
@@ -147,7 +147,7 @@ export const eventFields = [
   {
     key: 'props',
     kind: 'rest',
-    presence: 'always',
+    presence: 'known',
     pixel: 'no',
     collect: 'take',
     sql: 'jsonb',

@@ -60,7 +60,7 @@ export const visitorConfig = defineConfig(
     }),
     geoipDb: path({
       doc: 'MaxMind database (.mmdb) for country, region and city. Read again when the file changes.',
-      unset: 'geo stays {}',
+      unset: 'no geo',
     }),
     uaParse: bool({
       default: false,

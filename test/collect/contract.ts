@@ -12,6 +12,7 @@ import { type Answer, type RequestOptions, request } from '../http/raw.ts';
 
 export type EventLine = Readonly<Record<string, unknown>> & {
   readonly event_id: string;
+  /** Absent when empty. */
   readonly props: Readonly<Record<string, unknown>>;
   readonly utm: Readonly<Record<string, unknown>>;
   readonly geo: Readonly<Record<string, unknown>>;

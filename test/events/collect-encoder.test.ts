@@ -62,91 +62,64 @@ function lineOf(members: string, origin: Partial<Origin> = {}): string {
 }
 
 const passed: [what: string, members: string, rest: string][] = [
-  ['nothing but the id', '', '"utm":{},"geo":{},"props":{}'],
+  ['nothing but the id', '', ''],
+  ['empty objects are left out', '"utm":{},"props":{ },"uid":"u"', '"uid":"u"'],
   [
     'members in the order of the model',
     '"props":{"a":1},"utm":{"s":"x"},"ref":"r","url":"u","sid":"s","uid":"i"',
-    '"uid":"i","sid":"s","url":"u","ref":"r","utm":{"s":"x"},"geo":{},"props":{"a":1}',
+    '"uid":"i","sid":"s","url":"u","ref":"r","utm":{"s":"x"},"props":{"a":1}',
   ],
   [
     'big integers keep every digit',
     '"props":{"n":[12345678901234567890,1.50,1E400,-0]}',
-    '"utm":{},"geo":{},"props":{"n":[12345678901234567890,1.50,1E400,-0]}',
+    '"props":{"n":[12345678901234567890,1.50,1E400,-0]}',
   ],
-  [
-    'escapes stay as they are',
-    '"uid":"\\u00e9\\/\\u0000\\ud83d\\ude00"',
-    '"uid":"\\u00e9\\/\\u0000\\ud83d\\ude00","utm":{},"geo":{},"props":{}',
-  ],
+  ['escapes stay as they are', '"uid":"\\u00e9\\/\\u0000\\ud83d\\ude00"', '"uid":"\\u00e9\\/\\u0000\\ud83d\\ude00"'],
   [
     'lone surrogates become U+FFFD',
     '"uid":"\\ud800x\\udc00","a\\ud800":"\\ud83d\\ud83d\\ude00"',
-    '"uid":"\\ufffdx\\ufffd","utm":{},"geo":{},"props":{"a\\ufffd":"\\ufffd\\ud83d\\ude00"}',
+    '"uid":"\\ufffdx\\ufffd","props":{"a\\ufffd":"\\ufffd\\ud83d\\ude00"}',
   ],
   [
     'white space between tokens goes, in strings it stays',
     '"a" :\n[ 1 ,\t"x  y" ] , "props" : { "b" : 1 }',
-    '"utm":{},"geo":{},"props":{"a":[1,"x  y"],"b":1}',
+    '"props":{"a":[1,"x  y"],"b":1}',
   ],
   [
     'unknown keys move into props, before its own',
     '"b":true,"props":{"a":1},"c":null',
-    '"utm":{},"geo":{},"props":{"b":true,"c":null,"a":1}',
+    '"props":{"b":true,"c":null,"a":1}',
   ],
   [
     'an unknown key that props has itself is dropped',
     '"a":1,"b":2,"props":{"c":3,"\\u0061":4}',
-    '"utm":{},"geo":{},"props":{"b":2,"c":3,"\\u0061":4}',
+    '"props":{"b":2,"c":3,"\\u0061":4}',
   ],
-  ['all moved keys dropped', '"a":1,"props":{"a":4}', '"utm":{},"geo":{},"props":{"a":4}'],
-  [
-    'of an unknown key given twice the last one counts',
-    '"a":1,"b":2,"\\u0061":3',
-    '"utm":{},"geo":{},"props":{"b":2,"\\u0061":3}',
-  ],
+  ['all moved keys dropped', '"a":1,"props":{"a":4}', '"props":{"a":4}'],
+  ['of an unknown key given twice the last one counts', '"a":1,"b":2,"\\u0061":3', '"props":{"b":2,"\\u0061":3}'],
   [
     'of a known key given twice the last one counts',
     '"uid":"x","\\u0075id":"y","props":{"a":1},"props":{}',
-    '"uid":"y","utm":{},"geo":{},"props":{}',
+    '"uid":"y"',
   ],
-  [
-    'a bad value that is overridden does not count',
-    '"uid":5,"uid":"y","ts":"x","ts":null',
-    '"uid":"y","utm":{},"geo":{},"props":{}',
-  ],
-  [
-    'null and empty strings are absent',
-    '"uid":null,"sid":"","e":null,"utm":null,"props":null,"ts":null',
-    '"utm":{},"geo":{},"props":{}',
-  ],
-  ['duplicate keys within props pass through', '"props":{"a":1,"a":2}', '"utm":{},"geo":{},"props":{"a":1,"a":2}'],
-  [
-    'ip and geo of the body are dropped',
-    '"ip":"8.8.8.8","geo":{"country":"XX"},"ip":[1]',
-    '"utm":{},"geo":{},"props":{}',
-  ],
-  [
-    "device of the body is the client's own word",
-    '"device":{"bot":false}',
-    '"utm":{},"geo":{},"props":{"device":{"bot":false}}',
-  ],
-  [
-    'names of Object.prototype are plain',
-    '"__proto__":1,"toString":{}',
-    '"utm":{},"geo":{},"props":{"__proto__":1,"toString":{}}',
-  ],
-  ['props that are empty but for a space', '"a":1,"props":{ }', '"utm":{},"geo":{},"props":{"a":1}'],
-  ['an unknown key is a string of JSON', '"a":"{\\"b\\":1}"', '"utm":{},"geo":{},"props":{"a":"{\\"b\\":1}"}'],
+  ['a bad value that is overridden does not count', '"uid":5,"uid":"y","ts":"x","ts":null', '"uid":"y"'],
+  ['null and empty strings are absent', '"uid":null,"sid":"","e":null,"utm":null,"props":null,"ts":null', ''],
+  ['duplicate keys within props pass through', '"props":{"a":1,"a":2}', '"props":{"a":1,"a":2}'],
+  ['ip and geo of the body are dropped', '"ip":"8.8.8.8","geo":{"country":"XX"},"ip":[1]', ''],
+  ["device of the body is the client's own word", '"device":{"bot":false}', '"props":{"device":{"bot":false}}'],
+  ['names of Object.prototype are plain', '"__proto__":1,"toString":{}', '"props":{"__proto__":1,"toString":{}}'],
+  ['props that are empty but for a space', '"a":1,"props":{ }', '"props":{"a":1}'],
+  ['an unknown key is a string of JSON', '"a":"{\\"b\\":1}"', '"props":{"a":"{\\"b\\":1}"}'],
 ];
 for (const [what, members, rest] of passed) {
   test(`item: ${what}`, () => {
-    assert.equal(lineOf(members), `${HEAD},${rest}}`);
+    assert.equal(lineOf(members), rest === '' ? `${HEAD}}` : `${HEAD},${rest}}`);
   });
 }
 
 test('e of the item, and its default', () => {
-  assert.match(lineOf('"e":"click"'), /"e":"click","utm"/);
-  assert.match(lineOf('"e":""'), /"e":"pageview","utm"/);
+  assert.match(lineOf('"e":"click"'), /"e":"click"}/);
+  assert.match(lineOf('"e":""'), /"e":"pageview"}/);
 });
 
 test('ts with any offset is kept as the same instant in UTC', () => {
@@ -194,12 +167,12 @@ test('a header that comes as one character per byte is read as the UTF-8 that wa
 
 test('geo and device are those of the request, device behind props', () => {
   const line = lineOf('', { geo: Buffer.from('{"country":"DE"}'), device: Buffer.from('{"bot":true}') });
-  assert.equal(line, `${HEAD},"utm":{},"geo":{"country":"DE"},"props":{},"device":{"bot":true}}`);
+  assert.equal(line, `${HEAD},"geo":{"country":"DE"},"device":{"bot":true}}`);
 });
 
 test('an anonymous event has no uid, sid, ua and ip, its own or of the request', () => {
   const origin = { anonymous: true, userAgent: 'UA', ip: '1.2.3.4', cookieSid: 'c', mintSid: true };
-  assert.equal(lineOf('"uid":"u","sid":"s","ua":"b","a":1', origin), `${HEAD},"utm":{},"geo":{},"props":{"a":1}}`);
+  assert.equal(lineOf('"uid":"u","sid":"s","ua":"b","a":1', origin), `${HEAD},"props":{"a":1}}`);
   assert.equal(encode('{}', { ...origin, cookieSid: '' }).result.mintedSid, '');
 });
 
@@ -331,7 +304,7 @@ test('an encoder keeps nothing of the request before, and the answer before stay
   const encoder = newEncoder();
   const first = encode('[{"event_id":"x"},{"uid":"u","a":1}]', { userAgent: 'UA', mintSid: true }, encoder);
   const second = encode(`[5,{"event_id":"${EVENT_ID}"}]`, {}, encoder);
-  assert.equal(second.lines[0], `${HEAD},"utm":{},"geo":{},"props":{}}`);
+  assert.equal(second.lines[0], `${HEAD}}`);
   assert.equal(second.result.errors[0]!.event_id, undefined, 'not that of an item before');
   assert.equal(first.result.errors.length, 1);
   assert.equal(first.result.errors[0]!.event_id, 'x');

@@ -59,11 +59,11 @@ function namedJson(named: Named): string {
   return `{${[...named].map(([name, value]) => `${quoted(name)}:${JSON.stringify(value)}`).join(',')}}`;
 }
 
-/** One line: texts that are empty or undefined are left out. */
+/** One line: texts that are empty or undefined and objects that are empty or undefined are left out. */
 function line(texts: [string, string | undefined][], objects: [string, string | undefined][]): string {
   const parts = [
     ...texts.filter(([, text]) => text).map(([key, text]) => `${quoted(key)}:${quoted(text!)}`),
-    ...objects.filter(([, json]) => json !== undefined).map(([key, json]) => `${quoted(key)}:${json}`),
+    ...objects.filter(([, json]) => json !== undefined && json !== '{}').map(([key, json]) => `${quoted(key)}:${json}`),
   ];
   return `{${parts.join(',')}}`;
 }
@@ -110,7 +110,7 @@ export function referencePixel(input: PixelInput, made: Made): string {
     ],
     [
       ['utm', namedJson(utm)],
-      ['geo', input.geo?.toString() ?? '{}'],
+      ['geo', input.geo?.toString()],
       ['props', namedJson(rest)],
       ['device', input.device?.toString()],
     ],
@@ -183,11 +183,12 @@ function referenceItem(item: Json, origin: Origin, made: Made): Json | { bad: st
   put('ref', text('ref'));
   put('ua', personal(text('ua') || origin.userAgent.toWellFormed()));
   put('ip', personal(origin.ip.toWellFormed()));
-  event['utm'] = utm;
-  event['geo'] = JSON.parse(origin.geo?.toString() ?? '{}');
+  if (Object.keys(utm).length > 0) event['utm'] = utm;
+  if (origin.geo !== undefined) event['geo'] = JSON.parse(origin.geo.toString());
   const own = [...texts, 'ip', 'geo', 'utm', 'props'];
   const moved = Object.entries(item).filter(([key]) => !own.includes(key));
-  event['props'] = Object.fromEntries([...moved, ...Object.entries((item['props'] ?? {}) as { [key: string]: Json })]);
+  const props = [...moved, ...Object.entries((item['props'] ?? {}) as { [key: string]: Json })];
+  if (props.length > 0) event['props'] = Object.fromEntries(props);
   if (origin.device !== undefined) event['device'] = JSON.parse(origin.device.toString());
   return event;
 }

@@ -27,7 +27,7 @@ function requestOf(n: number): string {
 function lineEnd(n: number): string {
   const pad = padOf(n);
   const props = n % 2 === 0 ? { n: String(n), pad } : { n, pad };
-  return `"e":"o","uid":"u${n}","ua":"${UA}","ip":"127.0.0.1","utm":{},"geo":{},"props":${JSON.stringify(props)}}`;
+  return `"e":"o","uid":"u${n}","ua":"${UA}","ip":"127.0.0.1","props":${JSON.stringify(props)}}`;
 }
 
 const LINE =

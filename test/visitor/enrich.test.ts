@@ -37,8 +37,8 @@ test('GEOIP_DB gives country, region and city, from the full address, and takes 
   assert.deepEqual(await geoOf('203.0.113.9'), berlin);
   assert.deepEqual(await geoOf('203.0.113.9'), berlin);
   assert.deepEqual(await geoOf('198.51.100.7'), { country: 'FR' });
-  assert.deepEqual(await geoOf('198.51.100.200'), {});
-  assert.deepEqual(await geoOf('2001:db8::1'), {});
+  assert.deepEqual(await geoOf('198.51.100.200'), undefined);
+  assert.deepEqual(await geoOf('2001:db8::1'), undefined);
   assert.deepEqual(
     await geoOf('203.0.113.9', ['DNT: 1']),
     berlin,
