@@ -12,9 +12,9 @@
  *   ua         the item's (a server that reports for a browser), else the User-Agent header
  *   ip, geo, device   the server's
  *
- * Each item is judged by itself: a bad item is listed, the others are accepted. A body that is not JSON is refused as a
- * whole, although items before the error may be in the draft already: the caller marks the draft before the call and
- * rewinds it unless `code` is OK.
+ * Each item is judged by itself: a bad item is listed, the others are accepted. A byte order mark before the body is
+ * skipped. A body that is not JSON is refused as a whole, although items before the error may be in the draft already:
+ * the caller marks the draft before the call and rewinds it unless `code` is OK.
  *
  * Memory is bounded: a body of a million {} would make a million records of 250 bytes; batchBytesMax ends such a
  * request.
@@ -77,6 +77,7 @@ const OPEN_ARRAY = 0x5b;
 const CLOSE_ARRAY = 0x5d;
 /** A UTF-16 unit takes at most this many bytes of UTF-8. */
 const UNIT_BYTES = 3;
+const MARK_BYTES = 3;
 /** Returned instead of a position: the encoder does not read the rest of the body. */
 const STOPPED = -2;
 const DEPTH_MAX = 64;
@@ -125,7 +126,7 @@ export class CollectEncoder {
     this.#errorsMax = errorsMax;
     // The scanner does not count the item itself, so the item's values may be one level less deep.
     this.#scanner = new JsonScanner(depthMax - 1);
-    this.#item = new ItemReader(this.#scanner);
+    this.#item = new ItemReader(this.#scanner, depthMax);
   }
 
   /** Commits the good items to the draft. Copies the body first, so the caller may release it on return. */
@@ -193,7 +194,7 @@ export class CollectEncoder {
   #read(draft: Draft, origin: Origin): number {
     const text = this.#text;
     const scanner = this.#scanner;
-    let p = scanner.skip(this.#bodyFrom);
+    let p = scanner.skip(this.#bodyFrom + (startsWithMark(text, this.#bodyFrom) ? MARK_BYTES : 0));
     if (text[p] === OPEN) return this.#readItem(draft, origin, p, 0);
     if (text[p] !== OPEN_ARRAY) {
       const found = kindOf(text[p]!);
@@ -353,6 +354,10 @@ export class CollectEncoder {
     return result;
   }
 }
+
+/** Whether the byte order mark of UTF-8 stands there, which some editors and libraries put before a text. */
+const startsWithMark = (text: Buffer, p: number): boolean =>
+  text[p] === 0xef && text[p + 1] === 0xbb && text[p + 2] === 0xbf;
 
 /** The offset of the first byte that is not UTF-8. */
 function firstBadByte(body: Buffer): number {

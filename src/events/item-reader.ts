@@ -12,12 +12,13 @@
  *   ip, geo        dropped, whatever they hold: the server determines them
  *   other keys     moved into props; the last of two equal keys counts; a key that props already has is dropped
  *
- * The content of props and utm is passed through unchanged: order of keys, digits, duplicate keys (readers take the
- * last one).
+ * The content of props and utm is passed through unchanged, order and digits; only of equal names in one object the
+ * last one stays (json-twins.ts).
  */
 import { parseTimestamp } from '../kernel/timestamp.ts';
 import { decodeString } from './json-mend.ts';
 import type { JsonScanner } from './json-scanner.ts';
+import { TwinEraser } from './json-twins.ts';
 import { KeyTable } from './key-table.ts';
 import { F, firstOf, firstText, MEND, objectSet, PLAIN, Slots, textSet } from './line-plan.ts';
 import { grown, NameIndex } from './name-index.ts';
@@ -82,14 +83,19 @@ export class ItemReader {
   #moved = new Int32Array(64 * MEMBER);
   readonly #names = new NameIndex();
   readonly #scanner: JsonScanner;
+  readonly #depthMax: number;
+  readonly #twins: TwinEraser;
   #text: Buffer = Buffer.alloc(0);
   #view: DataView = new DataView(new ArrayBuffer(0));
   /** Where unescaped texts are written: behind the body, where as many bytes again are free. */
   #arena = 0;
   #arenaAt = 0;
 
-  constructor(scanner: JsonScanner) {
+  /** `depthMax`: how deep an item may be nested; the scanner's bound is one less, for it does not count the item. */
+  constructor(scanner: JsonScanner, depthMax: number) {
     this.#scanner = scanner;
+    this.#depthMax = depthMax;
+    this.#twins = new TwinEraser(scanner, this.#names);
   }
 
   /** Selects a text, the same one as the scanner's. From `arena` on it has as many free bytes as the body has bytes. */
@@ -124,6 +130,8 @@ export class ItemReader {
     this.#given = 0;
     this.movedCount = 0;
     this.#arenaAt = this.#arena;
+    this.#scanner.tooDeep = false;
+    this.#scanner.twins = false;
   }
 
   /**
@@ -147,6 +155,9 @@ export class ItemReader {
         else if (from[field] === to[field]) slots.drop(field);
       }
     }
+    if (this.#scanner.tooDeep) {
+      return { field: 'event', must: `nested at most ${this.#depthMax} levels deep`, found: 'more' };
+    }
     for (let set = slots.present & objectSet; set !== 0; set &= set - 1) {
       const field = firstOf(set);
       const byte = text[from[field]!]!;
@@ -154,6 +165,7 @@ export class ItemReader {
       else if (byte !== OPEN) return { field: fields[field]!.key, must: 'an object', found: kindOf(byte) };
       else if (text[this.#scanner.skip(from[field]! + 1)] === CLOSE) slots.drop(field);
     }
+    if (this.#scanner.twins) this.#eraseTwins();
     this.tsMs = Number.NaN;
     if (slots.has(TS)) {
       this.tsMs = parseTimestamp(text, from[TS]!, to[TS]!);
@@ -205,12 +217,11 @@ export class ItemReader {
     const text = this.#text;
     const scanner = this.#scanner;
     scanner.how = PLAIN;
-    scanner.escapes = 0;
     const nameFrom = start + 1;
     let p = scanner.string(nameFrom);
     if (p < 0) return -1;
     const nameTo = p - 1;
-    const escaped = scanner.escapes !== 0;
+    const escaped = scanner.escapedAt >= nameFrom;
     let how = scanner.how;
     p = scanner.skip(p);
     if (text[p] !== COLON) return scanner.fail(p, 'expected :');
@@ -278,6 +289,27 @@ export class ItemReader {
     return p;
   }
 
+  /** In the values of props, utm and the moved members; the item's own names are settled apart. */
+  #eraseTwins(): void {
+    const { slots } = this;
+    for (let set = slots.present & objectSet; set !== 0; set &= set - 1) {
+      const field = firstOf(set);
+      this.#twins.erase(this.#text, this.#view, slots.from[field]!, this.#arenaAt);
+      slots.how[field] = MEND;
+    }
+    for (let index = 0; index < this.movedCount; index += 1) {
+      this.#twins.erase(this.#text, this.#view, this.#movedValue(index), this.#arenaAt);
+      this.#moved[index * MEMBER + 2] = MEND;
+    }
+  }
+
+  /** Offset of a moved member's value. */
+  #movedValue(index: number): number {
+    const scanner = this.#scanner;
+    const colon = scanner.skip(scanner.string(this.movedFrom(index) + 1));
+    return scanner.skip(colon + 1);
+  }
+
   /** Drops moved members whose name is in props or follows again; keeps the order of the others. */
   #settleMoved(): void {
     const names = this.#names;
@@ -309,11 +341,10 @@ export class ItemReader {
     let p = scanner.skip(from + 1);
     while (text[p] !== CLOSE) {
       const nameFrom = p + 1;
-      scanner.escapes = 0;
       p = scanner.string(nameFrom);
       let keyFrom = nameFrom;
       let keyTo = p - 1;
-      if (scanner.escapes !== 0) {
+      if (scanner.escapedAt >= nameFrom) {
         keyFrom = this.#arenaAt;
         keyTo = decodeString(text, nameFrom, p - 1, text, keyFrom);
         this.#arenaAt = keyTo;

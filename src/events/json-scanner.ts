@@ -2,9 +2,10 @@
  * JSON scanner: checks RFC 8259 strictly, byte by byte, in one pass. It returns positions and makes no values, so
  * numbers keep every digit and strings their escapes.
  *
- *   accepts        exactly the bytes that JSON.parse accepts, as long as nesting stays within depthMax
+ *   accepts        exactly the bytes that JSON.parse accepts
  *   does not check whether the bytes are UTF-8: the caller calls isUtf8 once for the whole body (5 ns for 8 KB)
  *   notes in `how` white space between tokens and escapes of lone surrogates: copy such a value with copyMended
+ *   notes          nesting beyond depthMax (tooDeep), and objects that may hold two equal names (twins)
  *
  * SLACK zero bytes must follow the text. Zero is valid nowhere, so every loop ends there without comparing lengths.
  * A failed scan returns -1 and sets `failedAt` and `reason`.
@@ -12,7 +13,9 @@
 import { arePair, escapedUnit, isHalf } from './json-mend.ts';
 import { hexValue, lowestByte, unsafeBytes } from './json-text.ts';
 import { MEND } from './line-plan.ts';
+import { grown } from './name-index.ts';
 
+const SPACE = 0x20;
 const QUOTE = 0x22;
 const COMMA = 0x2c;
 const MINUS = 0x2d;
@@ -28,6 +31,10 @@ const LETTER_U = 0x75;
 const OPEN = 0x7b;
 const CLOSE = 0x7d;
 
+/** Odd numbers without a pattern in their bits. */
+const FACTOR = 0x5bd1e995;
+const MIDDLE_FACTOR = 0x2c1b3c6d;
+
 const NAME_AFTER_OPEN = 'expected a name in double quotes or }';
 const NAME_AFTER_COMMA = 'expected a name in double quotes';
 const EXPECTED_COLON = 'expected :';
@@ -42,6 +49,12 @@ for (const char of '"\\/bfnrt') simpleEscape[char.charCodeAt(0)] = 1;
 /** 1: a decimal digit. */
 const digit = new Uint8Array(256).fill(1, ZERO, ZERO + 10);
 
+/** Words of #open per container: where the names of the container around it begin, and their mask. */
+const OPEN_WORDS = 2;
+/** Names that are remembered at once, and per object. An object with more is one that may hold twins. */
+const NAMES_MAX = 512;
+const OBJECT_NAMES_MAX = 64;
+
 const TRUE = Buffer.from('true').readInt32LE(0);
 const NULL = Buffer.from('null').readInt32LE(0);
 const ALSE = Buffer.from('alse').readInt32LE(0);
@@ -52,26 +65,34 @@ export class JsonScanner {
   failedAt = 0;
   /** PLAIN or MEND: covers everything scanned since the caller set it to PLAIN. */
   how = 0;
-  /** Backslashes seen since the caller set it to 0; not 0: a name must be unescaped before it is compared. */
-  escapes = 0;
+  /** Where the last backslash was seen. A string that begins at or before it must be unescaped to be compared. */
+  escapedAt = -1;
   /** How many values of the last value(), the outermost included, are not strings. */
   others = 0;
-  readonly #depthMax: number;
-  /** For each open container, outermost first: whether it is an object. */
-  readonly #isObject: Uint8Array;
+  /** More than depthMax containers were open at once since the caller set it to false. */
+  tooDeep = false;
+  /**
+   * Since the caller set it to false, an object within a value was met that may hold two equal names: always set when one
+   * does, rarely when none does.
+   */
+  twins = false;
+  /** For each open container, outermost first, what value() knew of the container around it. */
+  readonly #open: Int32Array;
+  /** Hashes of the names of all open objects, the outermost object first. */
+  readonly #names = new Int32Array(NAMES_MAX);
   #text: Buffer = Buffer.alloc(0);
   #view: DataView = new DataView(new ArrayBuffer(0));
 
-  /** `depthMax`: how many containers one call of value() may have open at once. */
+  /** `depthMax`: how many containers one call of value() may have open at once without being tooDeep. */
   constructor(depthMax: number) {
-    this.#depthMax = depthMax;
-    this.#isObject = new Uint8Array(depthMax);
+    this.#open = new Int32Array(OPEN_WORDS * depthMax);
   }
 
   /** Selects a text; `view` covers the same bytes. */
   use(text: Buffer, view: DataView): void {
     this.#text = text;
     this.#view = view;
+    this.escapedAt = -1;
   }
 
   /** Position of the first byte at or after p that is not white space. */
@@ -97,7 +118,7 @@ export class JsonScanner {
       const byte = text[p]!;
       if (byte === QUOTE) return p + 1;
       if (byte !== BACKSLASH) return this.fail(p, 'expected no control character and a closing quote');
-      this.escapes += 1;
+      this.escapedAt = p;
       const letter = text[p + 1]!;
       if (simpleEscape[letter] === 1) p += 2;
       else if (letter === LETTER_U) {
@@ -110,27 +131,62 @@ export class JsonScanner {
   /** Scans the value at p, which is not white space. Returns the position behind it. */
   value(start: number): number {
     const text = this.#text;
-    const isObject = this.#isObject;
+    const names = this.#names;
+    let open = this.#open;
     let others = 0;
     let depth = 0;
+    // Names in use; where those of the current object begin, -1 in an array; a bit per hash of them.
+    let count = 0;
+    let first = -1;
+    let mask = 0;
+    let reason = NAME_AFTER_OPEN;
     let p = start;
     for (;;) {
+      if (first >= 0) {
+        // A name begins at p.
+        if (text[p] !== QUOTE) return this.fail(p, reason);
+        const from = p + 1;
+        p = this.string(from);
+        if (p < 0) return -1;
+        const hash = this.#hash(from, p - 1);
+        const bit = 1 << (hash >>> 27);
+        // An escape may spell a name that stands there in plain letters.
+        if (this.escapedAt >= from || count - first >= OBJECT_NAMES_MAX || count === NAMES_MAX) this.twins = true;
+        else {
+          if ((mask & bit) !== 0) {
+            for (let i = first; i < count; i += 1) if (names[i] === hash) this.twins = true;
+          }
+          mask |= bit;
+          names[count++] = hash;
+        }
+        if (text[p] !== COLON) {
+          p = this.#pass(p);
+          if (text[p] !== COLON) return this.fail(p, EXPECTED_COLON);
+        }
+        p += 1;
+        if (text[p]! <= SPACE) p = this.#pass(p);
+      }
       // A value begins at p.
       const byte = text[p]!;
       if (byte === QUOTE) p = this.string(p + 1);
       else if (byte === OPEN || byte === OPEN_ARRAY) {
         others += 1;
-        if (depth === this.#depthMax) return this.fail(p, `expected at most ${this.#depthMax} nested values`);
-        isObject[depth++] = byte === OPEN ? 1 : 0;
+        if (OPEN_WORDS * depth === open.length) {
+          // Bounded by the length of the text, and given back at the end of this value.
+          this.tooDeep = true;
+          open = grown(open, 2 * open.length + OPEN_WORDS);
+        }
         p = this.#pass(p + 1);
-        if (byte === OPEN && text[p] !== CLOSE) {
-          p = this.#name(p, NAME_AFTER_OPEN);
-          if (p < 0) return -1;
+        if (text[p] === (byte === OPEN ? CLOSE : CLOSE_ARRAY)) p += 1;
+        else {
+          open[OPEN_WORDS * depth] = first;
+          open[OPEN_WORDS * depth + 1] = mask;
+          depth += 1;
+          first = byte === OPEN ? count : -1;
+          mask = 0;
+          reason = NAME_AFTER_OPEN;
           continue;
         }
-        if (byte === OPEN_ARRAY && text[p] !== CLOSE_ARRAY) continue;
-        p += 1;
-        depth -= 1;
       } else {
         others += 1;
         p = this.#scalar(p);
@@ -142,20 +198,22 @@ export class JsonScanner {
           this.others = others;
           return p;
         }
-        p = this.#pass(p);
+        if (text[p]! <= SPACE) p = this.#pass(p);
         const next = text[p]!;
-        const inObject = isObject[depth - 1] === 1;
         if (next === COMMA) {
-          p = this.#pass(p + 1);
-          if (inObject) p = this.#name(p, NAME_AFTER_COMMA);
-          if (p < 0) return -1;
+          p += 1;
+          if (text[p]! <= SPACE) p = this.#pass(p);
+          reason = NAME_AFTER_COMMA;
           break;
         }
-        if (next !== (inObject ? CLOSE : CLOSE_ARRAY)) {
-          return this.fail(p, inObject ? 'expected , or }' : 'expected , or ]');
+        if (next !== (first >= 0 ? CLOSE : CLOSE_ARRAY)) {
+          return this.fail(p, first >= 0 ? 'expected , or }' : 'expected , or ]');
         }
         p += 1;
         depth -= 1;
+        if (first >= 0) count = first;
+        first = open[OPEN_WORDS * depth]!;
+        mask = open[OPEN_WORDS * depth + 1]!;
       }
     }
   }
@@ -174,14 +232,20 @@ export class JsonScanner {
     return p;
   }
 
-  /** Scans "name": at p. Returns where the value begins. */
-  #name(start: number, reason: string): number {
-    if (this.#text[start] !== QUOTE) return this.fail(start, reason);
-    let p = this.string(start + 1);
-    if (p < 0) return -1;
-    p = this.#pass(p);
-    if (this.#text[p] !== COLON) return this.fail(p, EXPECTED_COLON);
-    return this.#pass(p + 1);
+  /**
+   * Hash of the name [from, to): of its length and at most twelve of its bytes. Names that differ elsewhere only look
+   * like twins.
+   */
+  #hash(from: number, to: number): number {
+    const view = this.#view;
+    const length = to - from;
+    let hash = view.getInt32(from, true);
+    if (length < 4) hash &= (1 << (length << 3)) - 1;
+    else {
+      hash ^= Math.imul(view.getInt32(to - 4, true), FACTOR);
+      if (length > 8) hash ^= Math.imul(view.getInt32(from + (length >> 1) - 2, true), MIDDLE_FACTOR);
+    }
+    return Math.imul(hash + length, FACTOR);
   }
 
   #scalar(p: number): number {

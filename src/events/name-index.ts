@@ -1,6 +1,6 @@
 /**
  * Name index: the distinct names of one request, as ranges of one buffer, each with an entry number in order of
- * arrival. Open addressing over typed arrays, which are kept between requests and grow to the largest request; reset()
+ * arrival. Equal names in different scopes are different. Open addressing over typed arrays, which are kept between requests and grow to the largest request; reset()
  * clears only the slots in use.
  *
  * Thousands of names stay cheap: the hash starts from a secret seed, so a client cannot choose names that share a slot,
@@ -10,6 +10,8 @@ import { randomInt } from 'node:crypto';
 import { tailMask } from './json-text.ts';
 
 const ENTRIES_AT_START = 64;
+/** Odd. */
+const SCOPE_FACTOR = 0x2c1b3c6d;
 const SEED = randomInt(2 ** 32) | 0;
 
 export class NameIndex {
@@ -33,9 +35,10 @@ export class NameIndex {
    * Entry of the name [from, to): its existing entry, or a new one, which then equals `count` before the call. Names
    * between two resets lie in one buffer. May read up to three bytes past `to`.
    */
-  put(view: DataView, from: number, to: number): number {
+  put(view: DataView, from: number, to: number, scope = 0): number {
     const length = to - from;
-    let hash = SEED ^ length;
+    // Each step is reversible, so one name has a hash of its own in each scope, and the scope need not be compared.
+    let hash = (SEED + Math.imul(scope, SCOPE_FACTOR)) ^ length;
     for (let i = 0; i < length; i += 4) {
       hash = Math.imul(hash ^ (view.getInt32(from + i, true) & tailMask(length - i)), 0x5bd1e995);
       hash ^= hash >>> 15;
@@ -48,7 +51,7 @@ export class NameIndex {
     }
     if (this.count === this.from.length) {
       this.#grow();
-      return this.put(view, from, to);
+      return this.put(view, from, to, scope);
     }
     const entry = this.count++;
     this.from[entry] = from;

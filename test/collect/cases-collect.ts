@@ -178,7 +178,6 @@ export function collectCases(cases: Cases): void {
     '{"a":"\u0001"}',
     '[{"e":"x"},]',
     '{"a":NaN}',
-    '\ufeff{}',
     '{"a":"\\x"}',
     '{"e":"x"}{"e":"y"}',
     'nul',
@@ -196,12 +195,20 @@ export function collectCases(cases: Cases): void {
     assertProblem(await client.post('[{"e":"a"},{"e":"b"},{"e":"c"'), 400, 'INVALID_JSON');
     await client.none();
   });
-  cases.add('nesting is bounded', async (client) => {
+  cases.add('a byte order mark before the body is skipped', async (client) => {
+    assert.equal((await client.post('\ufeff{"e":"marked"}')).status, 202);
+    assert.equal((await client.one())['e'], 'marked');
+  });
+  cases.add('nesting is bounded per item, and the error names the limit', async (client) => {
     const deep = (levels: number) => `{"props":{"a":${'['.repeat(levels)}${']'.repeat(levels)}}}`;
     assert.equal((await client.post(deep(20))).status, 202);
     await client.one();
-    assertProblem(await client.post(deep(100_000)), 400, 'INVALID_JSON');
+    const problem = assertProblem(await client.post(deep(100_000)), 400, 'NO_VALID_EVENT');
+    assert.match(JSON.stringify(problem['errors']), /at most 64 levels deep/);
     await client.none();
+    const { accepted, errors } = partly(await client.post(`[{"e":"a"},${deep(64)},{"e":"b"}]`));
+    assert.deepEqual([accepted, errors[0]!.index], [2, 1]);
+    assert.equal((await client.recorded()).length, 2);
   });
 
   cases.add('unknown keys go into props; ip and geo of the body are dropped', async (client) => {
@@ -248,6 +255,18 @@ export function collectCases(cases: Cases): void {
   cases.add('of a key that comes twice the last one counts', async (client) => {
     await client.post('{"e":"first","e":"last","\\u0065":"really"}');
     assert.equal((await client.one())['e'], 'really');
+  });
+  // A strict reader refuses a whole file for one such line.
+  cases.add('no object of a line has a name twice: the last one counts, as JSON.parse has it', async (client) => {
+    const before = client.subject.lines().length;
+    const props = '{"k":1,"a":[{"k":1,"\\u006b":{"x":1,"x":2}}],"k":2}';
+    await client.post(`{"e":"x","props":${props},"more":{"n":1,"n":{}}}`);
+    assert.deepEqual((await client.one()).props, { more: { n: {} }, a: [{ k: { x: 2 } }], k: 2 });
+    const line = client.subject.lines()[before]!;
+    assert.deepEqual(
+      [line.match(/"k":/g)?.length, line.match(/"x":/g)?.length, line.match(/"n":/g)?.length],
+      [1, 1, 1],
+    );
   });
   cases.add('one line per event, whatever white space the body has', async (client) => {
     const before = client.subject.lines().length;

@@ -135,6 +135,19 @@ export function depthOf(value: Json): number {
   return deepest + 1;
 }
 
+/** Whether an object of a JSON text has two equal names: counted in the text and in what JSON.parse makes of it. */
+export function hasTwins(json: string): boolean {
+  const inText = [...json.matchAll(/"(?:[^"\\]|\\.)*"\s*(:?)/gs)].filter(([, colon]) => colon === ':').length;
+  const count = (value: Json): number =>
+    value === null || typeof value !== 'object'
+      ? 0
+      : Object.values(value).reduce<number>(
+          (sum, inner) => sum + count(inner),
+          Array.isArray(value) ? 0 : Object.keys(value).length,
+        );
+  return inText !== count(JSON.parse(json) as Json);
+}
+
 /** What becomes of a body: 'malformed', 'no events', or per item an event as a value, or the field that makes it bad. */
 export function referenceCollect(
   body: string,
@@ -144,14 +157,15 @@ export function referenceCollect(
 ): 'malformed' | 'no events' | (Json | { bad: string })[] {
   let parsed: Json;
   try {
-    parsed = JSON.parse(body) as Json;
+    parsed = JSON.parse(body.replace(/^\ufeff/, '')) as Json;
   } catch {
     return 'malformed';
   }
   const items = Array.isArray(parsed) ? parsed : [parsed];
-  if (items.some((item) => depthOf(item) > depthMax)) return 'malformed';
-  if (parsed === null || typeof parsed !== 'object') return depthMax > 0 ? 'no events' : 'malformed';
-  return items.map((item, index) => referenceItem(wellFormed(item), origin, made[index]!));
+  if (parsed === null || typeof parsed !== 'object') return 'no events';
+  return items.map((item, index) =>
+    depthOf(item) > depthMax ? { bad: 'event' } : referenceItem(wellFormed(item), origin, made[index]!),
+  );
 }
 
 function referenceItem(item: Json, origin: Origin, made: Made): Json | { bad: string } {

@@ -13,6 +13,7 @@ import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync, wri
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { engineMutants } from './engine.ts';
+import { eventsMutants } from './events.ts';
 import { httpMutants } from './http.ts';
 import { letterMutants } from './letters.ts';
 import type { Mutant } from './mutant.ts';
@@ -24,7 +25,7 @@ const LIMIT_MS = 120_000;
 const SIDE_BY_SIDE = 2;
 
 /** Those whose tests take seconds. */
-export const quickMutants: readonly Mutant[] = [...engineMutants, ...httpMutants, ...letterMutants];
+export const quickMutants: readonly Mutant[] = [...engineMutants, ...eventsMutants, ...httpMutants, ...letterMutants];
 export const allMutants: readonly Mutant[] = [...quickMutants, ...postgresMutants];
 
 export type Verdict = 'killed' | 'lives' | 'does not apply';

@@ -1,0 +1,24 @@
+/** What the encoders promise of a line. */
+import type { Mutant } from './mutant.ts';
+
+const contract = 'test/collect/contract.test.ts';
+export const eventsMutants: readonly Mutant[] = [
+  {
+    name: 'a name may stand twice in an object',
+    file: 'src/events/json-scanner.ts',
+    edits: [['if (names[i] === hash) this.twins = true;', 'if (names[i] === hash) this.twins = false;']],
+    tests: [contract],
+  },
+  {
+    name: 'a name may stand twice when it is spelled in two ways',
+    file: 'src/events/json-twins.ts',
+    edits: [['if (this.#scanner.escapedAt >= from) {', 'if (this.#scanner.escapedAt < from) {']],
+    tests: [contract],
+  },
+  {
+    name: 'an item may be nested as deep as it likes',
+    file: 'src/events/json-scanner.ts',
+    edits: [['          this.tooDeep = true;\n', '']],
+    tests: [contract],
+  },
+];
