@@ -52,8 +52,10 @@ const UNAVAILABLE = gifAnswer(503, false, true);
 
 /** A browser must not keep the GIF, because each view is a request. */
 const NO_STORE = 'no-store, no-cache, must-revalidate, max-age=0';
+/** Pages that isolate themselves (Cross-Origin-Embedder-Policy: require-corp) show no image without it. */
+const FOR_ALL_PAGES = 'Cross-Origin-Resource-Policy: cross-origin';
 /** The value of Content-Type and the constant headers behind it; the addon writes values as they are. */
-const HEAD_TEXT = `image/gif\r\nCache-Control: ${NO_STORE}\r\nPragma: no-cache\r\nExpires: 0`;
+const HEAD_TEXT = `image/gif\r\nCache-Control: ${NO_STORE}\r\nPragma: no-cache\r\nExpires: 0\r\n${FOR_ALL_PAGES}`;
 
 export interface PixelRouteDeps {
   readonly intake: Intake;

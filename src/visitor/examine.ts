@@ -15,9 +15,17 @@ export function* examineVisitors(visitor: VisitorConfig, http: HttpConfig): Gene
     return;
   }
   const { cookieName: name, cookieSamesite: sameSite } = visitor;
-  if (sameSite === 'None') yield ok(`the cookie ${name} comes back from pages of other sites (SameSite=None)`);
+  if (sameSite === 'None' && visitor.cookiePartitioned)
+    yield ok(`the cookie ${name} comes back from pages of other sites, each of which has its own (Partitioned)`);
+  else if (sameSite === 'None')
+    yield warning(
+      `the cookie ${name} (SameSite=None) comes back from pages of other sites only in browsers that do not block it`,
+      'Set COOKIE_PARTITIONED=true: each site then has a cookie of its own, which browsers keep.',
+    );
   else if (http.corsOrigins.includes('*'))
-    yield note(`the cookie ${name} (SameSite=${sameSite}) comes back from pages of the same site alone`);
+    yield note(
+      `the cookie ${name} (SameSite=${sameSite}) comes back from pages of the same site alone; events of others have no sid`,
+    );
   else yield ok(`the cookie ${name} (SameSite=${sameSite}) comes back from pages of the same site`);
   if (visitor.ipMode === 'hash' && visitor.ipHashSecret === undefined)
     yield note('IP_MODE=hash without IP_HASH_SECRET: two collectors make different hashes of one address');

@@ -13,6 +13,7 @@ export function pixelCases(cases: Cases): void {
     assert.equal(answer.headers['content-type'], 'image/gif');
     assert.equal(answer.headers['cache-control'], 'no-store, no-cache, must-revalidate, max-age=0');
     assert.equal(answer.headers['pragma'], 'no-cache');
+    assert.equal(answer.headers['cross-origin-resource-policy'], 'cross-origin');
     assert.equal(answer.headers['expires'], '0');
     assert.match(answer.headers['ringmain-ack']!, /^(memory|journal|sync)$/);
     assert.equal(answer.body.toString('latin1', 0, 6), 'GIF89a');

@@ -39,12 +39,16 @@ beforeAll(async () => {
   file.onTestFinished(() => browser.close());
 }, 120_000);
 
-const BLANK = '<title>page</title>';
-
-/** Serves a page on every path; its port. */
-async function servePage(t: TestScope, from: number, html = BLANK): Promise<number> {
+/**
+ * Serves a page on every path; its port. `/isolated`: a page that embeds only what allows it (COEP), as pages do that use
+ * SharedArrayBuffer.
+ */
+async function servePage(t: TestScope, from: number, html = '<title>page</title>'): Promise<number> {
   const port = await freePort(from);
-  const server = createServer((_, response) => response.writeHead(200, { 'content-type': 'text/html' }).end(html));
+  const server = createServer(({ url }, response) => {
+    const isolated = url === '/isolated' && { 'cross-origin-embedder-policy': 'require-corp' };
+    response.writeHead(200, { 'content-type': 'text/html', ...isolated }).end(html);
+  });
   await new Promise<void>((resolve) => server.listen(port, resolve));
   t.onTestFinished(() => void server.close());
   return port;
@@ -221,8 +225,9 @@ test('Chromium: the page of README.md works as it stands, with default options, 
   assert.equal(near.get('signup')!['uid'], 'u1');
 
   // A body with a type of its own is preflighted, and a beacon always has credentials.
+  const blank = await servePage(t, 21274);
   for (const host of ['localhost', '127.0.0.1']) {
-    await page.goto(`http://${host}:${await servePage(t, 21274)}`);
+    await page.goto(`http://${host}:${blank}`);
     const queued = await page.evaluate(
       (url) => navigator.sendBeacon(url, new Blob(['{"e":"blob"}'], { type: 'application/json' })),
       `${collector}/collect`,
@@ -230,6 +235,14 @@ test('Chromium: the page of README.md works as it stands, with default options, 
     assert.equal(queued, true);
     await expect.poll(async () => (await client.recorded()).map((event) => event['e'])).toEqual(['blob']);
   }
+  await page.goto(`http://127.0.0.1:${blank}/isolated`);
+  assert.equal(
+    await loadImage(page, `${collector}/px.gif?e=isolated`),
+    1,
+    'a page that isolates itself shows the image',
+  );
+  assert.equal((await client.one())['e'], 'isolated');
+  await page.goto(`http://127.0.0.1:${blank}`);
   assert.equal(await fromSandbox(page, `${collector}/collect`), 202);
   assert.equal((await client.one())['e'], 'sandbox');
   assert.deepEqual(faults, []);
