@@ -12,6 +12,8 @@
  *       with the same identity, numbers and bytes, so a broker that has the batch already drops it.
  *   Q2  Numbers have no gap: when a batch is refused, the batches behind it get new numbers. The broker cannot have
  *       appended any of them, because their numbers were too high. So the queue waits for every answer first.
+ *       A refused batch of unknown outcome keeps its numbers all the same: the broker may have it, and a batch that got
+ *       them next would be taken for it and dropped. If the broker does not have it, it says OUT_OF_ORDER_SEQUENCE.
  *   Q3  A batch of unknown outcome gets a new identity only when the broker has lost the numbers of the oldest batch
  *       (OUT_OF_ORDER_SEQUENCE for that batch, or an unknown producer). This may duplicate the batch; it is reported.
  */
@@ -45,6 +47,15 @@ const refusedBeforeAppend: ReadonlySet<number> = new Set([
   kafkaCode.outOfOrderSequence,
   kafkaCode.invalidProducerEpoch,
   kafkaCode.unknownProducerId,
+  kafkaCode.invalidProducerIdMapping,
+  kafkaCode.producerFenced,
+]);
+/** The broker takes nothing more under this identity. */
+const identityLost: ReadonlySet<number> = new Set([
+  kafkaCode.unknownProducerId,
+  kafkaCode.invalidProducerEpoch,
+  kafkaCode.invalidProducerIdMapping,
+  kafkaCode.producerFenced,
 ]);
 
 export class PartitionQueue {
@@ -123,15 +134,13 @@ export class PartitionQueue {
     this.#recovering = true;
     if (refused) {
       this.#remove(part);
-      this.#renumber = true;
+      // Only the oldest batch is of unknown outcome before it is sent, so nothing in front of it needs a number.
+      if (part.unknown && this.#idempotent) this.#expected = (part.sequence + part.count) % SEQUENCES;
+      else this.#renumber = true;
       return 'refused';
     }
     if (!refusedBeforeAppend.has(code)) part.unknown = true;
-    const lost =
-      code === kafkaCode.unknownProducerId ||
-      code === kafkaCode.invalidProducerEpoch ||
-      (code === kafkaCode.outOfOrderSequence && oldest);
-    if (lost && this.#idempotent && this.#newIdentity === undefined) this.#identity = undefined;
+    if (identityLost.has(code) || (code === kafkaCode.outOfOrderSequence && oldest)) this.#loseIdentity();
     return 'failed';
   }
 
@@ -145,8 +154,13 @@ export class PartitionQueue {
   /** Removes a batch that this queue will not send again. */
   drop(part: Part): void {
     this.#remove(part);
+    if (part.unknown) this.#loseIdentity();
     this.#renumber = true;
     this.#recovering = true;
+  }
+
+  #loseIdentity(): void {
+    if (this.#idempotent && this.#newIdentity === undefined) this.#identity = undefined;
   }
 
   #land(part: Part): void {

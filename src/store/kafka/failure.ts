@@ -31,9 +31,11 @@ export const kafkaCode = {
   duplicateSequence: 46,
   invalidProducerEpoch: 47,
   saslAuthenticationFailed: 58,
+  invalidProducerIdMapping: 49,
   unknownProducerId: 59,
   memberIdRequired: 79,
   invalidRecord: 87,
+  producerFenced: 90,
 } as const;
 
 /** Codes whose verdict differs from the library's `canRetry`: a sink or a consumer never gives up. */
@@ -45,7 +47,9 @@ const verdicts: Readonly<Record<number, Verdict>> = {
   [kafkaCode.invalidRecord]: 'split',
   [kafkaCode.outOfOrderSequence]: 'retry',
   [kafkaCode.invalidProducerEpoch]: 'retry',
+  [kafkaCode.invalidProducerIdMapping]: 'retry',
   [kafkaCode.unknownProducerId]: 'retry',
+  [kafkaCode.producerFenced]: 'retry',
   // The group goes on without this member, or is about to: the consumer joins again.
   [kafkaCode.illegalGeneration]: 'retry',
   [kafkaCode.unknownMemberId]: 'retry',
@@ -86,6 +90,8 @@ export function failureOf(error: unknown, where: string): KafkaFailure {
   if (error instanceof KafkaFailure) return error;
   const chain = causes(error);
   for (const cause of chain) {
+    if (cause instanceof KafkaFailure)
+      return new KafkaFailure(cause.verdict, cause.code, `${where}: ${cause.message}`, error);
     if (typeof cause['apiCode'] === 'number') {
       const failure = failureOfCode(cause['apiCode'], where, text(cause['serverErrorMessage']));
       return new KafkaFailure(failure.verdict, failure.code, failure.message, error);

@@ -8,7 +8,8 @@
  * retried in here: the back-off of whoever asks decides.
  */
 import { isIP } from 'node:net';
-import { apiVersionsV3, Connection, type ConnectionOptions, metadataV9, metadataV12 } from '@platformatic/kafka';
+import { apiVersionsV3, type ConnectionOptions, metadataV9, metadataV12 } from '@platformatic/kafka';
+import { BrokerConnection, unreadable } from './answer.ts';
 import type { KafkaConnectionConfig } from './config.ts';
 import { type Address, connectionOptions, parseAddress } from './connection-options.ts';
 import { failureOf, failureOfCode, KafkaFailure, kafkaCode } from './failure.ts';
@@ -32,7 +33,7 @@ export interface Cluster {
 
 /** One connection that is ready for requests. */
 export interface Link {
-  readonly connection: Connection;
+  readonly connection: BrokerConnection;
   /** Lowest and highest version of each API that the broker speaks. */
   readonly versions: ReadonlyMap<number, readonly [number, number]>;
   /** What the connection failed with, if it did: it says more than the failure of a request. */
@@ -40,7 +41,7 @@ export interface Link {
 }
 
 interface Linking {
-  readonly connection: Connection;
+  readonly connection: BrokerConnection;
   readonly ready: Promise<Link>;
   versions: Link['versions'];
   lastError: unknown;
@@ -125,7 +126,7 @@ export class KafkaLinks {
 
   /** Tells where a node is that an answer has named. */
   learn(node: number, address: Address): void {
-    this.#nodes.set(node, address);
+    if (isAddress(address)) this.#nodes.set(node, address);
   }
 
   /** Asks for topics with their partitions and leaders, and for the brokers. */
@@ -169,14 +170,19 @@ export class KafkaLinks {
       if (errorCode !== kafkaCode.none) throw failureOfCode(errorCode, `topic ${name}`);
       if (partitions.length === 0) continue;
       const leaders = new Array<number>(partitions.length).fill(-1);
-      for (const { partitionIndex, leaderId } of partitions) leaders[partitionIndex] = leaderId;
+      for (const { partitionIndex, leaderId } of partitions) {
+        // An index is a place in this list, and whoever reads the list makes something for each place.
+        if (partitionIndex < 0 || partitionIndex >= leaders.length)
+          throw unreadable(`partitions of ${name} must be 0..${leaders.length - 1}: ${partitionIndex}`);
+        leaders[partitionIndex] = leaderId;
+      }
       topics.set(name, { leaders, askedMs: this.#now() });
     }
     return { id: answer.clusterId ?? '', topics };
   }
 
   #learnAll(brokers: readonly { nodeId: number; host: string; port: number }[]): void {
-    this.#nodes = new Map(brokers.map(({ nodeId, host, port }) => [nodeId, { host, port }]));
+    this.#nodes = new Map(brokers.filter(isAddress).map(({ nodeId, host, port }) => [nodeId, { host, port }]));
     const kept = new Set(this.#addresses().map(({ host, port }) => `${host}:${port}`));
     for (const [key, { connection }] of this.#links) {
       if (kept.has(key)) continue;
@@ -193,7 +199,7 @@ export class KafkaLinks {
     if (existing) return existing.ready;
     // TLS names hosts, not addresses (RFC 6066); an address is checked against the certificate all the same.
     const tlsServerName = isIP(address.host) === 0 && address.host;
-    const connection = new Connection(this.#clientId, { ...this.#options, tlsServerName });
+    const connection = new BrokerConnection(this.#clientId, { ...this.#options, tlsServerName });
     const forget = () => {
       if (this.#links.get(key) === link) this.#links.delete(key);
     };
@@ -223,9 +229,9 @@ export class KafkaLinks {
     return link.ready;
   }
 
-  async #connect(connection: Connection, { host, port }: Address): Promise<Link['versions']> {
+  async #connect(connection: BrokerConnection, { host, port }: Address): Promise<Link['versions']> {
     const ask = async () => {
-      await connection.connect(host, port);
+      await connection.open(host, port);
       return apiVersionsV3.api.async(connection, this.#clientId, '1');
     };
     const { apiKeys } = await this.#within(connection, ask(), `connect to ${host}:${port}`, this.#connectMs);
@@ -233,7 +239,7 @@ export class KafkaLinks {
   }
 
   /** `work`, or a failure after `limitMs` that destroys the connection. */
-  async #within<T>(connection: Connection, work: Promise<T>, where: string, limitMs: number): Promise<T> {
+  async #within<T>(connection: BrokerConnection, work: Promise<T>, where: string, limitMs: number): Promise<T> {
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<never>((_, reject) => {
       timer = setTimeout(() => {
@@ -250,25 +256,31 @@ export class KafkaLinks {
   }
 }
 
-/** The newest of our calls that the broker speaks; `least`: the oldest Kafka that speaks one of them. */
+/** Whether somebody can be asked there: another answer of the same broker, or another broker, may know better. */
+const isAddress = ({ host, port }: Address): boolean => host !== '' && port > 0 && port < 65_536;
+
+/**
+ * The newest of our calls that the broker speaks; `least`: the oldest Kafka that speaks one of them. A connection that
+ * speaks none is closed: the next one asks for the versions again.
+ */
 export function pick<T>(
-  { versions }: Pick<Link, 'versions'>,
+  { versions, connection }: Pick<Link, 'versions' | 'connection'>,
   api: number,
   calls: readonly (readonly [number, T])[],
   least = '2.4',
 ): T {
   const [min, max] = versions.get(api) ?? [0, -1];
   const call = calls.find(([version]) => version >= min && version <= max);
-  if (!call)
-    throw new KafkaFailure(
-      'stop',
-      'UNSUPPORTED_VERSION',
-      `broker must speak Kafka ${least} or newer: api=${api}, versions=${min}..${max}`,
-    );
-  return call[1];
+  if (call) return call[1];
+  connection.socket?.destroy();
+  throw new KafkaFailure(
+    'stop',
+    'UNSUPPORTED_VERSION',
+    `broker must speak Kafka ${least} or newer: api=${api}, versions=${min}..${max}`,
+  );
 }
 
-async function closeConnection(connection: Connection): Promise<void> {
+async function closeConnection(connection: BrokerConnection): Promise<void> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<void>((resolve) => {
     timer = setTimeout(() => {
