@@ -10,6 +10,15 @@ export const kafkaConfig = defineConfig('kafka', {
     test: (name) => /^[A-Za-z0-9._-]{1,249}$/.test(name) && name !== '.' && name !== '..',
     doc: 'Topic that events go to.',
   }),
+  kafkaTimestamp: oneOf(['received', 'event'], {
+    default: 'received',
+    doc:
+      'Time of a record in the topic. received: when the event was accepted. event: its ts, but at most 24 hours before ' +
+      'it was accepted, and not after it. Brokers refuse times by message.timestamp.before.max.ms (unlimited by default) ' +
+      'and message.timestamp.after.max.ms (one hour since Kafka 4.0), and delete by record times: so the clock of a ' +
+      'client decides neither. Times that a broker refuses all the same (its clock, or ours, is wrong) are left out, and ' +
+      'the topic has those records without a time (-1). The value keeps ts in any case.',
+  }),
   kafkaAcks: oneOf(['all', '1', '0'], {
     default: 'all',
     doc:

@@ -15,12 +15,16 @@
  *           characters), value = the line, headers event_type and schema=v1, of a traced request traceparent (a foreign
  *           record, which came from another topic, has no headers); lengths and deltas are zig-zag varints
  *
+ *   time    by RecordTime. A broker refuses a whole batch for one time outside its limits (message.timestamp.before.max.ms,
+ *           unlimited by default, and after.max.ms, one hour since Kafka 4.0), and its retention goes by the newest time of
+ *           a segment. A record without a time (-1) is never refused; its retention goes by when the broker wrote it
+ *
  * Always true: the bytes of a part are private and do not change once it is made, apart from stamp(). Partitions are
  * chosen as Java's default partitioner does (murmur2 of the key), so one key lies in one partition whoever wrote it.
  */
 import { constants, gzipSync, zstdCompressSync } from 'node:zlib';
 import { compressionsAlgorithms, crc32c, Writer } from '@platformatic/kafka';
-import { at, EVENT_KIND, jsonLength, traceOf, tsMsAt } from '../../events/record.ts';
+import { at, EVENT_KIND, jsonLength, receivedMsAt, traceOf, tsMsAt } from '../../events/record.ts';
 import { isKeyed, keyEnd, keyLength } from '../../events/record-key.ts';
 
 export type Codec = 'none' | 'gzip' | 'snappy' | 'lz4' | 'zstd';
@@ -59,6 +63,22 @@ function partitionOf(buffer: Buffer, record: number, partitions: number): number
       ? murmur2(buffer, record + at.json, jsonLength(buffer, record))
       : murmur2(buffer, keyStart(buffer, record), length);
   return (hash & 0x7fffffff) % partitions;
+}
+
+/**
+ * The time of a record in the topic: when it was received; the time that it gives itself, at most EVENT_AGE_MS before it
+ * was received and not after it; none.
+ */
+export type RecordTime = 'received' | 'event' | 'none';
+const NO_TIME = -1;
+/** A client's clock makes retention shorter by so much at most. A broker forgets producers by record times, too. */
+const EVENT_AGE_MS = 86_400_000;
+
+function timeOf(buffer: Buffer, record: number, time: RecordTime): number {
+  if (time === 'none') return NO_TIME;
+  const received = Math.max(0, Math.trunc(receivedMsAt(buffer, record))); // a broker refuses times before 1970
+  if (time === 'received') return received;
+  return Math.max(0, received - EVENT_AGE_MS, Math.min(received, tsMsAt(buffer, record)));
 }
 
 interface Compression {
@@ -109,7 +129,7 @@ class PartWriter {
     this.count = 0;
   }
 
-  add(buffer: Buffer, record: number): void {
+  add(buffer: Buffer, record: number, time: RecordTime): void {
     const lineLength = jsonLength(buffer, record);
     let typeAt = record + at.json + buffer.readUInt32LE(record + at.eOffset);
     let typeLength = buffer.readUInt32LE(record + at.eLength);
@@ -119,14 +139,14 @@ class PartWriter {
       typeAt = 0;
       typeLength = types.length;
     }
-    const tsMs = Math.max(0, tsMsAt(buffer, record)); // a broker refuses times before 1970; the line keeps its own
+    const timeMs = timeOf(buffer, record, time);
     if (this.count === 0) {
-      this.baseMs = tsMs;
-      this.maxMs = tsMs;
-    } else if (tsMs > this.maxMs) {
-      this.maxMs = tsMs;
+      this.baseMs = timeMs;
+      this.maxMs = timeMs;
+    } else if (timeMs > this.maxMs) {
+      this.maxMs = timeMs;
     }
-    const delta = tsMs - this.baseMs;
+    const delta = timeMs - this.baseMs;
     const trace = traceOf(buffer, record);
     const traceLength = trace === undefined ? 0 : TRACE_LENGTH;
     const keyBytes = keyLengthOf(buffer, record);
@@ -207,6 +227,7 @@ export class BatchEncoder {
     count: number,
     partitions: number,
     partOf: Int32Array,
+    time: RecordTime,
     skip?: (index: number) => boolean,
   ): EncodedPart[] {
     // What a batch has left that threw in the middle must not get into this one.
@@ -233,7 +254,7 @@ export class BatchEncoder {
         writer.index = begun++;
         used.push(partition);
       }
-      writer.add(buffer, record);
+      writer.add(buffer, record, time);
       partOf[i] = writer.index;
     }
     for (const partition of used) if (this.#writers[partition]!.count > 0) finish(partition);

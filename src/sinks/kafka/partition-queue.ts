@@ -33,6 +33,8 @@ export interface Part {
   unknown: boolean;
   tried: boolean;
   sequence: number;
+  /** Answers so far that may mean the batch, or not (verdict.ts). */
+  doubts: number;
 }
 
 export type Answer = 'delivered' | 'failed' | 'refused';
@@ -201,5 +203,5 @@ export class PartitionQueue {
 
 /** A part as it enters a queue. */
 export function freshPart({ partition, bytes, count }: { partition: number; bytes: Buffer; count: number }): Part {
-  return { partition, bytes, count, inFlight: false, unknown: false, tried: false, sequence: NOT_NUMBERED };
+  return { partition, bytes, count, inFlight: false, unknown: false, tried: false, sequence: NOT_NUMBERED, doubts: 0 };
 }

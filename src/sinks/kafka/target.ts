@@ -6,7 +6,8 @@
  *   failed     write() rejects with 'retry' or 'stop', and its parts stay queued with their numbers. The runner brings
  *              the same batch again, and the target sends only the parts that are still open: no delivered part is
  *              repeated
- *   refused    write() rejects with 'split' once no other part is open. The target remembers the records of delivered
+ *   refused    for the times of its records: sent again with other times, then without any, within the same write().
+ *              Otherwise write() rejects with 'split' once no other part is open. The target remembers the records of delivered
  *              parts by their positions and leaves them out of the halves
  *
  * Always true: a record is encoded into a second part only if its first part was refused or its partition is gone. Each
@@ -20,12 +21,21 @@ import { failureOf, failureOfCode, KafkaFailure, kafkaCode } from '../../store/k
 import type { Topic } from '../../store/kafka/links.ts';
 import { KafkaClient } from './client.ts';
 import type { KafkaConfig } from './config.ts';
-import { BatchEncoder, type ProducerIdentity } from './encode.ts';
+import { BatchEncoder, type ProducerIdentity, type RecordTime } from './encode.ts';
 import { freshPart, type Part, PartitionQueue } from './partition-queue.ts';
 import type { PartitionResult } from './produce.ts';
+import { DOUBTS_MAX, produceVerdict } from './verdict.ts';
 
 /** Most bisected batches whose delivered records are remembered: more than the runner can have under way. */
 const SPLITS_MAX = 64;
+/** After a time was refused, records go without such times for so long; then they are tried again. */
+const TIMES_REST_MS = 60_000;
+/** What is tried one after the other when the broker refuses the times of records. The last one is never refused. */
+const timesOf: Readonly<Record<KafkaConfig['kafkaTimestamp'], readonly RecordTime[]>> = {
+  received: ['received', 'none'],
+  event: ['event', 'received', 'none'],
+};
+
 /** Most batches that are remembered between two attempts: more than the runner can have under way. */
 const SENDINGS_MAX = 64;
 
@@ -39,6 +49,8 @@ interface Sending {
   readonly partOf: Int32Array;
   refusal: KafkaFailure | undefined;
   attempt: Attempt | undefined;
+  /** Index in the list of times to try. */
+  readonly times: number;
 }
 
 interface Attempt {
@@ -55,6 +67,8 @@ interface Split {
   readonly from: number;
   readonly to: number;
   readonly delivered: Set<number>;
+  /** Nobody knows whether a record of it is to blame. Halves are halved at once; the single record gets every chance. */
+  doubtful: boolean;
 }
 
 export class KafkaTarget implements SinkTarget {
@@ -73,6 +87,10 @@ export class KafkaTarget implements SinkTarget {
   #stale = false;
   #preparing: Promise<Topic> | undefined;
   #duplicatesSaid = 0;
+  readonly #times: readonly RecordTime[];
+  /** Which of the times is used now, and until when (ms of a clock that never goes back). */
+  #timesAt = 0;
+  #timesUntil = 0;
 
   constructor(config: KafkaConfig, clientId: string, log: Logger) {
     this.#config = config;
@@ -81,6 +99,7 @@ export class KafkaTarget implements SinkTarget {
     this.#encoder = new BatchEncoder(config.kafkaCompression);
     this.#idempotent = config.kafkaAcks === 'all';
     this.inFlightMax = config.kafkaMaxInFlight;
+    this.#times = timesOf[config.kafkaTimestamp];
   }
 
   /** Connects, finds or creates the topic, and takes a producer identity. Throws when one of these fails. */
@@ -93,6 +112,12 @@ export class KafkaTarget implements SinkTarget {
       this.#endSplit(batch); // the empty batch that ends a bisection
       return;
     }
+    while (!(await this.#deliver(batch)));
+    if (batch.commit) this.#endSplit(batch);
+  }
+
+  /** False: the times of the records were refused, and the batch goes again with others. */
+  async #deliver(batch: SinkBatch): Promise<boolean> {
     const topic = await this.#ready();
     const { lane, from, to, positions, count } = batch;
     const key = `${laneKey(lane)}:${from.position}:${to.position}:${positions[0]}:${count}`;
@@ -109,10 +134,25 @@ export class KafkaTarget implements SinkTarget {
       if (error instanceof KafkaFailure && error.verdict === 'split') {
         this.#remember(batch, sending);
         this.#forget(key, sending);
+        if (this.#leaveTime(sending, error)) return false;
       }
       throw error;
     }
     this.#sendings.delete(key);
+    return true;
+  }
+
+  /** The next of the times to try, when the broker has refused those that a batch had. */
+  #leaveTime({ times }: Sending, { code, message }: KafkaFailure): boolean {
+    const time = this.#times[times + 1];
+    if (code !== 'INVALID_TIMESTAMP' || time === undefined) return false;
+    if (this.#timesAt <= times) {
+      const words = time === 'none' ? 'without a time' : 'with the time of receipt';
+      this.#log.warn({ reason: message }, `The broker refuses the times of records: they go ${words} for a while.`);
+    }
+    this.#timesAt = Math.max(this.#timesAt, times + 1);
+    this.#timesUntil = performance.now() + TIMES_REST_MS;
+    return true;
   }
 
   async close(): Promise<void> {
@@ -170,8 +210,13 @@ export class KafkaTarget implements SinkTarget {
     );
     const partOf = new Int32Array(batch.count).fill(-1);
     const skip = split && ((index: number) => split.delivered.has(positions[index]!));
-    const encoded = this.#encoder.encode(batch.buffer, batch.offsets, batch.count, topic.leaders.length, partOf, skip);
+    if (performance.now() > this.#timesUntil) this.#timesAt = 0;
+    const times = this.#timesAt;
+    const { buffer, offsets, count } = batch;
+    const { length } = topic.leaders;
+    const encoded = this.#encoder.encode(buffer, offsets, count, length, partOf, this.#times[times]!, skip);
     const parts = encoded.map(freshPart);
+    if (split?.doubtful && count > 1) for (const part of parts) part.doubts = DOUBTS_MAX;
     const sending: Sending = {
       parts,
       open: new Set(parts),
@@ -179,6 +224,7 @@ export class KafkaTarget implements SinkTarget {
       partOf,
       refusal: undefined,
       attempt: undefined,
+      times,
     };
     for (const part of parts) {
       this.#owners.set(part, sending);
@@ -255,8 +301,10 @@ export class KafkaTarget implements SinkTarget {
   /** Applies the broker's answer. True: the partition may go on sending. */
   #settle(part: Part, { code, detail }: PartitionResult): boolean {
     const queue = this.#queues[part.partition]!;
-    const failure =
-      code === kafkaCode.none ? undefined : failureOfCode(code, `${this.#config.kafkaTopic}/${part.partition}`, detail);
+    const where = `${this.#config.kafkaTopic}/${part.partition}`;
+    const verdict = code === kafkaCode.none ? undefined : produceVerdict(code, where, detail, part.doubts);
+    const failure = verdict?.failure;
+    if (verdict?.doubtful) part.doubts += 1;
     const answer = queue.answered(part, code, failure?.verdict === 'split');
     if (answer === 'failed') {
       this.#stale = true;
@@ -310,9 +358,10 @@ export class KafkaTarget implements SinkTarget {
       (one) => one.lane === lane && one.from <= batch.from.position && batch.to.position <= one.to,
     );
     if (!split) {
-      split = { lane, from: batch.from.position, to: batch.to.position, delivered: new Set() };
+      split = { lane, from: batch.from.position, to: batch.to.position, delivered: new Set(), doubtful: false };
       this.#splits = [...this.#splits.slice(1 - SPLITS_MAX), split];
     }
+    for (const part of sending.refused) if (part.doubts >= DOUBTS_MAX) split.doubtful = true;
     for (let i = 0; i < batch.count; i++) {
       const part = sending.parts[sending.partOf[i]!];
       if (part && !sending.open.has(part) && !sending.refused.has(part)) split.delivered.add(batch.positions[i]!);

@@ -17,7 +17,9 @@ export const kafkaCode = {
   unknownTopicOrPartition: 3,
   leaderNotAvailable: 5,
   notLeaderOrFollower: 6,
+  brokerNotAvailable: 8,
   messageTooLarge: 10,
+  staleControllerEpoch: 11,
   recordListTooLarge: 18,
   notEnoughReplicas: 19,
   notEnoughReplicasAfterAppend: 20,
@@ -30,9 +32,11 @@ export const kafkaCode = {
   outOfOrderSequence: 45,
   duplicateSequence: 46,
   invalidProducerEpoch: 47,
+  logDirNotFound: 57,
   saslAuthenticationFailed: 58,
   invalidProducerIdMapping: 49,
   unknownProducerId: 59,
+  staleBrokerEpoch: 77,
   memberIdRequired: 79,
   invalidRecord: 87,
   producerFenced: 90,
@@ -41,6 +45,10 @@ export const kafkaCode = {
 /** Codes whose verdict differs from the library's `canRetry`: a sink or a consumer never gives up. */
 const verdicts: Readonly<Record<number, Verdict>> = {
   [-1]: 'retry', // an unexpected error of the broker: Java's client gives up, but the source still has the records
+  [kafkaCode.brokerNotAvailable]: 'retry',
+  [kafkaCode.staleControllerEpoch]: 'retry',
+  [kafkaCode.staleBrokerEpoch]: 'retry',
+  [kafkaCode.logDirNotFound]: 'retry',
   [kafkaCode.messageTooLarge]: 'split',
   [kafkaCode.recordListTooLarge]: 'split',
   [kafkaCode.invalidTimestamp]: 'split',

@@ -6,13 +6,13 @@ import { test } from 'vitest';
 import { putForeign } from '../../../src/events/foreign.ts';
 import { at, EVENT_KIND, EVENT_VERSION, TRACE_BYTES, TRACED_VERSION } from '../../../src/events/record.ts';
 import { KEYED, keyBytes, keyOf, putKey } from '../../../src/events/record-key.ts';
-import { BatchEncoder, murmur2, stamp } from '../../../src/sinks/kafka/encode.ts';
+import { BatchEncoder, murmur2, type RecordTime, stamp } from '../../../src/sinks/kafka/encode.ts';
 import { batchOf, event, events, type TestEvent } from './events.ts';
 
 function encode(list: readonly TestEvent[], partitions: number, skip?: (index: number) => boolean) {
   const { buffer, offsets, count } = batchOf(list);
   const partOf = new Int32Array(count).fill(-1);
-  const parts = new BatchEncoder('none').encode(buffer, offsets, count, partitions, partOf, skip);
+  const parts = new BatchEncoder('none').encode(buffer, offsets, count, partitions, partOf, 'received', skip);
   return { parts, partOf };
 }
 
@@ -88,9 +88,45 @@ test('leaves out the records that are delivered already', () => {
   assert.deepEqual(encode(events(0, 3), 4, () => true).parts, []);
 });
 
-test('gives a time before 1970 the record time 0, for a broker refuses it otherwise', () => {
-  const [part] = encode([event(0, { tsMs: -5 })], 1).parts;
-  assert.equal(readRecordsBatch(Reader.from(part!.bytes)).firstTimestamp, 0n);
+// Goal: a client's clock decides neither about refusal nor about retention, and the value keeps what it said.
+// Method: times of receipt and of the event that lie apart, before 1970 too, under each rule.
+test('the time of a record is that of its receipt; by KAFKA_TIMESTAMP=event its ts, a day before receipt at most', () => {
+  const received = 1_763_700_000_000;
+  const day = 86_400_000;
+  const year2099 = Date.UTC(2099, 0, 1);
+  const times: [receivedMs: number, tsMs: number, event: number][] = [
+    [received, year2099, received],
+    [received + 1, received, received],
+    [received, received - 3_600_000, received - 3_600_000],
+    [received, received - 30 * day, received - day],
+    [received, -5, received - day],
+    [-5, -5, 0],
+    [received + 0.75, received - 1, received - 1],
+  ];
+  const { buffer, offsets, count } = batchOf(times.map(([receivedMs, tsMs], n) => event(n, { receivedMs, tsMs })));
+  const timesBy = (time: RecordTime) => {
+    const [part] = new BatchEncoder('none').encode(buffer, offsets, count, 1, new Int32Array(count), time);
+    const { firstTimestamp, maxTimestamp, records } = readRecordsBatch(Reader.from(part!.bytes));
+    const all = records.map(({ timestampDelta }) => Number(firstTimestamp + timestampDelta));
+    assert.equal(Number(maxTimestamp), Math.max(...all));
+    assert.deepEqual(
+      records.map(({ value }) => Date.parse((JSON.parse(String(value)) as { ts: string }).ts)),
+      times.map(([, tsMs]) => tsMs),
+    );
+    return all;
+  };
+  assert.deepEqual(
+    timesBy('received'),
+    times.map(([receivedMs]) => Math.max(0, Math.trunc(receivedMs))),
+  );
+  assert.deepEqual(
+    timesBy('event'),
+    times.map(([, , time]) => time),
+  );
+  assert.deepEqual(
+    timesBy('none'),
+    times.map(() => -1),
+  );
 });
 
 test('closes a part before it is larger than a broker takes by default, and gives a larger record its own', () => {
@@ -110,9 +146,9 @@ test('a batch that cannot be encoded leaves nothing behind for the next one', ()
   const encoder = new BatchEncoder('none');
   const broken = batchOf(events(0, 5));
   broken.buffer.writeUInt32LE(0xffff_ffff, broken.offsets[4]! + at.jsonLength);
-  assert.throws(() => encoder.encode(broken.buffer, broken.offsets, 5, 1, new Int32Array(5)));
+  assert.throws(() => encoder.encode(broken.buffer, broken.offsets, 5, 1, new Int32Array(5), 'received'));
   const sound = batchOf(events(10, 2));
-  const [part] = encoder.encode(sound.buffer, sound.offsets, 2, 1, new Int32Array(2));
+  const [part] = encoder.encode(sound.buffer, sound.offsets, 2, 1, new Int32Array(2), 'received');
   assert.equal(part!.count, 2);
 });
 
@@ -123,7 +159,14 @@ test('record batches of events without a key are those of the first version, byt
   );
   for (const offset of offsets) buffer.writeUInt32LE(0x0001_0001, offset + 4);
   const hash = createHash('sha256');
-  for (const { bytes } of new BatchEncoder('none').encode(buffer, offsets, count, 5, new Int32Array(count))) {
+  for (const { bytes } of new BatchEncoder('none').encode(
+    buffer,
+    offsets,
+    count,
+    5,
+    new Int32Array(count),
+    'received',
+  )) {
     bytes.fill(0, 17, 21).fill(0, 43, 57); // checksum and producer: stamp() has not been here
     hash.update(bytes);
   }
@@ -134,7 +177,14 @@ test('a record with a key of its own goes to the partition of that key, in order
   const customers = ['acme', 'ümlaut & sons', '', 'x'.repeat(300)];
   const sent = Array.from({ length: 200 }, (_, n) => ({ ...event(n), customer: customers[n % customers.length]! }));
   const { buffer, offsets } = keyed(sent, (n) => n % 3 === 0);
-  const parts = new BatchEncoder('none').encode(buffer, offsets, sent.length, 5, new Int32Array(sent.length));
+  const parts = new BatchEncoder('none').encode(
+    buffer,
+    offsets,
+    sent.length,
+    5,
+    new Int32Array(sent.length),
+    'received',
+  );
   const seen = new Map<string, number[]>();
   for (const part of parts) {
     for (const record of readRecordsBatch(Reader.from(part.bytes)).records) {
@@ -168,7 +218,7 @@ test('a foreign record goes on as it came: its value, its key or none, its time,
       offset: i,
     });
   }
-  const [part, ...others] = new BatchEncoder('none').encode(buffer, offsets, 3, 1, new Int32Array(3));
+  const [part, ...others] = new BatchEncoder('none').encode(buffer, offsets, 3, 1, new Int32Array(3), 'received');
   assert.equal(others.length, 0);
   const { records, firstTimestamp } = readRecordsBatch(Reader.from(part!.bytes));
   assert.equal(firstTimestamp, 1_763_700_000_000n);

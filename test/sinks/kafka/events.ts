@@ -20,6 +20,8 @@ import { runProgram } from '../../servers/process.ts';
 export interface TestEvent {
   readonly id: string;
   readonly tsMs: number;
+  /** When the collector took it. */
+  readonly receivedMs: number;
   readonly type: string;
   readonly line: string;
 }
@@ -31,7 +33,10 @@ export interface TestEvent {
 const EPOCH = Date.now() - 3_600_000;
 
 /** Event number `n`: its id and content follow from the number alone. */
-export function event(n: number, { type = `type_${n % 7}`, tsMs = EPOCH + n, extra = {} as object } = {}): TestEvent {
+export function event(
+  n: number,
+  { type = `type_${n % 7}`, tsMs = (EPOCH + n) as number, receivedMs = tsMs as number, extra = {} as object } = {},
+): TestEvent {
   const hex = n.toString(16).padStart(12, '0');
   const id = `0193${hex.slice(0, 4)}-${hex.slice(4, 8)}-7abc-8def-${hex}`;
   const ts = new Date(tsMs).toISOString();
@@ -45,7 +50,7 @@ export function event(n: number, { type = `type_${n % 7}`, tsMs = EPOCH + n, ext
     geo: {},
     props: { n, ...extra },
   });
-  return { id, tsMs, type, line };
+  return { id, tsMs, receivedMs, type, line };
 }
 
 export const events = (from: number, count: number): TestEvent[] =>
@@ -57,7 +62,7 @@ export function batchOf(
   { lane = 0, position = 0, record = 0, commit = true } = {},
 ): SinkBatch {
   const { buffer, offsets } = packRecords(
-    list.map(({ line, tsMs }) => ({ line: Buffer.from(line), receivedMs: tsMs })),
+    list.map(({ line, receivedMs }) => ({ line: Buffer.from(line), receivedMs })),
   );
   return {
     lane: { life: 1, lane },
@@ -318,7 +323,11 @@ export async function kcatAll(broker: string, topic: string): Promise<Arrived[]>
 }
 
 /** Each event once, with its bytes, headers and time; and nothing else. By id and by count. */
-export function assertEachOnce(arrived: readonly Arrived[], sent: readonly TestEvent[]): void {
+export function assertEachOnce(
+  arrived: readonly Arrived[],
+  sent: readonly TestEvent[],
+  timeOf: (event: TestEvent) => number = ({ receivedMs }) => receivedMs,
+): void {
   const byId = new Map<string, Arrived>();
   let twice = 0;
   for (const one of arrived) {
@@ -327,10 +336,11 @@ export function assertEachOnce(arrived: readonly Arrived[], sent: readonly TestE
   }
   const missing = sent.filter(({ id }) => !byId.has(id)).length;
   assert.deepEqual({ missing, twice, arrived: arrived.length }, { missing: 0, twice: 0, arrived: sent.length });
-  for (const { id, line, type, tsMs } of sent) {
+  for (const event of sent) {
+    const { id, line, type } = event;
     const one = byId.get(id)!;
     assert.equal(one.value, line);
     assert.deepEqual(one.headers, { event_type: type, schema: 'v1' });
-    assert.equal(one.timestamp, tsMs);
+    assert.equal(one.timestamp, timeOf(event));
   }
 }

@@ -6,6 +6,7 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import kafkajs from 'kafkajs';
+import pino from 'pino';
 import { beforeAll, expect, test } from 'vitest';
 import type { SinkTarget } from '../../../src/delivery/contract.ts';
 import { type FaultProxy, faultProxy } from '../../servers/fault-proxy.ts';
@@ -38,7 +39,12 @@ beforeAll(async () => {
     port: PORT,
     own: true,
     advertisedPort: PROXY,
-    properties: { 'message.max.bytes': 200_000 },
+    properties: {
+      'message.max.bytes': 200_000,
+      // Retention sweeps at once and often.
+      'log.initial.task.delay.ms': 100,
+      'log.retention.check.interval.ms': 200,
+    },
   });
 });
 
@@ -208,7 +214,7 @@ test('what the broker refuses becomes dead letters, one by one, and everything e
   const good = events(0, 300);
   const bad = [
     event(1000, { extra: { text: randomBytes(200_000).toString('base64') } }),
-    event(1001, { tsMs: Date.now() + 3 * 86_400_000 }), // Kafka refuses times more than an hour ahead
+    event(1001, { extra: { text: randomBytes(190_000).toString('base64') } }),
   ];
   const mixed = [...good.slice(0, 100), bad[0]!, ...good.slice(100, 220), bad[1]!, ...good.slice(220)];
   const course = newCourse();
@@ -221,6 +227,76 @@ test('what the broker refuses becomes dead letters, one by one, and everything e
   assertEachOnce(await consumeAll(kafka.internal, topic), [...good, ...other]);
 });
 
+const DAY = 86_400_000;
+const YEAR_2099 = Date.UTC(2099, 0, 1);
+
+// Goal: the clock of a client neither stops delivery nor makes events vanish, and a wrong clock of our own does neither.
+// Method: ts in 2099 and 30 days ago beside good neighbours, received now and two hours ahead. A sweep of retention has
+// happened when it has emptied a topic whose records are too old for it.
+test('events of 2099 and of last month are delivered with the time of receipt and outlive a sweep of retention', async (t) => {
+  const admin = new kafkajs.Kafka({ brokers: kafka.internal, logLevel: kafkajs.logLevel.NOTHING }).admin();
+  await admin.connect();
+  t.onTestFinished(() => admin.disconnect());
+  const week = place({ KAFKA_PARTITIONS: '1' });
+  const [sink, old] = await Promise.all([openPatiently(week.env), openPatiently(place().env)]);
+  t.onTestFinished(() => sink.close());
+  t.onTestFinished(() => old.close());
+  const receivedMs = Date.now();
+  const lastMonth = events(0, 5).map((_, n) => event(n, { receivedMs, tsMs: receivedMs - 30 * DAY }));
+  const mixed = [
+    event(5),
+    event(6, { receivedMs, tsMs: YEAR_2099 }),
+    event(7, { receivedMs, tsMs: YEAR_2099 }),
+    event(8),
+  ];
+  const course = await deliver(sink, lastMonth);
+  await deliver(sink, mixed, { lane: 1 }, course);
+  // The control: received 30 days ago, as a backlog of that age would be.
+  const swept = `faults-${topics}`;
+  await deliver(old, [event(100, { receivedMs: receivedMs - 30 * DAY })], { lane: 2 }, course);
+  assert.deepEqual(course.codes, []);
+  const lows = async () => (await admin.fetchTopicOffsets(swept)).map(({ low, high }) => `${low}/${high}`);
+  await expect.poll(lows, { message: 'a sweep', timeout: 20_000 }).toContain('1/1');
+  assertEachOnce(await consumeAll(kafka.internal, week.topic), [...lastMonth, ...mixed]);
+});
+
+for (const time of ['received', 'event'])
+  test(`a clock of ours that is two hours ahead delivers each event once by KAFKA_TIMESTAMP=${time}`, async (t) => {
+    const { topic, env } = place({ KAFKA_TIMESTAMP: time });
+    const warnings: string[] = [];
+    const log = pino({ level: 'warn' }, { write: (line: string) => void warnings.push(line) });
+    const sink = await openPatiently(env, log);
+    t.onTestFinished(() => sink.close());
+    const ahead = Date.now() + 7_200_000;
+    const sent = events(0, 300).map((_, n) => event(n, { receivedMs: ahead + n, tsMs: ahead + n }));
+    const course = newCourse();
+    await deliverAll(sink, sent, 50, course);
+    assert.deepEqual(course.deadLetters, []);
+    assert.match(warnings.join(), /refuses the times of records.*without a time/);
+    assertEachOnce(await consumeAll(kafka.internal, topic), sent, () => -1);
+    assertEachOnce(await kcatAll(kafka.internal[0]!, topic), sent, () => -1);
+  });
+
+test('by KAFKA_TIMESTAMP=event, a time that the topic refuses becomes the time of receipt', async (t) => {
+  const { topic, env } = place({ KAFKA_TIMESTAMP: 'event', KAFKA_CREATE_TOPIC: 'false' });
+  const admin = new kafkajs.Kafka({ brokers: kafka.internal, logLevel: kafkajs.logLevel.NOTHING }).admin();
+  await admin.connect();
+  const configEntries = [{ name: 'message.timestamp.before.max.ms', value: '600000' }];
+  await admin.createTopics({ topics: [{ topic, numPartitions: 1, configEntries }], waitForLeaders: true });
+  await admin.disconnect();
+  const sink = await openPatiently(env);
+  t.onTestFinished(() => sink.close());
+  const receivedMs = Date.now();
+  const sent = events(0, 20).map((_, n) =>
+    event(n, { receivedMs, tsMs: n === 7 ? receivedMs - DAY / 2 : receivedMs - n }),
+  );
+  await deliver(sink, sent.slice(0, 5));
+  const course = await deliver(sink, sent.slice(5), { lane: 1 });
+  assert.deepEqual([course.deadLetters, course.failures.split], [[], 0]);
+  const timeOf = ({ tsMs }: TestEvent) => (sent.findIndex((one) => one.tsMs === tsMs) < 5 ? tsMs : receivedMs);
+  assertEachOnce(await consumeAll(kafka.internal, topic), sent, timeOf);
+});
+
 for (const acks of ['1', '0']) {
   test(`delivers with KAFKA_ACKS=${acks}, and says at the start what that costs`, async (t) => {
     const { topic, env } = place({ KAFKA_ACKS: acks });
@@ -229,7 +305,6 @@ for (const acks of ['1', '0']) {
     await deliver(first, events(0, 100));
     await first.close();
     const warnings: string[] = [];
-    const { default: pino } = await import('pino');
     const log = pino({ level: 'warn' }, { write: (line: string) => void warnings.push(line) });
     const sink = await openPatiently(env, log);
     t.onTestFinished(() => sink.close());
