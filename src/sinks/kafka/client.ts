@@ -4,6 +4,7 @@
  * question; a Produce request ends after kafkaRequestTimeoutMs.
  */
 import { createTopicsV5, createTopicsV7, initProducerIdV2, initProducerIdV4 } from '@platformatic/kafka';
+import { unreadable } from '../../store/kafka/answer.ts';
 import { failureOf, failureOfCode, KafkaFailure, kafkaCode } from '../../store/kafka/failure.ts';
 import { KafkaLinks, type Link, pick, type Topic } from '../../store/kafka/links.ts';
 import type { KafkaConfig } from './config.ts';
@@ -50,6 +51,9 @@ export class KafkaClient {
         [2, initProducerIdV2.api],
       ]);
       const { producerId, producerEpoch } = await call.async(link.connection, null, 0, -1n, -1);
+      // Batches under such an id would not be idempotent, and nobody would see it.
+      if (producerId < 0n || producerEpoch < 0)
+        throw unreadable(`a producer id must not be negative: ${producerId}, epoch ${producerEpoch}`);
       return { id: producerId, epoch: producerEpoch };
     });
   }

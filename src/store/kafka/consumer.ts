@@ -15,6 +15,7 @@
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import { listOffsetsV7 } from '@platformatic/kafka';
+import { unreadable } from './answer.ts';
 import type { KafkaConnectionConfig } from './config.ts';
 import { failureOf, failureOfCode, KafkaFailure, kafkaCode } from './failure.ts';
 import {
@@ -26,7 +27,7 @@ import {
   fetchVersions,
   parseFetch,
 } from './fetch.ts';
-import { type Assignment, GroupMember, membershipCodes, type Offsets } from './group.ts';
+import { type Assignment, assertAll, GroupMember, membershipCodes, type Offsets } from './group.ts';
 import { KafkaLinks, pick, type Topic } from './links.ts';
 import { Partition } from './partition.ts';
 
@@ -275,9 +276,12 @@ export class KafkaConsumer {
       for (const { name, partitions } of answer.topics)
         for (const { partitionIndex, errorCode, offset } of partitions) {
           if (errorCode !== kafkaCode.none) throw failureOfCode(errorCode, `offsets of ${name}/${partitionIndex}`);
+          if (offset < 0n) throw unreadable(`an offset of ${name}/${partitionIndex} must not be negative: ${offset}`);
           found.set(name, (found.get(name) ?? new Map<number, number>()).set(partitionIndex, Number(offset)));
         }
     }
+    const answered = [...found].flatMap(([topic, offsets]) => [...offsets.keys()].map((one) => [topic, one] as const));
+    assertAll(assignment, answered, 'list of offsets');
     return found;
   }
 
@@ -360,6 +364,8 @@ export class KafkaConsumer {
 
   async #fetch(leader: number, partitions: readonly Partition[], waitMs: number): Promise<void> {
     this.#fetching.add(leader);
+    const begun = performance.now();
+    let came = false;
     const from = new Map(partitions.map((partition) => [partition, partition.fetchFrom]));
     try {
       const { code, partitions: fetched } = await this.#send(leader, partitions, waitMs);
@@ -367,12 +373,17 @@ export class KafkaConsumer {
       let failure: KafkaFailure | undefined;
       for (const [partition, offset] of from) {
         const answer = fetched.find((one) => one.topic === partition.topic && one.partition === partition.partition);
+        if (answer === undefined) throw unreadable(`a fetch must name ${partition.topic}/${partition.partition}`);
+        came ||= answer.code !== kafkaCode.none || answer.records.length > 0;
         // A partition that was called back or sought meanwhile has no use for it.
-        if (answer === undefined || !this.#partitions.includes(partition) || partition.fetchFrom !== offset) continue;
+        if (!this.#partitions.includes(partition) || partition.fetchFrom !== offset) continue;
         failure = (await this.#take(partition, answer)) ?? failure;
       }
       if (failure !== undefined) throw failure;
       this.#problems.delete(leader);
+      // A broker that has nothing and says so at once would be asked in a loop.
+      const left = begun + waitMs - performance.now();
+      if (!came && left > 0) await this.#pause(left);
     } catch (error) {
       this.#problems.set(leader, failureOf(error, `fetch from node ${leader}`));
       this.#stale = true;

@@ -105,10 +105,8 @@ function parsePartition(topic: string, reader: Reader): FetchedPartition {
     reader.readTaggedFields();
   }
   reader.skip(4);
-  const bytes = Math.max(0, reader.readUnsignedVarInt() - 1);
-  // A copy: the connection uses its memory again.
-  const records = Buffer.from(reader.buffer.slice(reader.position, reader.position + bytes));
-  reader.skip(bytes);
+  // A copy: a partition that is read slowly must not keep the whole answer.
+  const records = Buffer.from(reader.readBytes());
   reader.readTaggedFields();
   return { topic, partition, code, end, logStart, aborted, records };
 }

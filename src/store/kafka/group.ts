@@ -16,6 +16,7 @@ import {
   offsetFetchV8,
   syncGroupV5,
 } from '@platformatic/kafka';
+import { unreadable } from './answer.ts';
 import { failureOf, failureOfCode, kafkaCode } from './failure.ts';
 import { type KafkaLinks, type Link, pick } from './links.ts';
 
@@ -65,7 +66,7 @@ export class GroupMember {
     this.#memberId = joined.memberId;
     this.#generation = joined.generationId;
     const lead = joined.leader === joined.memberId;
-    const members = joined.members.map(({ memberId, metadata }) => ({ memberId, topics: readSubscription(metadata) }));
+    const members = joined.members.map(({ memberId, metadata }) => ({ memberId, topics: topicsOf(metadata) }));
     const wanted = [...new Set(members.flatMap(({ topics }) => topics))];
     const dealt = lead ? deal(members, await partitionsOf(wanted)) : [];
     const assignments = dealt.map(({ memberId, assignment }) => ({
@@ -88,7 +89,11 @@ export class GroupMember {
         ),
       rebalanceTimeoutMs + SLACK_MS,
     );
-    return readAssignment(assignment);
+    try {
+      return readAssignment(assignment);
+    } catch (error) {
+      throw unreadable(`assignment of the group's leader: ${(error as Error).message}`, error);
+    }
   }
 
   async #join() {
@@ -188,6 +193,11 @@ export class GroupMember {
       }
       found.set(name, known);
     }
+    // A partition that is left out would count as one that nobody has committed, and begin anew.
+    const answered = (groups[0]?.topics ?? []).map(({ name, partitions }) =>
+      partitions.map(({ partitionIndex }) => [name, partitionIndex] as const),
+    );
+    assertAll(assignment, answered.flat(), 'offsets of the group');
     return found;
   }
 
@@ -227,10 +237,33 @@ export class GroupMember {
         this.#options.groupId,
       ]),
     );
-    const { nodeId, host, port, errorCode, errorMessage } = coordinators[0]!;
+    const [coordinator] = coordinators;
+    if (coordinator === undefined) throw unreadable('it must name a coordinator');
+    const { nodeId, host, port, errorCode, errorMessage } = coordinator;
     if (errorCode !== kafkaCode.none) throw failureOfCode(errorCode, 'find coordinator', errorMessage);
     this.#links.learn(nodeId, { host, port });
     return nodeId;
+  }
+}
+
+/** Fails when an answer leaves out a partition that was asked for. */
+export function assertAll(
+  asked: Assignment,
+  answered: readonly (readonly [topic: string, partition: number])[],
+  what: string,
+): void {
+  const all = new Set(answered.map(([topic, partition]) => `${topic}/${partition}`));
+  for (const [topic, partitions] of asked)
+    for (const partition of partitions)
+      if (!all.has(`${topic}/${partition}`)) throw unreadable(`${what} must name ${topic}/${partition}`);
+}
+
+/** Topics that a member wants. One whose words nobody can read wants none: it must not hold up the whole group. */
+function topicsOf(metadata: Buffer | null): readonly string[] {
+  try {
+    return metadata === null ? [] : readSubscription(metadata);
+  } catch {
+    return [];
   }
 }
 
@@ -286,7 +319,7 @@ export function writeSubscription(topics: readonly string[]): Buffer {
 export function readSubscription(bytes: Buffer): string[] {
   const reader = new WordReader(bytes);
   reader.int16();
-  return Array.from({ length: reader.int32() }, () => reader.text());
+  return Array.from({ length: reader.count() }, () => reader.text());
 }
 
 /** Assignment: version i16, topics [name, partitions [i32]], user data. */
@@ -309,9 +342,9 @@ export function readAssignment(bytes: Buffer): Assignment {
   const reader = new WordReader(bytes);
   reader.int16();
   return new Map(
-    Array.from({ length: reader.int32() }, () => {
+    Array.from({ length: reader.count() }, () => {
       const topic = reader.text();
-      return [topic, Array.from({ length: reader.int32() }, () => reader.int32())] as const;
+      return [topic, Array.from({ length: reader.count() }, () => reader.int32())] as const;
     }),
   );
 }
@@ -337,6 +370,7 @@ class Words {
   }
 }
 
+/** Reads what another member wrote: lengths and counts must fit what is there. */
 class WordReader {
   readonly #bytes: Buffer;
   #at = 0;
@@ -351,8 +385,17 @@ class WordReader {
     this.#at += 4;
     return this.#bytes.readInt32BE(this.#at - 4);
   }
+  /** Of things that have two bytes at least. */
+  count(): number {
+    return this.#fits(this.int32(), 2);
+  }
+  #fits(count: number, bytes: number): number {
+    if (count < 0 || count * bytes > this.#bytes.length - this.#at)
+      throw new RangeError(`must fit ${this.#bytes.length - this.#at} bytes: ${count}`);
+    return count;
+  }
   text(): string {
-    const length = this.int16();
+    const length = this.#fits(this.int16(), 1);
     this.#at += length;
     return this.#bytes.toString('utf8', this.#at - length, this.#at);
   }

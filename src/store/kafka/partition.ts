@@ -10,13 +10,19 @@
  *
  * Always true: `position` grows over every offset that needs no more work: records that were read, control batches,
  * records of aborted transactions, and offsets that compaction has emptied. A batch with a wrong checksum is never
- * read.
+ * read. No length or count in an answer is believed: reading ends within the answer, and a batch unpacks to
+ * UNPACKED_BYTES_MAX at most. What is malformed fails with FORMAT.
  */
+import { gunzipSync, zstdDecompressSync } from 'node:zlib';
 import { compressionsAlgorithms, crc32c, Writer } from '@platformatic/kafka';
 import { KafkaFailure } from './failure.ts';
 import type { FetchedPartition } from './fetch.ts';
 
 const HEADER = 61;
+/** Least bytes of a record: length, attributes, two deltas, key, value, headers. */
+const RECORD_BYTES_MIN = 7;
+/** Far above what a batch of 1 MiB, the default limit of brokers, holds of text. */
+const UNPACKED_BYTES_MAX = 256 * 2 ** 20;
 const CODEC = 0b111;
 const BROKER_TIME = 1 << 3;
 const TRANSACTIONAL = 1 << 4;
@@ -50,6 +56,7 @@ interface Open {
   at: number;
   left: number;
   readonly baseOffset: number;
+  readonly lastDelta: number;
   readonly baseMs: number;
   /** Set when the broker has set the time of all of them. */
   readonly timeMs: number | undefined;
@@ -88,9 +95,13 @@ export class Partition {
   /** Takes over what a fetch has brought. */
   add({ records, aborted, end }: FetchedPartition): void {
     this.end = end;
-    const whole = wholeBatches(records);
-    if (whole === undefined) return;
-    const { bytes, next } = whole;
+    if (records.length === 0) return;
+    const { bytes, next } = wholeBatches(records);
+    // A broker sends at least the batch that holds the offset, and whole. Anything else would be asked for for ever.
+    if (next <= this.fetchFrom)
+      throw malformed(
+        `batches must reach beyond offset ${this.fetchFrom} of ${this.#name}: ${bytes.length} bytes do not`,
+      );
     this.fetchFrom = next;
     this.buffered += bytes.length;
     this.#chunks.push({ bytes, at: 0, aborted: aborted.toSorted((a, b) => a.from - b.from), aborting: new Set() });
@@ -161,8 +172,12 @@ export class Partition {
     return undefined;
   }
 
+  get #name(): string {
+    return `${this.topic}/${this.partition}`;
+  }
+
   #check(batch: Buffer): void {
-    const where = `${this.topic}/${this.partition} at offset ${batch.readBigInt64BE(0)}`;
+    const where = `${this.#name} at offset ${batch.readBigInt64BE(0)}`;
     if (batch[16] !== 2)
       throw new KafkaFailure('stop', 'FORMAT', `record batches must have format 2: ${where} has ${batch[16]}`);
     if (crc32c(Writer.create().append(batch.subarray(21)).dynamicBuffer) !== batch.readUInt32BE(17))
@@ -170,14 +185,17 @@ export class Partition {
   }
 
   #record(open: Open): KafkaRecord {
-    const { bytes } = open;
+    const { bytes, lastDelta } = open;
     const length = this.#varint(bytes);
     const end = this.#at + length;
     this.#at += 1; // attributes
     const delta = this.#varlong(bytes);
-    const offset = open.baseOffset + this.#varint(bytes);
+    const offsetDelta = this.#varint(bytes);
+    const offset = open.baseOffset + offsetDelta;
     const key = this.#bytes(bytes);
     const value = this.#bytes(bytes) ?? Buffer.alloc(0);
+    if (!(length >= 0 && this.#at <= end && end <= bytes.length && offsetDelta >= 0 && offsetDelta <= lastDelta))
+      throw malformed(`a record must lie within its batch: ${this.#name}, batch at offset ${open.baseOffset}`);
     this.#at = end; // headers
     return { offset, timeMs: open.timeMs ?? open.baseMs + delta, key, value };
   }
@@ -191,39 +209,56 @@ export class Partition {
 
   #varint(bytes: Buffer): number {
     let value = 0;
-    for (let shift = 0; ; shift += 7) {
-      const byte = bytes[this.#at++]!;
+    for (let shift = 0; shift < 35; shift += 7) {
+      const byte = bytes[this.#at++]!; // undefined behind the end, which is below nothing
       value |= (byte & 0x7f) << shift;
       if (byte < 0x80) return (value >>> 1) ^ -(value & 1);
     }
+    throw malformed(`a number must end: ${this.#name}`);
   }
 
   /** A number of up to 64 bits, exact up to 2^53. */
   #varlong(bytes: Buffer): number {
     let value = 0;
-    for (let factor = 1; ; factor *= 128) {
+    for (let factor = 1; factor < 2 ** 70; factor *= 128) {
       const byte = bytes[this.#at++]!;
       value += (byte & 0x7f) * factor;
       if (byte < 0x80) return value % 2 === 0 ? value / 2 : -(value + 1) / 2;
     }
+    throw malformed(`a number must end: ${this.#name}`);
   }
 }
 
-/** The whole batches that an answer holds, and the offset behind them; undefined: none. */
-function wholeBatches(records: Buffer): { bytes: Buffer; next: number } | undefined {
+/** The whole batches that an answer holds, and the offset behind them; 0: none. */
+function wholeBatches(records: Buffer): { bytes: Buffer; next: number } {
   let at = 0;
   let next = 0;
-  while (records.length - at >= HEADER && records.length - at >= 12 + records.readInt32BE(at + 8)) {
-    next = Number(records.readBigInt64BE(at)) + records.readInt32BE(at + 23) + 1;
-    at += 12 + records.readInt32BE(at + 8);
+  while (records.length - at >= HEADER) {
+    const length = 12 + records.readInt32BE(at + 8);
+    if (length < HEADER) throw malformed(`a record batch must have ${HEADER} bytes or more: ${length}`);
+    if (length > records.length - at) break;
+    next = endOf(records, at);
+    at += length;
   }
-  return at === 0 ? undefined : { bytes: records.subarray(0, at), next };
+  return { bytes: records.subarray(0, at), next };
 }
+
+/** The offset behind a batch. */
+function endOf(bytes: Buffer, at: number): number {
+  const base = Number(bytes.readBigInt64BE(at));
+  const lastDelta = bytes.readInt32BE(at + 23);
+  const end = base + lastDelta + 1;
+  if (base < 0 || lastDelta < 0 || !Number.isSafeInteger(end))
+    throw malformed(`offsets of a record batch must grow: base=${base}, last=${lastDelta}`);
+  return end;
+}
+
+const malformed = (what: string): KafkaFailure => new KafkaFailure('stop', 'FORMAT', what);
 
 function openBatch(batch: Buffer, chunk: Chunk): Open | undefined {
   const attributes = batch.readInt16BE(21);
   const baseOffset = Number(batch.readBigInt64BE(0));
-  const end = baseOffset + batch.readInt32BE(23) + 1;
+  const end = endOf(batch, 0);
   const producer = batch.readBigInt64BE(43);
   while (chunk.aborted[0] !== undefined && chunk.aborted[0].from < end)
     chunk.aborting.add(chunk.aborted.shift()!.producer);
@@ -237,10 +272,29 @@ function openBatch(batch: Buffer, chunk: Chunk): Open | undefined {
   const codec = codecs[attributes & CODEC];
   if (codec === undefined)
     throw new KafkaFailure('stop', 'CODEC', `codec of a record batch is unknown: ${attributes & CODEC}`);
-  const packed = batch.subarray(HEADER);
-  const bytes = codec === 'none' ? packed : compressionsAlgorithms[codec].decompressSync(packed);
+  const bytes = unpack(codec, batch.subarray(HEADER));
+  if (left < 0 || left > bytes.length / RECORD_BYTES_MIN)
+    throw malformed(`a batch of ${bytes.length} bytes must hold fewer records: ${left} at offset ${baseOffset}`);
   const timeMs = (attributes & BROKER_TIME) !== 0 ? Number(batch.readBigInt64BE(35)) : undefined;
-  return { bytes, at: 0, left, baseOffset, baseMs: Number(batch.readBigInt64BE(27)), timeMs, end };
+  const baseMs = Number(batch.readBigInt64BE(27));
+  return { bytes, at: 0, left, baseOffset, lastDelta: batch.readInt32BE(23), baseMs, timeMs, end };
+}
+
+function unpack(codec: (typeof codecs)[number], packed: Buffer): Buffer {
+  const limit = { maxOutputLength: UNPACKED_BYTES_MAX };
+  try {
+    if (codec === 'none') return packed;
+    if (codec === 'gzip') return gunzipSync(packed, limit);
+    if (codec === 'zstd') return zstdDecompressSync(packed, limit);
+    return compressionsAlgorithms[codec].decompressSync(packed);
+  } catch (error) {
+    throw new KafkaFailure(
+      'stop',
+      'FORMAT',
+      `a batch cannot be unpacked: ${codec}: ${(error as Error).message}`,
+      error,
+    );
+  }
 }
 
 /**
@@ -257,5 +311,6 @@ function controlType(batch: Buffer): number {
   skip();
   skip();
   skip();
+  if (at + 4 > batch.length) throw malformed('a marker of a transaction must have a type');
   return batch.readInt16BE(at + 2);
 }

@@ -74,7 +74,8 @@ for (const codec of ['none', 'gzip', 'snappy', 'lz4', 'zstd'] as const)
       expect(rounds).toBeLessThan(10_000);
       // A broker answers from the batch that holds the offset on, and may tear the last one.
       const at = starts.findLast((start) => log.readBigInt64BE(start) <= BigInt(partition.fetchFrom))!;
-      partition.add(fetched(log.subarray(at, at + 1 + random(2000))));
+      const whole = 12 + log.readInt32BE(at + 8);
+      partition.add(fetched(log.subarray(at, at + whole + random(2000))));
       if (random(2) === 0) read.push(...readAll(partition));
     }
     read.push(...readAll(partition));
