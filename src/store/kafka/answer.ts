@@ -53,8 +53,11 @@ export class BrokerConnection extends Connection {
     callback: (error: Error | null, payload?: T) => void,
   ): void {
     const answered = (error: Error | null, payload?: T) => {
-      if (error instanceof KafkaFailure) this.socket?.destroy(error);
-      callback(error, payload);
+      // An answer without a body fails in the library, before the parser is asked.
+      const bodiless = (error as { code?: unknown } | null)?.code === 'OUT_OF_BOUNDS';
+      const failure = bodiless ? unreadable(`api=${api}, version=${version}: it has no body`, error) : error;
+      if (failure instanceof KafkaFailure) this.socket?.destroy(failure);
+      callback(failure, payload);
     };
     super.send(api, version, createPayload, readable(parser), requestTags, answerTags, answered);
   }
@@ -103,16 +106,20 @@ function guard(socket: Socket): void {
   const theirs = socket.listeners('data') as ((chunk: Buffer) => void)[];
   socket.removeAllListeners('data');
   const frames = new Frames();
+  let first = true;
   socket.on('data', (chunk: Buffer) => {
     try {
-      // First, for it knows the greeting of a broker that wants TLS, which looks like a length.
+      // The library knows the alert of a broker that wants TLS; here it would be a length.
+      if (!(first && isTlsRecord(chunk))) frames.take(chunk);
+      first = false;
       for (const listener of theirs) listener.call(socket, chunk);
-      frames.take(chunk);
     } catch (error) {
       socket.destroy(error instanceof KafkaFailure ? error : unreadable((error as Error).message, error));
     }
   });
 }
+
+const isTlsRecord = (chunk: Buffer): boolean => chunk[0]! >= 0x14 && chunk[0]! <= 0x17 && chunk[1] === 3;
 
 /** Follows the frames of a stream: length u32, then so many bytes. */
 class Frames {

@@ -15,6 +15,8 @@ import { type Address, connectionOptions, parseAddress } from './connection-opti
 import { failureOf, failureOfCode, KafkaFailure, kafkaCode } from './failure.ts';
 
 const METADATA = 3;
+/** Brokers refuse names of software that have other characters than letters, digits, dots and dashes between them. */
+const SOFTWARE = 'ringmain';
 /** A closing connection gets this long to flush; a frozen broker must not hold a drain up. */
 const CLOSE_MS_MAX = 1000;
 
@@ -232,7 +234,7 @@ export class KafkaLinks {
   async #connect(connection: BrokerConnection, { host, port }: Address): Promise<Link['versions']> {
     const ask = async () => {
       await connection.open(host, port);
-      return apiVersionsV3.api.async(connection, this.#clientId, '1');
+      return apiVersionsV3.api.async(connection, SOFTWARE, '1');
     };
     const { apiKeys } = await this.#within(connection, ask(), `connect to ${host}:${port}`, this.#connectMs);
     return new Map(apiKeys.map(({ apiKey, minVersion, maxVersion }) => [apiKey, [minVersion, maxVersion]]));
