@@ -6,10 +6,14 @@
  *              id)
  *              Limit: a broker that restarts while a batch of unknown outcome is on the way forgets producers whose
  *              newest record is older than a day (producer.id.expiration.ms). Such a backlog may have that batch twice
- *   order      records with the same key go to the same partition, in their order
+ *   order      records with the same key go to the same partition, in their order. The rest of a batch that was refused
+ *              comes behind the batches that were under way with it
+ *   time       of receipt, or of the event within a day before it (KAFKA_TIMESTAMP). A client's clock decides neither
+ *              about refusal nor about retention; a wrong clock of ours, or the broker's, costs records their times
  *   progress   write() resolves when every in-sync replica has the batch; nothing else makes it durable
- *   bad event  too large, or with a time that the broker refuses: the batch is halved until the event stands alone
- *              (dead letter)
+ *   bad event  too large, or refused for what it holds: the batch is halved until the event stands alone (dead letter).
+ *              A code that may mean the event, or not, is tried again for about ten seconds first (verdict.ts)
+ *   bad answer one that cannot be read costs its connection, and the batch goes again (store/kafka/answer.ts)
  *   outage     the source keeps what is not delivered; the same bytes go again with the same sequence numbers
  *   operator   wrong credentials or certificates, missing rights or topic: the runner tries again slowly, so a
  *              correction on the broker's side heals it. Readiness says what is wrong

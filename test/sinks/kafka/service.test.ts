@@ -52,13 +52,16 @@ describe('Kafka in the collector', () => {
     KAFKA_CONNECT_TIMEOUT_MS: '1000',
     KAFKA_REQUEST_TIMEOUT_MS: '2000',
   });
-  const drained = (collector: Collector) =>
-    expect
+  // Before the sink is up nobody has said what it owes.
+  const drained = async (collector: Collector) => {
+    await expect.poll(async () => (await collector.ready()).status, { message: 'ready', timeout: 45_000 }).toBe(200);
+    await expect
       .poll(() => collector.metric('queue_depth', 'kafka'), {
         message: `everything is delivered\n${collector.log.slice(-2000)}`,
         timeout: 45_000,
       })
       .toBe(0);
+  };
 
   // Goal: without a crash of ours each event is in the topic exactly once, whatever the broker and the network do.
   test('kill -9 of the broker and cut connections under load: exactly once', async (t) => {
