@@ -23,6 +23,9 @@ export function renewed(): Record<string, string> {
     'deploy/CONFIGURATION.md': renewReference(readFileSync('deploy/CONFIGURATION.md', 'utf8'), sets),
     '.env.example': envExample(sets),
     'deploy/k8s/chart/values.schema.json': chartSchema(sets),
+    // Helm reads nothing outside of a chart.
+    'deploy/k8s/chart/files/alerts.yml': readFileSync('deploy/prometheus/alerts.yml', 'utf8'),
+    'deploy/k8s/chart/files/rules.yml': readFileSync('deploy/prometheus/rules.yml', 'utf8'),
     'PERFORMANCE.md': renewPart(readFileSync('PERFORMANCE.md', 'utf8'), 'losses', lossTable()),
   };
 }

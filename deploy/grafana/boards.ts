@@ -3,6 +3,8 @@
  * a Postgres with events in it; one that finds nothing fails it.
  */
 
+import { seatStates } from '../../src/kernel/threads/board.ts';
+
 export interface Query {
   readonly text: string;
   /** PromQL: the legend. SQL: 'time_series' when the first column is time. */
@@ -14,8 +16,11 @@ export interface Panel {
   /** What a reader should conclude. */
   readonly doc: string;
   readonly queries: readonly Query[];
-  readonly type?: 'timeseries' | 'stat' | 'table' | 'barchart';
+  readonly type?: 'timeseries' | 'stat' | 'table' | 'barchart' | 'state-timeline';
+  /** Of every query of the panel: it has one axis. */
   readonly unit?: string;
+  /** state-timeline: what a value means, and its colour. */
+  readonly states?: readonly { readonly value: number; readonly text: string; readonly color: string }[];
   readonly min?: number;
   readonly width?: number;
   readonly height?: number;
@@ -32,6 +37,18 @@ export interface Board {
 
 const F = 'job="ringmain", instance=~"$instance"';
 const R = '$__rate_interval';
+
+const stateColors: Readonly<Record<(typeof seatStates)[number], string>> = {
+  starting: 'blue',
+  up: 'green',
+  down: 'orange',
+  stopped: 'red',
+  ended: 'purple',
+};
+/** One series per sink: the number of its state. */
+const stateQuery = `max by (instance, sink) (${seatStates
+  .map((state, i) => `${i + 1} * ringmain_sink_state{${F}, state="${state}"}`)
+  .join(' or ')})`;
 
 const overview: Board = {
   uid: 'ringmain-overview',
@@ -93,9 +110,11 @@ const overview: Board = {
     ]),
     graph('CPU', 'Cores, all threads.', 'short', [[`rate(process_cpu_seconds_total{${F}}[${R}])`, '{{instance}}']]),
     graph('Memory', 'Flat, whatever the sinks do.', 'bytes', [[`process_resident_memory_bytes{${F}}`, '{{instance}}']]),
-    graph('Connections', 'Open now; closed at once for MAX_CONNECTIONS.', 'short', [
+    graph('Connections', 'Open now.', 'short', [
       [`sum by (instance) (ringmain_http_connections{${F}})`, '{{instance}}'],
-      [`sum by (instance) (rate(ringmain_http_connections_shed_total{${F}}[${R}]))`, 'shed/s {{instance}}'],
+    ]),
+    graph('Connections shed', 'Closed at once, for MAX_CONNECTIONS was reached.', 'cps', [
+      [`sum by (instance) (rate(ringmain_http_connections_shed_total{${F}}[${R}]))`, '{{instance}}'],
     ]),
     graph('Event-loop delay', 'Longest within ten seconds, by thread.', 's', [
       [`max by (instance, thread) (ringmain_event_loop_delay_seconds{${F}})`, '{{instance}} {{thread}}'],
@@ -121,7 +140,13 @@ const sinks: Board = {
     graph('Age of the oldest', 'How far behind.', 's', [
       [`max by (instance, sink) (ringmain_sink_oldest_seconds{${F}})`, '{{instance}} {{sink}}'],
     ]),
-    graph('State', '1: that state.', 'short', [[`ringmain_sink_state{${F}} == 1`, '{{instance}} {{sink}} {{state}}']]),
+    {
+      title: 'State',
+      doc: 'down: tried again by itself. stopped: an operator is needed, see the runbook, RingmainSinkStopped.',
+      type: 'state-timeline',
+      states: seatStates.map((text, i) => ({ value: i + 1, text, color: stateColors[text] })),
+      queries: [{ text: stateQuery, legend: '{{instance}} {{sink}}' }],
+    },
     graph(
       'Failed writes/s',
       'retry: again later. split: halved to find the bad event. stop: an operator is needed.',
@@ -131,9 +156,11 @@ const sinks: Board = {
     graph('Time of a batch, p99', 'From handing over to delivered, tries included.', 's', [
       [quantile(0.99, 'batch_flush_seconds', 'sink'), '{{sink}}'],
     ]),
-    graph('Batches/s and bytes/s', 'Bytes by batches is the mean batch.', 'short', [
-      [`sum by (sink) (rate(ringmain_sink_batches_total{${F}}[${R}]))`, 'batches {{sink}}'],
-      [`sum by (sink) (rate(ringmain_sink_bytes_total{${F}}[${R}]))`, 'bytes {{sink}}'],
+    graph('Batches/s', 'Many small ones: the sink is ahead. Few large ones: it catches up.', 'ops', [
+      [`sum by (sink) (rate(ringmain_sink_batches_total{${F}}[${R}]))`, '{{sink}}'],
+    ]),
+    graph('Bytes/s', 'Of the records handed over.', 'Bps', [
+      [`sum by (sink) (rate(ringmain_sink_bytes_total{${F}}[${R}]))`, '{{sink}}'],
     ]),
     graph('Dead letters and given up', 'Neither should grow.', 'short', [
       [`sum by (sink) (ringmain_sink_dead_letters_total{${F}})`, 'dead {{sink}}'],
@@ -148,12 +175,14 @@ const sinks: Board = {
     ]),
     graph('Journal on disk', 'Undelivered, retained and spare segments.', 'bytes', [
       [`ringmain_journal_bytes{${F}}`, '{{instance}}'],
-      [`ringmain_journal_segments{${F}}`, 'files {{instance}}'],
     ]),
-    graph('Sync', 'p99 of one fdatasync, syncs and errors per second.', 's', [
-      [quantile(0.99, 'ringmain_journal_sync_seconds', 'instance'), 'p99 {{instance}}'],
-      [`rate(ringmain_journal_syncs_total{${F}}[${R}])`, 'syncs/s {{instance}}'],
-      [`rate(ringmain_journal_sync_errors_total{${F}}[${R}])`, 'errors/s {{instance}}'],
+    graph('Segments', 'Files of the journal.', 'short', [[`ringmain_journal_segments{${F}}`, '{{instance}}']]),
+    graph('Sync, p99', 'One fdatasync.', 's', [
+      [quantile(0.99, 'ringmain_journal_sync_seconds', 'instance'), '{{instance}}'],
+    ]),
+    graph('Syncs/s and their errors', 'An error is a disk to be replaced.', 'ops', [
+      [`rate(ringmain_journal_syncs_total{${F}}[${R}])`, 'syncs {{instance}}'],
+      [`rate(ringmain_journal_sync_errors_total{${F}}[${R}])`, 'errors {{instance}}'],
     ]),
     graph('Write, p99', 'One write into the page cache.', 's', [
       [quantile(0.99, 'ringmain_journal_write_seconds', 'instance'), '{{instance}}'],

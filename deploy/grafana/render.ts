@@ -7,6 +7,8 @@ import { join } from 'node:path';
 import { type Board, boards, type Panel } from './boards.ts';
 
 const WIDTH = 24;
+/** The source of every panel is a variable of its board: a folder of dashboards fits any Grafana. */
+const SOURCE = '$datasource';
 const sourceTypes = { prometheus: 'prometheus', postgres: 'grafana-postgresql-datasource' } as const;
 
 /** Name of a dashboard's file. */
@@ -14,7 +16,7 @@ export const fileOf = (board: Board): string => join(import.meta.dirname, 'dashb
 
 /** The whole JSON of a dashboard, as it stands in its file. */
 export function render(board: Board): string {
-  const source = { type: sourceTypes[board.source], uid: `ringmain-${board.source}` };
+  const source = { type: sourceTypes[board.source], uid: SOURCE };
   let x = 0;
   let y = 0;
   let rowHeight = 0;
@@ -36,7 +38,7 @@ export function render(board: Board): string {
       datasource: source,
       gridPos,
       fieldConfig: {
-        defaults: { unit: panel.unit ?? 'short', min: panel.min, thresholds: thresholds(panel) },
+        defaults: { unit: panel.unit ?? 'short', min: panel.min, thresholds: thresholds(panel), ...statesOf(panel) },
         overrides: [],
       },
       options: optionsOf(panel),
@@ -75,8 +77,23 @@ function target(board: Board, { text, legend }: Panel['queries'][number], index:
 function optionsOf(panel: Panel): object {
   if (panel.type === 'stat')
     return { reduceOptions: { calcs: ['lastNotNull'] }, colorMode: 'background', graphMode: 'none' };
+  if (panel.type === 'state-timeline')
+    return {
+      mergeValues: true,
+      showValue: 'auto',
+      alignValue: 'left',
+      rowHeight: 0.8,
+      legend: { displayMode: 'list', placement: 'bottom', showLegend: false },
+      tooltip: { mode: 'single' },
+    };
   if (panel.type === 'table') return { showHeader: true };
   return { legend: { displayMode: 'list', placement: 'bottom' }, tooltip: { mode: 'multi', sort: 'desc' } };
+}
+
+function statesOf({ states }: Panel): object {
+  if (states === undefined) return {};
+  const options = Object.fromEntries(states.map(({ value, text, color }, index) => [value, { text, color, index }]));
+  return { mappings: [{ type: 'value', options }], custom: { fillOpacity: 80, lineWidth: 0 } };
 }
 
 function thresholds(panel: Panel): object {
@@ -86,13 +103,23 @@ function thresholds(panel: Panel): object {
 }
 
 function variables(board: Board): object[] {
-  if (board.source !== 'prometheus') return [];
+  const names = { prometheus: 'Ringmain metrics', postgres: 'Ringmain events' };
+  const source = {
+    name: 'datasource',
+    label: 'Data source',
+    type: 'datasource',
+    query: sourceTypes[board.source],
+    // The provisioned one; in a Grafana without it, the first of its type.
+    current: { text: names[board.source], value: `ringmain-${board.source}` },
+  };
+  if (board.source !== 'prometheus') return [source];
   return [
+    source,
     {
       name: 'instance',
       label: 'Collector',
       type: 'query',
-      datasource: { type: 'prometheus', uid: 'ringmain-prometheus' },
+      datasource: { type: sourceTypes.prometheus, uid: SOURCE },
       query: { query: 'label_values(up{job="ringmain"}, instance)', refId: 'instance' },
       refresh: 2,
       includeAll: true,

@@ -46,6 +46,7 @@ extraContainers: [{ name: shipper, image: 'shipper:1' }]
 volume: { storageClassName: fast, annotations: { v: w } }
 probes: { startup: { failureThreshold: 600 } }
 serviceMonitor: { enabled: true, scrapeTimeout: 5s, labels: { release: prometheus }, annotations: { m: n } }
+prometheusRule: { enabled: true, runbookUrl: 'https://wiki.example.com/ringmain', labels: { release: prometheus } }
 networkPolicy: { from: [{ namespaceSelector: {} }], ingress: [{ ports: [{ port: 9999, protocol: TCP }] }] }
 service:
   type: LoadBalancer
@@ -96,7 +97,7 @@ test('helm lints the chart, and each shape of it is valid Kubernetes', async (t)
     for (const version of VERSIONS) {
       const report = await validateManifests(file, version);
       const passed = report.match(/ passed for resource /g)?.length ?? 0;
-      assert.ok(passed >= objects.length - 1, `${name}, ${version}: only ${passed} objects were looked at\n${report}`);
+      assert.ok(passed >= objects.length - 2, `${name}, ${version}: only ${passed} objects were looked at\n${report}`);
     }
   }
 });
@@ -179,6 +180,17 @@ const followed: readonly (readonly [values: string, http: number, ops: number, s
   ['config: { DRAIN_TIMEOUT_MS: 1.5 M }\npreStopSeconds: 20', 19_890, 19_890, 'HTTP', 20 + 10 + 90 + 12],
   ['config: { DRAIN_TIMEOUT_MS: 3600000 }', 19_890, 19_890, 'HTTP', 3625],
 ];
+test('the chart brings the rules and alerts of this folder, with links to a runbook of its own', async (t) => {
+  const { objects } = await rendered(t, shapes['everything']!);
+  const { spec } = objectOf(objects, 'PrometheusRule') as unknown as { spec: object };
+  const groups = ['rules.yml', 'alerts.yml'].flatMap((file) => {
+    const text = readFileSync(join(deployFolder, 'prometheus', file), 'utf8');
+    const links = text.replaceAll(/file:.*RUNBOOK\.md#/g, 'https://wiki.example.com/ringmain#');
+    return (parse(links) as { groups: object[] }).groups;
+  });
+  assert.deepEqual(spec, { groups });
+});
+
 test('the chart knows the defaults of the options that it follows', () => {
   const defaults = new Map(declaredIn([httpConfig, serviceConfig]).map(({ name, option }) => [name, option.default]));
   assert.deepEqual(
@@ -267,6 +279,7 @@ describe('a value that is misspelt or cannot work is refused and named', () => {
     ['service: { ports: 80 }', /ports/],
     ['service: { type: Loadbalancer }', /type/],
     ['probes: { readiness: { periodSecond: 1 } }', /periodSecond/],
+    ['prometheusRule: { enabled: true }', /prometheusRule.runbookUrl must say/],
     ['drain: { timeoutSecond: 1 }', /timeoutSecond/],
     ['resource: {}', /resource/],
     ['env: { A: b }', /env/],
