@@ -1,6 +1,6 @@
 /** Thread of the keeper: steps, sleeps, and syncs a last time when main has ended its phase `run`. */
 import { workerData } from 'node:worker_threads';
-import { createLog, type LogLevel } from '../kernel/log.ts';
+import { createLog, type LogTarget } from '../kernel/log.ts';
 import { attachBoard } from '../kernel/metrics.ts';
 import { ThreadBoard } from '../kernel/threads/board.ts';
 import { KEEPER_SEAT } from '../kernel/threads/roster.ts';
@@ -11,7 +11,7 @@ import { keeperMetrics } from './metrics.ts';
 export interface KeeperThreadData {
   readonly shared: KeeperShared;
   readonly metrics: SharedArrayBuffer;
-  readonly log: { readonly level: LogLevel; readonly destination: 1 | 2 };
+  readonly log: LogTarget;
 }
 
 /** Longest deep sleep: an idle journal needs its housekeeping too. */

@@ -5,9 +5,11 @@
  * not mix (for a pipe the system guarantees this up to 4 KiB). Writes are synchronous, because the last lines of a
  * dying thread matter most.
  */
+import { isatty } from 'node:tty';
 import { type DestinationStream, type Logger, pino, stdTimeFunctions } from 'pino';
 import { type Clock, systemClock } from './clock.ts';
-import { defineConfig, oneOf } from './config.ts';
+import { type ConfigOf, defineConfig, oneOf } from './config.ts';
+import { textLines } from './log-text.ts';
 
 export type { Logger } from 'pino';
 
@@ -20,12 +22,30 @@ export const kernelConfig = defineConfig('kernel', {
     yaml: 'log.level',
     doc: 'Least severe level of our own log that is written. There is no line per event at any level.',
   }),
+  logFormat: oneOf(['auto', 'json', 'text'], {
+    default: 'auto',
+    yaml: 'log.format',
+    doc: 'Form of our own log. auto: readable lines on a terminal, JSON everywhere else.',
+  }),
 });
+export type KernelConfig = ConfigOf<typeof kernelConfig>;
 
-export interface LogOptions {
+/** Where the threads of a process log to, and how; plain data. */
+export interface LogTarget {
   readonly level: LogLevel;
   /** 1 is stdout, 2 is stderr. The log goes to stderr when a sink writes events to stdout. */
   readonly destination: 1 | 2;
+  /** Readable lines for people instead of JSON. */
+  readonly text?: boolean;
+}
+
+export const logTarget = ({ logLevel, logFormat }: KernelConfig, destination: 1 | 2): LogTarget => ({
+  level: logLevel,
+  destination,
+  text: logFormat === 'text' || (logFormat === 'auto' && isatty(destination)),
+});
+
+export interface LogOptions extends LogTarget {
   /** The thread, as in `acceptor-1`. */
   readonly name: string;
   /** For tests: where lines go instead of the file descriptor. */
@@ -33,7 +53,7 @@ export interface LogOptions {
 }
 
 /** A logger for this thread. */
-export function createLog({ level, destination, name, stream }: LogOptions): Logger {
+export function createLog({ level, destination, text = false, name, stream }: LogOptions): Logger {
   return pino(
     {
       name,
@@ -42,7 +62,7 @@ export function createLog({ level, destination, name, stream }: LogOptions): Log
       timestamp: stdTimeFunctions.isoTime,
       formatters: { level: (label) => ({ level: label }) },
     },
-    stream ?? pino.destination({ dest: destination, sync: true }),
+    stream ?? (text ? textLines(destination) : pino.destination({ dest: destination, sync: true })),
   );
 }
 

@@ -169,7 +169,7 @@ async function run(configured: Configured): Promise<number> {
     'ready',
   );
   const words = roles.flatMap((role) => role.welcome?.(values, urlOf(role, values)) ?? []);
-  if (words.length > 0) process.stderr.write(`${words.join('\n')}\n`);
+  if (words.length > 0 && service.readable) process.stderr.write(`${words.join('\n')}\n`);
   if (values.service.testMode)
     for (const role of roles) void service.test(role.samples?.(values) ?? [], urlOf(role, values));
   return service.ended;

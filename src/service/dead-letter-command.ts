@@ -12,7 +12,7 @@ import { ReplayEnded, replay, type Summary, summarize } from '../delivery/dead-l
 import { deliveryErrors } from '../delivery/errors.ts';
 import { helpText } from '../kernel/config.ts';
 import { errors, exitCodes } from '../kernel/errors.ts';
-import { createLog, type LogLevel } from '../kernel/log.ts';
+import { createLog, type LogTarget, logTarget } from '../kernel/log.ts';
 import { loadSink } from '../sinks/registry.ts';
 import { type ConfiguredOutput, configure, possibleOutputs, setsOf } from './configured.ts';
 import type { AnyService } from './contract.ts';
@@ -48,19 +48,19 @@ export async function runDeadLetter(service: AnyService, argv: readonly string[]
   if (output === undefined || output.kind === 'log') {
     throw errors.USAGE({ reason: `replay needs a sink other than log: found=${name ?? 'none'}\n\n${USAGE}` });
   }
-  return replayTo(output, sinks.deadLetterDir, kernel.logLevel, configured.values);
+  return replayTo(output, sinks.deadLetterDir, logTarget(kernel, 2), configured.values);
 }
 
 async function replayTo(
   output: ConfiguredOutput,
   directory: string,
-  level: LogLevel,
+  target: LogTarget,
   values: unknown,
 ): Promise<number> {
   const { name: sink, config, load } = output;
   const kind = await loadSink(output.kind);
   const end = new AbortController();
-  const log = createLog({ level, destination: 2, name: 'deadletter' });
+  const log = createLog({ ...target, name: 'deadletter' });
   const open = (source: string) =>
     kind.open(config as never, {
       name: sink,

@@ -28,7 +28,7 @@ import { SegmentStore } from '../engine/segment-store.ts';
 import { SinkBoard } from '../engine/sink-board.ts';
 import { jsonLength, jsonStart, receivedMsAt } from '../events/record.ts';
 import { errors, exitCodes } from '../kernel/errors.ts';
-import { createLog } from '../kernel/log.ts';
+import { createLog, logTarget } from '../kernel/log.ts';
 import { createBoard, loopMetrics } from '../kernel/metrics.ts';
 import { FIRST_OUTPUT_SEAT } from '../kernel/threads/roster.ts';
 import { Supervisor } from '../kernel/threads/supervisor.ts';
@@ -229,7 +229,7 @@ async function replay(tool: Tool): Promise<number> {
       throw errors.USAGE({ reason: `--file must name a new file for the events: found=${flags.file}` });
     config = { ...(config as object), logPath: flags.file, logRotateBytes: 0 };
   }
-  const log = createLog({ level: 'warn', destination: 2, name: 'journal' });
+  const log = createLog({ ...logTarget(tool.configured.values.kernel, 2), level: 'warn', name: 'journal' });
   const abort = new AbortController();
   const target = await kind.open(config as never, {
     name,
@@ -289,7 +289,7 @@ async function drain({ flags, configured }: Tool): Promise<number> {
   const { values } = configured;
   const { sinks, engine: engineValues, kernel } = values;
   const outputs = laneOutputs(configured.outputs);
-  const log = createLog({ level: kernel.logLevel, destination: 2, name: 'journal' });
+  const log = createLog({ ...logTarget(kernel, 2), name: 'journal' });
   const engine = openEngine({
     config: engineValues,
     lanes: 0,
@@ -314,7 +314,7 @@ async function drain({ flags, configured }: Tool): Promise<number> {
       lagBytesMax: 0,
       metrics,
       slot: index,
-      log: { level: kernel.logLevel, destination: 2 },
+      log: logTarget(kernel, 2),
     };
     const file = new URL(`./output-thread${import.meta.filename.endsWith('.ts') ? '.ts' : '.js'}`, import.meta.url);
     supervisor.spawn({ name: `sink-${output.name}`, file, data, onDeath: 'restart' });

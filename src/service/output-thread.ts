@@ -14,7 +14,7 @@ import { type EngineShared, liveLanes } from '../engine/engine.ts';
 import { checkpointPath, lanesFolder } from '../engine/journal.ts';
 import { SinkBoard } from '../engine/sink-board.ts';
 import { jsonLength, jsonStart } from '../events/record.ts';
-import { createLog, type Logger, type LogLevel } from '../kernel/log.ts';
+import { createLog, type Logger, type LogTarget } from '../kernel/log.ts';
 import { attachBoard, watchLoop } from '../kernel/metrics.ts';
 import { FIRST_OUTPUT_SEAT } from '../kernel/threads/roster.ts';
 import { WakeWords } from '../kernel/threads/wake.ts';
@@ -48,7 +48,7 @@ export interface OutputThreadData {
   readonly metrics: SharedArrayBuffer;
   /** Slot on the metrics board. */
   readonly slot: number;
-  readonly log: { readonly level: LogLevel; readonly destination: 1 | 2 };
+  readonly log: LogTarget;
   /** Spans of batches are posted to the parent. */
   readonly traced?: boolean;
 }

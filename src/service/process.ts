@@ -14,7 +14,7 @@ import { tlsFiles } from '../http/config.ts';
 import { parseEndpoint, probeEndpoint } from '../http/endpoint.ts';
 import { checkCertificates } from '../http/renewal.ts';
 import { errors, exitCodes } from '../kernel/errors.ts';
-import { createLog, type Logger, type LogLevel } from '../kernel/log.ts';
+import { createLog, type Logger, type LogTarget, logTarget } from '../kernel/log.ts';
 import { createBoard } from '../kernel/metrics.ts';
 import { ThreadBoard } from '../kernel/threads/board.ts';
 import { lanesOf, makeRoster, type SeatKind } from '../kernel/threads/roster.ts';
@@ -42,8 +42,12 @@ export class ServiceProcess {
   readonly #roles: readonly NamedRole[];
   /** A worker for each thread that one has. */
   readonly #workers: readonly RoleWorker[];
-  readonly #logOptions: { level: LogLevel; destination: 1 | 2 };
+  readonly #logOptions: LogTarget;
   readonly log: Logger;
+  /** Somebody reads along: on a terminal, or LOG_FORMAT=text. */
+  get readable(): boolean {
+    return this.#logOptions.text === true;
+  }
   /** Threads that take requests. */
   readonly acceptors: number;
   #shared!: ProcessShared;
@@ -66,7 +70,7 @@ export class ServiceProcess {
     const jobs = this.#roles.flatMap((role) => role.jobs?.names ?? []);
     this.#workers = this.#roles.flatMap((role) => workersOf(role, jobs, configured));
     const stdout = outputs.some(({ kind, config }) => kind === 'log' && config['logPath'] === 'stdout');
-    this.#logOptions = { level: values.kernel.logLevel, destination: stdout ? 2 : 1 };
+    this.#logOptions = logTarget(values.kernel, stdout ? 2 : 1);
     this.log = createLog({ ...this.#logOptions, name: 'main' });
     // Without routes of a service an acceptor only answers operators: one is enough.
     const routes = this.#roles.some(({ acceptor }) => acceptor !== undefined);

@@ -1,6 +1,6 @@
 /** Seat: what every thread of a process gets, and how it finds its service, its shared memory and its metrics again. */
 import type { SinkBoardShared } from '../engine/sink-board.ts';
-import { createLog, type Logger, type LogLevel } from '../kernel/log.ts';
+import { createLog, type Logger, type LogTarget } from '../kernel/log.ts';
 import { attachBoard, type Meters, type MetricSet } from '../kernel/metrics.ts';
 import { ThreadBoard } from '../kernel/threads/board.ts';
 import type { Roster, Seat } from '../kernel/threads/roster.ts';
@@ -25,7 +25,7 @@ export interface SeatShared {
   readonly metrics: SharedArrayBuffer;
   /** Names of the outputs of this process: label values. */
   readonly outputs: readonly string[];
-  readonly log: { readonly level: LogLevel; readonly destination: 1 | 2 };
+  readonly log: LogTarget;
 }
 
 export type NamedRole = Role & { readonly name: string };

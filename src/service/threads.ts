@@ -5,7 +5,7 @@
 import type { Engine } from '../engine/engine.ts';
 import { Ring } from '../engine/ring.ts';
 import { errorOf } from '../kernel/errors.ts';
-import type { Logger, LogLevel } from '../kernel/log.ts';
+import type { Logger, LogTarget } from '../kernel/log.ts';
 import { type Phase, ThreadBoard } from '../kernel/threads/board.ts';
 import { type Roster, type Seat, type SeatKind, seatsOf } from '../kernel/threads/roster.ts';
 import { Supervisor } from '../kernel/threads/supervisor.ts';
@@ -48,7 +48,7 @@ export interface ThreadsDeps {
   /** Undefined: no tracing. */
   readonly tracing: TracingConfig | undefined;
   readonly log: Logger;
-  readonly logOptions: { readonly level: LogLevel; readonly destination: 1 | 2 };
+  readonly logOptions: LogTarget;
   onSpan(span: SpanData): void;
   /** An acceptor could not begin, or cannot go on. */
   onFailure(error: Error): void;

@@ -1,12 +1,12 @@
 /** The values of the frame's own options: what every service has. */
 import type { EngineConfig } from '../engine/config.ts';
 import type { HttpConfig } from '../http/config.ts';
-import type { LogLevel } from '../kernel/log.ts';
+import type { KernelConfig } from '../kernel/log.ts';
 import type { TracingConfig } from '../kernel/tracing.ts';
 import type { OutputsConfig, ServiceConfig } from './config.ts';
 
 export interface FrameValues {
-  readonly kernel: { readonly logLevel: LogLevel };
+  readonly kernel: KernelConfig;
   readonly engine: EngineConfig;
   readonly http: HttpConfig;
   readonly service: ServiceConfig;

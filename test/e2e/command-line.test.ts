@@ -70,6 +70,18 @@ test('a port that is taken ends the start with 75, because it passes by itself',
   expect([status, stderr]).toEqual([75, expect.stringContaining('port must be free')]);
 });
 
+test('where nobody sits at a terminal every line is JSON; LOG_FORMAT=text is for people', async (t) => {
+  const collector = new Collector(t, { port: PORT + 2 });
+  await collector.start();
+  const lines = collector.log.trim().split('\n');
+  expect(lines.map((line) => (JSON.parse(line) as { msg: string }).msg)).toContain('ready');
+  await collector.kill('SIGTERM');
+  const readable = new Collector(t, { port: PORT + 2, env: { LOG_FORMAT: 'text' } });
+  await readable.start();
+  expect(readable.log).toMatch(/^\d\d:\d\d:\d\d\.\d{3} INFO {2}main {2}ready {2}listen=/m);
+  expect(readable.log).toMatch(/^try +curl -i /m);
+});
+
 // Goal: `ringmain journal cat | head` is quiet. Method: the reader goes away after the first bytes of many.
 test('a tool whose reader goes away ends without a trace of the stack', async (t) => {
   const collector = new Collector(t, { port: PORT + 1 });

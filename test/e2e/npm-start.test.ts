@@ -31,6 +31,8 @@ test('npm start prints a curl line that works, its event is in the file, and SIG
       LOG_PATH: path,
       JOURNAL_DIR: join(folder, 'journal'),
       ACCEPTORS: '1',
+      // As on a terminal.
+      LOG_FORMAT: 'text',
     },
     stdio: ['ignore', 'pipe', 'pipe'],
     // A group of its own: whatever npm leaves behind ends with the test.

@@ -3,6 +3,7 @@ import { spawn } from 'node:child_process';
 import { test } from 'vitest';
 import { ManualClock } from '../../src/kernel/clock.ts';
 import { createLog, Transitions } from '../../src/kernel/log.ts';
+import { readable } from '../../src/kernel/log-text.ts';
 
 function recorded() {
   const lines: Record<string, unknown>[] = [];
@@ -99,4 +100,25 @@ test('lines of several threads arrive whole', async () => {
     .map((line) => JSON.parse(line) as { name: string; i: number });
   const seen = new Set(lines.map(({ name, i }) => `${name}${i}`));
   assert.deepEqual([lines.length, seen.size], [3_000, 3_000]);
+});
+
+test('on a terminal a line is for people: time, level, thread, sentence, fields', () => {
+  const line = {
+    level: 'warn',
+    time: '2026-11-28T21:55:06.031Z',
+    pid: 7,
+    name: 'sink-kafka',
+    reason: 'connect ECONNREFUSED 127.0.0.1:9092',
+    retries: 3,
+    sink: 'kafka',
+    msg: 'kafka takes no events; retried',
+  };
+  const plain = readable(JSON.stringify(line), false);
+  assert.match(
+    plain,
+    /^\d\d:\d\d:06\.031 WARN {2}sink-kafka {2}kafka takes no events; retried {2}reason="connect ECONNREFUSED 127\.0\.0\.1:9092" retries=3 sink=kafka\n$/,
+  );
+  const coloured = readable(JSON.stringify(line), true);
+  assert.equal(coloured.replaceAll(/\u001B\[\d+m/g, ''), plain);
+  assert.notEqual(coloured, plain);
 });
