@@ -6,7 +6,7 @@
 
 import type { LaneId } from '../engine/segment.ts';
 import { traceOf } from '../events/record.ts';
-import { newTrace, SPAN_ID_BYTES, type SpanData, spanClock, TRACE_ID_BYTES } from '../kernel/tracing.ts';
+import { beginSpan, newTrace, SPAN_ID_BYTES, type SpanData, TRACE_ID_BYTES } from '../kernel/tracing.ts';
 import type { SinkBatch, SinkTarget } from './contract.ts';
 
 /** Links of one span at most: the default limit of OpenTelemetry. */
@@ -18,7 +18,7 @@ export function tracedTarget(target: SinkTarget, sink: string, report: (span: Sp
     const links = linksOf(batch);
     if (links.length === 0) return target.write(batch, previous);
     const { count } = batch;
-    const startMs = spanClock();
+    const { startMs, endMs } = beginSpan();
     let failed = true;
     try {
       await target.write(batch, previous);
@@ -26,7 +26,7 @@ export function tracedTarget(target: SinkTarget, sink: string, report: (span: Sp
     } finally {
       const attributes = { 'ringmain.sink': sink, 'messaging.batch.message_count': count };
       const name = `deliver ${sink}`;
-      report({ name, kind: 'producer', context: newTrace(), startMs, endMs: spanClock(), failed, attributes, links });
+      report({ name, kind: 'producer', context: newTrace(), startMs, endMs: endMs(), failed, attributes, links });
     }
   };
   // The runner asks whether a target has the optional ones.

@@ -17,6 +17,7 @@ import { type CurrentSegment, FULL_DISK, FULL_NONE, FULL_QUOTA, LaneControl } fr
 import { JournalFigures } from './metrics.ts';
 import { checkRing, Ring } from './ring.ts';
 import { type LaneId, laneKey, PAGE } from './segment.ts';
+import { SegmentAges } from './segment-age.ts';
 import { type SegmentFile, SegmentStore } from './segment-store.ts';
 import { SinkBoard, type SinkBoardShared } from './sink-board.ts';
 
@@ -80,6 +81,7 @@ export class Keeper {
   readonly #disk: Disk;
   readonly #events: KeeperEvents;
   readonly #store: SegmentStore;
+  readonly #ages = new SegmentAges();
   readonly #lanes: KeptLane[];
   readonly #checkpoints: { sink: KeeperSink; file: CheckpointFile; trusted: CheckpointState | undefined }[];
   readonly #board: SinkBoard;
@@ -298,8 +300,9 @@ export class Keeper {
   #housekeeping(now: number): void {
     this.#readCheckpoints();
     const files = this.#store.files();
+    this.#ages.look(files, now);
     for (const file of files) {
-      const expired = file.replaced || now - file.ms >= this.#shared.retainMs;
+      const expired = file.replaced || this.#ages.of(file, now) >= this.#shared.retainMs;
       if (expired && this.#deletable(file)) this.#store.release(file.path, file.bytes);
     }
     this.#store.trimPool(this.#shared.segmentBytes, this.#lanes.length);

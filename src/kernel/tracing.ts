@@ -10,6 +10,7 @@
  * TRACE_LIMIT per second, because anybody can send the header.
  */
 import { randomBytes } from 'node:crypto';
+import { type Clock, systemClock } from './clock.ts';
 import { type ConfigOf, defineConfig, integer, number, text } from './config.ts';
 
 export const tracingConfig = defineConfig(
@@ -102,11 +103,15 @@ function randomId(bytes: number): string {
 export class TraceSampler {
   readonly #share: number;
   readonly #limit: number;
+  /** Ms of a clock that is never set. */
   readonly #now: () => number;
   #second = 0;
   #taken = 0;
 
-  constructor(config: Pick<TracingConfig, 'otelTracesSamplerArg' | 'traceLimit'>, now: () => number = Date.now) {
+  constructor(
+    config: Pick<TracingConfig, 'otelTracesSamplerArg' | 'traceLimit'>,
+    now: () => number = systemClock.elapsed,
+  ) {
     this.#share = config.otelTracesSamplerArg;
     this.#limit = config.traceLimit;
     this.#now = now;
@@ -128,8 +133,18 @@ export class TraceSampler {
   }
 }
 
-/** Now, for spans: ms since 1970 with fractions. */
-export const spanClock = (): number => performance.timeOrigin + performance.now();
+/** The times of a span. It begins by the wall clock and lasts by the one that is never set. */
+export interface SpanTimes {
+  readonly startMs: number;
+  /** When it ends, if it ends now. */
+  endMs(): number;
+}
+
+export function beginSpan(clock: Clock = systemClock): SpanTimes {
+  const startMs = clock.now();
+  const began = clock.elapsed();
+  return { startMs, endMs: () => startMs + clock.elapsed() - began };
+}
 
 function isHttpUrl(value: string): boolean {
   return value === '' || (URL.canParse(value) && /^https?:$/.test(new URL(value).protocol));

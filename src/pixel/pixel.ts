@@ -28,7 +28,7 @@ export default defineService({
       outputs: sinkKinds.map((kind) => ({ name: kind, kind })),
       defaultOutputs: ['log'],
       recordBytesMax: ({ collect }) => collect.maxEventBytes,
-      prepare: ({ visitor }, { journal }) => ({ salts: openSalts(visitor, journal) }),
+      prepare: ({ visitor }, { journal, log }) => ({ salts: openSalts(visitor, journal, log) }),
       ready: ({ collect }) => ({
         ackPixel: collect.ackPixel ?? collect.ack,
         ackCollect: collect.ackCollect ?? collect.ack,

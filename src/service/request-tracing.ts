@@ -14,7 +14,7 @@ import type { HttpResponse } from 'uWebSockets.js';
 import type { Refusal } from '../engine/lane.ts';
 import { EVENT_VERSION, TRACE_BYTES, TRACED_VERSION } from '../events/record.ts';
 import type { Handler, Method } from '../http/router.ts';
-import { type SpanData, spanClock, type TraceContext, type TraceSampler } from '../kernel/tracing.ts';
+import { beginSpan, type SpanData, type TraceContext, type TraceSampler } from '../kernel/tracing.ts';
 import type { IntakeLane } from './intake.ts';
 
 export class RequestTracing {
@@ -64,7 +64,7 @@ export class RequestTracing {
     route: string,
     within: (call: () => void) => void,
   ): HttpResponse {
-    const startMs = spanClock();
+    const { startMs, endMs } = beginSpan();
     let status = 200;
     let ended = false;
     const end = (gone: boolean): void => {
@@ -76,7 +76,7 @@ export class RequestTracing {
         kind: 'server',
         context,
         startMs,
-        endMs: spanClock(),
+        endMs: endMs(),
         failed: gone || status >= 500,
         attributes: gone
           ? { ...attributes, 'error.type': 'aborted' }

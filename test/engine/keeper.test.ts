@@ -22,3 +22,54 @@ test('the keeper tells once, by name, of a ring that overwrote bytes before they
   expect(warnings).toHaveLength(1);
   expect(warnings[0]!.fields).toMatchObject({ lane: '1-0', error: expect.stringContaining('R1 broken') });
 });
+
+// Goal: delivered segments stay for JOURNAL_RETAIN_MS, and no longer, whatever is done to the wall clock.
+// Method: the clock of the disk's file times is set back or forward by days while the keeper's own goes on.
+for (const days of [-400, -1, 0, 1, 400])
+  test(`delivered segments are kept as long as they should be when the clock is set by ${days} days`, () => {
+    const disk = new CrashDisk();
+    let wall = 1000;
+    disk.now = () => wall;
+    const log = openLog({ disk, retainMs: 60_000, ringBytes: 4096, segmentBytes: 16_384 });
+    const pass = (ms: number) => {
+      for (let left = ms; left > 0; left -= 500) {
+        wall += 500;
+        log.step(500);
+      }
+    };
+    fill(log, 0, 300);
+    pass(1000);
+    wall += days * 86_400_000;
+    fill(log, 300, 300);
+    pass(1000);
+    const all = log.figures.get('segments');
+    expect(all).toBeGreaterThan(2);
+    const { file, state } = log.checkpoints[0]!;
+    const { tail } = log.writers[0]!;
+    file.write({ ...state, life: 1, lanes: [[0, tail, 600]] });
+    log.board.setCheckpoint(0, file.sequence);
+    pass(55_000);
+    expect(log.figures.get('segments')).toBe(all);
+    pass(5000);
+    expect(log.figures.get('segments')).toBe(1);
+  });
+
+test('what an earlier life has written in the future, by a clock that was wrong, is kept as if it was written now', () => {
+  const disk = new CrashDisk();
+  disk.now = () => 1e12;
+  const options = { disk, retainMs: 60_000, ringBytes: 4096, segmentBytes: 16_384 };
+  const first = openLog(options);
+  fill(first, 0, 600);
+  disk.processDeath();
+  const log = openLog({ ...options, life: 2 });
+  const { file, state } = log.checkpoints[0]!;
+  file.write({ ...state, life: 2, lanes: [] });
+  log.board.setCheckpoint(0, file.sequence);
+  log.step(500);
+  const all = log.figures.get('segments');
+  expect(all).toBeGreaterThan(2);
+  for (let ms = 0; ms < 40_000; ms += 500) log.step(500);
+  expect(log.figures.get('segments')).toBe(all);
+  for (let ms = 0; ms < 25_000; ms += 500) log.step(500);
+  expect(log.figures.get('segments')).toBeLessThan(3);
+});

@@ -3,9 +3,12 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'vitest';
-import { dayOf, ipFilter, loadSaltLink } from '../../src/visitor/privacy.ts';
+import { ManualClock } from '../../src/kernel/clock.ts';
+import { ipFilter } from '../../src/visitor/privacy.ts';
+import { SaltChain } from '../../src/visitor/salts.ts';
 
-const DAY = 86_400_000;
+const HOUR = 3_600_000;
+const DAY = 24 * HOUR;
 const noon = Date.UTC(2026, 10, 21, 12);
 const hash = (source: Parameters<typeof ipFilter>[1]) => ipFilter('hash', source);
 
@@ -44,50 +47,107 @@ test('with a secret the hash is the same on every host, until the UTC day ends',
   assert.equal(one('', noon), '');
 });
 
+/** What threads of one process make of an address; each call asks a new thread and one that has been there before. */
+function threads(chain: SaltChain): () => string {
+  const old = hash({ chain: chain.memory });
+  return () => {
+    const [one, other] = [old('2001:db8::1', noon), hash({ chain: chain.memory })('2001:db8::1', noon)];
+    assert.equal(one, other, 'threads agree');
+    return one;
+  };
+}
+
 test('without a secret all threads of a process agree, today and after midnight, and nobody else does', () => {
-  const link = loadSaltLink(undefined, noon);
-  const [one, other] = [hash({ link }), hash({ link })];
-  const address = '2001:db8::1';
-  assert.equal(one(address, noon), other(address, noon));
-  const today = one(address, noon);
-  // One of them has seen no request for two days.
-  one(address, noon + DAY);
-  assert.equal(one(address, noon + 2 * DAY), other(address, noon + 2 * DAY));
-  assert.notEqual(one(address, noon + 2 * DAY), today);
-  assert.notEqual(hash({ link: loadSaltLink(undefined, noon) })(address, noon), today);
+  const clock = new ManualClock(noon);
+  const chain = new SaltChain(undefined, clock);
+  const ask = threads(chain);
+  const today = ask();
+  clock.advance(DAY / 2 - 1);
+  assert.equal(chain.look(), false);
+  assert.equal(ask(), today);
+  clock.advance(1);
+  assert.equal(chain.look(), true);
+  assert.notEqual(ask(), today);
+  assert.notEqual(threads(new SaltChain(undefined, clock))(), ask());
 });
 
 test('a restart within the day goes on with its salt; the salt of a day that is over is nowhere', (t) => {
   const folder = folderFor(t);
-  const address = '203.0.113.9';
-  const first = loadSaltLink(folder, noon);
+  const clock = new ManualClock(noon);
+  const first = new SaltChain(folder, clock);
+  const ask = threads(first);
+  const today = ask();
   assert.deepEqual(readdirSync(folder), ['ip-salt']);
   assert.equal(statSync(join(folder, 'ip-salt')).mode & 0o777, 0o600);
-  assert.equal(hash({ link: loadSaltLink(folder, noon + 1000) })(address, noon), hash({ link: first })(address, noon));
+  assert.equal(threads(new SaltChain(folder, clock))(), today);
 
-  // A thread that lived through midnight and a process that started after it agree.
-  const lived = hash({ link: first });
-  lived(address, noon);
-  const next = loadSaltLink(folder, noon + DAY);
-  assert.equal(next.day, dayOf(noon + DAY));
-  assert.equal(lived(address, noon + DAY), hash({ link: next })(address, noon + DAY));
-  assert.ok(!readFileSync(join(folder, 'ip-salt'), 'latin1').includes(Buffer.from(first.salt).toString('hex')));
+  // A process that lived through midnight and one that started after it agree, and so does one of an older version.
+  const before = readFileSync(join(folder, 'ip-salt'), 'latin1');
+  assert.match(before, /^20778 [0-9a-f]{64}\n$/);
+  clock.advance(DAY);
+  const next = new SaltChain(folder, clock);
+  assert.ok(first.look());
+  assert.equal(threads(next)(), ask());
+  const after = readFileSync(join(folder, 'ip-salt'), 'latin1');
+  assert.match(after, /^20779 /);
+  assert.ok(!after.includes(before.slice(6, 70)));
+  const salt = Buffer.from(before.slice(6, 70), 'hex');
+  assert.ok(!Buffer.from(first.memory).includes(salt), 'nor in memory');
 });
 
-test('a torn or foreign salt file is replaced, and a clock that jumped years ahead does not stop the start', (t) => {
+test('a torn or foreign salt file is replaced, and so is the salt of a day far away', (t) => {
   const folder = folderFor(t);
-  for (const text of ['', '20778', '20778 abc\n', 'x'.repeat(1000), `999999 ${'0'.repeat(64)}`]) {
-    writeFileSync(join(folder, 'ip-salt'), text);
-    assert.equal(loadSaltLink(folder, noon).day, dayOf(noon));
+  const file = join(folder, 'ip-salt');
+  const zeros = '0'.repeat(64);
+  for (const text of [
+    '',
+    '20778',
+    '20778 abc\n',
+    'x'.repeat(1000),
+    `999999 ${zeros}\n`,
+    `1 ${zeros}\n`,
+    `20779 ${zeros}\n`,
+  ]) {
+    writeFileSync(file, text);
+    new SaltChain(folder, new ManualClock(noon));
+    assert.match(readFileSync(file, 'latin1'), /^20778 /, text);
+    assert.ok(!readFileSync(file, 'latin1').includes(zeros), text);
   }
-  writeFileSync(join(folder, 'ip-salt'), `1 ${'0'.repeat(64)}\n`);
-  const started = performance.now();
-  assert.equal(loadSaltLink(folder, noon).day, dayOf(noon));
-  assert.ok(performance.now() - started < 100);
 });
 
-test('a clock that steps back over midnight keeps the newer salt', () => {
-  const one = hash({ link: loadSaltLink(undefined, noon) });
-  const after = one('203.0.113.9', noon + DAY);
-  assert.equal(one('203.0.113.9', noon), after);
+// Goal: whatever somebody does to the wall clock, threads agree, a salt is not used for long, and none comes again.
+// Method: a clock that is set; main looks once a minute of it.
+test('a clock that is set back keeps the salt until the next midnight, and one that was years ahead is no harm', () => {
+  const clock = new ManualClock(noon);
+  const chain = new SaltChain(undefined, clock);
+  const ask = threads(chain);
+  const seen = [ask()];
+  const turns = (ms: number): number => {
+    let count = 0;
+    for (let passed = 0; passed < ms; passed += 60_000) {
+      clock.advance(60_000);
+      if (!chain.look() || ask() === seen.at(-1)) continue;
+      count += 1;
+      assert.ok(!seen.includes(ask()), 'no salt comes again');
+      seen.push(ask());
+    }
+    return count;
+  };
+  assert.equal(turns(DAY), 1, 'midnight');
+  clock.set(noon - 10 * DAY);
+  assert.equal(turns(DAY / 2 - 60_000), 0, 'set back by days: the salt stays');
+  assert.equal(turns(60_000), 1, 'until midnight by the new clock');
+  clock.set(noon + 20_000 * DAY);
+  assert.equal(turns(60_000), 1, 'set ahead by years');
+  clock.set(noon);
+  assert.equal(turns(60_000), 0, 'and corrected');
+  assert.equal(turns(3 * DAY), 3, 'then it turns day by day');
+  clock.set(noon + 30 * DAY + DAY / 2 + 5_000);
+  assert.equal(turns(60_000), 1);
+  clock.set(noon + 30 * DAY + DAY / 2 - 90_000);
+  assert.equal(turns(10 * 60_000), 0, 'a step of minutes over midnight is no second midnight');
+  clock.set(noon);
+  let waited = 0;
+  for (; turns(60_000) === 0; waited += 60_000) clock.set(noon);
+  assert.ok(waited <= 25 * HOUR, `a clock that is set back for ever turns it too: after ${waited / HOUR} h`);
 });

@@ -17,6 +17,7 @@ import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
 import type { ErrorClass, SinkBatch, SinkContext, SinkKind, SinkTarget } from '../../delivery/contract.ts';
 import { laneKey } from '../../engine/segment.ts';
 import { jsonLength, jsonStart } from '../../events/record.ts';
+import { type Clock, systemClock } from '../../kernel/clock.ts';
 import { type HttpSinkConfig, httpSinkConfig } from './config.ts';
 
 /** Bytes of an answer that are kept for the reason, and bytes after which the connection is dropped. */
@@ -42,24 +43,26 @@ export class Paused extends Error {
 interface Answer {
   readonly status: number;
   readonly retryAfter: string | undefined;
+  readonly date: string | undefined;
   readonly text: string;
 }
 
-class HttpTarget implements SinkTarget {
+/** @internal Exported for tests with a clock of their own. */
+export class HttpTarget implements SinkTarget {
   readonly inFlightMax: number;
   readonly #config: HttpSinkConfig;
   readonly #context: SinkContext;
   readonly #url: URL;
   readonly #agent: HttpAgent;
-  readonly #now: () => number;
-  /** No request is sent before this time. */
-  #pausedUntil = 0;
+  readonly #clock: Clock;
+  /** No request is sent before this time, by the clock that is never set. */
+  #pausedUntilMs = Number.NEGATIVE_INFINITY;
 
-  constructor(config: HttpSinkConfig, context: SinkContext, now: () => number) {
+  constructor(config: HttpSinkConfig, context: SinkContext, clock: Clock) {
     if (config.httpSinkUrl === undefined) throw new TypeError('HTTP_SINK_URL must be set when OUTPUTS names http');
     this.#config = config;
     this.#context = context;
-    this.#now = now;
+    this.#clock = clock;
     this.#url = new URL(config.httpSinkUrl);
     this.inFlightMax = config.httpSinkConnections;
     const sockets = { keepAlive: true, maxSockets: config.httpSinkConnections };
@@ -69,11 +72,11 @@ class HttpTarget implements SinkTarget {
 
   async write(batch: SinkBatch): Promise<void> {
     if (batch.count === 0) return; // such a batch moves the cursors of targets that keep their own
-    const left = this.#pausedUntil - this.#now();
+    const left = this.#pausedUntilMs - this.#clock.elapsed();
     if (left > 0) throw new Paused(`the receiver has asked for a pause: ${Math.ceil(left)} ms left`);
-    const { status, retryAfter, text } = await this.#post(bodyOf(batch), this.#keyOf(batch));
+    const { status, retryAfter, date, text } = await this.#post(bodyOf(batch), this.#keyOf(batch));
     if (status >= 200 && status < 300) return;
-    if (retryAfter !== undefined) this.#pause(retryAfter);
+    if (retryAfter !== undefined) this.#pause(retryAfter, date);
     throw new HttpRefusal(status, text);
   }
 
@@ -86,10 +89,12 @@ class HttpTarget implements SinkTarget {
     return `${this.#context.logId}:${laneKey(batch.lane)}:${batch.positions[0]}-${batch.positions[batch.count - 1]}`;
   }
 
-  #pause(retryAfter: string): void {
-    // Seconds, or a date; any other text is ignored.
-    const ms = /^\d+$/.test(retryAfter) ? Number(retryAfter) * 1000 : Date.parse(retryAfter) - this.#now();
-    if (ms > 0) this.#pausedUntil = this.#now() + Math.min(ms, this.#config.httpSinkRetryAfterMaxMs);
+  /** `date`: when the receiver answered, by its own clock. */
+  #pause(retryAfter: string, date: string | undefined): void {
+    // Seconds, or a date; any other text is ignored. The receiver's clock need not be ours.
+    const answered = Date.parse(date ?? '') || this.#clock.now();
+    const ms = /^\d+$/.test(retryAfter) ? Number(retryAfter) * 1000 : Date.parse(retryAfter) - answered;
+    if (ms > 0) this.#pausedUntilMs = this.#clock.elapsed() + Math.min(ms, this.#config.httpSinkRetryAfterMaxMs);
   }
 
   #headers(body: Buffer, key: string): Record<string, string> {
@@ -102,7 +107,7 @@ class HttpTarget implements SinkTarget {
     };
     if (httpSinkAuthorization !== undefined) headers['authorization'] = httpSinkAuthorization;
     if (httpSinkSecret !== undefined) {
-      headers['ringmain-signature'] = signature(httpSinkSecret, Math.floor(this.#now() / 1000), body);
+      headers['ringmain-signature'] = signature(httpSinkSecret, Math.floor(this.#clock.now() / 1000), body);
     }
     return headers;
   }
@@ -158,7 +163,7 @@ async function readAnswer(response: IncomingMessage): Promise<Answer> {
     if (length > ANSWER_BYTES_MAX) break; // leaving the loop destroys the connection
   }
   const text = Buffer.concat(chunks).toString('utf8').slice(0, REASON_BYTES).replaceAll(/\s+/g, ' ').trim();
-  return { status, retryAfter: headers['retry-after'], text };
+  return { status, retryAfter: headers['retry-after'], date: headers.date, text };
 }
 
 const later = new Set([408, 425, 429]);
@@ -181,6 +186,6 @@ export const httpSink: SinkKind<HttpSinkConfig> = {
     bytes: httpSinkBatchBytes,
     flushMs: httpSinkFlushMs,
   }),
-  open: async (config, context) => new HttpTarget(config, context, Date.now),
+  open: async (config, context) => new HttpTarget(config, context, systemClock),
   classify,
 };

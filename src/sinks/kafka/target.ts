@@ -169,7 +169,7 @@ export class KafkaTarget implements SinkTarget {
       this.#stale || (this.#idempotent && (!this.#identity || this.#queues.some((queue) => queue.needsIdentity)));
     if (topic && !missing) {
       // A failure shows with the next request.
-      if (Date.now() - topic.askedMs > this.#config.kafkaMetadataMaxAgeMs) this.#prepare().catch(() => {});
+      if (performance.now() - topic.askedMs > this.#config.kafkaMetadataMaxAgeMs) this.#prepare().catch(() => {});
       return topic;
     }
     return this.#prepare();

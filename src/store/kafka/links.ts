@@ -23,6 +23,7 @@ const CLOSE_MS_MAX = 1000;
 /** What is known of a topic: partition i is led by node leaders[i], -1 when nobody leads it now. */
 export interface Topic {
   readonly leaders: readonly number[];
+  /** When the answer came, by performance.now(). */
   readonly askedMs: number;
 }
 
@@ -53,7 +54,6 @@ export interface LinksOptions {
   readonly clientId: string;
   /** Limit of a request; default: kafkaRequestTimeoutMs. */
   readonly requestTimeoutMs?: number;
-  readonly now?: () => number;
 }
 
 export class KafkaLinks {
@@ -61,7 +61,6 @@ export class KafkaLinks {
   readonly #connectMs: number;
   readonly #options: ConnectionOptions;
   readonly #bootstrap: readonly Address[];
-  readonly #now: () => number;
   #nodes = new Map<number, Address>();
   readonly #links = new Map<string, Linking>();
   #closed = false;
@@ -76,7 +75,6 @@ export class KafkaLinks {
       ...connectionOptions(config),
       ...(requestTimeoutMs !== undefined && { requestTimeout: requestTimeoutMs }),
     };
-    this.#now = options.now ?? Date.now;
   }
 
   /** Asks one broker after the other until one answers. */
@@ -178,7 +176,7 @@ export class KafkaLinks {
           throw unreadable(`partitions of ${name} must be 0..${leaders.length - 1}: ${partitionIndex}`);
         leaders[partitionIndex] = leaderId;
       }
-      topics.set(name, { leaders, askedMs: this.#now() });
+      topics.set(name, { leaders, askedMs: performance.now() });
     }
     return { id: answer.clusterId ?? '', topics };
   }

@@ -4,9 +4,11 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type TestContext, test } from 'vitest';
+import type { SinkContext } from '../../../src/delivery/contract.ts';
+import { ManualClock } from '../../../src/kernel/clock.ts';
 import { createLog } from '../../../src/kernel/log.ts';
 import type { HttpSinkConfig } from '../../../src/sinks/http/config.ts';
-import { HttpRefusal, httpSink, Paused, signature } from '../../../src/sinks/http/sink.ts';
+import { HttpRefusal, HttpTarget, httpSink, Paused, signature } from '../../../src/sinks/http/sink.ts';
 import { faultProxy } from '../../servers/fault-proxy.ts';
 import { deliver, event, events, type Subject, TestLane } from '../lane.ts';
 
@@ -45,8 +47,8 @@ async function receiver(t: TestContext, answer: (request: Received, response: Se
 
 const end = new AbortController();
 
-async function open(t: TestContext, port: number, more: Partial<HttpSinkConfig> = {}): Promise<Subject> {
-  const config: HttpSinkConfig = {
+function configOf(port: number, more: Partial<HttpSinkConfig> = {}): HttpSinkConfig {
+  return {
     httpSinkUrl: `http://127.0.0.1:${port}/in?x=1`,
     httpSinkSecret: undefined,
     httpSinkAuthorization: undefined,
@@ -59,17 +61,20 @@ async function open(t: TestContext, port: number, more: Partial<HttpSinkConfig> 
     httpSinkRetryAfterMaxMs: 60_000,
     ...more,
   };
-  const log = createLog({ level: 'silent', destination: 2, name: 'test' });
-  const context = {
-    name: 'http',
-    logId: 'log-a',
-    journal: true,
-    state: undefined,
-    log,
-    signal: end.signal,
-    ended: () => false,
-  };
-  const target = await httpSink.open(config, context);
+}
+
+const contextOf = (): SinkContext => ({
+  name: 'http',
+  logId: 'log-a',
+  journal: true,
+  state: undefined,
+  log: createLog({ level: 'silent', destination: 2, name: 'test' }),
+  signal: end.signal,
+  ended: () => false,
+});
+
+async function open(t: TestContext, port: number, more: Partial<HttpSinkConfig> = {}): Promise<Subject> {
+  const target = await httpSink.open(configOf(port, more), contextOf());
   t.onTestFinished(() => target.close());
   return Object.assign(target, { classify: (error: unknown) => httpSink.classify(error) });
 }
@@ -168,6 +173,34 @@ test('Retry-After is obeyed, in seconds and as a date, and up to the limit', asy
     await write(target);
   }
   assert.equal(kept.length, 6);
+});
+
+// Goal: a pause is as long as the receiver meant it, whatever is done to our wall clock, and whatever it says.
+test("Retry-After lasts as long as time passes, and a date counts from the receiver's own clock", async (t) => {
+  let retryAfter: string | undefined;
+  const wrong = Date.UTC(2031, 0, 1);
+  const { port } = await receiver(t, (_, response) => {
+    if (retryAfter === undefined) return;
+    response.statusCode = 503;
+    response.setHeader('date', new Date(wrong).toUTCString());
+    response.setHeader('retry-after', retryAfter);
+  });
+  const lane = new TestLane(events(1));
+  for (const text of ['30', new Date(wrong + 30_000).toUTCString()])
+    for (const set of [-1, 1]) {
+      const clock = new ManualClock(Date.UTC(2026, 0, 1));
+      const target = new HttpTarget(configOf(port), contextOf(), clock);
+      t.onTestFinished(() => target.close());
+      const write = () => target.write(lane.batch(0, 1));
+      retryAfter = text;
+      await assert.rejects(write(), HttpRefusal);
+      retryAfter = undefined;
+      clock.set(clock.now() + set * 86_400_000);
+      clock.advance(29_999);
+      await assert.rejects(write(), Paused);
+      clock.advance(1);
+      await write();
+    }
 });
 
 test('PostHog S3 retry: whatever the network does, every event arrives, and twice only where the answer was lost', async (t) => {
