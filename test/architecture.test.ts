@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'vitest';
-import { libraries, readSources, rooms, violations } from './architecture.ts';
+import { libraries, readSources, readsWallClock, rooms, violations, wallClock } from './architecture.ts';
 
 test('the source keeps the room table, the places of libraries and the places of process.env and Atomics.wait', () => {
   assert.deepEqual(violations(readSources()), []);
@@ -11,6 +11,12 @@ test('the source keeps the room table, the places of libraries and the places of
 test('every library of the table is a dependency, and every dependency has its place', () => {
   const { dependencies } = JSON.parse(readFileSync('package.json', 'utf8')) as { dependencies: Record<string, string> };
   assert.deepEqual(Object.keys(libraries).sort(), Object.keys(dependencies).sort());
+});
+
+test('every file of the table of wall clocks still reads one', () => {
+  const sources = readSources();
+  const idle = Object.keys(wallClock).filter((file) => !readsWallClock(sources.get(file) ?? ''));
+  assert.deepEqual(idle, []);
 });
 
 test('the room table knows no circle', () => {
@@ -64,6 +70,15 @@ const sins: readonly (readonly [string, Record<string, string>, RegExp])[] = [
   ],
   ['process.env is read', { 'src/http/a.ts': 'const port = process.env.PORT;' }, /process\.env belongs into/],
   ['process.env is taken apart', { 'src/http/a.ts': 'const { env } = process;' }, /process\.env belongs into/],
+  ['a wait goes by the wall clock', { 'src/http/a.ts': 'const until = Date.now() + 1000;' }, /reads the wall clock/],
+  ['an age is that of a file', { 'src/engine/a.ts': 'const { mtimeMs } = statSync(path);' }, /reads the wall clock/],
+  [
+    'the wall clock comes by its other name',
+    { 'src/http/a.ts': "import { now } from '../kernel/clock.ts';" },
+    /reads the wall clock/,
+  ],
+  ['the wall clock is injected', { 'src/http/a.ts': 'const due = this.#clock.now() + 5;' }, /reads the wall clock/],
+  ['a date is made of now', { 'src/http/a.ts': 'const today = new Date();' }, /reads the wall clock/],
   ['a thread is stopped', { 'src/http/a.ts': 'Atomics.wait(words, 0, 0);' }, /Atomics\.wait belongs into/],
   [
     'files import each other',
@@ -82,7 +97,8 @@ test('what is allowed is not complained about', () => {
   const files = {
     'src/main.ts': "import { x } from './pixel/x.ts';\nimport { y } from './kernel/y.ts';",
     'src/pixel/x.ts': "/** Reads\n * import { x } from '../sms/x.ts'\n */\nimport { y } from '../engine/y.ts';",
-    'src/engine/y.ts': "// not process.env\nimport fs from 'node:fs';\nAtomics.waitAsync(words, 0, 0);",
+    'src/engine/y.ts':
+      "// not process.env, Date.now()\nimport fs from 'node:fs';\nconst at = new Date(ms); clock.elapsed();\nAtomics.waitAsync(words, 0, 0);",
     'src/sinks/file/a.ts': "import { x } from '../runner.ts';",
     'src/sinks/index.ts': "import { x } from './file/a.ts';",
     'src/kernel/a.ts': "import type { b } from './b.ts';",

@@ -57,6 +57,41 @@ const onlyIn = [
   { what: 'Atomics.wait', pattern: /\bAtomics\s*(?:\.\s*wait\s*\(|\[)/, files: ['src/kernel/threads/wake.ts'] },
 ] as const;
 
+/**
+ * Files that read the wall clock, or the times of files, and what for. Somebody may set that clock at any moment, back
+ * or forward: what lasts goes by performance.now(), what has an order by the order of writing. A new line here needs a
+ * reason why a clock that is wrong does no harm.
+ */
+export const wallClock: Readonly<Record<string, string>> = {
+  'src/delivery/dead-letter.ts': 'the time of a letter, for people; order is the place in the file',
+  'src/engine/disk.ts': 'the time of a segment file, for segment-age.ts',
+  'src/engine/keeper-thread.ts': 'the age of what earlier lives left; then a clock that is never set',
+  'src/engine/lane.ts': 'the time of receipt of a frame, for people and for journal --since; order is the position',
+  'src/http/renewal.ts':
+    'a file time that differs from the last one says that the file was changed, whichever is later',
+  'src/kernel/clock.ts': 'the clock itself',
+  'src/kernel/metrics/process.ts': 'process_start_time_seconds',
+  'src/kernel/tracing.ts': 'the begin of a span; it lasts by the other clock',
+  'src/service/acceptor-thread.ts': 'the time of receipt of an event',
+  'src/service/doctor/front.ts': 'days until a certificate ends',
+  'src/service/observe.ts': 'the age of an event, for a gauge that is never below 0',
+  'src/service/scheduler.ts': 'times of day; tested with clocks that are set (scheduler.test.ts)',
+  'src/sinks/file/rotated.ts': 'LOG_MAX_AGE_DAYS means days of the calendar; how many files are kept goes by order',
+  'src/sinks/file/sink.ts': 'names of rotated files, for people',
+  'src/sinks/http/examine.ts': 'how far the receiver and this machine are apart',
+  'src/sinks/http/sink.ts': 'the time that is signed; a date in Retry-After of a receiver without a Date',
+  'src/sinks/postgres/examine.ts': 'how far the server and this machine are apart',
+  'src/visitor/examine.ts': 'the age of a geo database',
+  'src/visitor/geo.ts': 'a file time that differs from the last one says that the file was changed, whichever is later',
+  'src/visitor/salts.ts': 'UTC days; tested with clocks that are set (privacy.test.ts)',
+};
+
+const READS_WALL_CLOCK =
+  /\bDate\s*\.\s*now\b|\bnew\s+Date\s*(?:\(\s*\)|;)|\bDate\s*\(\s*\)|\btimeOrigin\b|\b[acm]time(?:Ms|Ns)?\b|[cC]lock\s*\.\s*now\b|\{[^{}]*\bnow\b[^{}]*\}\s*from\s*'[^']*\/clock\.ts'/;
+
+/** Whether the code (comments aside) asks what time it is. */
+export const readsWallClock = (source: string): boolean => READS_WALL_CLOCK.test(code(source));
+
 export type Sources = ReadonlyMap<string, string>;
 
 /** Every TypeScript file below src/, by its path from the root. Browser code (web/) has a world of its own. */
@@ -118,6 +153,8 @@ export function violations(sources: Sources): readonly string[] {
       if (one.to.startsWith('src/')) edges.push(one);
       found.push(...importProblems(one));
     }
+    if (readsWallClock(source) && !Object.hasOwn(wallClock, file))
+      found.push(`${file}: reads the wall clock, which somebody may set: see wallClock in test/architecture.ts`);
     for (const { what, pattern, files } of onlyIn) {
       if (!(files as readonly string[]).includes(file) && pattern.test(code(source))) {
         found.push(`${file}: ${what} belongs into ${files.join(', ')}`);

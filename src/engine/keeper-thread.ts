@@ -39,6 +39,7 @@ function main(data: KeeperThreadData): void {
     // The count is read before the phase: a wish that comes after this look ends the nap below.
     const count = wake.count(KEEPER_SEAT);
     if (board.phase(KEEPER_SEAT) !== 'run') break;
+    // It told the time when this thread began, and is never set.
     const now = performance.timeOrigin + performance.now();
     const ms = keeper.step(now);
     if (keeper.busy) idleSince = 0;

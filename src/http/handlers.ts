@@ -42,11 +42,12 @@ export interface Faults {
 /** Reports at most one fault a second: a bug that every request meets must not fill the disk with its trace. */
 export class FaultLog implements Faults {
   readonly #log: (error: unknown, more: number) => void;
+  /** Ms of a clock that is never set: one that is set back would keep it quiet. */
   readonly #now: () => number;
-  #nextMs = 0;
+  #nextMs = Number.NEGATIVE_INFINITY;
   #unsaid = 0;
 
-  constructor(log: (error: unknown, more: number) => void, now: () => number = Date.now) {
+  constructor(log: (error: unknown, more: number) => void, now: () => number = () => performance.now()) {
     this.#log = log;
     this.#now = now;
   }

@@ -1,4 +1,7 @@
-/** What dead letters promise: none is lost, taken for another one, or sent twice, and the ledger knows them. */
+/**
+ * What dead letters promise: none is lost, taken for another one, or sent twice, and the ledger knows them. And what no
+ * wall clock may decide.
+ */
 import type { Mutant } from './mutant.ts';
 
 const replay = 'src/delivery/dead-letter-replay.ts';
@@ -44,5 +47,17 @@ export const letterMutants: readonly Mutant[] = [
     file: 'src/delivery/lane-source.ts',
     edits: [['if (to > from) dead += deadIn(key, from, to);', 'if (to > from) dead += 0;']],
     tests: ['test/delivery/runner.test.ts'],
+  },
+  {
+    name: 'delivered segments are kept by the time of their file',
+    file: 'src/engine/keeper.ts',
+    edits: [['this.#ages.of(file, now) >= this.#shared.retainMs', 'now - file.ms >= this.#shared.retainMs']],
+    tests: ['test/engine/keeper.test.ts'],
+  },
+  {
+    name: 'a clock that was ahead keeps a salt until that day',
+    file: 'src/visitor/salts.ts',
+    edits: [['day === this.#day || this.#isJustBefore(this.#day, now)', 'day <= this.#day']],
+    tests: ['test/visitor/privacy.test.ts'],
   },
 ];
