@@ -38,7 +38,8 @@ export function tracedTarget(target: SinkTarget, sink: string, report: (span: Sp
       return target.settleDue ?? false;
     },
     write,
-    ...(target.settle && { settle: () => target.settle!() }),
+    ...(target.settle && { settle: (last?: boolean) => target.settle!(last) }),
+    ...(target.look && { look: () => target.look!() }),
     ...(target.settled && { settled: () => target.settled!() }),
     ...(target.cursors && { cursors: (lanes?: readonly LaneId[]) => target.cursors!(lanes) }),
     ...(target.reopen && { reopen: () => target.reopen!() }),

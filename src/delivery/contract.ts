@@ -79,8 +79,14 @@ export interface SinkTarget {
   write(batch: SinkBatch, previous: Promise<void>): Promise<void>;
   /**
    * Makes everything delivered durable and returns what the checkpoint must hold (JSON). Called with nothing under way.
+   * `last`: the run ends, nothing is written after it.
    */
-  settle?(): Promise<unknown>;
+  settle?(last?: boolean): Promise<unknown>;
+  /**
+   * Looks whether somebody else has changed what the target writes to; called twice a second. True: it wants settle()
+   * and a checkpoint now.
+   */
+  look?(): Promise<boolean>;
   /** The state of the last settle() is durable now (or there is no journal that could hold it). */
   settled?(): Promise<void>;
   /** True: wants settle() now rather than at the next checkpoint. */

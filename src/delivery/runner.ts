@@ -28,6 +28,8 @@ import type { Waiter } from './waiter.ts';
 
 const CHECKPOINT_MS = 1000;
 const REPORT_MS = 100;
+/** How often a target looks whether others have changed its file; a deep sleep of a waiter lasts as long. */
+const LOOK_MS = 450;
 /** A blocking thread lets its event loop turn between two rests if the last turn is this long ago, ms. */
 const TURN_MS = 20;
 
@@ -73,6 +75,7 @@ export class SinkRunner {
   #dirty = false;
   #lastCheckpoint = Number.NEGATIVE_INFINITY;
   #lastReport = Number.NEGATIVE_INFINITY;
+  #lastLook = Number.NEGATIVE_INFINITY;
   #reopens: number;
   #moved: CursorMoved | undefined;
   /** The run ends. A batch may be left undelivered; nothing behind it on its strand is passed. */
@@ -382,11 +385,25 @@ export class SinkRunner {
         }
       }
     }
+    if (this.#target?.look !== undefined && now - this.#lastLook >= LOOK_MS) {
+      this.#lastLook = now;
+      await this.#look();
+    }
     if (this.#attendance !== undefined && !(await this.#attendance.look())) this.#over = true;
     if (this.#moved !== undefined) await this.#followCursors();
     if (this.#dirty && (this.#target?.settleDue || now - this.#lastCheckpoint >= CHECKPOINT_MS)) {
       this.#lastCheckpoint = now;
       await this.#saveCheckpoint();
+    }
+  }
+
+  async #look(): Promise<void> {
+    try {
+      if (await this.#target?.look?.()) await this.#saveCheckpoint();
+      this.#standing.transitions.up('look', 'the target can be looked at again');
+    } catch (error) {
+      // The next write or checkpoint meets the same error and retries.
+      this.#standing.transitions.down('look', 'the target cannot be looked at', { error: String(error) });
     }
   }
 
@@ -417,19 +434,19 @@ export class SinkRunner {
   }
 
   /** Settles the target and writes the checkpoint, with nothing under way. Returns the error if one failed. */
-  async #saveCheckpoint(): Promise<unknown> {
+  async #saveCheckpoint(last = false): Promise<unknown> {
     if (this.#target?.settle !== undefined) await this.#inFlight.allEnd();
-    return this.#settle();
+    return this.#settle(last);
   }
 
   /** The same for a batch under way that waits for the checkpoint. */
-  async #settle(): Promise<unknown> {
+  async #settle(last = false): Promise<unknown> {
     const { checkpoint, board, index, deadLetters } = this.#deps;
     const target = this.#target;
     try {
       // A checkpoint must not claim what the target may have lost.
       if (this.#lost !== undefined) return this.#lost;
-      const settled = await target?.settle?.();
+      const settled = await target?.settle?.(last);
       const state = this.#source.state(settled);
       const durable = this.#source.strands.map(({ key, delivered }) => ({ key, position: delivered.position }));
       // Cleared now, not at the end: a batch that is delivered during the waits below makes it dirty again.
@@ -459,8 +476,8 @@ export class SinkRunner {
 
   async #finish(): Promise<void> {
     if (this.#phase() !== 'stop') await this.#inFlight.allEnd();
-    if (this.#target !== undefined && (this.#dirty || this.#deps.checkpoint === undefined))
-      await this.#saveCheckpoint();
+    const settles = this.#target?.settle !== undefined || this.#deps.checkpoint === undefined;
+    if (this.#target !== undefined && (this.#dirty || settles)) await this.#saveCheckpoint(true);
   }
 
   /** The batch that the strand was filling is free again. */

@@ -10,7 +10,9 @@ export const engineErrors = defineErrors('engine', {
   JOURNAL_LOCKED: inside(
     false,
     'Another process has the journal',
-    (f: { path: string }) => `journal must belong to one process: path=${f.path} is locked by another`,
+    (f: { path: string; holder: string }) =>
+      `journal must belong to one process: path=${f.path}, found=${f.holder}; ` +
+      'a second collector needs JOURNAL_DIR and LOG_PATH of its own',
     exitCodes.temporary,
   ),
   JOURNAL_FORMAT: inside(

@@ -4,6 +4,7 @@
  *   log                     {"format":1,"log":"<32 hex>","life":n}; each start raises life
  *   lock                    an SQLite file. The kernel drops its fcntl lock when the process dies; the lock holds
  *                           across PID namespaces
+ *   holder                  who has the lock (process, host, since when), for messages; gone after an end in order
  *   lanes/<life>-<lane>/    segments of one lane; written in that life and never again (L9)
  *   sinks/<name>.checkpoint where each sink stands; a sink that has one is registered
  *
@@ -11,10 +12,10 @@
  */
 import { randomBytes } from 'node:crypto';
 import { closeSync, existsSync, openSync, readFileSync, statfsSync, writeFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
 import { dirname, join, resolve } from 'node:path';
 import { makeDirectory } from '../kernel/directory.ts';
 import { RingmainError } from '../kernel/errors.ts';
+import { holderOf, quietSqlite, removeHolder, writeHolder } from '../kernel/file-lock.ts';
 import { type Disk, realDisk } from './disk.ts';
 import { engineErrors } from './errors.ts';
 import { FORMAT, type LaneId, parseLaneFolder } from './segment.ts';
@@ -28,6 +29,7 @@ export interface LogIdentity {
 
 export const lanesFolder = (dir: string): string => join(dir, 'lanes');
 export const sinksFolder = (dir: string): string => join(dir, 'sinks');
+const holderPath = (dir: string): string => join(dir, 'holder');
 export const checkpointPath = (dir: string, sink: string): string => join(sinksFolder(dir), `${sink}.checkpoint`);
 
 /** The identity of the log in `dir`; `undefined` when there is no log yet. Refuses an unknown format. */
@@ -97,19 +99,9 @@ export function lockJournal(dir: string): JournalLock {
     }
     return { release: () => database.close() };
   } catch (error) {
-    if (/locked|busy/i.test(String(error))) throw engineErrors.JOURNAL_LOCKED({ path: dir }, error);
+    if (/locked|busy/i.test(String(error)))
+      throw engineErrors.JOURNAL_LOCKED({ path: dir, holder: holderOf(holderPath(dir), path) }, error);
     throw engineErrors.JOURNAL_OPEN({ path, reason: (error as Error).message }, error);
-  }
-}
-
-/** node:sqlite announces on stderr that it is experimental. Only its lock is used here, so the warning is kept back. */
-function quietSqlite(): typeof import('node:sqlite') {
-  const emit = process.emitWarning;
-  process.emitWarning = () => undefined;
-  try {
-    return createRequire(import.meta.url)('node:sqlite') as typeof import('node:sqlite');
-  } finally {
-    process.emitWarning = emit;
   }
 }
 
@@ -142,7 +134,12 @@ export function openJournal(dir: string, disk: Disk = realDisk): OpenJournal {
     makeDirectory(lanesFolder(dir), 0o700);
     makeDirectory(sinksFolder(dir), 0o700);
     writeIdentity(dir, identity, disk);
-    return { dir, identity, logId: Buffer.from(identity.log, 'hex'), lock };
+    writeHolder(holderPath(dir));
+    const release = () => {
+      removeHolder(holderPath(dir));
+      lock.release();
+    };
+    return { dir, identity, logId: Buffer.from(identity.log, 'hex'), lock: { release } };
   } catch (error) {
     lock.release();
     if (error instanceof RingmainError) throw error;

@@ -64,7 +64,8 @@ export const httpErrors = defineErrors('http', {
   PORT_IN_USE: inside(
     false,
     'The port is taken',
-    (f: { address: string }) => `port must be free: address=${f.address}`,
+    (f: { address: string }) =>
+      `port must be free: address=${f.address}; a second collector needs SERVER_ADDR, JOURNAL_DIR and LOG_PATH of its own`,
     exitCodes.temporary,
   ),
 });

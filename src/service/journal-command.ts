@@ -37,6 +37,7 @@ import { loadSink } from '../sinks/registry.ts';
 import { type Configured, configure, laneOutputs, possibleOutputs } from './configured.ts';
 import type { AnyService } from './contract.ts';
 import { serviceErrors } from './errors.ts';
+import { lockLogFiles } from './log-files.ts';
 import type { OutputThreadData } from './output-thread.ts';
 
 const USAGE = `ringmain journal ls                          lanes, and what each sink owes
@@ -290,6 +291,8 @@ async function drain({ flags, configured }: Tool): Promise<number> {
   const { sinks, engine: engineValues, kernel } = values;
   const outputs = laneOutputs(configured.outputs);
   const log = createLog({ ...logTarget(kernel, 2), name: 'journal' });
+  // A collector that runs may have the file: its writer is one.
+  lockLogFiles(outputs, engineValues.journalDir).release();
   const engine = openEngine({
     config: engineValues,
     lanes: 0,

@@ -2,7 +2,7 @@
  * Process: a service as a whole. Main opens the engine, spawns the threads, watches them, and ends them in order. It
  * touches no event.
  *
- *   start   ports, paths > log > prepare > migrations > keeper > outputs > workers > acceptors listen > ready
+ *   start   ports, paths, files of outputs > log > prepare > migrations > keeper > outputs > workers > acceptors listen > ready
  *   drain   /readyz red > acceptors > workers > outputs > keeper > spans > exit 0
  *
  * Both orders are lists (startSteps, drainSteps).
@@ -24,6 +24,7 @@ import { defaultAcceptors } from './config.ts';
 import { type Configured, laneOutputs, rolesIn } from './configured.ts';
 import type { Sample } from './contract.ts';
 import { serviceErrors } from './errors.ts';
+import { type LogFiles, lockLogFiles } from './log-files.ts';
 import { metricSets } from './metric-sets.ts';
 import { checkOpenFiles } from './open-files.ts';
 import { pathProblems } from './paths.ts';
@@ -51,6 +52,8 @@ export class ServiceProcess {
   /** Threads that take requests. */
   readonly acceptors: number;
   #shared!: ProcessShared;
+  /** The files of the outputs, until their threads have locked them. */
+  #logFiles: LogFiles | undefined;
   /** Undefined until the log is open. */
   #threads: Threads | undefined;
   readonly #prepared: Record<string, unknown> = {};
@@ -81,8 +84,8 @@ export class ServiceProcess {
   }
 
   /**
-   * Starts everything; resolves when all acceptors listen. Rejects with CONFIG, PORT_IN_USE, JOURNAL_*: the log is
-   * untouched then.
+   * Starts everything; resolves when all acceptors listen. Rejects with CONFIG, PORT_IN_USE, LOG_FILE_LOCKED,
+   * JOURNAL_*: the log is untouched then.
    */
   async start(): Promise<void> {
     for (const step of this.#startSteps) await step.call(this);
@@ -92,6 +95,7 @@ export class ServiceProcess {
   readonly #startSteps: readonly (() => Promise<void> | void)[] = [
     this.#checkPorts,
     this.#checkPaths,
+    this.#lockFiles,
     this.#openLog,
     this.#prepare,
     this.#migrate,
@@ -102,6 +106,7 @@ export class ServiceProcess {
     () => this.#threads!.spawnAcceptors(),
     this.#untilListening,
     this.#untilSpares,
+    this.#handFilesOver,
   ];
 
   async #checkPorts(): Promise<void> {
@@ -128,6 +133,21 @@ export class ServiceProcess {
     ];
     if (problems.length > 0) throw errors.CONFIG({ problems });
     checkOpenFiles(values.http.maxConnections, this.log);
+  }
+
+  #lockFiles(): void {
+    this.#logFiles = lockLogFiles(this.#configured.outputs, this.#configured.values.engine.journalDir);
+  }
+
+  /** The locks of the start are let go when no thread opens its file for the first time any more. */
+  async #handFilesOver(): Promise<void> {
+    const seats = this.#threads!.seats('output').filter(({ number }) => {
+      const output = this.#configured.outputs[number]!;
+      return output.kind === 'log' && output.config['logPath'] !== 'stdout';
+    });
+    const opened = (index: number) => this.#threads!.board.state(index) !== 'starting';
+    await this.#until(() => seats.every(({ index }) => opened(index)), 'output', 'it does not open its file');
+    this.#logFiles?.release();
   }
 
   #openLog(): void {
@@ -353,6 +373,7 @@ export class ServiceProcess {
   async abort(): Promise<void> {
     if (this.#threads !== undefined) await this.#abandon(exitCodes.config);
     this.#shared?.engine.release();
+    this.#logFiles?.abandon();
   }
 }
 

@@ -1,174 +1,37 @@
 /**
  * Goal: the file sink delivers exactly once across the death of the process at any step, and never harms a file that is not its own.
- * Method: node:fs itself is wrapped, so that the process "dies" at the k-th change of the disk, for every k; what was done stays, the
- * target is forgotten, a new one starts from the last checkpoint.
+ * Method: node:fs itself is wrapped (file/rig.ts), so that the process "dies" at the k-th change of the disk, for every k; what was done
+ * stays, the target is forgotten, a new one starts from the last checkpoint.
  */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import fs from 'node:fs';
-import { syncBuiltinESMExports } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { gunzipSync } from 'node:zlib';
-import { type TestContext, test } from 'vitest';
-import { SettleFirst, type SinkBatch, type SinkTarget, TargetLost } from '../../src/delivery/contract.ts';
-import { createLog } from '../../src/kernel/log.ts';
-import type { FileConfig } from '../../src/sinks/file/config.ts';
+import { test } from 'vitest';
+import { SettleFirst, TargetLost } from '../../src/delivery/contract.ts';
 import { pruneRotated, rotatedFiles } from '../../src/sinks/file/rotated.ts';
-import { fileSink } from '../../src/sinks/file/sink.ts';
-import { events, TestLane } from './lane.ts';
-
-const EVENTS = 60;
-const BATCH = 5;
-const lane = new TestLane(events(EVENTS));
-const lines = lane.events.map(({ line }) => line);
-
-function folder(t: TestContext): string {
-  const path = fs.mkdtempSync(join(tmpdir(), 'ringmain-file-'));
-  t.onTestFinished(() => fs.rmSync(path, { recursive: true, force: true }));
-  return path;
-}
-
-const CHANGES = [
-  'openSync',
-  'writeSync',
-  'ftruncateSync',
-  'renameSync',
-  'rmSync',
-  'fdatasyncSync',
-  'fsyncSync',
-] as const;
-const real = Object.fromEntries(CHANGES.map((name) => [name, fs[name]])) as unknown as Record<
-  (typeof CHANGES)[number],
-  (...args: unknown[]) => unknown
->;
-
-/** Wraps the changing calls of node:fs for `during`; `step` may throw before the call, or return how much of a write is done. */
-async function withFs<T>(
-  step: (name: (typeof CHANGES)[number], args: unknown[]) => number | undefined,
-  during: () => Promise<T>,
-): Promise<T> {
-  for (const name of CHANGES)
-    Object.assign(fs, {
-      [name]: (...args: unknown[]) => {
-        const part = step(name, args);
-        // A death of the process asks nothing of the disk; hundreds of real syncs would only take time.
-        if (name === 'fsyncSync' || name === 'fdatasyncSync') return undefined;
-        if (part === undefined || name !== 'writeSync') return real[name](...args);
-        const [fd, bytes, offset = 0, length = (bytes as Uint8Array).length, position] = args as [
-          number,
-          Uint8Array,
-          number,
-          number,
-          number,
-        ];
-        return real.writeSync(fd, bytes, offset, Math.min(part, length), position);
-      },
-    });
-  syncBuiltinESMExports();
-  try {
-    return await during();
-  } finally {
-    Object.assign(fs, real);
-    syncBuiltinESMExports();
-  }
-}
-
-/** The process has died. */
-class Death extends Error {}
-const isDeath = (error: unknown): boolean => error instanceof Death || (error as Error).cause instanceof Death;
-
-const config = (path: string, more: Partial<FileConfig> = {}): FileConfig => ({
-  logPath: path,
-  batchSize: BATCH,
-  flushIntervalMs: 20,
-  logRotateBytes: 0,
-  logBackups: 0,
-  logMaxAgeDays: 0,
-  logCompress: false,
-  ...more,
-});
-
-const warnings: string[] = [];
-const log = createLog({
-  level: 'warn',
-  destination: 2,
-  name: 'test',
-  stream: { write: (text: string) => void warnings.push(text) },
-});
-
-/** What the checkpoint file would hold. */
-interface Saved {
-  done: number;
-  state: unknown;
-}
-
-function open(options: FileConfig, saved: Saved, journal = true): Promise<SinkTarget> {
-  return fileSink.open(options, {
-    name: 'log',
-    logId: '0'.repeat(32),
-    journal,
-    state: saved.state,
-    log,
-    signal: new AbortController().signal,
-    ended: () => false,
-  });
-}
-
-async function checkpoint(target: SinkTarget, saved: Saved, done: number): Promise<void> {
-  const state = await target.settle?.();
-  saved.state = structuredClone(state);
-  saved.done = done;
-  await target.settled?.();
-}
-
-/** As the runner begins: a checkpoint describes the file before anything is written to it. */
-async function begun(options: FileConfig, saved: Saved = { done: 0, state: undefined }): Promise<SinkTarget> {
-  const target = await open(options, saved);
-  await checkpoint(target, saved, saved.done);
-  return target;
-}
-
-/** As the runner does it: a checkpoint before the first delivery, then every second batch. `saved` is what outlives a death. */
-async function deliver(options: FileConfig, saved: Saved, to = EVENTS): Promise<void> {
-  const target = await begun(options, saved);
-  await goOn(target, saved, saved.done, to);
-  await target.close();
-}
-
-async function goOn(target: SinkTarget, saved: Saved, from: number, to = EVENTS): Promise<void> {
-  let done = from;
-  for (let n = 0; done < to; n++) {
-    await put(target, lane.batch(done, Math.min(done + BATCH, to)), () => checkpoint(target, saved, done));
-    done = Math.min(done + BATCH, to);
-    if (target.settleDue || n % 2 === 1) await checkpoint(target, saved, done);
-  }
-  await checkpoint(target, saved, done);
-}
-
-/** One batch, after as many checkpoints as the target asks for. */
-async function put(target: SinkTarget, batch: SinkBatch, settle: () => Promise<void>): Promise<void> {
-  for (;;) {
-    try {
-      return await target.write(batch, Promise.resolve());
-    } catch (error) {
-      if (!(error instanceof SettleFirst)) throw error;
-    }
-    await settle();
-  }
-}
-
-function contentOf(path: string): string[] {
-  return [...rotatedFiles(path), path]
-    .filter((file) => fs.existsSync(file))
-    .flatMap((file) => {
-      const bytes = fs.readFileSync(file);
-      const text = (file.endsWith('.gz') ? gunzipSync(bytes) : bytes).toString('utf8');
-      assert.ok(text === '' || text.endsWith('\n'), `${file} ends in the middle of a line`);
-      return text.split('\n').slice(0, -1);
-    });
-}
+import {
+  BATCH,
+  begun,
+  checkpoint,
+  config,
+  contentOf,
+  Death,
+  deliver,
+  EVENTS,
+  folder,
+  goOn,
+  isDeath,
+  lane,
+  lines,
+  open,
+  put,
+  type Saved,
+  warnings,
+  withFs,
+} from './file/rig.ts';
 
 for (const [name, more] of [
   ['without rotation', {}],
@@ -288,7 +151,7 @@ test('a file is cut only when it is the one of the checkpoint: a changed LOG_PAT
   const theirs = `${'x'.repeat(100_000)}\n`;
   fs.writeFileSync(stranger, theirs);
   // Delivered after the checkpoint, then killed.
-  fs.appendFileSync(path, 'after the checkpoint\n');
+  fs.appendFileSync(path, `${lines[20]}\n`);
   await deliver(config(stranger), saved);
   assert.ok(
     fs.readFileSync(stranger, 'utf8') === `${theirs}${lines.slice(20).join('\n')}\n`,
@@ -440,20 +303,6 @@ test('a file that logrotate has put in place takes nothing before a checkpoint k
   await deliver(config(path), saved);
   assert.deepEqual(contentOf(path), lines.slice(20));
   assert.deepEqual(fs.readFileSync(`${path}.1`, 'utf8').split('\n').slice(0, -1), lines.slice(0, 20));
-});
-
-test('reopen goes on in the file that has the name now', async (t) => {
-  const path = join(folder(t), 'events.ndjson');
-  const target = await begun(config(path));
-  await target.write(lane.batch(0, 10), Promise.resolve());
-  fs.renameSync(path, `${path}.1`);
-  await target.write(lane.batch(10, 20), Promise.resolve());
-  await target.reopen?.();
-  await checkpoint(target, { done: 0, state: undefined }, 20);
-  await target.write(lane.batch(20, 30), Promise.resolve());
-  await target.close();
-  assert.deepEqual(fs.readFileSync(`${path}.1`, 'utf8').split('\n').slice(0, -1), lines.slice(0, 20));
-  assert.deepEqual(contentOf(path), lines.slice(20, 30));
 });
 
 test('a rotation that finds a stranger under the name does not overwrite it', async (t) => {

@@ -1,6 +1,9 @@
 /**
  * Rotated files of the log sink: how they are named, compressed and removed. `events.ndjson` becomes
- * `events-2026-11-21T08-00-00.123Z.ndjson`, then `events-2026-11-21T08-00-00.123Z.ndjson.gz`.
+ * `events-r000012-2026-11-21T08-00-00.123Z.ndjson`, then the same with `.gz`.
+ *
+ * The number counts rotations, so the names sort in the order of writing; a clock that is set back changes nothing in
+ * it. Versions before had no number: their files are the older ones, and sort before all others.
  *
  * Compression can be repeated: it writes `.gz.part`, syncs it, renames it to `.gz`, then removes the original. After a
  * crash there is either the original, and a `.gz.part` beside it is written anew; or both whole files, and the original
@@ -27,35 +30,49 @@ const stem = (path: string): { folder: string; name: string; ending: string } =>
   return { folder: dirname(path), name: basename(path, ending), ending };
 };
 
-/** The name of a file that is rotated at `ms`. When it is taken, the next free millisecond. */
+const NAME = /^(?:r(\d{6,15})-)?(\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d\.\d{3}Z)$/;
+
+interface Rotated {
+  readonly file: string;
+  /** Number of the rotation; 0: written by a version that did not count. */
+  readonly number: number;
+  readonly time: string;
+}
+
+/** Rotated files of `path` in the order of writing. `.gz.part` files are not among them. */
+function listRotated(path: string): Rotated[] {
+  const { folder, name, ending } = stem(path);
+  return readdirSync(folder)
+    .flatMap((file) => {
+      const plain = file.endsWith('.gz') ? file.slice(0, -3) : file;
+      if (!plain.startsWith(`${name}-`) || !plain.endsWith(ending)) return [];
+      const found = NAME.exec(plain.slice(name.length + 1, plain.length - ending.length));
+      return found === null ? [] : [{ file: join(folder, file), number: Number(found[1] ?? 0), time: found[2]! }];
+    })
+    .sort((a, b) => a.number - b.number || (a.time < b.time ? -1 : Number(a.time > b.time)));
+}
+
+/** Rotated files of `path` in the order of writing, the oldest first. */
+export const rotatedFiles = (path: string): string[] => listRotated(path).map(({ file }) => file);
+
+/** The name of the file that is rotated at `ms`. */
 export function rotatedName(path: string, ms: number): string {
   const { folder, name, ending } = stem(path);
-  for (let at = ms; ; at++) {
-    const candidate = join(folder, `${name}-${new Date(at).toISOString().replaceAll(':', '-')}${ending}`);
-    if (!existsSync(candidate) && !existsSync(`${candidate}.gz`)) return candidate;
-  }
+  const number = String((listRotated(path).at(-1)?.number ?? 0) + 1).padStart(6, '0');
+  return join(folder, `${name}-r${number}-${new Date(ms).toISOString().replaceAll(':', '-')}${ending}`);
 }
 
-/** Rotated files of `path`, oldest first. Compressed files are included, `.gz.part` files are not. */
-export function rotatedFiles(path: string): string[] {
-  const { folder, name, ending } = stem(path);
-  const time = /^\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d\.\d{3}Z$/;
-  return readdirSync(folder)
-    .filter((file) => {
-      const plain = file.endsWith('.gz') ? file.slice(0, -3) : file;
-      if (!plain.startsWith(`${name}-`) || !plain.endsWith(ending)) return false;
-      return time.test(plain.slice(name.length + 1, plain.length - ending.length));
-    })
-    .sort()
-    .map((file) => join(folder, file));
-}
-
-/** Removes rotated files beyond the limits; returns the removed ones. */
+/**
+ * Removes rotated files beyond the limits; returns the removed ones. A file counts as old when it and all that were
+ * written before it are: a clock that was wrong for a while makes no newer file old.
+ */
 export function pruneRotated(path: string, backups: number, maxAgeDays: number, now: number): string[] {
   const files = rotatedFiles(path);
-  const tooMany = backups > 0 ? files.slice(0, Math.max(0, files.length - backups)) : [];
-  const tooOld = maxAgeDays > 0 ? files.filter((file) => now - statSync(file).mtimeMs > maxAgeDays * 86_400_000) : [];
-  const gone = [...new Set([...tooMany, ...tooOld])];
+  const oldest = maxAgeDays > 0 ? now - maxAgeDays * 86_400_000 : Number.NEGATIVE_INFINITY;
+  const young = files.findIndex((file) => statSync(file).mtimeMs >= oldest);
+  const tooOld = young < 0 ? files.length : young;
+  const tooMany = backups > 0 ? files.length - backups : 0;
+  const gone = files.slice(0, Math.max(0, tooOld, tooMany));
   for (const file of gone) rmSync(file, { force: true });
   return gone;
 }

@@ -3,16 +3,20 @@
  *
  *   delivery   exactly once across kill -9: the checkpoint holds the file's device, inode and length. A start cuts the
  *              file back to that length and delivers again from there. Standard output: at least once
- *   safety     the sink cuts a file only when device, inode and last bytes are those of the checkpoint: the system
- *              gives the inode of a removed file to a new one
+ *   one writer the file is locked (log-lock.ts); another process that has it stops this output
+ *   others     every write, checkpoint and idle half second compares the name with the open file. Cut (copytruncate) or
+ *              appended to: goes on at its end. Moved: goes on in the file that has the name. Each time after a
+ *              checkpoint, so that a start knows the file again. Removed: what was written since the last checkpoint is
+ *              written again, to a new file
  *   rotation   the next file is made and checkpointed before it takes the name, so a crash at any step is undone or
  *              finished
- *   logrotate  a file that was cut (copytruncate), or a new file under the name, is written to only after a checkpoint
- *              describes it. When the process dies before it sees the cut, the lines since the last checkpoint may also
- *              stand in logrotate's copy
  *   full disk  a failed write is taken back and repeated; intake goes on until the journal's quota
  *   sync       a failed fdatasync is not repeated, because nobody knows what the kernel has kept. The file is cut back
  *              to its checkpoint and written anew
+ *
+ * What cannot be told: a process that dies between logrotate's cut and its own next look writes the lines since the last
+ * checkpoint again, and they may also stand in logrotate's copy. And a start after kill -9 takes lines behind the
+ * checkpoint that begin with a brace for ours.
  */
 import {
   closeSync,
@@ -25,14 +29,13 @@ import {
   openSync,
   readdirSync,
   readSync,
+  realpathSync,
   renameSync,
   rmSync,
-  type Stats,
   statSync,
   writeSync,
 } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
-import { crc32 } from 'node:zlib';
 import type { Piscina } from 'piscina';
 import {
   SettleFirst,
@@ -43,185 +46,177 @@ import {
   TargetLost,
 } from '../../delivery/contract.ts';
 import { deliveryErrors } from '../../delivery/errors.ts';
-import { at as field, jsonStart } from '../../events/record.ts';
 import { makeDirectory } from '../../kernel/directory.ts';
+import type { FileLock } from '../../kernel/file-lock.ts';
 import type { Logger } from '../../kernel/log.ts';
-import { block } from '../../kernel/threads/wake.ts';
 import { type FileConfig, fileConfig } from './config.ts';
+import {
+  closeTornLine,
+  cutBack,
+  type FileIdentity,
+  type FileState,
+  identity,
+  identityOf,
+  isOurs,
+  same,
+  syncFolderOf,
+  tailSum,
+} from './file-state.ts';
+import { gatherLines } from './lines.ts';
+import { forgetHolder, type LockedFile, openLocked, tellHolder } from './log-lock.ts';
 import { pruneRotated, rotatedFiles, rotatedName } from './rotated.ts';
+import { StdoutTarget } from './stdout.ts';
 
 /** Bytes between two syncs of the file: a larger flush would hold up the journal's fdatasync. */
 const SYNC_BYTES = 8 * 2 ** 20;
-const STDOUT_NAP_MS = 5;
-const TAIL_BYTES = 4096;
-
-interface FileIdentity {
-  readonly dev: number;
-  readonly ino: number;
-  /** When the inode was made, ms since 1970. Missing in checkpoints of older versions. */
-  readonly born?: number;
-}
-/** What the checkpoint holds. */
-interface FileState extends FileIdentity {
-  readonly path: string;
-  readonly length: number;
-  /** CRC-32 of the last bytes before `length`, see tailSum(). */
-  readonly tail: number;
-  /** The rotation that follows this checkpoint: the file that will take the name. */
-  readonly next?: FileIdentity;
-}
+const COPY_BYTES = 2 ** 20;
 
 const nextName = (path: string): string => `${path}.next`;
-const identityOf = ({ dev, ino, birthtimeMs }: Stats): FileIdentity => ({ dev, ino, born: birthtimeMs });
-const identity = (fd: number): FileIdentity => identityOf(fstatSync(fd));
-/**
- * Whether both are one file. A disk may come back with another device number (a reboot, a volume that is attached to
- * another host): then inode and time of birth decide. File systems that know no time of birth leave it to the device.
- */
-const same = (a: FileIdentity, b: FileIdentity | undefined): boolean =>
-  a.ino === b?.ino && (a.dev === b.dev || (a.born !== undefined && a.born > 0 && a.born === b.born));
 
-/** CRC-32 of the last bytes of [0, length), of 4 KiB at most. */
-function tailSum(fd: number, length: number): number {
-  const bytes = Math.min(length, TAIL_BYTES);
-  const tail = Buffer.alloc(bytes);
-  for (let done = 0; done < bytes; ) {
-    const n = readSync(fd, tail, done, bytes - done, length - bytes + done);
-    if (n === 0) break;
-    done += n;
-  }
-  return crc32(tail);
-}
-
-/**
- * Whether the open file is the one of the checkpoint. A file that became shorter lacks the bytes to compare; device and
- * inode decide, and it is not cut.
- */
-function isOurs(fd: number, state: FileState): boolean {
-  const found = fstatSync(fd);
-  return same(identityOf(found), state) && (found.size < state.length || tailSum(fd, state.length) === state.tail);
-}
-
-function syncFolderOf(path: string): void {
-  const fd = openSync(dirname(path), 'r');
-  try {
-    fsyncSync(fd);
-  } finally {
-    closeSync(fd);
-  }
-}
-
-/** Copies the lines of the records, each with its newline, one after the other. Returns their bytes. */
-function gatherLines(batch: SinkBatch, into: Buffer): number {
-  const { buffer, offsets, count } = batch;
-  let end = 0;
-  for (let i = 0; i < count; i++) {
-    const record = offsets[i];
-    const from = jsonStart(record);
-    end += buffer.copy(into, end, from, from + buffer.readUInt32LE(record + field.jsonLength) + 1);
-  }
-  return end;
-}
+/** What the name says about the open file. changed: it is ours, but others have cut it or appended to it. */
+type Found = 'ours' | 'changed' | 'moved' | 'removed';
 
 class FileTarget implements SinkTarget {
   readonly inFlightMax = 1;
   readonly #config: FileConfig;
-  /** Name of the output. */
-  readonly #name: string;
   readonly #path: string;
   readonly #journal: boolean;
   readonly #log: Logger;
   readonly #now: () => number;
   #fd = -1;
+  #lock: FileLock = { release: () => undefined };
+  #identity: FileIdentity = { dev: 0, ino: 0 };
   #length = 0;
+  /** Length when the name last led to the file: what came later may have gone into a file without a name. */
+  #seen = 0;
+  /** Bytes that a failed write may have left behind `length`, because they could not be taken back. */
+  #torn = 0;
   #unsynced = 0;
   /** The last checkpoint describes the open file. Read only with a journal: without one no record comes twice. */
   #known = false;
+  /** The name leads elsewhere: after the checkpoint of this file the sink goes on there. */
+  #moved = false;
   #lines = Buffer.alloc(0);
   /** The rotation that the last settle() has announced. */
-  #next: (FileIdentity & { fd: number }) | undefined;
+  #next: (FileIdentity & LockedFile) | undefined;
   #pool: Piscina<string, void> | undefined;
 
   constructor(config: FileConfig, context: SinkContext, now: () => number) {
     this.#config = config;
-    this.#name = context.name;
     this.#path = resolve(config.logPath);
     makeDirectory(dirname(this.#path));
     this.#journal = context.journal;
     this.#log = context.log;
     this.#now = now;
     const state = context.journal ? (context.state as FileState | undefined) : undefined;
-    this.#open(state);
+    const found = statSync(this.#path, { throwIfNoEntry: false });
+    if (found !== undefined && !found.isFile())
+      throw deliveryErrors.SINK_STOPPED({
+        sink: context.name,
+        reason: `LOG_PATH must name a file: path=${this.#path}`,
+      });
+    try {
+      this.#open(state);
+    } catch (error) {
+      this.#letGo();
+      throw error;
+    }
+    tellHolder(this.#path);
     this.#tidy();
   }
 
   #open(state: FileState | undefined): void {
-    const path = this.#path;
     if (state !== undefined) this.#finishRotation(state);
-    this.#fd = openSync(path, constants.O_RDWR | constants.O_CREAT, 0o644);
-    const found = fstatSync(this.#fd);
-    if (!found.isFile()) {
-      closeSync(this.#fd);
-      throw deliveryErrors.SINK_STOPPED({ sink: this.#name, reason: `LOG_PATH must name a file: path=${path}` });
-    }
-    this.#length = found.size;
+    this.#take(openLocked(this.#path));
     if (state === undefined) this.#closeTornLine();
-    else if (isOurs(this.#fd, state)) this.#cut(this.#fd, state, found.size);
-    else if (same(identityOf(found), state.next)) {
+    else if (isOurs(this.#fd, state)) this.#cut(state);
+    else {
       // The rotation was done; what the new file holds came after the checkpoint.
-      ftruncateSync(this.#fd, 0);
-      this.#length = 0;
-    } else {
-      this.#cutMoved(state);
+      if (same(this.#identity, state.next)) this.#cutBack(0);
+      else this.#cutMoved(state);
       this.#closeTornLine();
     }
+    this.#seen = this.#length;
   }
 
-  /** The last line may lack its newline: a writer without a journal was killed, or another program wrote it. */
+  /** From now on the sink writes to this file. */
+  #take({ fd, lock }: LockedFile): void {
+    this.#letGo();
+    this.#fd = fd;
+    this.#lock = lock;
+    const found = fstatSync(fd);
+    this.#identity = identityOf(found);
+    this.#length = found.size;
+    this.#seen = found.size;
+    this.#torn = 0;
+    this.#unsynced = 0;
+    this.#known = false;
+    this.#moved = false;
+  }
+
+  #letGo(): void {
+    if (this.#fd >= 0) closeSync(this.#fd);
+    this.#fd = -1;
+    this.#lock.release();
+    this.#lock = { release: () => undefined };
+  }
+
   #closeTornLine(): void {
-    const last = Buffer.alloc(1);
-    if (this.#length === 0 || readSync(this.#fd, last, 0, 1, this.#length - 1) === 0 || last[0] === 10) return;
-    this.#length += writeSync(this.#fd, '\n', this.#length);
+    this.#length = closeTornLine(this.#fd, this.#length);
   }
 
-  #cut(fd: number, state: FileState, size: number): void {
-    if (size > state.length) ftruncateSync(fd, state.length);
-    if (size < state.length)
-      this.#log.warn(
-        { path: state.path, bytes: size, expected: state.length },
-        'the log file is shorter than its checkpoint; appending',
-      );
-    this.#length = Math.min(size, state.length);
-    if (size < state.length) this.#closeTornLine();
+  #cut(state: FileState): void {
+    const { path, length } = state;
+    const size = this.#length;
+    if (size < length)
+      this.#log.warn({ path, bytes: size, expected: length }, 'the log file is shorter than its checkpoint; appending');
+    else if (size > length && state.closed) this.#tellAppended(size - length);
+    else if (size > length) this.#cutBack(length);
+    if (size !== length) this.#closeTornLine();
+  }
+
+  #cutBack(length: number): void {
+    const foreign = cutBack(this.#fd, length);
+    this.#length = length + foreign;
+    if (foreign > 0) this.#tellAppended(foreign);
+  }
+
+  #tellAppended(bytes: number): void {
+    this.#log.warn({ path: this.#path, bytes }, 'somebody else has appended to the log file; going on behind that');
   }
 
   /**
-   * The file was moved while the collector was down (logrotate, another LOG_PATH): it is found by its inode in its old
-   * folder, and cut there.
+   * The file was moved while the collector was down, or in its last second (logrotate, another LOG_PATH). It is found by
+   * its inode in its old folder and cut there; so is the file that a rotation had put in its place.
    */
   #cutMoved(state: FileState): void {
     const folder = dirname(state.path);
-    if (!existsSync(folder)) return;
-    for (const name of readdirSync(folder)) {
+    let found = false;
+    for (const name of existsSync(folder) ? readdirSync(folder) : []) {
       const path = join(folder, name);
-      const found = statSync(path, { throwIfNoEntry: false });
-      if (found === undefined || !found.isFile() || !same(identityOf(found), state)) continue;
+      const stats = statSync(path, { throwIfNoEntry: false });
+      // Not the open file under another name: to close a second descriptor of it would drop its lock.
+      if (stats === undefined || !stats.isFile() || same(identityOf(stats), this.#identity)) continue;
+      const rotated = same(identityOf(stats), state.next);
+      if (!rotated && !same(identityOf(stats), state)) continue;
       const fd = openSync(path, 'r+');
       try {
-        if (!isOurs(fd, state)) continue;
-        if (found.size > state.length) {
-          ftruncateSync(fd, state.length);
+        if (!rotated && !isOurs(fd, state)) continue;
+        found ||= !rotated;
+        const length = rotated ? 0 : state.length;
+        if (stats.size > length && !(state.closed && !rotated)) {
+          cutBack(fd, length);
           fsyncSync(fd);
         }
       } finally {
         closeSync(fd);
       }
-      return;
     }
-    this.#log.warn(
-      { path: state.path },
-      'the log file of the checkpoint is gone; events after the checkpoint may stand in it and here',
-    );
+    if (!found)
+      this.#log.warn(
+        { path: state.path },
+        'the log file of the checkpoint is gone; events after the checkpoint may stand in it and here',
+      );
   }
 
   /** Finishes a rotation that a crash interrupted. Before the first rename there is nothing to finish. */
@@ -235,7 +230,7 @@ class FileTarget implements SinkTarget {
   }
 
   get settleDue(): boolean {
-    return (this.#journal && !this.#known) || this.#rotates;
+    return (this.#journal && (!this.#known || this.#moved)) || this.#rotates;
   }
 
   get #rotates(): boolean {
@@ -243,31 +238,84 @@ class FileTarget implements SinkTarget {
     return logRotateBytes > 0 && this.#length >= logRotateBytes;
   }
 
+  /** Compares the name with the open file, and takes in what others have done to it. */
+  #check(): Found {
+    const named = statSync(this.#path, { throwIfNoEntry: false });
+    if (named === undefined || !same(identityOf(named), this.#identity))
+      return fstatSync(this.#fd).nlink > 0 ? 'moved' : 'removed';
+    if (named.size > this.#length && named.size <= this.#length + this.#torn) ftruncateSync(this.#fd, this.#length);
+    else if (named.size !== this.#length) {
+      if (named.size > this.#length) this.#tellAppended(named.size - this.#length);
+      else
+        this.#log.warn(
+          { path: this.#path, bytes: named.size, expected: this.#length },
+          'the log file was cut; appending',
+        );
+      this.#known = false;
+      this.#length = named.size;
+      this.#closeTornLine();
+      this.#seen = this.#length;
+      return 'changed';
+    }
+    this.#torn = 0;
+    this.#seen = this.#length;
+    return 'ours';
+  }
+
+  async look(): Promise<boolean> {
+    return this.#check() !== 'ours' || this.settleDue;
+  }
+
+  /** The file has no name any more. Without a journal nothing comes again: the last bytes are copied. */
+  #remake(): void {
+    if (this.#journal) {
+      this.#log.warn(
+        { path: this.#path },
+        'the log file was removed; it is made anew, and what was written since the last checkpoint is written again',
+      );
+      throw new TargetLost(`the log file was removed: path=${this.#path}`);
+    }
+    this.#log.warn({ path: this.#path }, 'the log file was removed; it is made anew');
+    const fresh = openLocked(this.#path);
+    const chunk = Buffer.allocUnsafe(Math.min(COPY_BYTES, this.#length - this.#seen));
+    for (let at = this.#seen; at < this.#length; ) {
+      const n = readSync(this.#fd, chunk, 0, Math.min(chunk.length, this.#length - at), at);
+      if (n === 0) break;
+      for (let done = 0; done < n; ) done += writeSync(fresh.fd, chunk, done, n - done);
+      at += n;
+    }
+    this.#take(fresh);
+    tellHolder(this.#path);
+  }
+
   async write(batch: SinkBatch): Promise<void> {
     if (batch.count === 0) return;
     if (this.#lines.length < batch.buffer.length) this.#lines = Buffer.allocUnsafeSlow(batch.buffer.length);
     const bytes = gatherLines(batch, this.#lines);
-    const found = fstatSync(this.#fd).size;
-    if (found < this.#length) {
-      // At the old length the write would leave a hole of zeros.
-      this.#log.warn({ path: this.#path, bytes: found, expected: this.#length }, 'the log file was cut; appending');
-      this.#known = false;
-      this.#length = found;
-      this.#closeTornLine();
-    }
-    if (this.#journal && !this.#known)
+    this.#compare();
+    if (this.#moved && !this.#journal) this.#follow();
+    if (this.#journal && (!this.#known || this.#moved))
       throw new SettleFirst(`the checkpoint does not know the log file as it is: path=${this.#path}`);
     try {
       for (let done = 0; done < bytes; )
         done += writeSync(this.#fd, this.#lines, done, bytes - done, this.#length + done);
     } catch (error) {
       // Half a batch must not stay: readers would see a torn line and, after the retry, lines twice.
+      this.#torn = bytes;
       ftruncateSync(this.#fd, this.#length);
+      this.#torn = 0;
       throw error;
     }
     this.#length += bytes;
     this.#unsynced += bytes;
     if (this.#journal && this.#unsynced >= SYNC_BYTES) this.#sync();
+  }
+
+  /** Acts on what #check() has found, as far as no checkpoint is needed for it. */
+  #compare(): void {
+    const found = this.#check();
+    if (found === 'removed') this.#remake();
+    this.#moved = found === 'moved';
   }
 
   #sync(): void {
@@ -279,12 +327,15 @@ class FileTarget implements SinkTarget {
     this.#unsynced = 0;
   }
 
-  async settle(): Promise<FileState> {
+  async settle(last = false): Promise<FileState> {
+    // All that the checkpoint will cover is written by now, so it lay in a file with a name.
+    this.#compare();
     if (this.#journal) this.#sync();
-    if (this.#rotates && this.#next === undefined) this.#prepareNext();
+    if (this.#rotates && !this.#moved && this.#next === undefined) this.#prepareNext();
     const next = this.#next === undefined ? {} : { next: identity(this.#next.fd) };
+    const closed = last && this.#next === undefined && !this.#moved ? { closed: true as const } : {};
     const tail = tailSum(this.#fd, this.#length);
-    return { path: this.#path, ...identity(this.#fd), length: this.#length, tail, ...next };
+    return { path: this.#path, ...this.#identity, length: this.#length, tail, ...next, ...closed };
   }
 
   #prepareNext(): void {
@@ -294,39 +345,61 @@ class FileTarget implements SinkTarget {
     // rotated name.
     if (left?.size === 0) rmSync(path);
     else if (left !== undefined) renameSync(path, rotatedName(this.#path, this.#now()));
-    const fd = openSync(path, 'wx+', 0o644);
+    const { O_RDWR, O_CREAT, O_EXCL, O_APPEND } = constants;
+    const next = openLocked(path, O_RDWR | O_CREAT | O_EXCL | O_APPEND);
     if (this.#journal) {
-      fsyncSync(fd);
+      fsyncSync(next.fd);
       syncFolderOf(this.#path);
     }
-    this.#next = { fd, ...identity(fd) };
+    this.#next = { ...next, ...identity(next.fd) };
   }
 
   /** The checkpoint knows both files now: the new one may take the name. */
   async settled(): Promise<void> {
     this.#known = true;
     const next = this.#next;
-    if (next === undefined) return;
+    if (next === undefined) {
+      if (this.#moved) this.#follow();
+      return;
+    }
     const named = statSync(this.#path, { throwIfNoEntry: false });
-    if (named !== undefined && !same(identityOf(named), next)) {
-      if (!same(identityOf(named), identity(this.#fd))) {
-        // logrotate was first and the name belongs to another file: go on in that file, as after a SIGHUP.
-        rmSync(nextName(this.#path), { force: true });
-        closeSync(next.fd);
-        this.#next = undefined;
-        return this.reopen();
-      }
+    const taken = named !== undefined && same(identityOf(named), next);
+    if (named !== undefined && !taken) {
+      // logrotate was first and the name belongs to another file: go on in that file, as after a SIGHUP.
+      if (!same(identityOf(named), this.#identity)) return this.#follow();
       renameSync(this.#path, rotatedName(this.#path, this.#now()));
     }
     // Repeatable: when this rename has failed, the next try finds the name free and only repeats this rename.
-    if (named === undefined || !same(identityOf(named), next)) renameSync(nextName(this.#path), this.#path);
+    if (!taken) renameSync(nextName(this.#path), this.#path);
     if (this.#journal) syncFolderOf(this.#path);
-    closeSync(this.#fd);
-    this.#fd = next.fd;
-    this.#length = 0;
-    this.#unsynced = 0;
     this.#next = undefined;
+    this.#take(next);
+    // The checkpoint knows it as the next one, empty.
+    this.#known = true;
     this.#tidy();
+  }
+
+  /** Goes on in the file that has the name now, a new one if need be. A rotation that was prepared is dropped. */
+  #follow(): void {
+    if (this.#next !== undefined) {
+      rmSync(nextName(this.#path), { force: true });
+      this.#dropNext();
+    }
+    this.#log.warn(
+      { path: this.#path },
+      'the log file was moved or replaced; going on in the file that has its name now',
+    );
+    this.#take(openLocked(this.#path));
+    this.#closeTornLine();
+    this.#seen = this.#length;
+    tellHolder(this.#path);
+  }
+
+  #dropNext(): void {
+    if (this.#next === undefined) return;
+    closeSync(this.#next.fd);
+    this.#next.lock.release();
+    this.#next = undefined;
   }
 
   /** Compresses and removes rotated files, in the background; a failure costs disk space, not events. */
@@ -357,55 +430,23 @@ class FileTarget implements SinkTarget {
     }
   }
 
-  /** Opens the name anew: logrotate may have moved our file away. */
+  /** SIGHUP. A file that still has its name stays open: to close a descriptor of it would drop its lock. */
   async reopen(): Promise<void> {
-    const fd = openSync(this.#path, constants.O_RDWR | constants.O_CREAT, 0o644);
-    closeSync(this.#fd);
-    this.#fd = fd;
-    this.#known = false;
-    this.#length = fstatSync(fd).size;
-    this.#closeTornLine();
-    this.#unsynced = 0;
+    this.#compare();
+    if (this.#moved) this.#follow();
   }
 
   async close(): Promise<void> {
-    if (this.#fd >= 0) closeSync(this.#fd);
-    this.#fd = -1;
-    if (this.#next !== undefined) closeSync(this.#next.fd);
+    const held = this.#fd >= 0;
+    if (held) forgetHolder(existsSync(this.#path) ? realpathSync(this.#path) : this.#path);
+    this.#letGo();
+    this.#dropNext();
     await this.#pool?.close();
   }
 }
 
-/** Standard output. A pipe may be slow or full, so each write continues where the one before ended. */
-class StdoutTarget implements SinkTarget {
-  readonly inFlightMax = 1;
-  readonly #name: string;
-  readonly #ended: () => boolean;
-  #lines = Buffer.alloc(0);
-
-  constructor(context: SinkContext) {
-    this.#name = context.name;
-    this.#ended = context.ended;
-  }
-
-  async write(batch: SinkBatch): Promise<void> {
-    if (this.#lines.length < batch.buffer.length) this.#lines = Buffer.allocUnsafeSlow(batch.buffer.length);
-    const bytes = gatherLines(batch, this.#lines);
-    for (let done = 0; done < bytes; ) {
-      try {
-        done += writeSync(1, this.#lines, done, bytes - done);
-      } catch (error) {
-        if ((error as NodeJS.ErrnoException).code !== 'EAGAIN') throw error;
-        // The reader of the pipe is slow. To give up in the middle of a line is right only when the process has to end.
-        if (this.#ended())
-          throw deliveryErrors.SINK_WRITE({ sink: this.#name, reason: 'stdout is blocked and the process has to end' });
-        block(STDOUT_NAP_MS);
-      }
-    }
-  }
-
-  async close(): Promise<void> {}
-}
+/** Errors that only an operator can mend. */
+const OPERATOR: ReadonlySet<string> = new Set(['SINK_STOPPED', 'LOG_FILE_LOCKED', 'EPIPE']);
 
 export const fileSink: SinkKind<FileConfig> = {
   name: 'log',
@@ -414,8 +455,5 @@ export const fileSink: SinkKind<FileConfig> = {
   batching: (config) => ({ records: config.batchSize, bytes: 512 * 1024, flushMs: config.flushIntervalMs }),
   open: async (config, context) =>
     config.logPath === 'stdout' ? new StdoutTarget(context) : new FileTarget(config, context, Date.now),
-  classify: (error) =>
-    (error as { code?: string }).code === 'SINK_STOPPED' || (error as { code?: string }).code === 'EPIPE'
-      ? 'stop'
-      : 'retry',
+  classify: (error) => (OPERATOR.has((error as { code?: string }).code ?? '') ? 'stop' : 'retry'),
 };
