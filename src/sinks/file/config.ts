@@ -8,7 +8,7 @@ export const fileConfig = defineConfig(
       default: './events.ndjson',
       doc:
         'File of the log sink, one event per line. `stdout` writes to standard output (at least once after a crash); ' +
-        'our own log then goes to stderr.',
+        'our own log then goes to stderr. A file has one collector: a second one is refused.',
     }),
     batchSize: integer({
       default: 5000,
@@ -29,9 +29,14 @@ export const fileConfig = defineConfig(
       default: 0,
       min: 0,
       max: 1024 * GiB,
-      doc: 'The file is rotated when it is larger (a batch may go over). 0: never; use logrotate and SIGHUP.',
+      doc: 'The file is rotated when it is larger (a batch may go over). 0: never; use logrotate.',
     }),
-    logBackups: integer({ default: 10, min: 0, max: 10_000, doc: 'Rotated files that are kept; 0 keeps all.' }),
+    logBackups: integer({
+      default: 10,
+      min: 0,
+      max: 10_000,
+      doc: 'Rotated files that are kept, the last ones written; 0 keeps all.',
+    }),
     logMaxAgeDays: integer({
       default: 0,
       min: 0,

@@ -14,6 +14,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { engineMutants } from './engine.ts';
 import { eventsMutants } from './events.ts';
+import { fileMutants } from './file.ts';
 import { httpMutants } from './http.ts';
 import { letterMutants } from './letters.ts';
 import type { Mutant } from './mutant.ts';
@@ -25,7 +26,13 @@ const LIMIT_MS = 120_000;
 const SIDE_BY_SIDE = 2;
 
 /** Those whose tests take seconds. */
-export const quickMutants: readonly Mutant[] = [...engineMutants, ...eventsMutants, ...httpMutants, ...letterMutants];
+export const quickMutants: readonly Mutant[] = [
+  ...engineMutants,
+  ...eventsMutants,
+  ...fileMutants,
+  ...httpMutants,
+  ...letterMutants,
+];
 export const allMutants: readonly Mutant[] = [...quickMutants, ...postgresMutants];
 
 export type Verdict = 'killed' | 'lives' | 'does not apply';
