@@ -245,7 +245,7 @@ export const engineMutants: readonly Mutant[] = [
   },
   {
     name: 'records of other kinds are delivered',
-    file: 'src/delivery/runner.ts',
+    file: 'src/engine/batch.ts',
     edits: [['if (!kinds.has(view.getUint16(offsets[i] + recordAt.kind, true))) continue;\n', '']],
     tests: ['test/delivery/runner.test.ts'],
   },
@@ -274,7 +274,7 @@ export const engineMutants: readonly Mutant[] = [
   },
   {
     name: 'a stranger is cut',
-    file: 'src/sinks/file/sink.ts',
+    file: 'src/sinks/file/file-state.ts',
     edits: [['(found.size < state.length || tailSum(fd, state.length) === state.tail)', 'found.size >= 0']],
     tests: ['test/sinks/file.test.ts'],
   },
