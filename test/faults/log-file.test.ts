@@ -161,7 +161,8 @@ test('mv and gzip without SIGHUP, mv and create, echo >> under load, then kill -
   await sleep(250);
   renameSync(s.path, `${s.path}.1`);
   execFileSync('gzip', [`${s.path}.1`]);
-  await sleep(250);
+  await expect.poll(() => existsSync(s.path), { message: 'made anew' }).toBe(true);
+  await sleep(150);
   renameSync(s.path, `${s.path}.2`);
   writeFileSync(s.path, '', { flag: 'a' });
   await sleep(250);
