@@ -70,6 +70,7 @@ export const wallClock: Readonly<Record<string, string>> = {
   'src/http/renewal.ts':
     'a file time that differs from the last one says that the file was changed, whichever is later',
   'src/kernel/clock.ts': 'the clock itself',
+  'src/kernel/file-lock.ts': 'since when somebody has a lock, for people',
   'src/kernel/metrics/process.ts': 'process_start_time_seconds',
   'src/kernel/tracing.ts': 'the begin of a span; it lasts by the other clock',
   'src/service/acceptor-thread.ts': 'the time of receipt of an event',
