@@ -16,6 +16,7 @@ import { engineMutants } from './engine.ts';
 import { eventsMutants } from './events.ts';
 import { fileMutants } from './file.ts';
 import { httpMutants } from './http.ts';
+import { kafkaMutants } from './kafka.ts';
 import { letterMutants } from './letters.ts';
 import type { Mutant } from './mutant.ts';
 import { postgresMutants } from './postgres.ts';
@@ -33,7 +34,7 @@ export const quickMutants: readonly Mutant[] = [
   ...httpMutants,
   ...letterMutants,
 ];
-export const allMutants: readonly Mutant[] = [...quickMutants, ...postgresMutants];
+export const allMutants: readonly Mutant[] = [...quickMutants, ...kafkaMutants, ...postgresMutants];
 
 export type Verdict = 'killed' | 'lives' | 'does not apply';
 

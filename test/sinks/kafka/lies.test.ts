@@ -192,6 +192,33 @@ for (const [name, number] of Object.entries({
     assertEachOnce(arrived, sent);
   });
 
+// Goal: a number in the answer makes nothing of its size: a queue for each of a thousand million partitions, for example.
+test('a topic whose partitions have no place in its list is asked for again', async (t) => {
+  const topic = 'places';
+  await (await openPatiently(env(topic))).close();
+  for (const index of [1, 2 ** 30, -1]) {
+    const partition = Writer.create().appendInt16(0).appendInt32(index).appendInt32(0).appendInt32(0);
+    for (let lists = 0; lists < 3; lists++) partition.appendUnsignedVarInt(1);
+    const body = Writer.create().appendInt32(0).appendUnsignedVarInt(2);
+    body.appendInt32(0).appendString('127.0.0.1').appendInt32(LIAR).appendString(null).appendUnsignedInt8(0);
+    body.appendString('cluster').appendInt32(0).appendUnsignedVarInt(2).appendInt16(0).appendString(topic);
+    body.appendInt64(0n).appendInt64(0n).appendInt8(0).appendUnsignedVarInt(2).appendFrom(partition);
+    body.appendUnsignedInt8(0).appendInt32(0).appendUnsignedInt8(0).appendUnsignedInt8(0);
+    let lies = 1;
+    liar.lie = (request) => (request.api === api.metadata && lies-- > 0 ? { instead: body.buffer } : undefined);
+    await assert.rejects(openSink(env(topic)), {
+      verdict: 'retry',
+      code: 'UNREADABLE_ANSWER',
+      message: /must be 0\.\.0/,
+    });
+  }
+  liar.lie = undefined;
+  const sink = await openPatiently(env(topic));
+  t.onTestFinished(() => sink.close());
+  await deliver(sink, events(0, 10));
+  assertEachOnce(await consumeAll(kafka.internal, topic), events(0, 10));
+});
+
 // One consumer for each API, all at once: what fails is tried again after a pause that doubles.
 test('consumer: answers that nobody can read hold a group up and lose no record', async (t) => {
   const topic = 'spoilt-group';

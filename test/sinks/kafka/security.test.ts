@@ -3,7 +3,8 @@
  * it, and heals without a restart of ours once somebody has corrected it on the broker's side.
  */
 import assert from 'node:assert/strict';
-import { beforeAll, test } from 'vitest';
+import kafkajs from 'kafkajs';
+import { beforeAll, expect, test } from 'vitest';
 import { type Authority, authority } from '../../servers/certificates.ts';
 import { type KafkaCluster, saslProperties, startKafka } from '../../servers/kafka.ts';
 import { fileScope } from '../../servers/scope.ts';
@@ -25,7 +26,17 @@ beforeAll(async () => {
   client = await ours.issue('client');
   stranger = await strange.issue('client');
   [login, tls] = await Promise.all([
-    startKafka(file, { port: SASL, own: true, sasl: { users: { alice: 'right' } } }),
+    startKafka(file, {
+      port: SASL,
+      own: true,
+      sasl: { users: { alice: 'right' } },
+      properties: {
+        // Rights count for topics that have any; the tests, on the internal listener, may do everything.
+        'authorizer.class.name': 'org.apache.kafka.metadata.authorizer.StandardAuthorizer',
+        'super.users': 'User:ANONYMOUS',
+        'allow.everyone.if.no.acl.found': true,
+      },
+    }),
     startKafka(file, {
       port: TLS,
       own: true,
@@ -91,6 +102,37 @@ test('a password that is corrected on the broker heals the sink, and nothing is 
   await login.start(saslProperties({ alice: 'new' }));
   await writing;
   assertEachOnce(await consumeAll(login.internal, topic), events(0, 200));
+});
+
+// Goal: rights that are taken away hold events back and name the right; given back, they heal it without a restart.
+// Method: a real authorizer, while the sink delivers.
+test('a right that is taken away stops delivery with its name, and delivery goes on when it is given back', async (t) => {
+  const topic = 'rights';
+  const sink = await openPatiently(as('plain', 'new', topic));
+  t.onTestFinished(() => sink.close());
+  await deliver(sink, events(0, 50));
+  const { AclOperationTypes, AclPermissionTypes, AclResourceTypes, Kafka, logLevel, ResourcePatternTypes } = kafkajs;
+  const admin = new Kafka({ brokers: login.internal, logLevel: logLevel.NOTHING }).admin();
+  await admin.connect();
+  t.onTestFinished(() => admin.disconnect());
+  const rule = {
+    resourceType: AclResourceTypes.TOPIC,
+    resourceName: topic,
+    resourcePatternType: ResourcePatternTypes.LITERAL,
+    principal: 'User:alice',
+    host: '*',
+    operation: AclOperationTypes.WRITE,
+    permissionType: AclPermissionTypes.DENY,
+  };
+  await admin.createAcls({ acl: [rule] });
+  const course = newCourse();
+  const writing = deliver(sink, events(50, 50), { lane: 1 }, course);
+  await expect.poll(() => course.codes, { timeout: 10_000 }).toContain('TOPIC_AUTHORIZATION_FAILED');
+  await admin.deleteAcls({ filters: [rule] });
+  await writing;
+  assert.deepEqual([course.deadLetters, course.failures.split], [[], 0]);
+  assert.ok(course.failures.stop > 0);
+  assertEachOnce(await consumeAll(login.internal, topic), events(0, 100));
 });
 
 test('TLS: delivers with the right authority and our certificate', async (t) => {
