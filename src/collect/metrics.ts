@@ -48,6 +48,7 @@ export const collectMetrics = defineMetrics({
   ringmain_refused_events_total: counter({
     help: 'Events refused under back-pressure (429, 503), by reason. A batch counts once.',
     labels: { reason: refusedReasons },
+    told: { level: 'warn', sentence: 'events are refused: there is no room for them now' },
   }),
   ringmain_ignored_events_total: counter({
     help: 'Events answered as usual and not recorded, by reason.',
@@ -56,12 +57,14 @@ export const collectMetrics = defineMetrics({
   ringmain_rejected_total: counter({
     help: 'Requests, and events of a batch (bad_event, event_too_large), turned away for good, by reason.',
     labels: { reason: rejectedReasons },
+    told: { level: 'info', sentence: 'requests or events are turned away for good' },
   }),
   ringmain_unanswered_events_total: counter({
     help:
       'Events recorded whose client saw no 2xx: it was gone (gone), or the write failed or took too long (unknown, ' +
       '503).',
     labels: { reason: ['gone', 'unknown'] },
+    told: { level: 'warn', sentence: 'events were recorded whose clients saw no 2xx; they may send them again' },
   }),
 });
 export type CollectMeters = Meters<typeof collectMetrics>;

@@ -91,6 +91,10 @@ export class Standing {
   tell(): void {
     const { board, index } = this.#deps;
     const { lag, published, ledger, oldestMs } = this.#report();
+    if (!board.told(index)) {
+      board.set(index, 'deadBefore', ledger.dead);
+      board.set(index, 'givenUpBefore', ledger.givenUp);
+    }
     board.set(index, 'passed', ledger.passed);
     board.set(index, 'delivered', ledger.delivered);
     board.set(index, 'dead', ledger.dead);

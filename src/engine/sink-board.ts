@@ -18,7 +18,7 @@ const FIGURES = 8;
  * skipped: the same, counted one by one. passed = delivered + dead + givenUp + skipped, always (L5). All are cumulative
  * across restarts: they live in the checkpoint. owed: records of earlier lives not passed yet; lagBytes, lagRecords,
  * oldestMs (0: none): what is not delivered. seenBytes, seenRecords: what the live lanes held when the sink's thread
- * last told its figures.
+ * last told its figures. deadBefore, givenUpBefore: those two when this process began.
  */
 export const sinkFigures = [
   'passed',
@@ -33,6 +33,8 @@ export const sinkFigures = [
   'retries',
   'seenBytes',
   'seenRecords',
+  'deadBefore',
+  'givenUpBefore',
 ] as const;
 export type SinkFigure = (typeof sinkFigures)[number];
 

@@ -17,6 +17,7 @@
  * metrics/cells    add, set, observe               metrics/text     the text, and collectors for computed values
  * metrics/process  CPU, memory, open files, build  metrics/loop     event-loop delay
  */
+export { Announcer, type Growing, growingIn } from './metrics/announcer.ts';
 export { createBoard } from './metrics/board.ts';
 export { attachBoard, CounterCell, GaugeCell, HistogramCell, type Meter, type Meters } from './metrics/cells.ts';
 export {

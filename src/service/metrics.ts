@@ -12,7 +12,10 @@ export function frameMetrics(routes: readonly string[]) {
       labels: { route: [...routes, preflight, 'ops', other] as readonly string[], status: statusClasses },
     }),
     ringmain_http_connections: gauge({ help: 'Open connections.' }),
-    ringmain_http_connections_shed_total: counter({ help: 'Connections closed at once because of MAX_CONNECTIONS.' }),
+    ringmain_http_connections_shed_total: counter({
+      help: 'Connections closed at once because of MAX_CONNECTIONS.',
+      told: { level: 'warn', sentence: 'connections are closed at once: MAX_CONNECTIONS are open' },
+    }),
     ringmain_http_body_bytes: gauge({ help: 'Memory that bodies on their way hold.' }),
   });
 }

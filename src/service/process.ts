@@ -10,6 +10,7 @@
 import { constants } from 'node:os';
 import { openEngine } from '../engine/engine.ts';
 import { LaneControl } from '../engine/lane-control.ts';
+import { SinkBoard } from '../engine/sink-board.ts';
 import { tlsFiles } from '../http/config.ts';
 import { parseEndpoint, probeEndpoint } from '../http/endpoint.ts';
 import { checkCertificates } from '../http/renewal.ts';
@@ -20,6 +21,7 @@ import { ThreadBoard } from '../kernel/threads/board.ts';
 import { lanesOf, makeRoster, type SeatKind } from '../kernel/threads/roster.ts';
 import { createWakeWords } from '../kernel/threads/wake.ts';
 import type { TracingConfig } from '../kernel/tracing.ts';
+import { announce } from './announce.ts';
 import { defaultAcceptors } from './config.ts';
 import { type Configured, laneOutputs, rolesIn } from './configured.ts';
 import type { Sample } from './contract.ts';
@@ -62,6 +64,8 @@ export class ServiceProcess {
   /** Undefined: no tracing. */
   #tracing: TracingExport | undefined;
   #draining = false;
+  /** Ends what main tells of its threads' counters. */
+  #hush: () => void = () => {};
   #exit!: (code: number) => void;
   /** Settles with the exit code when the process has to end. */
   readonly ended: Promise<number>;
@@ -90,6 +94,15 @@ export class ServiceProcess {
   async start(): Promise<void> {
     for (const step of this.#startSteps) await step.call(this);
     this.#threads!.board.setStage('serving');
+    const { engine, metrics } = this.#shared;
+    const outputs = this.#configured.outputs.map(({ name }) => name);
+    this.#hush = announce({
+      sets: metricSets(this.#roles, outputs),
+      metrics,
+      engine: engine.shared,
+      outputs,
+      log: this.log,
+    });
   }
 
   readonly #startSteps: readonly (() => Promise<void> | void)[] = [
@@ -164,6 +177,7 @@ export class ServiceProcess {
     const lanes = lanesOf(roster);
     const threads = ThreadBoard.create(roster.length);
     const wake = createWakeWords(roster.length);
+    const begin = performance.now();
     const engine = openEngine({
       config: lanes > 0 ? values.engine : { ...values.engine, journalDir: 'off' },
       lanes,
@@ -194,6 +208,7 @@ export class ServiceProcess {
       },
       onFatal: (name, reason) => void this.#die(name, reason),
     });
+    this.#sayRecovered(performance.now() - begin);
     this.#sayAbsent();
   }
 
@@ -251,6 +266,20 @@ export class ServiceProcess {
     }
   }
 
+  /** What an earlier start has left, and what the outputs still owe of it. */
+  #sayRecovered(ms: number): void {
+    const { finished, sinks, board } = this.#shared.engine.shared;
+    if (finished.length === 0) return;
+    const figures = new SinkBoard(board);
+    const records = finished.reduce((sum, { begin, end }) => sum + end.record - begin.record, 0);
+    const bytes = finished.reduce((sum, { begin, end }) => sum + end.position - begin.position, 0);
+    const owed = Object.fromEntries(sinks.map((sink, i) => [sink, figures.get(i, 'owed')]));
+    this.log.info(
+      { lanes: finished.length, records, bytes, owed, ms: Math.round(ms) },
+      'recovered the log of earlier starts',
+    );
+  }
+
   #sayAbsent(): void {
     const running = new Set(this.#configured.outputs.map(({ name }) => name));
     for (const { name, kept, owedBytes } of this.#shared.engine.absent.filter((sink) => !running.has(sink.name)))
@@ -272,6 +301,7 @@ export class ServiceProcess {
 
   /** SIGHUP: log files are opened anew, certificates read again. */
   reload(): void {
+    this.log.info('SIGHUP: log files are reopened, certificates are read again');
     this.#threads!.reload();
   }
 
@@ -291,8 +321,22 @@ export class ServiceProcess {
     const left = () => Math.max(0, deadline - performance.now());
     this.#threads!.stop();
     for (const step of this.#drainSteps) if (!(await step.call(this, left))) return;
-    this.log.info('drained');
+    this.#hush();
+    this.#sayDrained();
     this.#exit(exitCodes.ok);
+  }
+
+  #sayDrained(): void {
+    const { board, sinks } = this.#shared.engine.shared;
+    const figures = new SinkBoard(board);
+    const owed = Object.fromEntries(
+      sinks.map((sink, i) => [sink, figures.get(i, 'lagRecords')] as const).filter(([, events]) => events > 0),
+    );
+    if (Object.keys(owed).length === 0) this.log.info('drained: everything is delivered');
+    else if (this.#shared.engine.shared.journal !== undefined)
+      this.log.warn({ owed }, 'ended with events that sinks have not taken; the journal keeps them for the next start');
+    else
+      this.log.error({ owed }, 'ended with events that sinks have not taken; they are lost, for there is no journal');
   }
 
   /** Each resolves with whether the drain goes on. */

@@ -111,7 +111,7 @@ test('SIGHUP and SIGTERM while the process starts: it ends in order, with exit 0
   await expect.poll(() => existsSync(join(s.folder, 'data', 'journal', 'lanes')), { interval: 1 }).toBe(true);
   collector.signal('SIGHUP');
   assert.equal(await collector.kill('SIGTERM'), 0, collector.log);
-  assert.match(collector.log, /drained/);
+  assert.match(collector.log, /drained: everything is delivered/);
   await starting;
 });
 
@@ -126,7 +126,7 @@ test('SIGTERM under load: exit 0, and everything that was acknowledged is in the
   for (const client of clients) client.cut();
   assert.ok(s.oracle.owed.size > 50);
   s.oracle.verify(linesOf(s.path));
-  assert.match(collector.log, /drained/);
+  assert.match(collector.log, /drained: everything is delivered/);
 });
 
 test('L5: the ledger of the metrics is the number of lines in the file, across SIGKILLs', async (t) => {

@@ -15,6 +15,13 @@ interface Spec<L extends Labels> {
   readonly threads?: Across;
 }
 
+/** How main tells in the log that a counter grows (Announcer). */
+export interface Told {
+  readonly level: 'info' | 'warn' | 'error';
+  /** One sentence; the labels and how many it were stand beside it. */
+  readonly sentence: string;
+}
+
 export type MetricType = 'counter' | 'gauge' | 'histogram';
 
 export interface Metric<T extends MetricType = MetricType, L extends Labels = Labels> {
@@ -24,15 +31,18 @@ export interface Metric<T extends MetricType = MetricType, L extends Labels = La
   readonly threads: Across;
   /** Upper bounds, ascending; empty for other types than histogram. */
   readonly buckets: readonly number[];
+  /** Undefined: the log is silent about it. */
+  readonly told?: Told;
 }
 
 export type NoLabels = Record<never, never>;
 
 /** A number that only grows. */
 export function counter<const L extends Labels = NoLabels>(
-  spec: Spec<L> & { readonly threads?: 'sum' | 'each' },
+  spec: Spec<L> & { readonly threads?: 'sum' | 'each'; readonly told?: Told },
 ): Metric<'counter', L> {
-  return made('counter', spec, []);
+  const { told } = spec;
+  return { ...made('counter', spec, []), ...(told === undefined ? {} : { told }) };
 }
 
 /** A number that goes up and down. */
