@@ -189,7 +189,7 @@ export class DeadLetterFile {
 
 /** The life of a lane; undefined for a partition of a topic. */
 function lifeOf(lane: string): number | undefined {
-  const life = /^(\d+)-\d+$/.exec(lane)?.[1];
+  const life = /^(\d+)-\d+(?:-[0-9a-f]+)?$/.exec(lane)?.[1];
   return life === undefined ? undefined : Number(life);
 }
 

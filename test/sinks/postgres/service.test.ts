@@ -171,11 +171,20 @@ describe('Postgres in the collector', () => {
         encoding: 'utf8',
       });
     assert.match(command('ls'), /3 letters, 3 pending/);
+    // Killed between the commit and the next checkpoint: the ledger still tells both apart.
+    await collector.deliver([...numbered(5, 2), ...numbered(100, 10)]);
+    await expect.poll(async () => (await stored(dsn, 'dead')).rows, { interval: 10 }).toBe(107);
+    await collector.kill();
+    await collector.start();
+    await expect
+      .poll(() => collector.metric('ringmain_sink_dead_letters_total', 'postgres'), { message: 'dead, not delivered' })
+      .toBe(5);
+    assert.equal(await collector.metric('ringmain_sink_delivered_total', 'postgres'), 107);
     await sql(dsn, 'ALTER TABLE dead DROP CONSTRAINT small');
-    assert.equal(command('replay', 'postgres'), '3 delivered, 0 refused again\n');
-    assert.match(command('ls', 'postgres'), /3 letters, 0 pending/);
-    await collector.deliver(numbered(100, 10));
-    await expect.poll(async () => (await stored(dsn, 'dead')).rows, { message: 'everything is delivered' }).toBe(110);
+    assert.equal(command('replay', 'postgres'), '5 delivered, 0 refused again\n');
+    assert.match(command('ls', 'postgres'), /5 letters, 0 pending/);
+    await collector.deliver(numbered(1000, 10));
+    await expect.poll(async () => (await stored(dsn, 'dead')).rows, { message: 'everything is delivered' }).toBe(122);
     assert.equal(await collector.metric('ringmain_sink_up', 'postgres'), 1);
   });
 
