@@ -11,14 +11,18 @@
  * Each request is on disk before it is sent, and its outcome before the next one. A replay that is killed leaves one
  * request in doubt: the next replay sends it unchanged, first of all. Postgres keeps a cursor of the replay in the
  * transaction of the letters, so each letter is loaded once; HTTP gets the same Idempotency-Key; Kafka may get the
- * request twice. Run one replay of a sink at a time.
+ * request twice. One replay of a sink runs at a time.
  */
+import { closeSync, openSync } from 'node:fs';
+import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { laneKey } from '../engine/segment.ts';
+import { type FileLock, holderOf, lockFile } from '../kernel/file-lock.ts';
 import { CursorMoved, type ErrorClass, type SinkBatch, type SinkTarget } from './contract.ts';
 import { deadLetterFiles, type LetterLine, readLetters } from './dead-letter-format.ts';
 import { type ReplayMark, ReplayProgress, readMark, type UnfinishedGroup } from './dead-letter-progress.ts';
 import { batchOf, isLetter, isSound, type Letter, REPLAY_LANE } from './dead-letter-record.ts';
+import { deliveryErrors } from './errors.ts';
 
 const RECORDS_MAX = 500;
 const BYTES_MAX = 4 * 1024 * 1024;
@@ -94,17 +98,35 @@ export class ReplayEnded extends Error {
 /** Sends every pending letter of a sink. Throws ReplayEnded when the target stays away or stops it. */
 export async function replay(options: ReplayOptions): Promise<Replayed> {
   const total: Replayed = { delivered: 0, refused: 0 };
-  for (const path of deadLetterFiles(options.directory, options.sink)) {
-    const file = new FileReplay(options, path, total);
-    try {
-      await file.run();
-    } catch (error) {
-      throw new ReplayEnded(total, error, options.classify(error) === 'retry');
-    } finally {
-      await file.close();
-    }
+  const files = deadLetterFiles(options.directory, options.sink);
+  if (files.length === 0) return total;
+  const lock = lockReplay(options);
+  try {
+    for (const path of files) await replayFile(options, path, total);
+  } finally {
+    lock.release();
   }
   return total;
+}
+
+async function replayFile(options: ReplayOptions, path: string, total: Replayed): Promise<void> {
+  const file = new FileReplay(options, path, total);
+  try {
+    await file.run();
+  } catch (error) {
+    throw new ReplayEnded(total, error, options.classify(error) === 'retry');
+  } finally {
+    await file.close();
+  }
+}
+
+/** A lock of the kernel's on an empty file, gone with the process. */
+function lockReplay({ directory, sink }: ReplayOptions): FileLock {
+  const path = join(directory, `${sink}.replay-lock`);
+  closeSync(openSync(path, 'a', 0o600));
+  const lock = lockFile(path);
+  if (lock === undefined) throw deliveryErrors.REPLAY_BUSY({ sink, holder: holderOf(path, path) });
+  return lock;
 }
 
 class FileReplay {

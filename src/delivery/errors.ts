@@ -18,6 +18,13 @@ export const deliveryErrors = defineErrors('delivery', {
     'A write to a sink failed',
     (f: AtSink) => `sink write failed: sink=${f.sink}, reason=${f.reason}`,
   ),
+  REPLAY_BUSY: inside(
+    true,
+    'Another replay of these dead letters runs',
+    (f: { readonly sink: string; readonly holder: string }) =>
+      `a replay of a sink must run alone: sink=${f.sink}, found=${f.holder}`,
+    exitCodes.temporary,
+  ),
   REPLAY_ENDED: inside(
     true,
     'A replay of dead letters ended early, for its sink is away',

@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { appendFileSync, existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -411,4 +413,24 @@ test('a value that is no UTF-8, or holds newlines, is one line of the file and c
   };
   await replay({ directory, sink: 'kafka', open: opens({ write }), classify });
   assert.deepEqual(bytes, values);
+});
+
+// Goal: two replays of a sink do not send the same letters. Method: another process holds the lock of the first.
+test('a second replay of the same sink is refused as long as the first one lives, and names its process', async (t) => {
+  const directory = folder(t);
+  fill(directory, 0, 3);
+  const lock = `${directory}/kafka.replay-lock`;
+  writeFileSync(lock, '');
+  const code = `import { lockFile } from './src/kernel/file-lock.ts'; lockFile('${lock}'); console.log('locked'); setInterval(() => {}, 1e6);`;
+  const first = spawn(process.execPath, ['--input-type=module', '-e', code], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const gone = once(first, 'exit');
+  t.onTestFinished(() => void first.kill('SIGKILL'));
+  await once(first.stdout, 'data');
+  const { lines, write } = target();
+  const options = { directory, sink: 'kafka', open: opens({ write }), classify };
+  await assert.rejects(replay(options), new RegExp(`must run alone: sink=kafka, found=process ${first.pid}`));
+  assert.deepEqual(lines, []);
+  first.kill('SIGKILL');
+  await gone;
+  assert.deepEqual(await replay(options), { delivered: 3, refused: 0 });
 });
