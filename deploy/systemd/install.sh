@@ -10,8 +10,15 @@ cd "$(dirname "$0")/../.."
 version=$(/usr/bin/node -p 'process.versions.node.split(".")[0]' 2>/dev/null || true)
 [ "$version" = 22 ] || { echo "/usr/bin/node must be Node 22: found=${version:-none}" >&2; exit 69; }
 
-id -u ringmain >/dev/null 2>&1 ||
+if uid=$(id -u ringmain 2>/dev/null); then
+    # systemd's range for DynamicUser, which earlier units had: that user is there for as long as its service runs.
+    if [ "$uid" -ge 61184 ] && [ "$uid" -le 65519 ]; then
+        echo 'ringmain still runs as an earlier version installed it: systemctl stop ringmain, then install.sh again' >&2
+        exit 75
+    fi
+else
     useradd --system --user-group --home-dir /var/lib/ringmain --no-create-home --shell /usr/sbin/nologin ringmain
+fi
 
 # Beside the running one, then in its place: a start meanwhile finds the old version or the new one.
 rm -rf --one-file-system /opt/ringmain.new

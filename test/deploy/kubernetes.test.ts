@@ -94,7 +94,8 @@ test('helm lints the chart, and each shape of it is valid Kubernetes', async (t)
   await runProgram(await helm(), ['lint', '--strict', chart]);
   for (const [name, values] of Object.entries(shapes)) {
     const { file, objects } = await rendered(t, values);
-    for (const version of VERSIONS) {
+    // Between versions only the shape that has everything can differ.
+    for (const version of name === 'everything' ? VERSIONS : VERSIONS.slice(0, 1)) {
       const report = await validateManifests(file, version);
       const passed = report.match(/ passed for resource /g)?.length ?? 0;
       assert.ok(passed >= objects.length - 2, `${name}, ${version}: only ${passed} objects were looked at\n${report}`);
@@ -230,6 +231,14 @@ test('ports, probes, services, network policy and grace period follow SERVER_ADD
     assert.equal(endpoint?.scheme, scheme === 'HTTPS' ? 'https' : undefined, values);
     assert.equal(pod.terminationGracePeriodSeconds, grace, values);
   }
+});
+
+test('nothing is drained where there is no journal', async (t) => {
+  const { objects } = await rendered(t, 'config: { JOURNAL_DIR: "off", ACK: memory }');
+  assert.deepEqual(
+    objects.filter(({ metadata }) => metadata.name.includes('drain')),
+    [],
+  );
 });
 
 test('numbers, switches and lists of a values file and of --set reach the collector as they were written', async (t) => {

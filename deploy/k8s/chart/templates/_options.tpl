@@ -69,6 +69,11 @@
 {{- if and (or (hasKey $given "TLS_CERT") (hasKey $given "SSL_CERT_FILE")) (not (include "ringmain.adminPort" .)) }}HTTPS{{ else }}HTTP{{ end -}}
 {{- end }}
 
+{{/* Not empty when volumes of removed pods are drained: without a journal there is nothing in them. */}}
+{{- define "ringmain.drains" -}}
+{{- if and .Values.drain.enabled (ne (include "ringmain.option" (list . "JOURNAL_DIR" "")) "off") }}yes{{ end -}}
+{{- end }}
+
 {{/* Refuses what the schema of the values cannot see. */}}
 {{- define "ringmain.check" -}}
 {{- $ops := include "ringmain.option" (list . "ADMIN_ADDR" "") | default (include "ringmain.option" (list . "SERVER_ADDR" ":19890")) -}}
