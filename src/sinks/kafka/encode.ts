@@ -76,7 +76,8 @@ const EVENT_AGE_MS = 86_400_000;
 
 function timeOf(buffer: Buffer, record: number, time: RecordTime): number {
   if (time === 'none') return NO_TIME;
-  const received = Math.max(0, Math.trunc(receivedMsAt(buffer, record))); // a broker refuses times before 1970
+  const received = Math.trunc(receivedMsAt(buffer, record));
+  if (received < 0) return NO_TIME; // a record of another topic that has none; a broker refuses times before 1970
   if (time === 'received') return received;
   return Math.max(0, received - EVENT_AGE_MS, Math.min(received, tsMsAt(buffer, record)));
 }

@@ -8,7 +8,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import kafkajs from 'kafkajs';
 import pino from 'pino';
 import { beforeAll, expect, test } from 'vitest';
-import type { SinkTarget } from '../../../src/delivery/contract.ts';
+import type { SinkBatch, SinkTarget } from '../../../src/delivery/contract.ts';
+import { putForeign } from '../../../src/events/foreign.ts';
 import { type FaultProxy, faultProxy } from '../../servers/fault-proxy.ts';
 import { type KafkaCluster, startKafka } from '../../servers/kafka.ts';
 import { fileScope } from '../../servers/scope.ts';
@@ -24,6 +25,7 @@ import {
   newCourse,
   openPatiently,
   openSink,
+  patiently,
   type TestEvent,
 } from './events.ts';
 
@@ -197,11 +199,16 @@ test('a topic deleted under way is made again, and one made anew with fewer part
   const admin = new kafkajs.Kafka({ brokers: kafka.internal, logLevel: kafkajs.logLevel.NOTHING }).admin();
   await admin.connect();
   t.onTestFinished(() => admin.disconnect());
-  await admin.deleteTopics({ topics: [topic] });
+  // The controller deletes, and the broker hears of it a moment later: until then it takes batches that go with the topic.
+  const gone = async () => {
+    await admin.deleteTopics({ topics: [topic] });
+    await expect.poll(() => admin.listTopics()).not.toContain(topic);
+  };
+  await gone();
   const course = await deliver(sink, events(100, 100), { lane: 1 });
   assert.ok(course.codes.includes('UNKNOWN_TOPIC_OR_PARTITION'), course.codes.join());
   assertEachOnce(await consumeAll(kafka.internal, topic), events(100, 100));
-  await admin.deleteTopics({ topics: [topic] });
+  await gone();
   await admin.createTopics({ topics: [{ topic, numPartitions: 1 }], waitForLeaders: true });
   await deliver(sink, events(200, 100), { lane: 2 });
   assertEachOnce(await consumeAll(kafka.internal, topic), events(200, 100));
@@ -225,6 +232,52 @@ test('what the broker refuses becomes dead letters, one by one, and everything e
     bad.map(({ id }) => id),
   );
   assertEachOnce(await consumeAll(kafka.internal, topic), [...good, ...other]);
+});
+
+// Goal: what is wrong with one record is told of that record, with the broker's words, and its neighbours arrive.
+// Method: a compacted topic takes no record without a key; records of another log may have none.
+test('a record that its topic cannot keep is refused alone (INVALID_RECORD)', async (t) => {
+  const { topic, env } = place({ KAFKA_CREATE_TOPIC: 'false' });
+  const admin = new kafkajs.Kafka({ brokers: kafka.internal, logLevel: kafkajs.logLevel.NOTHING }).admin();
+  await admin.connect();
+  const configEntries = [{ name: 'cleanup.policy', value: 'compact' }];
+  await admin.createTopics({ topics: [{ topic, numPartitions: 1, configEntries }], waitForLeaders: true });
+  await admin.disconnect();
+  const sink = await openPatiently(env);
+  t.onTestFinished(() => sink.close());
+  const buffer = Buffer.alloc(4096);
+  const keys = ['a', undefined, 'c', undefined].map((key) => (key === undefined ? undefined : Buffer.from(key)));
+  const offsets = new Int32Array(keys.length);
+  let end = 0;
+  for (const [i, key] of keys.entries()) {
+    offsets[i] = end;
+    end = putForeign(buffer, end, Buffer.from(`v${i}`), key, Date.now(), { topic: 0, partition: 0, offset: i });
+  }
+  const piece = (from: number, to: number): SinkBatch => ({
+    lane: { life: 1, lane: 0 },
+    count: to - from,
+    buffer,
+    offsets: offsets.subarray(from),
+    positions: Float64Array.from(offsets.subarray(from)),
+    from: { position: 0, record: 0 },
+    to: { position: end, record: keys.length },
+    commit: to - from === keys.length,
+  });
+  const write = (from: number, to: number) => patiently(() => sink.write(piece(from, to), Promise.resolve()));
+  const refused = { verdict: 'split', code: 'INVALID_RECORD', message: /key/ };
+  await assert.rejects(write(0, 4), refused);
+  await write(0, 1);
+  await assert.rejects(write(1, 2), refused);
+  await write(2, 3);
+  await assert.rejects(write(3, 4), refused);
+  const arrived = await consumeAll(kafka.internal, topic);
+  assert.deepEqual(
+    arrived.map(({ key, value }) => [key, value]),
+    [
+      ['a', 'v0'],
+      ['c', 'v2'],
+    ],
+  );
 });
 
 const DAY = 86_400_000;

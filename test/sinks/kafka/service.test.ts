@@ -182,10 +182,24 @@ describe('Kafka in the collector', () => {
       ]),
     );
     assert.ok(await collector.send(numbered(100, 100)));
+    // Clocks of clients, one ahead and one behind: the record has the time of receipt.
+    const [ahead, behind] = numbered(200, 2);
+    const begun = Date.now();
+    const lastMonth = new Date(begun - 30 * 86_400_000).toISOString();
+    assert.ok(
+      await collector.send([
+        { ...ahead, ts: '2099-01-01T00:00:00Z' },
+        { ...behind, ts: lastMonth },
+      ]),
+    );
     await drained(collector);
     assert.equal(await collector.kill('SIGTERM'), 0);
-    const times = tally(await consumeAll(kafka.internal, 'dead'));
-    assert.deepEqual([times.size, [...times.values()].every((n) => n === 1)], [198, true]);
+    const arrived = await consumeAll(kafka.internal, 'dead');
+    const times = tally(arrived);
+    assert.deepEqual([times.size, [...times.values()].every((n) => n === 1)], [200, true]);
+    const stray = arrived.filter(({ value }) => /"ts":"(2099-|.*"n":201\b)/.test(value));
+    assert.equal(stray.length, 2);
+    assert.ok(stray.every(({ timestamp }) => timestamp >= begun && timestamp <= Date.now()));
     const letters = readdirSync(collector.folder, { recursive: true, encoding: 'utf8' })
       .filter((name) => /kafka-\d+\.ndjson$/.test(name))
       .flatMap((name) => readFileSync(join(collector.folder, name), 'utf8').trim().split('\n'))
