@@ -109,6 +109,11 @@ export interface SinkContext {
    * Names the source of the records, 32 hex digits: the log (a random one without a journal), or a group on a cluster.
    */
   readonly logId: string;
+  /**
+   * The life of this process in that log. A target that keeps cursors lets the life that claimed them last move them.
+   * Left out by a source whose strands are claimed one by one.
+   */
+  readonly life?: Omit<LaneId, 'lane'>;
   /** kind postgres: URL of the module that loads batches (Output.load), and the values of its service. */
   readonly load?: { readonly module: string; readonly values: unknown };
   /** False: memory only; nothing can be delivered again after a crash. */

@@ -109,10 +109,6 @@ export class KafkaSource implements Source {
     this.ledger.dead += dead;
   }
 
-  foreign(): undefined {
-    return undefined;
-  }
-
   lag(): Amount {
     let [records, bytes] = [0, 0];
     for (const { reader, delivered } of this.strands) {

@@ -6,6 +6,7 @@
 import type { CheckpointState, Mark } from '../engine/checkpoint.ts';
 import type { Disk } from '../engine/disk.ts';
 import { type FinishedLane, type JournalPlace, LaneReader, type LiveLane } from '../engine/lane-reader.ts';
+import { branchOf, type Lives } from '../engine/lineage.ts';
 import { publishedIn, Ring } from '../engine/ring.ts';
 import { type LaneId, laneKey } from '../engine/segment.ts';
 import type { SinkBoard } from '../engine/sink-board.ts';
@@ -19,6 +20,8 @@ export interface LaneSourceDeps {
   /** Number of this output among the readers of the rings. */
   readonly reader: number;
   readonly log: string;
+  /** Lives of the log that are known; left out: they have no ids. */
+  readonly lives?: Lives;
   readonly disk?: Disk;
 }
 
@@ -42,7 +45,14 @@ export function standingIn(
   const givenUp = board.get(reader, 'givenUp');
   const skipped = board.get(reader, 'skipped');
   const delivered = passed - dead - givenUp - skipped;
-  return { log, life: live[0].id.life, lanes, ledger: { passed, delivered, dead, givenUp, skipped } };
+  const { life, lifeId } = live[0].id;
+  return {
+    log,
+    life,
+    ...(lifeId === undefined ? {} : { lifeId }),
+    lanes,
+    ledger: { passed, delivered, dead, givenUp, skipped },
+  };
 }
 
 export class LaneSource implements Source {
@@ -52,7 +62,6 @@ export class LaneSource implements Source {
   readonly #startLife: number;
   #life = 0;
   strands: Strand[] = [];
-  #foreign: string | undefined;
   readonly ledger: RunningLedger;
 
   constructor(deps: LaneSourceDeps, checkpoint: CheckpointState | undefined) {
@@ -62,9 +71,10 @@ export class LaneSource implements Source {
     this.#liveLife = deps.live[0]?.id.life ?? Number.POSITIVE_INFINITY;
     this.ledger = { ...EMPTY_LEDGER, ...checkpoint?.ledger };
     const marks = new Map<string, Mark>();
+    const { life = 0, lifeId } = checkpoint ?? {};
     for (const [lane, position, record] of checkpoint?.lanes ?? [])
-      marks.set(laneKey({ life: checkpoint?.life ?? 0, lane }), { position, record });
-    this.#enter(checkpoint?.life ?? 0, (id) => marks.get(laneKey(id)) ?? ZERO);
+      marks.set(laneKey({ life, lane, ...(lifeId === undefined ? {} : { lifeId }) }), { position, record });
+    this.#enter(life, (id) => marks.get(laneKey(id)) ?? ZERO);
   }
 
   get life(): number {
@@ -156,22 +166,6 @@ export class LaneSource implements Source {
     return dead;
   }
 
-  /**
-   * Why these cursors must not be followed. A cursor beyond the end of a live lane was moved by another process on a
-   * copy of this journal; its lane has the same name and other events. Following it would skip ours. Once found, the
-   * reason stays: our lane grows past that cursor.
-   */
-  foreign(cursors: ReadonlyMap<string, Mark>): string | undefined {
-    for (const { id, ring } of this.#deps.live) {
-      const { position } = cursors.get(laneKey(id)) ?? ZERO;
-      const tail = new Ring(ring).tail();
-      if (position <= tail) continue;
-      const where = `lane ${laneKey(id)} ends at ${tail}, its cursor is at ${position}`;
-      this.#foreign ??= `another process runs on a copy of this journal: ${where}`;
-    }
-    return this.#foreign;
-  }
-
   /** Records in front of the marks of this life's lanes, and all records of earlier lives that are on disk. */
   passedMarks(): number {
     const earlier = this.#deps.finished.filter(({ id }) => id.life < this.#life);
@@ -207,13 +201,16 @@ export class LaneSource implements Source {
   }
 
   state(target: unknown): CheckpointState {
-    const lanes = this.strands.map(
-      (strand) => [strand.id.lane, strand.delivered.position, strand.delivered.record] as const,
-    );
     const ledger = { ...this.ledger };
     // Without live lanes and with nothing left, the life stays that the output was in.
     const life = Number.isFinite(this.#life) ? this.#life : this.#startLife;
-    return { log: this.#deps.log, life, lanes, ledger, ...(target === undefined ? {} : { target }) };
+    const { lives } = this.#deps;
+    const branch = branchOf(lives ?? new Map(), life);
+    // Lanes of one number from two copies: the checkpoint speaks for those of one, and the others come again.
+    const lanes = this.strands
+      .filter(({ id }) => lives === undefined || id.lifeId === branch.lifeId)
+      .map(({ id, delivered }) => [id.lane, delivered.position, delivered.record] as const);
+    return { log: this.#deps.log, life, ...branch, lanes, ledger, ...(target === undefined ? {} : { target }) };
   }
 
   close(): void {

@@ -20,7 +20,6 @@ import type { Logger } from '../kernel/log.ts';
 import { Attendance } from './attendance.ts';
 import { BatchDelivery, type DeadLetterSink, Ended, type Entry, type RunnerMeters } from './batch-delivery.ts';
 import { type Batching, CursorMoved, type SinkKind, type SinkTarget, TargetLost } from './contract.ts';
-import { deliveryErrors } from './errors.ts';
 import { InFlight } from './in-flight.ts';
 import type { Source, Strand } from './source.ts';
 import { type Report, Standing } from './standing.ts';
@@ -427,8 +426,6 @@ export class SinkRunner {
   }
 
   #follow(cursors: ReadonlyMap<string, Mark>): void {
-    const reason = this.#source.foreign(cursors);
-    if (reason !== undefined) throw deliveryErrors.SINK_FENCED({ sink: this.#deps.name, reason });
     for (const strand of this.#source.strands) this.#release(strand);
     this.#source.follow(cursors, (strand, from, to) => this.#deps.deadLetters.count(strand, from, to));
   }

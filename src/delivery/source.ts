@@ -96,8 +96,6 @@ export interface Source {
   advance(): boolean;
   /** Goes where the target says it stands; the ledger follows. */
   follow(cursors: ReadonlyMap<string, Mark>, deadIn: DeadIn): void;
-  /** Why these cursors must not be followed: they belong to somebody else's records. */
-  foreign(cursors: ReadonlyMap<string, Mark>): string | undefined;
   /** Not delivered yet. */
   lag(): Amount;
   /** What there is in all; 0 when that cannot be seen from other threads. */

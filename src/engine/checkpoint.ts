@@ -7,7 +7,8 @@
  *      8  format    u32
  *     12  sequence  u32  the higher one counts
  *     16  length    u32  bytes of the body
- *     20  body      JSON, UTF-8: log id, life, a mark per lane of that life, the target's own state
+ *     20  body      JSON, UTF-8: log id, life and its id, lives before it, a mark per lane of that life, the
+ *                   target's own state
  *
  * A sink works through the lives of a log in order. `life` names the one it is in: older lives are done, newer ones
  * untouched. So the body stays small however often a process has restarted. L4: written only after the target has the
@@ -44,6 +45,10 @@ export interface CheckpointState {
   readonly log: string;
   /** The life the sink is in; earlier ones are done. */
   readonly life: number;
+  /** Id of that life; missing when the life has none (older versions). */
+  readonly lifeId?: string;
+  /** Lives before it, the newest ones: they tell which branch of the log this is (lineage.ts). */
+  readonly line?: readonly (readonly [life: number, lifeId: string])[];
   /** Where the sink stands in each lane of that life; a lane that is missing stands at 0. */
   readonly lanes: readonly (readonly [lane: number, position: number, record: number])[];
   /** The ledger so far, see SinkBoard. */

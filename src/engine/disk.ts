@@ -39,6 +39,12 @@ export function refusesDirect(error: unknown): boolean {
   return code === 'EINVAL' || code === 'ENOTSUP' || code === 'EOPNOTSUPP';
 }
 
+/** Whether the error says that the disk, or the user's share of it, is full. */
+export function isDiskFull(error: unknown): boolean {
+  const { code } = error as NodeJS.ErrnoException;
+  return code === 'ENOSPC' || code === 'EDQUOT';
+}
+
 export const realDisk: Disk = {
   open: (path, flags, mode = 0o600) => fs.openSync(path, flags, mode),
   openDirect(path) {

@@ -11,15 +11,24 @@ import { createWakeWords } from '../kernel/threads/wake.ts';
 import { CheckpointFile, type CheckpointState, NO_LANES } from './checkpoint.ts';
 import type { EngineConfig } from './config.ts';
 import { type Disk, realDisk } from './disk.ts';
-import { checkpointPath, defaultQuota, lanesFolder, listSinks, openJournal, sinksFolder } from './journal.ts';
+import {
+  checkpointPath,
+  defaultQuota,
+  lanesFolder,
+  listSinks,
+  openJournal,
+  readCheckpoint,
+  sinksFolder,
+} from './journal.ts';
 import type { KeeperShared, KeeperSink } from './keeper.ts';
 import type { LaneShared } from './lane.ts';
 import { createLaneControl } from './lane-control.ts';
 import type { FinishedLane, LiveLane } from './lane-reader.ts';
+import { branchOf, isOfBranch, type Lives, livesOf, movedToBranch } from './lineage.ts';
 import { JournalFigures } from './metrics.ts';
 import { recoverLanes } from './recovery.ts';
 import { createRing } from './ring.ts';
-import { PAGE } from './segment.ts';
+import { type LaneId, newLifeId, PAGE, segmentBytesMin } from './segment.ts';
 import { SegmentStore } from './segment-store.ts';
 import { SinkBoard, type SinkBoardShared } from './sink-board.ts';
 
@@ -53,6 +62,10 @@ export interface EngineShared {
   /** 32 hex digits. Without a journal they are random and of this life only. */
   readonly log: string;
   readonly logId: Uint8Array;
+  /** The life of this process: who claims cursors. */
+  readonly life: Omit<LaneId, 'lane'>;
+  /** Lives of the log that are known, this one included: which branch of the log it is. */
+  readonly lives: Lives;
   readonly journal: string | undefined;
   readonly lanes: readonly LaneShared[];
   readonly finished: readonly FinishedLane[];
@@ -66,6 +79,8 @@ export interface Engine {
   readonly shared: EngineShared;
   /** Sinks that have a checkpoint but do not run now, and the bytes that each has not delivered. */
   readonly absent: readonly { name: string; kept: boolean; owedBytes: number }[];
+  /** Sinks whose checkpoints come from another branch of this log (a copy): they go on from `life`. */
+  readonly branched: readonly { name: string; life: number }[];
   release(): void;
 }
 
@@ -76,10 +91,13 @@ export function openEngine(options: EngineOptions, disk: Disk = realDisk): Engin
   const board = SinkBoard.create(options.threads?.outputs ?? sinks.length, threads, FIRST_OUTPUT_SEAT);
   if (config.journalDir === 'off') {
     const logId = randomBytes(16);
-    const lanes = makeLanes(options, 1, logId, undefined, wake);
+    const life = { life: 1, lifeId: newLifeId() };
+    const lanes = makeLanes(options, life, logId, undefined, wake);
     const shared: EngineShared = {
       log: logId.toString('hex'),
       logId,
+      life,
+      lives: livesOf([], [{ ...life, lane: 0 }]),
       journal: undefined,
       lanes,
       finished: [],
@@ -88,29 +106,40 @@ export function openEngine(options: EngineOptions, disk: Disk = realDisk): Engin
       wake,
       keeper: undefined,
     };
-    return { shared, absent: [], release: () => undefined };
+    return { shared, absent: [], branched: [], release: () => undefined };
   }
-  const { dir, identity, logId, lock } = openJournal(config.journalDir, disk);
+  const { dir, identity, logId, lifeId, lock } = openJournal(config.journalDir, disk);
   try {
-    const finished = recoverLanes(dir, logId, disk);
-    const lanes = makeLanes(options, identity.life, logId, dir, wake);
-    registerSinks(dir, identity.log, identity.life, finished, options, new SinkBoard(board), disk);
+    const finished = recoverLanes(dir, logId, disk, identity.lives);
+    const life = { life: identity.life, lifeId };
+    const lives = livesOf(
+      identity.lives ?? [],
+      finished.map(({ id }) => id),
+    );
+    const lanes = makeLanes(options, life, logId, dir, wake);
+    const branched = joinBranch(dir, identity.log, lives, disk);
+    registerSinks(dir, identity.log, lives, finished, options, new SinkBoard(board), disk);
     const absent = absentSinks(dir, options, finished, disk);
     const running: KeeperSink[] = sinks.map((sink, index) => ({ ...sink, index }));
     const kept: KeeperSink[] = absent
       .filter((sink) => sink.kept)
       .map(({ name }) => ({ name, index: undefined, drops: false, lagBytesMax: 0 }));
     const used = journalBytes(dir, disk);
-    const quotaBytes = config.journalMaxBytes ?? defaultQuota(dir, used);
+    // On a disk that is nearly full the default would be too small to run at all. What is there can be delivered, and
+    // the disk itself says when there is room.
+    const least = 4 * options.lanes * segmentBytesMin(config.ringBytes);
+    const quotaBytes = config.journalMaxBytes ?? Math.max(defaultQuota(dir, used), least);
     const keeper: KeeperShared = {
       dir,
       lanes: lanes.map(({ id, ring, control }) => ({ id, ring, control })),
+      finished,
       sinks: [...running, ...kept],
       board,
       wake,
       figures: JournalFigures.create(),
       segmentBytes: segmentSize(config, options.lanes, quotaBytes),
       quotaBytes,
+      quotaGrows: config.journalMaxBytes === undefined,
       retainMs: config.journalRetainMs,
       syncIntervalMs: config.syncIntervalMs,
       syncGroupMs: config.syncGroupMs,
@@ -118,6 +147,8 @@ export function openEngine(options: EngineOptions, disk: Disk = realDisk): Engin
     const shared: EngineShared = {
       log: identity.log,
       logId,
+      life,
+      lives,
       journal: dir,
       lanes,
       finished,
@@ -126,7 +157,7 @@ export function openEngine(options: EngineOptions, disk: Disk = realDisk): Engin
       wake,
       keeper,
     };
-    return { shared, absent, release: () => lock.release() };
+    return { shared, absent, branched, release: () => lock.release() };
   } catch (error) {
     lock.release();
     throw error;
@@ -135,13 +166,13 @@ export function openEngine(options: EngineOptions, disk: Disk = realDisk): Engin
 
 function makeLanes(
   options: EngineOptions,
-  life: number,
+  life: Omit<LaneId, 'lane'>,
   logId: Buffer,
   journal: string | undefined,
   wake: SharedArrayBuffer,
 ): LaneShared[] {
   return Array.from({ length: options.lanes }, (_, lane) => ({
-    id: { life, lane },
+    id: { ...life, lane },
     ring: createRing(options.config.ringBytes, options.sinks.length),
     control: createLaneControl(),
     wake,
@@ -159,7 +190,7 @@ export const liveLanes = (shared: EngineShared): LiveLane[] => shared.lanes.map(
  */
 function segmentSize(config: EngineConfig, lanes: number, quotaBytes: number): number {
   const size = Math.min(config.segmentBytes, Math.floor(quotaBytes / (4 * lanes) / PAGE) * PAGE);
-  const least = config.ringBytes / 4 + 4 * PAGE;
+  const least = segmentBytesMin(config.ringBytes);
   if (size < least)
     throw errors.CONFIG({
       problems: [
@@ -175,6 +206,25 @@ function journalBytes(dir: string, disk: Disk): number {
 }
 
 /**
+ * Moves checkpoints that were made on another branch of the log to where this one left it, those of absent sinks too:
+ * the keeper goes by their lives.
+ */
+function joinBranch(dir: string, log: string, lives: Lives, disk: Disk): Engine['branched'] {
+  const moved: { name: string; life: number }[] = [];
+  for (const name of listSinks(dir, disk)) {
+    const file = new CheckpointFile(checkpointPath(dir, name), disk);
+    const state = file.read()?.state;
+    if (state?.log === log && state.life !== NO_LANES && !isOfBranch(state, lives)) {
+      const here = movedToBranch(state, lives);
+      file.write(here);
+      moved.push({ name, life: here.life });
+    }
+    file.close();
+  }
+  return moved;
+}
+
+/**
  * Gives every sink a checkpoint before the first event is taken. A sink that died before writing one would look new,
  * and SINK_START=latest would skip what it owes. A checkpoint that is here already is synced, because the keeper trusts
  * it from now on.
@@ -182,12 +232,15 @@ function journalBytes(dir: string, disk: Disk): number {
 function registerSinks(
   dir: string,
   log: string,
-  life: number,
+  lives: Lives,
   finished: readonly FinishedLane[],
   options: EngineOptions,
   board: SinkBoard,
   disk: Disk,
 ): void {
+  const life = Math.max(...lives.keys());
+  // A log with lanes and without any checkpoint has lost them: its sinks are not new.
+  const isNew = finished.length === 0 || listSinks(dir, disk).length > 0;
   for (const [index, { name }] of options.sinks.entries()) {
     const path = checkpointPath(dir, name);
     if (disk.exists(path)) {
@@ -199,11 +252,12 @@ function registerSinks(
     const stored = file.read();
     if (stored === undefined || stored.state.log !== log) {
       // `earliest` means the oldest event still there. What was deleted before this sink came is not its loss.
-      const first = options.start === 'latest' ? life : (finished[0]?.id.life ?? life);
+      const first = options.start === 'latest' && isNew ? life : (finished[0]?.id.life ?? life);
       const lanes = finished
         .filter(({ id }) => id.life === first)
         .map(({ id, begin }) => [id.lane, begin.position, begin.record] as const);
-      file.write({ log, life: first, lanes, ledger: { passed: 0, delivered: 0, dead: 0, givenUp: 0 } });
+      const ledger = { passed: 0, delivered: 0, dead: 0, givenUp: 0 };
+      file.write({ log, life: first, ...branchOf(lives, first), lanes, ledger });
     }
     board.setCheckpoint(index, file.sequence);
     file.close();
@@ -229,15 +283,6 @@ function absentSinks(
     }));
 }
 
-export function readCheckpoint(dir: string, sink: string, disk: Disk = realDisk): CheckpointState | undefined {
-  const file = new CheckpointFile(checkpointPath(dir, sink), disk);
-  try {
-    return file.read()?.state;
-  } finally {
-    file.close();
-  }
-}
-
 /** Bytes of these lanes that a sink with this checkpoint has not delivered. */
 export function owedBytes(state: CheckpointState | undefined, lanes: readonly FinishedLane[]): number {
   return lanes.reduce(
@@ -252,6 +297,7 @@ export function markOf(
 ): { position: number; record: number } {
   if (state === undefined || state.life < lane.id.life) return { position: 0, record: 0 };
   if (state.life > lane.id.life) return lane.end;
+  if (state.lifeId !== lane.id.lifeId) return { position: 0, record: 0 };
   const found = state.lanes.find(([k]) => k === lane.id.lane);
   return found === undefined ? { position: 0, record: 0 } : { position: found[1], record: found[2] };
 }

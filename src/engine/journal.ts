@@ -1,7 +1,9 @@
 /**
  * Journal: the folder that holds a log.
  *
- *   log                     {"format":1,"log":"<32 hex>","life":n}; each start raises life
+ *   log                     {"format":1,"log":"<32 hex>","life":n,"lives":[[n,"<16 hex>"],...]}; each start raises life
+ *                           and adds the life's own id
+ *   reserve                 a few blocks that a start on a full disk frees for itself
  *   lock                    an SQLite file. The kernel drops its fcntl lock when the process dies; the lock holds
  *                           across PID namespaces
  *   holder                  who has the lock (process, host, since when), for messages; gone after an end in order
@@ -16,15 +18,32 @@ import { dirname, join, resolve } from 'node:path';
 import { makeDirectory } from '../kernel/directory.ts';
 import { RingmainError } from '../kernel/errors.ts';
 import { holderOf, quietSqlite, removeHolder, writeHolder } from '../kernel/file-lock.ts';
-import { type Disk, realDisk } from './disk.ts';
+import { CheckpointFile, type CheckpointState, NO_LANES } from './checkpoint.ts';
+import { type Disk, isDiskFull, realDisk } from './disk.ts';
 import { engineErrors } from './errors.ts';
-import { FORMAT, type LaneId, parseLaneFolder } from './segment.ts';
+import { LIVES_MAX, type Life } from './lineage.ts';
+import {
+  FORMAT,
+  type LaneId,
+  laneFolder,
+  logOfSegment,
+  newLifeId,
+  PAGE,
+  parseLaneFolder,
+  readableSegments,
+} from './segment.ts';
+
+const RESERVE = 'reserve';
+/** Enough for the log file, a folder per lane and the first checkpoints. */
+const RESERVE_BYTES = 256 * 1024;
 
 export interface LogIdentity {
   readonly format: number;
   /** 32 hex digits. */
   readonly log: string;
   readonly life: number;
+  /** The newest lives, this one last. Missing in logs of older versions, whose lives have no id. */
+  readonly lives?: readonly Life[];
 }
 
 export const lanesFolder = (dir: string): string => join(dir, 'lanes');
@@ -53,7 +72,10 @@ export function readIdentity(dir: string): LogIdentity | undefined {
       expected: 'a log id of 32 hex digits and a life',
       found: 'something else',
     });
-  return found as LogIdentity;
+  const { lives = [] } = found;
+  if (!Array.isArray(lives) || !lives.every(([n, id]) => Number.isSafeInteger(n) && /^[0-9a-f]{16}$/.test(id)))
+    throw engineErrors.JOURNAL_FORMAT({ path, expected: 'lives with ids of 16 hex digits', found: 'something else' });
+  return { ...(found as LogIdentity), lives };
 }
 
 /** The lanes on disk, oldest life first. */
@@ -109,6 +131,8 @@ export interface OpenJournal {
   readonly dir: string;
   readonly identity: LogIdentity;
   readonly logId: Buffer;
+  /** Id of the life that begins. */
+  readonly lifeId: string;
   readonly lock: JournalLock;
 }
 
@@ -126,24 +150,118 @@ export function openJournal(dir: string, disk: Disk = realDisk): OpenJournal {
   const lock = lockJournal(dir);
   try {
     const before = readIdentity(dir);
-    const identity: LogIdentity = {
+    checkLanes(dir, before, disk);
+    const lifeId = newLifeId();
+    const life = lastLife(dir, before, disk) + 1;
+    const identity = {
       format: FORMAT,
       log: before?.log ?? randomBytes(16).toString('hex'),
-      life: (before?.life ?? 0) + 1,
+      life,
+      lives: [...(before?.lives ?? []), [life, lifeId] as const].slice(-LIVES_MAX),
     };
-    makeDirectory(lanesFolder(dir), 0o700);
-    makeDirectory(sinksFolder(dir), 0o700);
-    writeIdentity(dir, identity, disk);
+    const roomMade = withRoom(dir, disk, () => {
+      makeDirectory(lanesFolder(dir), 0o700);
+      makeDirectory(sinksFolder(dir), 0o700);
+      writeIdentity(dir, identity, disk);
+    });
+    // What was freed is for the folders and files that this start makes next.
+    if (!roomMade) keepReserve(dir, disk);
     writeHolder(holderPath(dir));
     const release = () => {
       removeHolder(holderPath(dir));
       lock.release();
     };
-    return { dir, identity, logId: Buffer.from(identity.log, 'hex'), lock: { release } };
+    return { dir, identity, logId: Buffer.from(identity.log, 'hex'), lifeId, lock: { release } };
   } catch (error) {
     lock.release();
     if (error instanceof RingmainError) throw error;
     throw engineErrors.JOURNAL_OPEN({ path: dir, reason: (error as Error).message }, error);
+  }
+}
+
+/** The number of the newest life that left anything here: parts of the folder may come from different copies. */
+function lastLife(dir: string, identity: LogIdentity | undefined, disk: Disk): number {
+  const lanes = listLanes(dir, disk).map(({ life }) => life);
+  const sinks = listSinks(dir, disk)
+    .map((name) => readCheckpoint(dir, name, disk))
+    .filter((state) => state !== undefined && state.log === identity?.log && state.life !== NO_LANES)
+    .map((state) => state!.life);
+  return Math.max(identity?.life ?? 0, ...lanes, ...sinks);
+}
+
+/**
+ * Refuses lanes of another log: not one of their frames would validate, so they would pass for empty and be deleted. It
+ * happens when the folder is put back without its file `log`, or with that of another journal.
+ */
+function checkLanes(dir: string, identity: LogIdentity | undefined, disk: Disk): void {
+  const page = Buffer.alloc(PAGE);
+  for (const id of listLanes(dir, disk)) {
+    const folder = join(lanesFolder(dir), laneFolder(id));
+    const [first] = readableSegments(disk.list(folder));
+    if (first === undefined) continue;
+    const fd = disk.open(join(folder, first.name), 'r');
+    disk.read(fd, page, 0, PAGE, 0);
+    disk.close(fd);
+    const log = logOfSegment(page);
+    if (log === undefined || log === identity?.log) continue;
+    throw engineErrors.JOURNAL_FORMAT({
+      path: folder,
+      expected: identity === undefined ? `named by the file ${join(dir, 'log')}` : `of log ${identity.log}`,
+      found: `segments of log ${log}`,
+    });
+  }
+}
+
+/**
+ * Runs `write`, and once more after making room when the disk is full. Only files that hold no event make way. Returns
+ * whether room was made.
+ */
+function withRoom(dir: string, disk: Disk, write: () => void): boolean {
+  try {
+    write();
+    return false;
+  } catch (error) {
+    if (!isDiskFull(error)) throw error;
+    for (const path of [...idleFiles(dir, disk), join(dir, RESERVE)]) if (disk.exists(path)) disk.unlink(path);
+    write();
+    return true;
+  }
+}
+
+/** Spares of earlier lives, and segments in the pool. */
+function idleFiles(dir: string, disk: Disk): string[] {
+  const lanes = lanesFolder(dir);
+  if (!disk.exists(lanes)) return [];
+  const pool = disk.list(lanes).filter((name) => name.startsWith('pool-'));
+  const spares = listLanes(dir, disk).flatMap((id) => {
+    const names = disk.list(join(lanes, laneFolder(id))).filter((name) => name.startsWith('spare-'));
+    return names.map((name) => join(laneFolder(id), name));
+  });
+  return [...pool, ...spares].map((name) => join(lanes, name));
+}
+
+/** Blocks for the next start, as far as the disk has them. */
+function keepReserve(dir: string, disk: Disk): void {
+  const path = join(dir, RESERVE);
+  if (disk.exists(path)) return;
+  let fd: number | undefined;
+  try {
+    fd = disk.open(path, 'wx');
+    disk.write(fd, Buffer.alloc(RESERVE_BYTES), 0, RESERVE_BYTES, 0);
+    disk.close(fd);
+  } catch {
+    if (fd === undefined) return;
+    disk.close(fd);
+    disk.unlink(path);
+  }
+}
+
+export function readCheckpoint(dir: string, sink: string, disk: Disk = realDisk): CheckpointState | undefined {
+  const file = new CheckpointFile(checkpointPath(dir, sink), disk);
+  try {
+    return file.read()?.state;
+  } finally {
+    file.close();
   }
 }
 

@@ -3,6 +3,7 @@
  *
  *   sync      fdatasync of what is published, then store `synced`; one call serves all that wait (group commit)
  *   spares    one zero-filled or recycled segment per lane is always ready, while the quota allows it
+ *   trimming  the last segment of a lane of an earlier life ends where its frames end: it was made for more of them
  *   deletion  a segment goes when every sink's synced checkpoint has passed it (L4), and in addition its retention is
  *             over or the quota needs its place
  *   check     four times a second the rings are checked for R1
@@ -11,18 +12,23 @@
  * anew into another file; when that file cannot be synced either, intake ends.
  */
 import { CheckpointFile, type CheckpointState } from './checkpoint.ts';
-import { type Disk, realDisk } from './disk.ts';
-import { checkpointPath, lanesFolder } from './journal.ts';
+import { type Disk, isDiskFull, realDisk } from './disk.ts';
+import { checkpointPath, defaultQuota, lanesFolder } from './journal.ts';
 import { type CurrentSegment, FULL_DISK, FULL_NONE, FULL_QUOTA, LaneControl } from './lane-control.ts';
+import type { FinishedLane } from './lane-reader.ts';
 import { JournalFigures } from './metrics.ts';
 import { checkRing, Ring } from './ring.ts';
-import { type LaneId, laneKey, PAGE } from './segment.ts';
+import { type LaneId, laneFolder, laneName, PAGE, segmentBytesMin } from './segment.ts';
 import { SegmentAges } from './segment-age.ts';
 import { type SegmentFile, SegmentStore } from './segment-store.ts';
 import { SinkBoard, type SinkBoardShared } from './sink-board.ts';
 
-/** First spare of a life: small, so that a start is quick; each next one is twice as large up to segmentBytes. */
+/**
+ * First spare of a life: small, so that a start is quick; each next one is twice as large up to segmentBytes. A large
+ * ring makes it larger, because the largest draft must fit.
+ */
 const FIRST_SEGMENT = 8 * 2 ** 20;
+const QUOTA_LOOK_MS = 10_000;
 const HOUSEKEEPING_MS = 250;
 const DISK_RETRY_MS = 1000;
 
@@ -39,6 +45,8 @@ export interface KeeperSink {
 export interface KeeperShared {
   readonly dir: string;
   readonly lanes: readonly { id: LaneId; ring: SharedArrayBuffer; control: SharedArrayBuffer }[];
+  /** Lanes of earlier lives. */
+  readonly finished: readonly FinishedLane[];
   readonly sinks: readonly KeeperSink[];
   /** SinkBoard; the keeper reads the sequence of each running sink's last synced checkpoint there. */
   readonly board: SinkBoardShared;
@@ -47,6 +55,8 @@ export interface KeeperShared {
   readonly figures: SharedArrayBuffer;
   readonly segmentBytes: number;
   readonly quotaBytes: number;
+  /** The quota grows with what is free, because JOURNAL_MAX_BYTES is not set. */
+  readonly quotaGrows?: boolean;
   readonly retainMs: number;
   readonly syncIntervalMs: number;
   readonly syncGroupMs: number;
@@ -89,6 +99,8 @@ export class Keeper {
   #lastSync = Number.NEGATIVE_INFINITY;
   #lastHousekeeping = Number.NEGATIVE_INFINITY;
   #usedBytes = 0;
+  #quotaBytes: number;
+  #lastQuotaLook = Number.NEGATIVE_INFINITY;
   #lastPublished = 0;
 
   constructor(shared: KeeperShared, disk: Disk = realDisk, events: KeeperEvents = {}) {
@@ -99,11 +111,13 @@ export class Keeper {
     this.#board = new SinkBoard(shared.board);
     this.#figures = new JournalFigures(shared.figures);
     this.#figures.set('quotaBytes', shared.quotaBytes);
-    this.#lanes = shared.lanes.map(({ id, ring, control }) => {
+    this.#quotaBytes = shared.quotaBytes;
+    this.#lanes = shared.lanes.map(({ id, ring: memory, control }) => {
       disk.mkdir(this.#store.folder(id));
+      const ring = new Ring(memory);
       return {
         id,
-        ring: new Ring(ring),
+        ring,
         control: new LaneControl(control),
         rotations: 0,
         fd: -1,
@@ -111,7 +125,7 @@ export class Keeper {
         folderDirty: true,
         rescuing: false,
         syncFailures: 0,
-        nextBytes: Math.min(FIRST_SEGMENT, shared.segmentBytes),
+        nextBytes: Math.min(Math.max(FIRST_SEGMENT, segmentBytesMin(ring.capacity)), shared.segmentBytes),
         spareBytes: 0,
         retryAt: 0,
         broken: false,
@@ -125,7 +139,8 @@ export class Keeper {
     this.#resume();
     disk.syncFolder(lanesFolder(shared.dir));
     this.#store.clearStrangers();
-    this.#store.adoptLeftovers((lane) => this.#lanes.some((kept) => laneKey(kept.id) === laneKey(lane)));
+    for (const lane of shared.finished) this.#store.trim(lane.id, lane.end.position);
+    this.#store.adoptLeftovers((lane) => this.#lanes.some((kept) => laneFolder(kept.id) === laneFolder(lane)));
   }
 
   /** A keeper that replaces a dead one finds files in use. It syncs again what is published, and keeps the spares. */
@@ -234,7 +249,7 @@ export class Keeper {
     this.#figures.set('syncErrors', this.#figures.get('syncErrors') + 1);
     lane.syncFailures += 1;
     lane.rescuing = true;
-    const fields = { lane: laneKey(lane.id), error: String(error) };
+    const fields = { lane: laneName(lane.id), error: String(error) };
     if (lane.syncFailures > 1) {
       // No third try: each would cost another segment. Intake ends, delivery goes on.
       lane.control.setFailed();
@@ -265,7 +280,7 @@ export class Keeper {
         const bytes = lane.nextBytes;
         const recycled = this.#store.recycle(lane.id, bytes);
         if (recycled !== undefined) return this.#offer(lane, recycled);
-        if (this.#usedBytes + bytes > this.#shared.quotaBytes && !this.#free(bytes, now)) {
+        if (this.#usedBytes + bytes > this.#quotaBytes && !this.#free(bytes, now)) {
           lane.control.setFull(FULL_QUOTA);
           // Looking for room reads folders and checkpoints, which is too much for every round.
           lane.retryAt = now + HOUSEKEEPING_MS;
@@ -282,10 +297,15 @@ export class Keeper {
     } catch (error) {
       this.#store.abandon(lane.id);
       if (lane.control.full() !== FULL_DISK)
-        this.#events.warn?.('the disk refuses a segment; retried', { lane: laneKey(lane.id), error: String(error) });
+        this.#events.warn?.('the disk refuses a segment; retried', { lane: laneName(lane.id), error: String(error) });
       lane.control.setFull(FULL_DISK);
-      lane.retryAt = now + DISK_RETRY_MS;
-      return DISK_RETRY_MS;
+      // What is delivered makes way for what comes, and a smaller segment does where a large one does not fit.
+      const made = isDiskFull(error) && this.#giveBack(now);
+      if (isDiskFull(error))
+        lane.nextBytes = Math.max(segmentBytesMin(lane.ring.capacity), Math.floor(lane.nextBytes / 2 / PAGE) * PAGE);
+      const wait = made ? HOUSEKEEPING_MS : DISK_RETRY_MS;
+      lane.retryAt = now + wait;
+      return wait;
     }
   }
 
@@ -308,6 +328,7 @@ export class Keeper {
     this.#store.trimPool(this.#shared.segmentBytes, this.#lanes.length);
     this.#removeEmptyLanes();
     this.#measure(now);
+    this.#growQuota(now);
     this.#applyLagLimits();
     this.#checkRings();
   }
@@ -324,7 +345,7 @@ export class Keeper {
       } catch (error) {
         lane.broken = true;
         this.#events.warn?.('a ring has broken its rules: a defect, please report it', {
-          lane: laneKey(lane.id),
+          lane: laneName(lane.id),
           error: String(error),
         });
       }
@@ -358,7 +379,7 @@ export class Keeper {
   #free(bytes: number, now: number): boolean {
     this.#readCheckpoints();
     this.#measure(now);
-    const fits = () => this.#usedBytes + bytes <= this.#shared.quotaBytes;
+    const fits = () => this.#usedBytes + bytes <= this.#quotaBytes;
     for (const dropping of [false, true]) {
       for (const file of this.#store.files()) {
         if (fits()) return true;
@@ -372,9 +393,26 @@ export class Keeper {
     return fits();
   }
 
+  /** The disk is full before the quota is: removes the oldest delivered segment. Returns whether there was one. */
+  #giveBack(now: number): boolean {
+    this.#readCheckpoints();
+    const file = this.#store.files().find((found) => this.#deletable(found));
+    if (file !== undefined) this.#store.release(file.path, file.bytes);
+    this.#store.trimPool(0, 0);
+    this.#measure(now);
+    return file !== undefined;
+  }
+
+  #growQuota(now: number): void {
+    if (this.#shared.quotaGrows !== true || now - this.#lastQuotaLook < QUOTA_LOOK_MS) return;
+    this.#lastQuotaLook = now;
+    this.#quotaBytes = Math.max(this.#quotaBytes, defaultQuota(this.#shared.dir, this.#usedBytes));
+    this.#figures.set('quotaBytes', this.#quotaBytes);
+  }
+
   /** Whether no sink needs the file any more. `dropping`: the needs of sinks with ON_LAG=drop do not count. */
   #deletable(file: SegmentFile, dropping = false): boolean {
-    const live = this.#lanes.find((lane) => laneKey(lane.id) === laneKey(file.lane));
+    const live = this.#lanes.find((lane) => laneFolder(lane.id) === laneFolder(file.lane));
     // The segment being written stays, and so does what is not synced yet: a rescue may still replace it.
     if (live !== undefined && (file.end === Number.POSITIVE_INFINITY || file.end > live.ring.synced())) return false;
     if (file.replaced) return true;
@@ -398,8 +436,8 @@ export class Keeper {
   }
 
   #removeEmptyLanes(): void {
-    const live = new Set(this.#lanes.map((lane) => laneKey(lane.id)));
-    this.#store.adoptLeftovers((lane) => live.has(laneKey(lane)));
+    const live = new Set(this.#lanes.map((lane) => laneFolder(lane.id)));
+    this.#store.adoptLeftovers((lane) => live.has(laneFolder(lane)));
   }
 
   #applyLagLimits(): void {

@@ -1,6 +1,6 @@
 /**
  * Recovery: finds the lanes that earlier lives have left, and where each ends. Per lane it reads the headers and at
- * most one segment that holds frames, and it writes nothing (L10). A lane ends behind its last valid frame: what a torn
+ * most one segment that holds frames, each byte of it once or twice, and it writes nothing (L10). A lane ends behind its last valid frame: what a torn
  * write left there does not validate.
  */
 import { join } from 'node:path';
@@ -9,24 +9,38 @@ import { type Disk, realDisk } from './disk.ts';
 import { frameAt } from './frame.ts';
 import { lanesFolder, listLanes } from './journal.ts';
 import type { FinishedLane } from './lane-reader.ts';
-import { type LaneId, laneFolder, PAGE, readableSegments, readSegmentHeader } from './segment.ts';
+import type { Life } from './lineage.ts';
+import { type LaneId, laneFolder, PAGE, readableSegments, readSegmentHeader, type SegmentHeader } from './segment.ts';
 import { SegmentReader } from './segment-reader.ts';
 
-/** All lanes of the log, oldest life first. */
-export function recoverLanes(dir: string, logId: Buffer, disk: Disk = realDisk): FinishedLane[] {
-  return listLanes(dir, disk).map((id) => recoverLane(dir, id, logId, disk));
+/** Bytes read at once. Behind the last frame they are read twice, and then the rest of the segment once. */
+const CHUNK_BYTES = 2 ** 20;
+
+/** All lanes of the log, oldest life first. `listed`: what the log's list says of its lives. */
+export function recoverLanes(
+  dir: string,
+  logId: Buffer,
+  disk: Disk = realDisk,
+  listed: readonly Life[] = [],
+): FinishedLane[] {
+  return listLanes(dir, disk).map((id) => recoverLane(dir, id, logId, disk, listed));
 }
 
-function recoverLane(dir: string, id: LaneId, logId: Buffer, disk: Disk = realDisk): FinishedLane {
-  const folder = join(lanesFolder(dir), laneFolder(id));
+function recoverLane(dir: string, found: LaneId, logId: Buffer, disk: Disk, listed: readonly Life[]): FinishedLane {
+  const folder = join(lanesFolder(dir), laneFolder(found));
   const segments = readableSegments(disk.list(folder));
-  const known = headerRecords(
+  const headers = readHeaders(
     folder,
     segments.map((s) => s.name),
-    id,
+    found,
     logId,
     disk,
   );
+  const known = headers.map((header) => header?.baseRecord);
+  const whole = headers.find((header) => header !== undefined);
+  // The lane's own word comes first: the list may have come from another copy than the lane.
+  const lifeId = whole === undefined ? listed.find(([life]) => life === found.life)?.[1] : whole.lifeId;
+  const id: LaneId = lifeId === undefined ? found : { ...found, lifeId };
   const begin: Mark = { position: segments[0]?.base ?? 0, record: known[0] ?? 0 };
   // From the newest segment back to one that holds a frame. More than one step only after a crash between two files.
   for (let i = segments.length - 1; i >= 0; i--) {
@@ -41,13 +55,13 @@ function recoverLane(dir: string, id: LaneId, logId: Buffer, disk: Disk = realDi
   return { id, begin, end: begin };
 }
 
-function headerRecords(
+function readHeaders(
   folder: string,
   names: readonly string[],
   id: LaneId,
   logId: Buffer,
   disk: Disk,
-): (number | undefined)[] {
+): (SegmentHeader | undefined)[] {
   const page = Buffer.alloc(PAGE);
   return names.map((name) => {
     const fd = disk.open(join(folder, name), 'r');
@@ -57,12 +71,12 @@ function headerRecords(
       disk.close(fd);
     }
     const header = readSegmentHeader(page, logId);
-    return header?.life === id.life && header.lane === id.lane ? header.baseRecord : undefined;
+    return header?.life === id.life && header.lane === id.lane ? header : undefined;
   });
 }
 
 function lastFrameEnd(reader: SegmentReader, from: Mark, limit: number): Mark | undefined {
-  let chunk = Buffer.from(new ArrayBuffer(4 * 2 ** 20));
+  let chunk = Buffer.from(new ArrayBuffer(CHUNK_BYTES));
   let view = new DataView(chunk.buffer);
   const open = { position: Math.min(limit, Number.MAX_SAFE_INTEGER), record: Number.NaN };
   let mark = from;

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import type { Loss } from './batch.ts';
 import type { Mark } from './checkpoint.ts';
 import type { Disk } from './disk.ts';
-import { claimedBytes, FRAME_HEADER, laneSeed, openFrame, seekMagic } from './frame.ts';
+import { claimedBytes, FRAME_HEADER, type Frame, laneSeed, openFrame, seekMagic } from './frame.ts';
 import { type LaneId, laneFolder, PAGE, readableSegments, readSegmentHeader, type SegmentName } from './segment.ts';
 
 const SCAN_BYTES = 1 << 20;
@@ -178,23 +178,29 @@ export class SegmentReader {
     for (let p = position; p < limit; ) {
       const got = this.#read(chunk, 0, Math.min(SCAN_BYTES, limit - p), PAGE + p - base);
       if (got < FRAME_HEADER) return undefined;
-      const hit = seekMagic(view, 0, got);
-      if (hit < 0) {
-        p += Math.max(8, got - FRAME_HEADER - ((got - FRAME_HEADER) % 8));
-        continue;
-      }
-      const at = p + hit;
-      const claimed = claimedBytes(view, hit, got, at);
-      if (claimed >= FRAME_HEADER && claimed <= Math.min(FRAME_BYTES_MAX, limit - at)) {
-        const whole = Buffer.from(new ArrayBuffer(claimed));
-        const n = this.#read(whole, 0, claimed, PAGE + at - base);
-        const frame = openFrame(whole, new DataView(whole.buffer), 0, n, at, this.#seed);
+      // A recycled segment is full of stale frames: the search goes on in the chunk, and reads no byte again for them.
+      for (let hit = seekMagic(view, 0, got); hit >= 0; hit = seekMagic(view, hit + 8, got)) {
+        const frame = this.#frameIn(chunk, view, hit, got, p + hit, limit);
         if (frame !== undefined)
-          return { position: at, firstRecord: frame.firstRecord, bytes: frame.bytes, records: frame.records };
+          return { position: p + hit, firstRecord: frame.firstRecord, bytes: frame.bytes, records: frame.records };
       }
-      p = at + 8;
+      // The next chunk begins with the first place whose header does not lie in this one.
+      p += got - FRAME_HEADER - ((got - FRAME_HEADER) % 8) + 8;
     }
     return undefined;
+  }
+
+  /** The frame at `at` of the chunk, which belongs to `position`. Its end may lie behind the chunk. */
+  #frameIn(chunk: Buffer, view: DataView, at: number, end: number, position: number, limit: number): Frame | undefined {
+    const claimed = claimedBytes(view, at, end, position);
+    if (claimed < FRAME_HEADER || claimed > Math.min(FRAME_BYTES_MAX, limit - position)) return undefined;
+    if (claimed <= end - at) return openFrame(chunk, view, at, end, position, this.#seed);
+    // A frame that does not fit the file is no frame: its bytes need not be read.
+    const offset = PAGE + position - this.#segments[this.#index].base;
+    if (offset + claimed > this.#size) return undefined;
+    const whole = Buffer.from(new ArrayBuffer(claimed));
+    const n = this.#read(whole, 0, claimed, offset);
+    return openFrame(whole, new DataView(whole.buffer), 0, n, position, this.#seed);
   }
 
   close(): void {

@@ -12,7 +12,6 @@ import { type Disk, refusesDirect } from './disk.ts';
 import {
   type LaneId,
   laneFolder,
-  laneKey,
   PAGE,
   parseLaneFolder,
   parseSegmentName,
@@ -75,6 +74,23 @@ export class SegmentStore {
       if (Number.isNaN(serial)) continue;
       this.#serial = Math.max(this.#serial, serial);
       if (serial !== offered) this.#disk.unlink(join(this.folder(lane), name));
+    }
+  }
+
+  /**
+   * Cuts the files of a lane of an earlier life behind its last frame, at a page. What they were made larger for never
+   * came, and would count against the quota; and a search for frames behind the end need not be repeated.
+   */
+  trim(lane: LaneId, end: number): void {
+    const segments = readableSegments(this.#disk.list(this.folder(lane)));
+    for (const [i, { name, base }] of segments.entries()) {
+      if (i + 1 < segments.length && segments[i + 1].base <= end) continue;
+      const bytes = PAGE + Math.ceil(Math.max(0, end - base) / PAGE) * PAGE;
+      const path = join(this.folder(lane), name);
+      if (this.#disk.stat(path).bytes <= bytes) continue;
+      const fd = this.#disk.open(path, 'r+');
+      this.#disk.truncate(fd, bytes);
+      this.#disk.close(fd);
     }
   }
 
@@ -175,7 +191,7 @@ export class SegmentStore {
 
   /** Whether a spare of this lane is being filled. */
   filling(lane: LaneId): boolean {
-    return this.#filling.has(laneKey(lane));
+    return this.#filling.has(laneFolder(lane));
   }
 
   /** A file from the pool as a finished spare; undefined: none has the wanted size. */
@@ -195,14 +211,14 @@ export class SegmentStore {
     const path = join(this.folder(lane), spareName(serial));
     const fd = this.#disk.open(path, 'wx+');
     const direct = this.#disk.openDirect?.(path);
-    this.#filling.set(laneKey(lane), { fd, direct, path, serial, bytes: Math.ceil(bytes / PAGE) * PAGE, filled: 0 });
+    this.#filling.set(laneFolder(lane), { fd, direct, path, serial, bytes: Math.ceil(bytes / PAGE) * PAGE, filled: 0 });
   }
 
   /**
    * Fills one piece. Returns the spare when it is whole and synced. When the disk throws, call again or abandon() it.
    */
   step(lane: LaneId): { fd: number; serial: number; bytes: number } | undefined {
-    const filling = this.#filling.get(laneKey(lane));
+    const filling = this.#filling.get(laneFolder(lane));
     if (filling === undefined) return undefined;
     const piece = Math.min(FILL_STEP, filling.bytes - filling.filled);
     this.#fill(filling, piece);
@@ -210,7 +226,7 @@ export class SegmentStore {
     if (filling.filled < filling.bytes) return undefined;
     // The zeros of direct writes are on the disk, but the file's metadata does not list their blocks yet.
     if (filling.direct !== undefined) this.#disk.fdatasync(filling.fd);
-    this.#filling.delete(laneKey(lane));
+    this.#filling.delete(laneFolder(lane));
     this.#endDirect(filling);
     return { fd: filling.fd, serial: filling.serial, bytes: filling.bytes };
   }
@@ -236,9 +252,9 @@ export class SegmentStore {
 
   /** Gives up a spare that the disk has refused and frees its bytes. */
   abandon(lane: LaneId): void {
-    const filling = this.#filling.get(laneKey(lane));
+    const filling = this.#filling.get(laneFolder(lane));
     if (filling === undefined) return;
-    this.#filling.delete(laneKey(lane));
+    this.#filling.delete(laneFolder(lane));
     this.#endDirect(filling);
     this.#disk.close(filling.fd);
     this.#disk.unlink(filling.path);

@@ -13,12 +13,13 @@
  *     40  base        f64  position of the first frame
  *     48  base record f64  number of the first record
  *     56  created     f64  epoch ms
- *     64  (zero)
+ *     64  life id     8 bytes, random; zero in segments of versions that had none
  *
  * Name: `<base, 16 digits>-<generation>.seg`; `spare-<n>.seg` while it waits for use. A segment is zero-filled or
  * recycled before use and never grown. Positions go on without a gap: a segment's frames end where the next segment
  * begins.
  */
+import { randomBytes } from 'node:crypto';
 import { crc32 } from 'node:zlib';
 
 export const PAGE = 4096;
@@ -36,18 +37,34 @@ const headerAt = {
   base: 40,
   baseRecord: 48,
   created: 56,
+  lifeId: 64,
 } as const;
 const LOG_ID_BYTES = 16;
+const LIFE_ID_BYTES = 8;
 /** The checksum covers [CHECKED_FROM, CHECKED_TO). */
 const CHECKED_FROM = headerAt.magic;
 const CHECKED_TO = 72;
 
-/** Names one writer's part of the log: one acceptor in one life of the process. */
+/**
+ * Names one writer's part of the log: one acceptor in one life of the process.
+ *
+ * A journal that is put back from a copy counts its lives from the copy on, so the number of a life comes again. The id
+ * of a life is random and never does: whatever outlives the journal or lies outside of it (cursors, checkpoints, dead
+ * letters, keys of idempotence) names a lane by laneKey().
+ */
 export interface LaneId {
   readonly life: number;
   readonly lane: number;
+  /** 16 hex digits; left out in lanes of versions that had none, and in strands that are no lanes. */
+  readonly lifeId?: string;
 }
-export const laneKey = (id: LaneId): string => `${id.life}-${id.lane}`;
+/** The name of a lane that no other lane of any copy of the log has. */
+export const laneKey = ({ life, lane, lifeId }: LaneId): string =>
+  lifeId === undefined ? `${life}-${lane}` : `${life}-${lane}-${lifeId}`;
+/** Its name within one folder of the log, for people. */
+export const laneName = ({ life, lane }: LaneId): string => `${life}-${lane}`;
+
+export const newLifeId = (): string => randomBytes(LIFE_ID_BYTES).toString('hex');
 
 export interface SegmentHeader extends LaneId {
   readonly generation: number;
@@ -69,7 +86,14 @@ export function writeSegmentHeader(page: Buffer, header: SegmentHeader, logId: B
   page.writeDoubleLE(header.base, headerAt.base);
   page.writeDoubleLE(header.baseRecord, headerAt.baseRecord);
   page.writeDoubleLE(header.created, headerAt.created);
+  page.write(header.lifeId ?? '', headerAt.lifeId, LIFE_ID_BYTES, 'hex');
   page.writeUInt32LE(headerSum(page), headerAt.crc);
+}
+
+/** The log that a whole header names, 32 hex digits; `undefined` when the page is damaged or blank. */
+export function logOfSegment(page: Buffer): string | undefined {
+  const logId = page.subarray(headerAt.logId, headerAt.logId + LOG_ID_BYTES);
+  return readSegmentHeader(page, logId) === undefined ? undefined : logId.toString('hex');
 }
 
 /** The header, when it is whole and of this log; `undefined` when the page is damaged, blank or of another log. */
@@ -78,15 +102,23 @@ export function readSegmentHeader(page: Buffer, logId: Buffer): SegmentHeader | 
   if (page.readUInt32LE(headerAt.format) !== FORMAT || headerSum(page) !== page.readUInt32LE(headerAt.crc))
     return undefined;
   if (!page.subarray(headerAt.logId, headerAt.logId + LOG_ID_BYTES).equals(logId)) return undefined;
+  const lifeId = page.toString('hex', headerAt.lifeId, headerAt.lifeId + LIFE_ID_BYTES);
   return {
     life: page.readUInt32LE(headerAt.life),
     lane: page.readUInt32LE(headerAt.lane),
+    ...(/^0+$/.test(lifeId) ? {} : { lifeId }),
     generation: page.readUInt32LE(headerAt.generation),
     base: page.readDoubleLE(headerAt.base),
     baseRecord: page.readDoubleLE(headerAt.baseRecord),
     created: page.readDoubleLE(headerAt.created),
   };
 }
+
+/**
+ * The smallest segment of a lane with this ring: a whole draft, which is a quarter of the ring, with its header page,
+ * the page that a write fills up with zeros, and what a frame adds to a draft.
+ */
+export const segmentBytesMin = (ringBytes: number): number => ringBytes / 4 + 4 * PAGE;
 
 export const segmentName = (base: number, generation: number): string =>
   `${String(base).padStart(16, '0')}-${generation}.seg`;

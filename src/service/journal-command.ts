@@ -17,13 +17,20 @@ import type { SinkBatch, SinkTarget } from '../delivery/contract.ts';
 import { sinkMetrics } from '../delivery/metrics.ts';
 import type { Batch } from '../engine/batch.ts';
 import { realDisk } from '../engine/disk.ts';
-import { markOf, openEngine, readCheckpoint } from '../engine/engine.ts';
+import { markOf, openEngine } from '../engine/engine.ts';
 import { engineErrors } from '../engine/errors.ts';
-import { checkpointPath, lanesFolder, listSinks, lockJournal, readIdentity } from '../engine/journal.ts';
+import {
+  checkpointPath,
+  lanesFolder,
+  listSinks,
+  lockJournal,
+  readCheckpoint,
+  readIdentity,
+} from '../engine/journal.ts';
 import { walkLane } from '../engine/journal-walk.ts';
 import type { FinishedLane } from '../engine/lane-reader.ts';
 import { recoverLanes } from '../engine/recovery.ts';
-import { laneKey } from '../engine/segment.ts';
+import { laneName } from '../engine/segment.ts';
 import { SegmentStore } from '../engine/segment-store.ts';
 import { SinkBoard } from '../engine/sink-board.ts';
 import { jsonLength, jsonStart, receivedMsAt } from '../events/record.ts';
@@ -116,10 +123,10 @@ function list({ dir, logId, log }: Tool): number {
   const files = new SegmentStore(lanesFolder(dir), realDisk).files();
   print(`log ${log}`);
   for (const lane of lanes) {
-    const mine = files.filter((file) => laneKey(file.lane) === laneKey(lane.id));
+    const mine = files.filter((file) => laneName(file.lane) === laneName(lane.id));
     const bytes = mine.reduce((sum, file) => sum + file.bytes, 0);
     print(
-      `lane ${laneKey(lane.id)}  positions ${lane.begin.position}..${lane.end.position}  ` +
+      `lane ${laneName(lane.id)}  positions ${lane.begin.position}..${lane.end.position}  ` +
         `records ${lane.begin.record}..${lane.end.record}  segments ${mine.length}  bytes ${bytes}`,
     );
   }
@@ -148,12 +155,12 @@ function verify({ dir, logId }: Tool): number {
       for (const loss of batch.losses) {
         damaged += 1;
         print(
-          `damaged  lane ${laneKey(lane.id)}  positions ${loss.from.position}..${loss.to.position}  ` +
+          `damaged  lane ${laneName(lane.id)}  positions ${loss.from.position}..${loss.to.position}  ` +
             `records ${loss.from.record}..${loss.to.record}  (${loss.reason})`,
         );
       }
     }
-    print(`lane ${laneKey(lane.id)}  ${records} records read`);
+    print(`lane ${laneName(lane.id)}  ${records} records read`);
   }
   return damaged === 0 ? exitCodes.ok : 1;
 }
@@ -183,7 +190,7 @@ function* selected(tool: Tool): Generator<{ batch: Batch; indices: readonly numb
   const until = time(flags, 'until') ?? Number.POSITIVE_INFINITY;
   if ((from !== undefined || to !== undefined) && flags.lane === undefined)
     throw errors.USAGE({ reason: 'positions belong to a lane: --lane=LIFE-LANE must come with --from and --to' });
-  const lanes = recoverLanes(dir, logId).filter((lane) => flags.lane === undefined || laneKey(lane.id) === flags.lane);
+  const lanes = recoverLanes(dir, logId).filter((lane) => flags.lane === undefined || laneName(lane.id) === flags.lane);
   if (lanes.length === 0) throw errors.USAGE({ reason: `no such lane on disk: --lane=${flags.lane}` });
   const range = { ...(from === undefined ? {} : { from }), ...(to === undefined ? {} : { to }) };
   for (const lane of lanes) {

@@ -68,7 +68,14 @@ export async function runOutput(data: OutputThreadData, kind: SinkKind<never>, l
   const source =
     kafka ??
     new LaneSource(
-      { live: data.live ? liveLanes(engine) : [], finished: engine.finished, journal, reader: index, log: engine.log },
+      {
+        live: data.live ? liveLanes(engine) : [],
+        finished: engine.finished,
+        journal,
+        reader: index,
+        log: engine.log,
+        lives: engine.lives,
+      },
       stored?.state ?? (journal === undefined ? standingIn(liveLanes(engine), index, engine.log, board) : undefined),
     );
   // A consumer lives on the event loop: nothing may block its thread.
@@ -97,6 +104,7 @@ export async function runOutput(data: OutputThreadData, kind: SinkKind<never>, l
         name,
         // Names the records for targets that keep cursors: those of a log, or of a group on a cluster.
         logId: kafka === undefined ? engine.log : await kafka.identity(),
+        ...(kafka === undefined ? { life: engine.life } : {}),
         ...(output.load === undefined ? {} : { load: { module: output.load, values: data.values } }),
         // What is not delivered comes again, from the journal or from the topic.
         journal: engine.journal !== undefined || kafka !== undefined,

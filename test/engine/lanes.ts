@@ -113,6 +113,7 @@ export function openLog(options: LogOptions): Log {
   const keeperShared: KeeperShared = {
     dir: DIR,
     lanes: shared.map(({ id, ring, control }) => ({ id, ring, control })),
+    finished,
     sinks: names.map((name, index) => ({ name, index, drops: options.drops ?? false, lagBytesMax: 0 })),
     board,
     wake,

@@ -3,13 +3,19 @@
  * and moves in the transaction that stores the rows.
  *
  *   ringmain_cursors  log_id, sink, life, lane -> position, record, epoch, updated_at
- *   log_id            id of the log; of a topic: what its source gives as SinkContext.logId
- *   life, lane        the strand's id, as the source gives it (delivery/source.ts); position is a byte, or an offset
+ *   log_id            id of the log, "/", id of the life (lives of older versions: the log alone); of a topic: what its
+ *                     source gives as SinkContext.logId
+ *   life, lane        the strand's id, as the source gives it (delivery/source.ts); position is a byte, or an offset.
+ *                     Lane -1: the claim of a life, which has a row of its own
+ *
+ * A log that is put back from a copy counts its lives from the copy on. The random id of a life keeps the cursors of the
+ * copy apart from those of the log that it left.
  *
  * `sink` is the name of the output, so several outputs share the table. A transaction ends with `UPDATE ... SET
  * position = to WHERE position = from AND epoch = mine`. When the UPDATE finds no row:
- *   the row's epoch is higher   another process has claimed the strand. Of a log: SINK_FENCED, for good. Of a topic:
- *                               StrandTaken, for the consumer group has given the partition to somebody else
+ *   the row's epoch is higher   another process has claimed the strand. Of a log: SINK_FENCED, for good: a life claims
+ *                               once, and when another has claimed after it, not again. Of a topic: StrandTaken, for
+ *                               the consumer group has given the partition to somebody else
  *   the row stands at `to`      it is our own commit, whose answer was lost: the batch is stored
  *   the row stands elsewhere    the database failed over, or was restored, to an older state, or a commit in doubt went
  *                               through: CursorMoved tells the runner where to go on. Nothing of the batch is stored
@@ -45,23 +51,30 @@ export class StrandTaken extends Error {
 }
 
 interface Row {
+  readonly log_id: string;
   readonly life: string;
   readonly lane: number;
   readonly position: string;
   readonly record: string;
   readonly epoch: string;
 }
-const COLUMNS = 'life, lane, position, record, epoch';
+const COLUMNS = 'log_id, life, lane, position, record, epoch';
+const CLAIM = -1;
+/** Every row of a log, whatever its life. */
+const OF_LOG = "split_part(log_id, '/', 1) = $1 AND sink = $2";
 
 /**
  * Rows of earlier lives go after this time. Should one be needed later, its lane is delivered again and ids sort it
  * out.
  */
 const KEEP_DAYS = 30;
+/** Claims of a log that stay: a process that restarts all day must not fill the table. */
+const KEEP_CLAIMS = 32;
 
 export class Cursors {
   readonly #source: string;
   readonly #sink: string;
+  readonly #life: Omit<LaneId, 'lane'> | undefined;
   /** Where our last commit, or the last look, has left the rows. A strand without a row is missing. */
   readonly #marks = new Map<string, Mark>();
   /** Other positions where a row may stand: commits whose answer has not come, or never came. */
@@ -71,10 +84,14 @@ export class Cursors {
   #epoch: number | undefined;
   #fenced = false;
 
-  /** `source` is the id of the log, or of the cluster and group; `sink` is the name of the output. */
-  constructor(source: string, sink: string) {
+  /**
+   * `source` is the id of the log, or of the cluster and group; `sink` is the name of the output; `life` is who claims
+   * the cursors of a log.
+   */
+  constructor(source: string, sink: string, life?: Omit<LaneId, 'lane'>) {
     this.#source = source;
     this.#sink = sink;
+    this.#life = life;
   }
 
   get claimed(): boolean {
@@ -92,11 +109,13 @@ export class Cursors {
     await link.query('BEGIN');
     await this.#lock(link);
     await link.query(
-      `DELETE FROM ${table} WHERE log_id = $1 AND sink = $2 AND updated_at < now() - interval '${KEEP_DAYS} days'
-         AND life < (SELECT max(life) FROM ${table} WHERE log_id = $1 AND sink = $2)`,
-      [this.#source, this.#sink],
+      `DELETE FROM ${table} WHERE ${OF_LOG} AND updated_at < now() - interval '${KEEP_DAYS} days'
+         AND life < coalesce($3::bigint, (SELECT max(life) FROM ${table} WHERE ${OF_LOG}))`,
+      [this.#source, this.#sink, this.#life?.life],
     );
+    await this.#assertLast(link, table);
     const { epoch, rows } = await this.#raise(link, table, undefined);
+    await this.#sign(link, table, epoch);
     await link.query('COMMIT');
     this.#held = undefined;
     this.#epoch = epoch;
@@ -142,10 +161,10 @@ export class Cursors {
       const mine = held?.get(key)?.epoch ?? this.#epoch;
       if (Number(row.epoch) > mine && held === undefined) throw this.#fence();
       if (Number(row.epoch) > mine) this.#taken(key);
-      if (Number(row.epoch) < mine) lower.push({ life: Number(row.life), lane: row.lane });
+      if (Number(row.epoch) < mine && row.lane !== CLAIM) lower.push(idOf(row));
     }
     for (const lane of lower) await this.#takeOver(link, table, lane);
-    const found = new Map(rows.map((row) => [keyOf(row), markOf(row)]));
+    const found = new Map(rows.filter(({ lane }) => lane !== CLAIM).map((row) => [keyOf(row), markOf(row)]));
     const moved = [...new Set([...this.#marks.keys(), ...found.keys()])].filter((key) => {
       if (held !== undefined && !this.#held!.has(key)) return false; // it is somebody else's now
       const mark = this.#marks.get(key);
@@ -160,12 +179,17 @@ export class Cursors {
   async move(link: PostgresLink, table: string, { lane: id, from, to }: Step): Promise<boolean> {
     const key = laneKey(id);
     const epoch = this.#epochOf(key);
-    const row = [this.#source, this.#sink, id.life, id.lane, to.position, to.record, epoch];
+    const row = [this.#logId(id), this.#sink, id.life, id.lane, to.position, to.record, epoch];
+    // A row that is not there yet carries no fence, so the first one of a lane looks at those of the log. Strands that
+    // are held one by one have epochs of their own.
     const { rowCount } = !this.#marks.has(key)
       ? await link.query(
-          `INSERT INTO ${table} (log_id, sink, life, lane, position, record, epoch) VALUES ($1, $2, $3, $4, $5, $6, $7)
+          `INSERT INTO ${table} (log_id, sink, life, lane, position, record, epoch)
+             SELECT $1, $2, $3::bigint, $4::int, $5::bigint, $6::bigint, $7::bigint
+              WHERE $8 OR NOT EXISTS
+                (SELECT FROM ${table} WHERE split_part(log_id, '/', 1) = $9 AND sink = $2 AND epoch > $7::bigint)
              ON CONFLICT DO NOTHING`,
-          row,
+          [...row, this.#held !== undefined, this.#source],
         )
       : await link.query(
           `UPDATE ${table} SET position = $5, record = $6, updated_at = now()
@@ -220,6 +244,7 @@ export class Cursors {
     lanes: readonly LaneId[] | undefined,
   ): Promise<{ epoch: number; rows: readonly Row[] }> {
     const { where, values } = this.#select(lanes);
+    const strands = `${where} AND lane <> ${CLAIM}`;
     const { rows: found } = await link.query<{ epoch: string }>(
       `SELECT greatest(coalesce(max(epoch), 0) + 1, (extract(epoch FROM clock_timestamp()) * 1000)::bigint) AS epoch
          FROM ${table} WHERE ${where}`,
@@ -227,10 +252,44 @@ export class Cursors {
     );
     const epoch = Number(found[0]!.epoch);
     const { rows } = await link.query<Row>(
-      `UPDATE ${table} SET epoch = $${values.length + 1} WHERE ${where} RETURNING ${COLUMNS}`,
+      `UPDATE ${table} SET epoch = $${values.length + 1} WHERE ${strands} RETURNING ${COLUMNS}`,
       [...values, epoch],
     );
     return { epoch, rows };
+  }
+
+  /**
+   * Refuses a claim of a life that has claimed before and that another has followed: a thread that was started again
+   * must not take the cursors back.
+   */
+  async #assertLast(link: PostgresLink, table: string): Promise<void> {
+    if (this.#life === undefined) return;
+    const mine = this.#logId(this.#life);
+    const { rows } = await link.query<Row>(
+      `SELECT ${COLUMNS} FROM ${table} WHERE ${OF_LOG} AND lane = ${CLAIM} ORDER BY epoch DESC`,
+      [this.#source, this.#sink],
+    );
+    if (rows.some(({ log_id }) => log_id === mine) && rows[0]!.log_id !== mine) throw this.#fence();
+  }
+
+  /** Notes that this life has claimed the log at this epoch. Of the claims before, the newest stay. */
+  async #sign(link: PostgresLink, table: string, epoch: number): Promise<void> {
+    if (this.#life === undefined) return;
+    const claims = `${OF_LOG} AND lane = ${CLAIM}`;
+    await link.query(
+      `DELETE FROM ${table} WHERE ${claims} AND (log_id = $3 OR epoch <
+         (SELECT epoch FROM ${table} WHERE ${claims} ORDER BY epoch DESC OFFSET ${KEEP_CLAIMS - 1} LIMIT 1))`,
+      [this.#source, this.#sink, this.#logId(this.#life)],
+    );
+    await link.query(
+      `INSERT INTO ${table} (log_id, sink, life, lane, position, record, epoch) VALUES ($1, $2, $3, ${CLAIM}, 0, 0, $4)`,
+      [this.#logId(this.#life), this.#sink, this.#life.life, epoch],
+    );
+  }
+
+  /** What the rows of this life have in the column log_id. */
+  #logId({ lifeId }: Pick<LaneId, 'lifeId'>): string {
+    return lifeId === undefined ? this.#source : `${this.#source}/${lifeId}`;
   }
 
   /** After a failover that lost our claim, the row has an older epoch: it gets ours again. */
@@ -249,12 +308,16 @@ export class Cursors {
   }
 
   #select(lanes: readonly LaneId[] | undefined): { where: string; values: unknown[] } {
-    const where = 'log_id = $1 AND sink = $2';
-    const values = [this.#source, this.#sink];
-    if (lanes === undefined) return { where, values };
+    if (lanes === undefined) return { where: OF_LOG, values: [this.#source, this.#sink] };
     return {
-      where: `${where} AND (life, lane) IN (SELECT * FROM unnest($3::bigint[], $4::int[]) AS strand)`,
-      values: [...values, lanes.map(({ life }) => life), lanes.map(({ lane }) => lane)],
+      where:
+        'sink = $1 AND (log_id, life, lane) IN (SELECT * FROM unnest($2::text[], $3::bigint[], $4::int[]) AS strand)',
+      values: [
+        this.#sink,
+        lanes.map((id) => this.#logId(id)),
+        lanes.map(({ life }) => life),
+        lanes.map(({ lane }) => lane),
+      ],
     };
   }
 
@@ -286,13 +349,18 @@ export class Cursors {
 
   #fence(): Error {
     this.#fenced = true;
-    return deliveryErrors.SINK_FENCED({ sink: this.#sink, reason: `another process has claimed log ${this.#source}` });
+    const reason =
+      `another process has claimed log ${this.#source} and runs on a copy of this journal; ` +
+      'stop one of the two: the one that is started last has the cursors, and each delivers what its journal holds';
+    return deliveryErrors.SINK_FENCED({ sink: this.#sink, reason });
   }
 }
 
-function keyOf(row: Row): string {
-  return laneKey({ life: Number(row.life), lane: row.lane });
+function idOf({ log_id, life, lane }: Row): LaneId {
+  const [, lifeId] = log_id.split('/');
+  return { life: Number(life), lane, ...(lifeId === undefined ? {} : { lifeId }) };
 }
+const keyOf = (row: Row): string => laneKey(idOf(row));
 function markOf(row: Row): Mark {
   return { position: Number(row.position), record: Number(row.record) };
 }

@@ -77,6 +77,7 @@ export class PostgresTarget extends TransactionTarget {
       {
         output: context.name,
         source: context.logId,
+        ...(context.life === undefined ? {} : { life: context.life }),
         dsn: parseDsn(config.pgDsn),
         sessions: config.pgConnections,
         connectTimeoutMs: config.pgConnectTimeoutMs,

@@ -65,6 +65,8 @@ export interface TransactionOptions {
   readonly output: string;
   /** Id of the log, or of a topic's source: part of the key of the cursors. */
   readonly source: string;
+  /** The life of this process in the log: who claims its cursors. */
+  readonly life?: Omit<LaneId, 'lane'>;
   readonly dsn: Dsn;
   /** Sessions that load at the same time. */
   readonly sessions: number;
@@ -162,7 +164,7 @@ export class TransactionTarget implements SinkTarget {
   constructor(options: TransactionOptions, context: Pick<SinkContext, 'moved' | 'connection'>) {
     this.#options = options;
     this.#context = context;
-    this.#cursors = new Cursors(options.source, options.output);
+    this.#cursors = new Cursors(options.source, options.output, options.life);
     this.inFlightMax = options.sessions;
     this.#sessions = Array.from({ length: options.sessions }, () => ({
       link: undefined,
