@@ -9,12 +9,14 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { brotliDecompressSync } from 'node:zlib';
 import { expect, type TestContext, test } from 'vitest';
-import { readIdentity } from '../../src/engine/journal.ts';
+import { readCheckpoint, readIdentity } from '../../src/engine/journal.ts';
 import { walkLane } from '../../src/engine/journal-walk.ts';
 import { recoverLanes } from '../../src/engine/recovery.ts';
 import { laneKey } from '../../src/engine/segment.ts';
 import * as record from '../../src/events/record.ts';
 import { Collector, temporary } from '../servers/collector.ts';
+import { startPostgres } from '../servers/postgres.ts';
+import { sql } from '../sinks/postgres/fixture.ts';
 
 interface OldRecord {
   readonly line: string;
@@ -131,6 +133,49 @@ test('a journal of 3bf89aa that no sink has seen is delivered whole: two lives, 
   assert.deepEqual(
     found.slice(0, first!.records.length),
     first!.records.map(({ line }) => line),
+  );
+});
+
+// Goal: what 3bf89aa has stored is known by its cursor, although neither journal nor table knew ids of lives; from the first new life on
+// there are ids. Method: the table of cursors as 3bf89aa made it, with the row that it would have left; then two lives of today.
+test('a cursor of 3bf89aa in Postgres is followed, and the lives after it have ids, in the journal and in the table', async (t) => {
+  const { folder, journal } = unpack(t, 'halfway');
+  const lines = journal.lanes[0]!.records.map(({ line }) => line);
+  const dir = join(folder, 'journal');
+  const { log } = readIdentity(dir)!;
+  const { life, lanes } = readCheckpoint(dir, 'log')!;
+  const [[lane, position, record]] = lanes as [readonly [number, number, number]];
+  const { dsn } = await startPostgres(t, { port: 22_233 });
+  await sql(
+    dsn,
+    `CREATE TABLE ringmain_cursors (log_id text, sink text, life bigint, lane int, position bigint NOT NULL, record bigint NOT NULL,
+       epoch bigint NOT NULL, updated_at timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (log_id, sink, life, lane))`,
+  );
+  await sql(dsn, "INSERT INTO ringmain_cursors VALUES ($1, 'postgres', $2, $3, $4, $5, 7)", [
+    log,
+    life,
+    lane,
+    position,
+    record,
+  ]);
+  const env = { ...ENV, OUTPUTS: 'postgres', PG_DSN: dsn, PG_TABLE: 'events', PG_GIN: 'off', SINK_KEEP: 'log' };
+  const stored = async () => (await sql<{ n: string }>(dsn, 'SELECT payload FROM events').catch(() => [])).length;
+  const collector = new Collector(t, { port: 22_234, folder, env });
+  for (const more of [1, 2]) {
+    await collector.start();
+    await collector.deliver([{ e: 'new' }]);
+    await expect.poll(stored, { message: collector.log }).toBe(lines.length - journal.delivered + more);
+    assert.equal(await collector.kill('SIGTERM'), 0, collector.log);
+  }
+  const { lives } = readIdentity(dir)!;
+  assert.deepEqual(
+    lives!.map(([number]) => number),
+    [life + 1, life + 2],
+  );
+  const rows = await sql<{ log_id: string }>(dsn, 'SELECT log_id FROM ringmain_cursors WHERE lane >= 0 ORDER BY life');
+  assert.deepEqual(
+    rows.map(({ log_id }) => log_id),
+    [log, ...lives!.map(([, id]) => `${log}/${id}`)],
   );
 });
 

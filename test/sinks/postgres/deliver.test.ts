@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { CursorMoved } from '../../../src/delivery/contract.ts';
+import { laneKey } from '../../../src/engine/segment.ts';
 import { postgresSink } from '../../../src/sinks/postgres/sink.ts';
 import { startPostgres } from '../../servers/postgres.ts';
 import { fileScope } from '../../servers/scope.ts';
@@ -158,6 +159,30 @@ describe('Postgres stores every event once, by COPY and by INSERT', () => {
     await deliver(young, lane, { from: 100 });
     await assert.rejects(old.write(lane.batch(100, 200), Promise.resolve()), { code: 'SINK_FENCED' });
     await assertStored(dsn, lane.events, 'fence');
+  });
+
+  // Goal: of two processes on copies of one journal the one that was started last has the cursors, whatever threads die.
+  // Method: a life claims, another one after it; the first one's thread comes again, and a lane that has no row yet is written.
+  test('a life that another has followed cannot claim again, and cannot begin a lane', async (t) => {
+    const settings = config(dsn, { pgTable: 'lives' });
+    const first = { life: 7, lifeId: 'aa'.repeat(8) };
+    const second = { life: 7, lifeId: 'bb'.repeat(8) };
+    const lane = new TestLane(events(20), { ...first, lane: 0 });
+    const old = open(t, settings, 'lives', first);
+    await old.cursors();
+    const again = open(t, settings, 'lives', first);
+    await again.cursors();
+    await again.write(lane.batch(0, 10), Promise.resolve());
+    const young = open(t, settings, 'lives', second);
+    const marks = await young.cursors();
+    assert.equal(marks.get(laneKey({ ...second, lane: 0 })), undefined, 'a lane of the same number has no cursor yet');
+    assert.deepEqual(marks.get(laneKey({ ...first, lane: 0 })), lane.mark(10));
+    await assert.rejects(open(t, settings, 'lives', first).cursors(), { code: 'SINK_FENCED' });
+    const other = new TestLane(events(20), { ...first, lane: 1 });
+    await assert.rejects(again.write(other.batch(0, 10), Promise.resolve()), { code: 'SINK_FENCED' });
+    const mine = new TestLane(events(20, 100), { ...second, lane: 0 });
+    await young.write(mine.batch(0, 20), Promise.resolve());
+    await assertStored(dsn, [...lane.events.slice(0, 10), ...mine.events], 'lives');
   });
 
   test('a cursor that stands elsewhere is followed, and nothing of the batch is stored', async (t) => {

@@ -2,7 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import pg from 'pg';
 import type { TestContext } from 'vitest';
-import type { CursorMoved, ErrorClass } from '../../../src/delivery/contract.ts';
+import type { CursorMoved, ErrorClass, SinkContext } from '../../../src/delivery/contract.ts';
 import { createLog } from '../../../src/kernel/log.ts';
 import type { PostgresConfig } from '../../../src/sinks/postgres/config.ts';
 import { PostgresTarget, postgresSink } from '../../../src/sinks/postgres/sink.ts';
@@ -32,8 +32,13 @@ export interface TestTarget extends PostgresTarget {
   readonly classify: (error: unknown) => ErrorClass;
 }
 
-/** A target, closed with the test. Targets with the same `logId` fight for the same cursors. */
-export function open(t: TestContext, settings: PostgresConfig, logId: string = randomUUID()): TestTarget {
+/** A target, closed with the test. Targets with the same `logId` fight for the same cursors; `life`: who claims them. */
+export function open(
+  t: TestContext,
+  settings: PostgresConfig,
+  logId: string = randomUUID(),
+  life?: SinkContext['life'],
+): TestTarget {
   const moves: CursorMoved[] = [];
   const log = createLog({ level: 'silent', destination: 2, name: 'test' });
   const signal = new AbortController().signal;
@@ -41,6 +46,7 @@ export function open(t: TestContext, settings: PostgresConfig, logId: string = r
   const target = new PostgresTarget(settings, {
     name: 'postgres',
     logId,
+    ...(life === undefined ? {} : { life }),
     journal: true,
     state: undefined,
     log,

@@ -316,20 +316,24 @@ describe('Postgres in the collector', () => {
     assert.deepEqual([rows, numbers.size, numbers.has(100)], [200, 200, false]);
     assert.equal(await first.metric('queue_depth', 'postgres'), 100);
 
-    // Started again, the first one has a lane of the same name as the second one's: it must not take over that lane's
-    // cursor.
+    // Started again, the first one has a life of the same number as the second one's, and not the same life. It has the
+    // cursors now, all that waited in its journal arrives, and the second one's events wait.
     await first.kill('SIGTERM');
     await first.start();
     await first.deliver(numbered(300, 50));
     await expect
-      .poll(async () => (await first.ready()).text.includes('copy of this journal'), {
-        message: 'the copy is found out',
-      })
-      .toBe(true);
+      .poll(async () => (await stored(dsn, 'copied')).rows, { message: 'what its journal held arrives' })
+      .toBe(350);
+    assert.equal(await first.metric('queue_depth', 'postgres'), 0);
+    await second.deliver(numbered(400, 10));
     await expect
-      .poll(() => first.metric('queue_depth', 'postgres'), { message: 'what it holds is still to be delivered' })
-      .toBe(150);
-    assert.equal((await stored(dsn, 'copied')).rows, 200);
+      .poll(async () => (await second.ready()).text.includes('copy of this journal'), { message: 'it is fenced' })
+      .toBe(true);
+    await sleep(200);
+    const end = await stored(dsn, 'copied');
+    assert.deepEqual([end.rows, end.numbers.size, end.numbers.has(400)], [350, 350, false]);
+    assert.equal(await second.metric('queue_depth', 'postgres'), 10);
+    assert.equal((await first.ready()).status, 200);
     assert.equal(await first.kill('SIGTERM'), 0);
   });
 });
