@@ -125,7 +125,7 @@ export class Keeper {
         folderDirty: true,
         rescuing: false,
         syncFailures: 0,
-        nextBytes: Math.min(Math.max(FIRST_SEGMENT, segmentBytesMin(ring.capacity)), shared.segmentBytes),
+        nextBytes: Math.min(Math.max(FIRST_SEGMENT, this.#leastBytes(ring)), shared.segmentBytes),
         spareBytes: 0,
         retryAt: 0,
         broken: false,
@@ -141,6 +141,11 @@ export class Keeper {
     this.#store.clearStrangers();
     for (const lane of shared.finished) this.#store.trim(lane.id, lane.end.position);
     this.#store.adoptLeftovers((lane) => this.#lanes.some((kept) => laneFolder(kept.id) === laneFolder(lane)));
+  }
+
+  /** The smallest segment that any draft of the lane fits. */
+  #leastBytes(ring: Ring): number {
+    return Math.min(segmentBytesMin(ring.capacity), this.#shared.segmentBytes);
   }
 
   /** A keeper that replaces a dead one finds files in use. It syncs again what is published, and keeps the spares. */
@@ -302,7 +307,7 @@ export class Keeper {
       // What is delivered makes way for what comes, and a smaller segment does where a large one does not fit.
       const made = isDiskFull(error) && this.#giveBack(now);
       if (isDiskFull(error))
-        lane.nextBytes = Math.max(segmentBytesMin(lane.ring.capacity), Math.floor(lane.nextBytes / 2 / PAGE) * PAGE);
+        lane.nextBytes = Math.max(this.#leastBytes(lane.ring), Math.floor(lane.nextBytes / 2 / PAGE) * PAGE);
       const wait = made ? HOUSEKEEPING_MS : DISK_RETRY_MS;
       lane.retryAt = now + wait;
       return wait;

@@ -82,6 +82,8 @@ export class SegmentStore {
    * came, and would count against the quota; and a search for frames behind the end need not be repeated.
    */
   trim(lane: LaneId, end: number): void {
+    // A keeper that replaces a dead one finds lanes gone that the start has found.
+    if (!this.#disk.exists(this.folder(lane))) return;
     const segments = readableSegments(this.#disk.list(this.folder(lane)));
     for (const [i, { name, base }] of segments.entries()) {
       if (i + 1 < segments.length && segments[i + 1].base <= end) continue;

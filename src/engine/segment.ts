@@ -118,7 +118,7 @@ export function readSegmentHeader(page: Buffer, logId: Buffer): SegmentHeader | 
  * The smallest segment of a lane with this ring: a whole draft, which is a quarter of the ring, with its header page,
  * the page that a write fills up with zeros, and what a frame adds to a draft.
  */
-export const segmentBytesMin = (ringBytes: number): number => ringBytes / 4 + 4 * PAGE;
+export const segmentBytesMin = (ringBytes: number): number => Math.ceil(ringBytes / 4 / PAGE) * PAGE + 4 * PAGE;
 
 export const segmentName = (base: number, generation: number): string =>
   `${String(base).padStart(16, '0')}-${generation}.seg`;

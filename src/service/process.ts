@@ -281,6 +281,11 @@ export class ServiceProcess {
   }
 
   #sayAbsent(): void {
+    for (const sink of this.#shared.engine.branched)
+      this.log.warn(
+        sink,
+        'the checkpoint of this sink was made on another copy of this journal; it goes on where the copies part',
+      );
     const running = new Set(this.#configured.outputs.map(({ name }) => name));
     for (const { name, kept, owedBytes } of this.#shared.engine.absent.filter((sink) => !running.has(sink.name)))
       this.log.warn(

@@ -5,7 +5,7 @@ import { cpSync, globSync, mkdirSync, readFileSync, rmSync, statSync, writeFileS
 import { createServer, type Server } from 'node:http';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { main } from '../servers/collector.ts';
+import { Collector, main } from '../servers/collector.ts';
 import { runProgram, type TestScope } from '../servers/process.ts';
 import { collectorEnv, collectorFolder, eventsIn, ringmain, startCollector } from './collector.ts';
 
@@ -141,6 +141,38 @@ test('on a full disk requests are answered 429; when there is room again intake 
   await collector.stop();
 });
 
+// Goal: a full disk keeps nobody from delivering what the journal holds, and that makes the room for what comes.
+// Method: the target is away until the disk is full to the last byte; JOURNAL_MAX_BYTES is not set, so it follows from what is free;
+// kill -9, start, and nobody frees anything but the collector itself.
+test('a restart on a full disk starts, answers 429, delivers its backlog, and takes events again by itself', async (t) => {
+  const folder = collectorFolder();
+  const disk = join(folder, 'disk');
+  mkdirSync(disk);
+  await runProgram('mount', ['-t', 'tmpfs', '-o', 'size=8m', 'ringmain-test', disk]);
+  t.onTestFinished(async () => void (await runProgram('umount', ['-l', disk])));
+  const env = { JOURNAL_DIR: join(disk, 'journal'), MAX_BODY_BYTES: '64KiB', ...away, JOURNAL_MAX_BYTES: '' };
+  const collector = await startCollector(t, { port: 21996, folder, env });
+  const accepted = await fill(collector.url);
+  await collector.kill();
+  assert.throws(() => writeFileSync(join(disk, 'ballast'), Buffer.alloc(8 * 2 ** 20)), { code: 'ENOSPC' });
+  const alive = { port: 21996, folder, env: collectorEnv(folder, 21996, env), ready: '/healthz' };
+  const again = await Collector.start(t, alive);
+  accepted.push(...(await fill(again.url, 700_000)));
+  assert.equal((await fetch(`${again.url}/readyz`)).status, 503);
+  const target = await startTarget(t);
+  const arrived = (): boolean => accepted.every((event) => target.received.includes(event));
+  await expect.poll(arrived, { message: 'the backlog is delivered' }).toBe(true);
+  for (let n = 0; n < 30; n += 1) {
+    const taken = async (): Promise<boolean> => (await one(again.url, id(900_000 + n))) === 202;
+    await expect.poll(taken, { message: 'taken again' }).toBe(true);
+    accepted.push(id(900_000 + n));
+  }
+  await expect.poll(arrived, { message: 'and delivered' }).toBe(true);
+  assert.equal((await fetch(`${again.url}/readyz`)).status, 200);
+  assert.equal(new Set(target.received).size, accepted.length);
+  await again.stop();
+});
+
 const id = (n: number) => `01930000-0000-7000-8000-${String(n).padStart(12, '0')}`;
 let sequence = 0;
 
@@ -171,12 +203,12 @@ async function one(url: string, event: string): Promise<number> {
 }
 
 /** Sends until nothing has been taken for a while; the ids that were. */
-async function fill(url: string): Promise<string[]> {
+async function fill(url: string, first = 500_000): Promise<string[]> {
   const accepted: string[] = [];
   let refused = 0;
   for (let n = 0; refused < 50; n += 1) {
     assert.ok(n < 5000, 'the journal does not get full');
-    const event = id(500_000 + n);
+    const event = id(first + n);
     const status = await one(url, event);
     assert.ok(status === 202 || status === 429, `status ${status}`);
     if (status === 202) {

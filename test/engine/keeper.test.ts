@@ -1,8 +1,9 @@
-/** Keeper: what it tells about a ring that has broken its rules. */
+/** Keeper: what it tells about a ring that has broken its rules, and what it does with the disk. */
 import { expect, test } from 'vitest';
 import { RingProducer, RingReader } from '../../src/engine/ring.ts';
 import { CrashDisk } from './crash-disk.ts';
-import { fill, openLog } from './lanes.ts';
+import { Folder } from './folder.ts';
+import { appendRecord, fill, openLog, range } from './lanes.ts';
 
 test('the keeper tells once, by name, of a ring that overwrote bytes before they were on disk', () => {
   const warnings: { message: string; fields: Record<string, unknown> }[] = [];
@@ -72,4 +73,31 @@ test('what an earlier life has written in the future, by a clock that was wrong,
   expect(log.figures.get('segments')).toBe(all);
   for (let ms = 0; ms < 25_000; ms += 500) log.step(500);
   expect(log.figures.get('segments')).toBeLessThan(3);
+});
+
+// Goal: a collector that restarts often beside a dead sink keeps room for events; each life needs what it has taken, no more.
+// Method: twelve lives of one event each, in a quota that holds four segments; nothing is delivered until the end.
+test('a life that has taken one event does not keep a whole segment: twelve of them fit a quota of four', (t) => {
+  const folder = new Folder(t, { JOURNAL_MAX_BYTES: '4MiB' });
+  for (let life = 0; life < 12; life++) folder.life(life, life + 1, false);
+  folder.start();
+  folder.take(12, 13);
+  expect(folder.deliver()).toEqual(range(0, 13));
+});
+
+// Goal: what the options allow always fits, also in the first segment of a life, which is small.
+// Method: the largest draft of a large ring (MAX_BODY_BYTES may be as much), then another one.
+test('the largest publish that a ring allows fits the first segment of a life, and each one after it', (t) => {
+  const folder = new Folder(t, { RING_BYTES: '64MiB', SEGMENT_BYTES: '64MiB', JOURNAL_MAX_BYTES: '512MiB' });
+  folder.start();
+  const { writer } = folder;
+  const bytes = writer.draftBytesMax - 8192;
+  expect(bytes).toBeGreaterThan(8 * 2 ** 20);
+  for (let n = 0; n < 2; n++) {
+    expect(writer.refusal(0)).toBeUndefined();
+    appendRecord(writer, n, bytes - 64);
+    expect(writer.refusal(0)).toBeUndefined();
+    expect(writer.publish()).toBe(true);
+    folder.housekeeping();
+  }
 });

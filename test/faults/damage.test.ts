@@ -230,6 +230,27 @@ test('frames of a recycled segment do not come back to life', () => {
   assert.deepEqual(readAll(lane, disk, mark).ids, range(mark.record, 2000));
 });
 
+// Goal: the search for frames behind the end of a lane costs one pass, not a megabyte per frame that an earlier use has left there.
+test('a recycled segment full of stale frames is read four times at most, at the start and at a loss (L10)', () => {
+  const disk = dead(10);
+  const [path] = segmentsOf(disk);
+  const content = disk.content(path);
+  const end = PAGE + 10 * FRAME;
+  // Whole frames, none of which belongs to its place: the last stretch of the lane over and over.
+  for (let at = end; at + FRAME <= content.length; at += FRAME) content.copy(content, at, end - FRAME, end);
+  let bytes = 0;
+  disk.trace = (operation, _path, count) => {
+    if (operation === 'read') bytes += count;
+  };
+  const [lane] = recoverLanes(DIR, LOG_ID, disk);
+  assert.deepEqual(lane.end, { position: 10 * FRAME, record: 10 });
+  assert.ok(bytes <= 4 * SEGMENT, `recovery: bytes=${bytes}, segment=${SEGMENT}`);
+  content[PAGE + 4 * FRAME + 60] ^= 1;
+  bytes = 0;
+  assert.equal(readAll(lane, disk).losses.length, 1);
+  assert.ok(bytes <= 4 * SEGMENT, `reading over a loss: bytes=${bytes}, segment=${SEGMENT}`);
+});
+
 // L6 as a property.
 test('random damage costs the frames it touches and no other, and nothing is invented', () => {
   const base = Number(process.env.SEED ?? pick(Math.random, 2 ** 31));
