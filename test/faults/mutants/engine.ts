@@ -1,3 +1,4 @@
+// biome-ignore-all lint/suspicious/noTemplateCurlyInString: the texts are source code
 /** Orders and checks that the promises of the engine, the runner and the file sink rest on. */
 import type { Mutant } from './mutant.ts';
 
@@ -7,6 +8,79 @@ const STORE_FLOOR = '      Atomics.store(ring.longs, FLOOR, BigInt(floor));\n';
 const STORE_PIN = '    Atomics.store(longs, this.#line + PIN, BigInt(position));\n';
 
 export const engineMutants: readonly Mutant[] = [
+  {
+    name: 'a life is known by its number alone',
+    file: 'src/engine/segment.ts',
+    edits: [
+      [
+        'lifeId === undefined ? `${life}-${lane}` : `${life}-${lane}-${lifeId}`',
+        'lifeId === null ? `` : `${life}-${lane}`',
+      ],
+    ],
+    tests: ['test/sinks/postgres/deliver.test.ts'],
+  },
+  {
+    name: 'a checkpoint of another branch is believed',
+    file: 'src/engine/lineage.ts',
+    edits: [['if (known !== undefined) return known === (lifeId ?? NO_ID);', 'if (known !== undefined) return true;']],
+    tests: ['test/engine/branch.test.ts'],
+  },
+  {
+    name: 'a new life is counted from the log file alone',
+    file: 'src/engine/journal.ts',
+    edits: [
+      [
+        'return Math.max(identity?.life ?? 0, ...lanes, ...sinks);',
+        'return identity?.life ?? (lanes.length - sinks.length) * 0;',
+      ],
+    ],
+    tests: ['test/engine/branch.test.ts'],
+  },
+  {
+    name: 'lanes of another log are taken for empty ones',
+    file: 'src/engine/journal.ts',
+    edits: [['if (log === undefined || log === identity?.log) continue;', 'if (log !== null) continue;']],
+    tests: ['test/engine/branch.test.ts'],
+  },
+  {
+    name: 'the segments of earlier lives keep their size',
+    file: 'src/engine/keeper.ts',
+    edits: [['for (const lane of shared.finished) this.#store.trim(lane.id, lane.end.position);', '']],
+    tests: ['test/engine/keeper.test.ts'],
+  },
+  {
+    name: 'segments are cut at the end of their frames, not of the page',
+    file: 'src/engine/segment-store.ts',
+    edits: [
+      [
+        'const bytes = PAGE + Math.ceil(Math.max(0, end - base) / PAGE) * PAGE;',
+        'const bytes = PAGE + Math.floor(Math.max(0, end - base) / PAGE) * PAGE;',
+      ],
+    ],
+    tests: ['test/engine/branch.test.ts'],
+  },
+  {
+    name: 'the first segment is small whatever the ring',
+    file: 'src/engine/keeper.ts',
+    edits: [
+      [
+        'Math.min(Math.max(FIRST_SEGMENT, this.#leastBytes(ring)), shared.segmentBytes)',
+        'Math.min(FIRST_SEGMENT, shared.segmentBytes)',
+      ],
+    ],
+    tests: ['test/engine/keeper.test.ts'],
+  },
+  {
+    name: 'the search begins anew behind each stale frame',
+    file: 'src/engine/segment-reader.ts',
+    edits: [
+      [
+        '      p += got - FRAME_HEADER - ((got - FRAME_HEADER) % 8) + 8;',
+        '      p += Math.max(8, seekMagic(view, 0, got) + 8);',
+      ],
+    ],
+    tests: ['test/faults/damage.test.ts'],
+  },
   {
     name: 'answer before write',
     file: 'src/engine/acknowledger.ts',

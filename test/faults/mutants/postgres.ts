@@ -7,6 +7,18 @@ const sink = 'src/sinks/postgres/sink.ts';
 const transaction = 'src/sinks/postgres/transaction.ts';
 export const postgresMutants: readonly Mutant[] = [
   {
+    name: 'a life that another has followed claims again',
+    file: cursor,
+    edits: [['await this.#assertLast(link, table);', '']],
+    tests: ['test/sinks/postgres/deliver.test.ts'],
+  },
+  {
+    name: 'the first row of a lane looks at no fence',
+    file: cursor,
+    edits: [['WHERE $8 OR NOT EXISTS', 'WHERE $8 OR $8 IS NOT NULL OR NOT EXISTS']],
+    tests: ['test/sinks/postgres/deliver.test.ts'],
+  },
+  {
     name: 'the cursor moves from wherever it stands',
     file: cursor,
     edits: [['AND epoch = $7 AND position = $8`', 'AND epoch = $7 AND $8::bigint IS NOT NULL`']],
