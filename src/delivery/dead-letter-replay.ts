@@ -299,10 +299,9 @@ const without = (starts: readonly number[], gone: readonly number[]): number[] =
   return starts.filter((start) => !set.has(start));
 };
 
-function* pendingOf(path: string, done: ReplayMark): Generator<LetterLine> {
-  for (const start of done.again) {
-    const [line] = readLetters(path, start);
-    if (line !== undefined) yield line;
-  }
-  yield* readLetters(path, done.to);
+/** In one pass over the file, for many letters may be pending. */
+function* pendingOf(path: string, { to, again }: ReplayMark): Generator<LetterLine> {
+  const pending = new Set(again);
+  const first = again.reduce((least, start) => Math.min(least, start), to);
+  for (const line of readLetters(path, first)) if (line.start >= to || pending.has(line.start)) yield line;
 }
