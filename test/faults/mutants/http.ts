@@ -231,8 +231,8 @@ export const httpMutants: readonly Mutant[] = [
   },
   {
     name: 'the salt of yesterday is kept',
-    file: 'src/visitor/privacy.ts',
-    edits: [['  return { day, salt };\n}\n\nconst FILE', '  return { day, salt: link.salt };\n}\n\nconst FILE']],
+    file: 'src/visitor/salts.ts',
+    edits: [['this.#put(nextSalt(this.#salt()));', 'this.#put(Uint8Array.from(this.#salt()));']],
     tests: ['test/visitor/privacy.test.ts'],
   },
   {

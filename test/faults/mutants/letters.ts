@@ -60,4 +60,10 @@ export const letterMutants: readonly Mutant[] = [
     edits: [['day === this.#day || this.#isJustBefore(this.#day, now)', 'day <= this.#day']],
     tests: ['test/visitor/privacy.test.ts'],
   },
+  {
+    name: 'the salt before stays in memory',
+    file: 'src/visitor/salts.ts',
+    edits: [['    this.#slot(turn).fill(0);\n', '']],
+    tests: ['test/visitor/privacy.test.ts'],
+  },
 ];
