@@ -86,28 +86,50 @@ async function openAnyhow(options: Record<string, string>): Promise<SinkTarget> 
 }
 
 test('every code that a broker may answer is got over: the record is a dead letter, or its batch goes again', async (t) => {
-  const topic = 'codes';
-  const sink = await openPatiently(env(topic));
-  t.onTestFinished(() => sink.close());
-  const codes = Object.values(protocolErrors).map(({ code }) => code);
+  // Success and "I have it already" would be believed; INVALID_TIMESTAMP is tried with other times (faults.test.ts).
+  const codes = Object.values(protocolErrors)
+    .map(({ code }) => code)
+    .filter((code) => code !== 0 && code !== 46 && code !== 32);
   assert.ok(codes.length > 120);
-  const sent: TestEvent[] = [];
+  /** The lie of each topic; most of the time is the pause before a batch goes again, so several sinks work at once. */
+  const lies = new Map<string, number>();
+  liar.lie = (request) => {
+    if (request.api !== api.produce) return undefined;
+    const [topic, code] = [...lies].find(([name]) => request.frame.includes(name)) ?? [];
+    if (topic === undefined || code === undefined) return undefined;
+    lies.delete(topic);
+    return { instead: refusal(topic, code) };
+  };
   const dead: number[] = [];
-  for (const code of codes) {
-    // Success and "I have it already" would be believed; INVALID_TIMESTAMP is tried with other times (faults.test.ts).
-    if (code === 0 || code === 46 || code === 32) continue;
-    let lies = 1;
-    liar.lie = (request) => (request.api === api.produce && lies-- > 0 ? { instead: refusal(topic, code) } : undefined);
-    const batch = events(sent.length, 2);
-    const course = await deliver(sink, batch, { lane: sent.length });
-    assert.ok(course.codes.length > 0, `code ${code} was not felt`);
-    if (course.failures.split > 0) dead.push(code);
-    assert.deepEqual(course.deadLetters, []); // halved once, it was taken
-    sent.push(...batch);
-  }
+  const tell = async (topic: string, mine: readonly number[]) => {
+    const sink = await openPatiently(env(topic));
+    t.onTestFinished(() => sink.close());
+    const sent: TestEvent[] = [];
+    for (const code of mine) {
+      lies.set(topic, code);
+      const batch = events(sent.length, 2);
+      const course = await deliver(sink, batch, { lane: sent.length });
+      assert.ok(course.codes.length > 0 && !lies.has(topic), `code ${code} was not felt`);
+      if (course.failures.split > 0) dead.push(code);
+      assert.deepEqual(course.deadLetters, []); // halved once, it was taken
+      sent.push(...batch);
+    }
+    assertEachOnce(await consumeAll(kafka.internal, topic), sent);
+  };
+  const sinks = 5;
+  await Promise.all(
+    Array.from({ length: sinks }, (_, i) =>
+      tell(
+        `codes-${i}`,
+        codes.filter((_, at) => at % sinks === i),
+      ),
+    ),
+  );
   liar.lie = undefined;
-  assert.deepEqual(dead, [10, 18, 87]);
-  assertEachOnce(await consumeAll(kafka.internal, topic), sent);
+  assert.deepEqual(
+    dead.toSorted((one, other) => one - other),
+    [10, 18, 87],
+  );
 });
 
 test('a code that may mean the record costs that record alone, and nothing when it passes', async (t) => {
