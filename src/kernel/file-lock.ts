@@ -39,7 +39,8 @@ export function lockFile(path: string): FileLock | undefined {
     if (errcode !== SQLITE_NOTADB) {
       database.close();
       if (errcode === SQLITE_BUSY) return undefined;
-      throw error;
+      const found = (error as Error).message;
+      throw new Error(`file must be on a file system that knows locks: path=${path}, found=${found}`, { cause: error });
     }
   }
   return { release: () => database.close() };

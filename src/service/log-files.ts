@@ -33,11 +33,7 @@ export function lockLogFiles(outputs: readonly ConfiguredOutput[], journalDir: s
   };
   try {
     for (const { name, path } of filesOf(outputs)) {
-      if (!existsSync(path)) {
-        makeDirectory(dirname(path));
-        closeSync(openSync(path, 'a', 0o644));
-        made.push(path);
-      }
+      if (!exists(path, made)) continue;
       const { dev, ino } = statSync(path);
       const other = names.get(`${dev}:${ino}`);
       if (other !== undefined)
@@ -54,6 +50,22 @@ export function lockLogFiles(outputs: readonly ConfiguredOutput[], journalDir: s
     throw error;
   }
   return { release, abandon };
+}
+
+/**
+ * Makes the file when it is missing. False: that is not possible now (a full disk). The start goes on all the same, and
+ * the output says what is wrong and tries again.
+ */
+function exists(path: string, made: string[]): boolean {
+  if (existsSync(path)) return true;
+  try {
+    makeDirectory(dirname(path));
+    closeSync(openSync(path, 'a', 0o644));
+  } catch {
+    return false;
+  }
+  made.push(path);
+  return true;
 }
 
 const filesOf = (outputs: readonly ConfiguredOutput[]): { name: string; path: string }[] =>

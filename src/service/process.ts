@@ -35,6 +35,8 @@ import type { TracingExport } from './span-export.ts';
 import { type ProcessShared, type RoleWorker, Threads, workersOf } from './threads.ts';
 
 const READY_MS_MAX = 30_000;
+/** How often the start looks whether the outputs have opened their files. */
+const HANDOVER_MS = 50;
 /** Connections that stay open without a request are closed after this part of the drain. */
 const IDLE_GRACE_MS = 2000;
 const STOP_GRACE_MS = 2000;
@@ -152,15 +154,17 @@ export class ServiceProcess {
     this.#logFiles = lockLogFiles(this.#configured.outputs, this.#configured.values.engine.journalDir);
   }
 
-  /** The locks of the start are let go when no thread opens its file for the first time any more. */
-  async #handFilesOver(): Promise<void> {
-    const seats = this.#threads!.seats('output').filter(({ number }) => {
-      const output = this.#configured.outputs[number]!;
-      return output.kind === 'log' && output.config['logPath'] !== 'stdout';
-    });
-    const opened = (index: number) => this.#threads!.board.state(index) !== 'starting';
-    await this.#until(() => seats.every(({ index }) => opened(index)), 'output', 'it does not open its file');
-    this.#logFiles?.release();
+  /** The locks of the start are let go when no output opens its file for the first time any more. */
+  #handFilesOver(): void {
+    const seats = this.#threads!.seats('output').filter(
+      ({ number }) => this.#configured.outputs[number]!.kind === 'log',
+    );
+    const opening = () => seats.some(({ index }) => this.#threads!.board.state(index) === 'starting');
+    const look = () => {
+      if (!opening() || this.#draining) this.#logFiles?.release();
+      else setTimeout(look, HANDOVER_MS);
+    };
+    look();
   }
 
   #openLog(): void {

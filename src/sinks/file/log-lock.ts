@@ -2,9 +2,10 @@
  * Log lock: a log file has one writer. Two would write at the same places and cut each other's lines, and both would
  * report them delivered. The lock is on the file itself (kernel/file-lock.ts), so no second name of it gets around it.
  * Main holds it while the process starts, so that a second collector is refused before it takes an event; then the
- * thread of the output does, file after file. `<LOG_PATH>.lock` tells who that is.
+ * thread of the output does, file after file. `.<name>.lock` beside it tells who that is.
  */
 import { closeSync, constants, fstatSync, openSync, realpathSync, statSync } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
 import { type FileLock, holderOf, lockFile, removeHolder, writeHolder } from '../../kernel/file-lock.ts';
 import { sinkErrors } from '../errors.ts';
 import { identityOf, same } from './file-state.ts';
@@ -12,7 +13,9 @@ import { identityOf, same } from './file-state.ts';
 /** Tries to open and lock a name that others move meanwhile. */
 const TRIES = 10;
 
-const holderPath = (path: string): string => `${realpathSync(path)}.lock`;
+/** Hidden: shippers that follow `events.ndjson*` must not take it for events. */
+const beside = (path: string): string => join(dirname(path), `.${basename(path)}.lock`);
+const holderPath = (path: string): string => beside(realpathSync(path));
 
 /** Locks the file for its one writer, or throws LOG_FILE_LOCKED. */
 export function lockLog(path: string): FileLock {
@@ -22,7 +25,7 @@ export function lockLog(path: string): FileLock {
 }
 
 export const tellHolder = (path: string): void => writeHolder(holderPath(path));
-export const forgetHolder = (path: string): void => removeHolder(`${path}.lock`);
+export const forgetHolder = (path: string): void => removeHolder(beside(path));
 
 export interface LockedFile {
   readonly fd: number;

@@ -139,6 +139,12 @@ class FileTarget implements SinkTarget {
     this.#seen = this.#length;
   }
 
+  /** The folder may have gone with the file. */
+  #openNamed(): LockedFile {
+    makeDirectory(dirname(this.#path));
+    return openLocked(this.#path);
+  }
+
   /** From now on the sink writes to this file. */
   #take({ fd, lock }: LockedFile): void {
     this.#letGo();
@@ -276,7 +282,7 @@ class FileTarget implements SinkTarget {
       throw new TargetLost(`the log file was removed: path=${this.#path}`);
     }
     this.#log.warn({ path: this.#path }, 'the log file was removed; it is made anew');
-    const fresh = openLocked(this.#path);
+    const fresh = this.#openNamed();
     const chunk = Buffer.allocUnsafe(Math.min(COPY_BYTES, this.#length - this.#seen));
     for (let at = this.#seen; at < this.#length; ) {
       const n = readSync(this.#fd, chunk, 0, Math.min(chunk.length, this.#length - at), at);
@@ -389,7 +395,7 @@ class FileTarget implements SinkTarget {
       { path: this.#path },
       'the log file was moved or replaced; going on in the file that has its name now',
     );
-    this.#take(openLocked(this.#path));
+    this.#take(this.#openNamed());
     this.#closeTornLine();
     this.#seen = this.#length;
     tellHolder(this.#path);

@@ -292,3 +292,23 @@ test('a rotation does not keep the rotated file open, and keeps the lock of the 
   await target.close();
   assert.ok(!fs.readFileSync('/proc/locks', 'utf8').includes(`:${ino} `), 'let go');
 });
+
+test('the folder goes with the file: both are made again', async (t) => {
+  for (const journal of [true, false]) {
+    const path = join(folder(t), 'deep', 'events.ndjson');
+    const saved = fresh();
+    const target = await open(config(path), saved, journal);
+    await checkpoint(target, saved, 0);
+    await target.write(lane.batch(0, 10), none);
+    fs.rmSync(join(path, '..'), { recursive: true });
+    if (journal) {
+      await assert.rejects(target.write(lane.batch(10, 20), none), TargetLost);
+      await target.close();
+      await deliver(config(path), saved, 20);
+    } else {
+      await target.write(lane.batch(10, 20), none);
+      await target.close();
+    }
+    assert.deepEqual(contentOf(path), lines.slice(0, 20));
+  }
+});
