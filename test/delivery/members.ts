@@ -143,8 +143,8 @@ export class Member {
       state: undefined,
       deadLetters: {
         append: (letters) => {
-          for (const { event, key, ...letter } of letters)
-            this.letters.push({ ...letter, event: String(event), key: key && String(key) });
+          for (const { lane, position, reason, event, key } of letters)
+            this.letters.push({ lane, position, reason, event: String(event), key: key && String(key) });
           return letters.length;
         },
         count: () => 0,
