@@ -6,6 +6,7 @@
  */
 import type { HttpResponse } from 'uWebSockets.js';
 import { type ErrorMaker, type Problem, problemOf } from '../kernel/errors.ts';
+import { endWhole } from './hold-back.ts';
 import { problemBody } from './problem.generated.ts';
 import type { Tally } from './tally.ts';
 
@@ -97,7 +98,7 @@ export function answerBody(
   res.writeHeader('Content-Type', type);
   res.writeHeader('Cache-Control', 'no-store');
   if (at.head) endBare(res, Buffer.byteLength(body), at.wire.closing);
-  else res.end(body, at.wire.closing);
+  else endWhole(res, body, at.wire.closing);
 }
 
 export interface ProblemOptions {
@@ -107,6 +108,8 @@ export interface ProblemOptions {
   readonly close?: boolean;
   /** HEAD: the headers alone. */
   readonly head?: boolean;
+  /** Stands behind the body, so that the answer does not fit the addon's buffer and goes out at once. */
+  readonly push?: string;
   /** Written after the status: CORS, Allow. */
   readonly headers?: (res: HttpResponse) => void;
 }
@@ -127,7 +130,7 @@ export function writeProblem(res: HttpResponse, problem: Problem, options: Probl
   options.headers?.(res);
   if (options.retryAfterS !== undefined) res.writeHeader('Retry-After', String(options.retryAfterS));
   res.writeHeader('Cache-Control', 'no-store');
-  const body = problemBody(problem);
+  const body = problemBody(problem) + (options.push ?? '');
   res.writeHeader('Content-Type', 'application/problem+json');
   if (options.head) endBare(res, Buffer.byteLength(body), options.close ?? false);
   else res.end(body, options.close);

@@ -17,6 +17,7 @@ import { fileURLToPath } from 'node:url';
 import { brotliCompressSync, constants, gzipSync } from 'node:zlib';
 import { answerProblem, endBare, shown, statusLine } from './answer.ts';
 import { httpErrors } from './errors.ts';
+import { endWhole } from './hold-back.ts';
 import type { MountedRoute, Route } from './router.ts';
 import { wireText } from './wire-text.ts';
 
@@ -160,7 +161,7 @@ export class Assets {
     if (variant.encoding !== '') res.writeHeader('Content-Encoding', variant.encoding);
     if (asset.page && this.#csp !== '') res.writeHeader('Content-Security-Policy', this.#csp);
     if (head) endBare(res, variant.bytes.length, wire.closing);
-    else res.end(variant.bytes, wire.closing);
+    else endWhole(res, variant.bytes, wire.closing);
   }
 
   /** The fallback, for a browser that asks for a page: a missing script or picture must be 404, not a page. */

@@ -20,8 +20,9 @@ import type { HttpResponse } from 'uWebSockets.js';
 import { type Clock, systemClock } from '../kernel/clock.ts';
 import { type Problem, problemOf } from '../kernel/errors.ts';
 import { Deadline, Deadlines } from './deadlines.ts';
-import { type Encoding, Unpacker, type UnpackFailure } from './decompress.ts';
+import { type Encoding, SMALL_OUT_BYTES, Unpacker, type UnpackFailure } from './decompress.ts';
 import { httpErrors } from './errors.ts';
+import type { Fairness } from './fairness.ts';
 import type { Framing } from './guards.ts';
 
 /** Why there is no body; bodyProblem() makes the answer of it. */
@@ -82,8 +83,12 @@ export class BodyReader {
   #held = 0;
   readonly #pool: Buffer[] = [];
 
-  constructor(limits: BodyLimits, clock: Clock = systemClock) {
+  readonly #fairness: Fairness | undefined;
+
+  /** `fairness`: told how much each connection makes us read. */
+  constructor(limits: BodyLimits, clock: Clock = systemClock, fairness?: Fairness) {
     this.limits = limits;
+    this.#fairness = fairness;
     this.#deadlines = new Deadlines(limits.bodyTimeoutMs, clock);
     this.#unpacker = new Unpacker(limits.maxBodyBytes);
   }
@@ -138,6 +143,11 @@ export class BodyReader {
   /** @internal */
   unpack(bytes: Buffer, encoding: Encoding, done: (bytes: Buffer | UnpackFailure, inHandler: boolean) => void): void {
     this.#unpacker.unpack(bytes, encoding, done);
+  }
+
+  /** @internal A body is handed on. */
+  spend(bytes: number): void {
+    this.#fairness?.spend(bytes);
   }
 
   /** @internal */
@@ -215,6 +225,7 @@ class Pending extends Deadline implements BodyRead {
   /** Hands the body on, unpacked; gives its buffer back. */
   #pass(bytes: Buffer, inHandler: boolean): void {
     if (this.#encoding === 'identity') {
+      this.#reader.spend(bytes.length);
       try {
         this.#taker.body(bytes, inHandler);
       } finally {
@@ -227,6 +238,8 @@ class Pending extends Deadline implements BodyRead {
       this.#release();
       if (this.#gone) return;
       const corked = inHandler && atOnce;
+      // A bomb costs what it unpacks to.
+      if (atOnce) this.#reader.spend(typeof plain === 'string' ? SMALL_OUT_BYTES : plain.length);
       if (typeof plain === 'string') this.#taker.failed({ code: plain }, corked);
       else this.#taker.body(plain, corked);
     });

@@ -46,7 +46,8 @@ export function encodingOf(header: string): Encoding | undefined {
 }
 
 const SMALL_BYTES = 16 * 1024;
-const SMALL_OUT_BYTES = 256 * 1024;
+/** Most that is unpacked at once, on this thread. */
+export const SMALL_OUT_BYTES = 256 * 1024;
 const JOBS_MAX = 2;
 const QUEUE_MAX = 64;
 

@@ -22,6 +22,7 @@ import { encodingOf } from './decompress.ts';
 import { httpErrors } from './errors.ts';
 import type { Framing } from './guards.ts';
 import type { Handler, MountedRoute } from './handlers.ts';
+import { endWhole } from './hold-back.ts';
 
 /** Headers of an answer; names as they are written. */
 export type ReplyHeaders = Readonly<Record<string, string>>;
@@ -125,7 +126,7 @@ export class Reply extends Deadline {
       this.#head(res, status, headers);
       res.writeHeader('Content-Type', type);
       if (this.at.head) endBare(res, Buffer.byteLength(body), close);
-      else res.end(body, close);
+      else endWhole(res, body, close);
     });
   }
 

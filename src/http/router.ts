@@ -19,6 +19,7 @@ import type { HttpRequest, HttpResponse, TemplatedApp } from 'uWebSockets.js';
 import { answerProblem, endBare, shown, type Wire } from './answer.ts';
 import type { Cors } from './cors.ts';
 import { httpErrors } from './errors.ts';
+import type { Fairness } from './fairness.ts';
 import { answerUnread, framingOf, hasFraming, refuseFraming, unframed } from './guards.ts';
 import { answerFault, type Faults, type Handler, type Method, type MountedRoute } from './handlers.ts';
 import { compileSerializers } from './json.ts';
@@ -54,6 +55,8 @@ export interface RouterDeps {
   readonly faults: Faults;
   /** Puts a span around a handler. Undefined: no request is traced. */
   readonly traced: ((method: Method, path: string, handler: Handler) => Handler) | undefined;
+  /** Keeps one connection from taking the acceptor. Undefined: nobody else is served, as in a rehearsal. */
+  readonly fairness?: Fairness;
 }
 
 const methods = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE'] as const satisfies readonly Method[];
@@ -82,24 +85,30 @@ export function mountRoutes(app: TemplatedApp, routes: readonly Route[], deps: R
   const tables = tablesOf(routes);
   compileSerializers();
   const rest = new Rest(deps);
+  const guard = (path: string, handler: AddonHandler, last = false): AddonHandler =>
+    deps.fairness?.guard(path, handler, last) ?? handler;
+  let everywhere: AddonHandler = (res, req) => rest.notFound(res, req);
   for (const { path, on, cors } of tables) {
     const declared = methods.filter((method) => on.has(method));
-    for (const method of declared) mountMethod(app, on.get(method)!, path, method, deps);
+    for (const method of declared)
+      app[mounters[method]](path, guard(path, methodHandler(on.get(method)!, method, deps)));
     const allow = [...declared, ...(cors === undefined ? [] : ['OPTIONS'])].join(', ');
     const refuse = (res: HttpResponse, req: HttpRequest) => rest.refuseMethod(res, req, allow);
-    app.options(
-      path,
+    const options: AddonHandler =
       cors === undefined
         ? (res, req) => rest.options(res, req, allow)
-        : (res, req) => rest.preflight(res, req, cors, declared.join(', ')),
-    );
+        : (res, req) => rest.preflight(res, req, cors, declared.join(', '));
+    app.options(path, guard(path, options));
     // The addon looks for the method first: without these a pattern that takes the method would take it for this path,
     // too.
     for (const method of methods)
-      if (!on.has(method) && takenByPattern(tables, method)) app[mounters[method]](path, refuse);
-    app.any(path, refuse);
+      if (!on.has(method) && takenByPattern(tables, method)) app[mounters[method]](path, guard(path, refuse));
+    app.any(path, guard(path, refuse));
+    if (path === '/*') everywhere = refuse;
   }
-  if (!tables.some(({ path }) => path === '/*')) app.any('/*', (res, req) => rest.notFound(res, req));
+  if (!tables.some(({ path }) => path === '/*')) app.any('/*', guard('/*', everywhere));
+  // Another pattern for every path: where the guard has a request routed twice, one that only `/*` takes gets here.
+  if (deps.fairness !== undefined) app.any('/**', guard('/**', everywhere, true));
 }
 
 function takenByPattern(tables: readonly PathTable[], method: Method): boolean {
@@ -134,7 +143,7 @@ function tablesOf(routes: readonly Route[]): readonly PathTable[] {
   return [...tables.values()];
 }
 
-function mountMethod(app: TemplatedApp, route: Route, path: string, method: Method, deps: RouterDeps): void {
+function methodHandler(route: Route, method: Method, deps: RouterDeps): AddonHandler {
   const { wire, faults } = deps;
   const at: MountedRoute = {
     name: route.name,
@@ -150,7 +159,7 @@ function mountMethod(app: TemplatedApp, route: Route, path: string, method: Meth
   const own = route.on[method]!;
   const handler = deps.traced === undefined || route.untraced ? own : deps.traced(method, route.path, own);
   const takesBody = route.takesBody === true && !bodiless.has(method);
-  app[mounters[method]](path, takesBody ? withBody(route, handler, at) : withoutBody(route, handler, at));
+  return takesBody ? withBody(route, handler, at) : withoutBody(route, handler, at);
 }
 
 type AddonHandler = (res: HttpResponse, req: HttpRequest) => void;

@@ -13,10 +13,12 @@ import { Assets } from '../http/assets.ts';
 import { BodyReader } from '../http/body.ts';
 import { tlsFiles } from '../http/config.ts';
 import { parseEndpoint } from '../http/endpoint.ts';
+import { Fairness } from '../http/fairness.ts';
 import { FaultLog } from '../http/handlers.ts';
 import { Listener, type TlsFiles } from '../http/listen.ts';
 import { Renewal } from '../http/renewal.ts';
 import { mountRoutes, type Route, type RouterDeps } from '../http/router.ts';
+import { systemClock } from '../kernel/clock.ts';
 import { type Failure, failureOf } from '../kernel/errors.ts';
 import type { Logger } from '../kernel/log.ts';
 import { type HistogramCell, type Meters, prepareMetricsText, watchLoop } from '../kernel/metrics.ts';
@@ -125,7 +127,10 @@ class AcceptorThread {
       this.#lane = new LaneWriter(shared, timedDisk(this.#meters.ringmain_journal_write_seconds.at()));
       this.#acknowledger = new Acknowledger(this.#lane, tools.wake, values.engine);
     }
-    this.#bodies = new BodyReader(values.http);
+    const closed = this.#httpMeters.ringmain_http_connections_closed_total;
+    const cells = { pipelined: closed.at({ reason: 'pipelined' }), unread: closed.at({ reason: 'unread' }) };
+    const fairness = new Fairness((reason) => cells[reason].add(1));
+    this.#bodies = new BodyReader(values.http, systemClock, fairness);
     this.#tls = tlsFiles(values.http);
     this.#tracing =
       data.tracing === undefined
@@ -139,6 +144,7 @@ class AcceptorThread {
     );
     const tracing = this.#tracing;
     this.#router = {
+      fairness,
       tally: talliesOf(this.#httpMeters),
       wire: this.#wire,
       faults,

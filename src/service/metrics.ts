@@ -1,4 +1,5 @@
 /** Frame metrics: what every acceptor counts, whatever its routes are. Labels come from closed lists. */
+import { closeReasons } from '../http/hold-back.ts';
 import { routerNames } from '../http/router.ts';
 import { CellTally, statusClasses, type Tally } from '../http/tally.ts';
 import { counter, defineMetrics, gauge, type Meters } from '../kernel/metrics.ts';
@@ -15,6 +16,13 @@ export function frameMetrics(routes: readonly string[]) {
     ringmain_http_connections_shed_total: counter({
       help: 'Connections closed at once because of MAX_CONNECTIONS.',
       told: { level: 'warn', sentence: 'connections are closed at once: MAX_CONNECTIONS are open' },
+    }),
+    ringmain_http_connections_closed_total: counter({
+      help:
+        'Connections closed for fairness: pipelined more than their share of a turn, or sent requests without reading ' +
+        'the answers.',
+      labels: { reason: closeReasons },
+      told: { level: 'warn', sentence: 'connections are closed: they pipeline too much or do not read answers' },
     }),
     ringmain_http_body_bytes: gauge({ help: 'Memory that bodies on their way hold.' }),
   });

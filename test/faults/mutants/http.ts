@@ -10,7 +10,44 @@ const wire = 'test/http/wire.test.ts';
 const headers = 'test/http/headers.test.ts';
 const address = 'test/http/client-address.test.ts';
 const cookie = 'test/visitor/cookie.test.ts';
+const fairness = 'test/http/fairness.test.ts';
 export const httpMutants: readonly Mutant[] = [
+  {
+    name: 'one connection may have any share of a turn',
+    file: 'src/http/fairness.ts',
+    edits: [['if (this.#run >= TURN_UNITS) {', 'if (this.#run >= 1e9) {']],
+    tests: [fairness],
+  },
+  {
+    name: 'all requests of a turn are taken for one connection',
+    file: 'src/http/fairness.ts',
+    edits: [['this.#answered && this.#kept?.getWriteOffset() === 0', 'this.#kept !== undefined']],
+    tests: [fairness],
+  },
+  {
+    name: 'a connection whose answers have no body may have any share of a turn',
+    file: 'src/http/fairness.ts',
+    edits: [['if (this.#blind >= BLIND_MAX)', 'if (this.#blind >= 1e9)']],
+    tests: [fairness],
+  },
+  {
+    name: 'a body costs nothing of a share',
+    file: 'src/http/fairness.ts',
+    edits: [['this.#left -= Math.floor(bytes / UNIT_BYTES);', 'this.#left -= Math.floor(bytes / 1e12);']],
+    tests: [fairness],
+  },
+  {
+    name: 'the refusal of a pipeliner waits in the buffer of the addon',
+    file: 'src/http/fairness.ts',
+    edits: [['close: true, push: PUSH', 'close: true']],
+    tests: [fairness],
+  },
+  {
+    name: 'large answers are buffered whether they are read or not',
+    file: 'src/http/hold-back.ts',
+    edits: [['if (close || body.length <= SMALL_BYTES)', 'if (close || body.length > 0)']],
+    tests: [fairness],
+  },
   {
     name: 'bad framing is answered inside the handler',
     file: 'src/http/guards.ts',

@@ -1,0 +1,208 @@
+/** Fairness on a real server of the addon: one connection floods, another one is answered. */
+import assert from 'node:assert/strict';
+import { connect } from 'node:net';
+import { gzipSync } from 'node:zlib';
+import { onTestFinished, test } from 'vitest';
+import { endBare } from '../../src/http/answer.ts';
+import { BodyReader } from '../../src/http/body.ts';
+import { encodingOf } from '../../src/http/decompress.ts';
+import { Fairness } from '../../src/http/fairness.ts';
+import type { CloseReason } from '../../src/http/hold-back.ts';
+import { later } from '../../src/http/reply.ts';
+import type { Handler, Route } from '../../src/http/router.ts';
+import { freePort, RawConnection, request, requestBytes } from './raw.ts';
+import { startRoutes } from './routes.ts';
+
+const port = await freePort(21330);
+const text: Handler = (res, _req, at) => {
+  at.tally.answered(200);
+  if (at.head) endBare(res, 6, false);
+  else res.end('a body');
+};
+const ONE = requestBytes('/text');
+const LARGE = 'x'.repeat(1024 * 1024);
+
+function start() {
+  const closed: CloseReason[] = [];
+  const fairness = new Fairness((reason) => closed.push(reason));
+  const bodies = new BodyReader(
+    { maxBodyBytes: 2 ** 20, bodyMemoryBytes: 2 ** 22, bodyTimeoutMs: 1000 },
+    undefined,
+    fairness,
+  );
+  onTestFinished(() => bodies.close());
+  const routes: Route[] = [
+    { name: 'text', path: '/text', on: { GET: text, HEAD: text } },
+    { name: 'user', path: '/users/:id', on: { GET: (res, req) => void res.end(`user ${req.getParameter(0)}`) } },
+    { name: 'web', path: '/*', on: { GET: (res, req) => void res.end(`web ${req.getUrl()}`) } },
+    { name: 'large', path: '/large', on: { GET: later((reply) => reply.bytes(200, 'text/plain', LARGE)) } },
+    {
+      name: 'body',
+      path: '/body',
+      takesBody: true,
+      on: {
+        POST: later(async (reply, req) =>
+          reply.bytes(200, 'text/plain', String((await reply.body(req, bodies)).length)),
+        ),
+      },
+    },
+    {
+      name: 'read',
+      path: '/read',
+      takesBody: true,
+      on: {
+        POST: (res, req, at) => {
+          bodies.read(res, at.framing, encodingOf(req.getHeader('content-encoding'))!, {
+            body: (bytes) => void res.end(`read ${bytes.length}`),
+            failed: () => undefined,
+            aborted: () => undefined,
+          });
+        },
+      },
+    },
+  ];
+  return { ...startRoutes(port, routes, { fairness }), closed };
+}
+
+/** Writes as fast as the socket takes it, on a new connection whenever the last one was closed. Ends with the test. */
+function flood(bytes: string | Buffer, reads: boolean): () => number {
+  const chunk = Buffer.alloc(64 * 1024 - ((64 * 1024) % bytes.length), bytes as string);
+  let opened = 0;
+  let over = false;
+  let socket = connect(port, '127.0.0.1');
+  const open = () => {
+    if (over) return;
+    opened += 1;
+    socket = connect(port, '127.0.0.1');
+    if (reads) socket.resume();
+    const write = () => {
+      while (!over && socket.writable && socket.write(chunk));
+    };
+    socket
+      .on('connect', write)
+      .on('drain', write)
+      .on('error', () => undefined)
+      .on('close', () => setImmediate(open));
+  };
+  socket.on('connect', () => socket.destroy()).on('close', open);
+  onTestFinished(() => {
+    over = true;
+    socket.destroy();
+  });
+  return () => opened;
+}
+
+// Goal: one socket never keeps another client waiting. Method: this thread floods and serves, so what is held is what
+// the flood gets per turn: the slowest of twenty answers to others while it runs. Without the bound none comes at all.
+const floods: readonly (readonly [string, Buffer, boolean])[] = [
+  ['GETs', requestBytes('/text'), true],
+  ['GETs whose answers nobody reads', requestBytes('/text'), false],
+  ['requests of a method that no route has', requestBytes('/users/1', { method: 'BREW' }), true],
+  ['404s', requestBytes('/text/none', { method: 'POST' }), true],
+  ['POSTs', requestBytes('/read', { method: 'POST', body: '{}' }), true],
+  ['HEADs, whose answers have no body', requestBytes('/text', { method: 'HEAD' }), true],
+  ['OPTIONS, answered 204', requestBytes('/text', { method: 'OPTIONS' }), false],
+];
+for (const [name, bytes, reads] of floods) {
+  test(`another client is answered while one socket floods with ${name}`, { timeout: 10_000 }, async () => {
+    const { closed } = start();
+    const opened = flood(bytes, reads);
+    for (let i = 0; i < 20; i++) {
+      const started = performance.now();
+      assert.equal((await request(port, `/users/${i}`)).text(), `user ${i}`);
+      assert.ok(performance.now() - started < 2000, `answer ${i} must not wait for the flood`);
+    }
+    assert.ok(opened() > 1 && closed.length > 0, 'the flood is closed again and again');
+  });
+}
+
+test('a connection over its share is told 429 behind all answers that it is owed, and closed', async () => {
+  const { closed } = start();
+  const connection = await RawConnection.open(port);
+  onTestFinished(() => connection.close());
+  connection.send(Buffer.concat(Array.from({ length: 2000 }, () => requestBytes('/text'))));
+  let answered = 0;
+  let answer = await connection.answer();
+  for (; answer?.status === 200; answer = await connection.answer()) answered += 1;
+  assert.equal(answer?.status, 429);
+  assert.equal(answer.headers['connection'], 'close');
+  assert.equal((answer.json() as { code: string }).code, 'BACKPRESSURE');
+  assert.ok(answered >= 256 && answered < 600, `answered=${answered}`);
+  await connection.closed();
+  assert.deepEqual(closed, ['pipelined']);
+});
+
+// Goal: what is looked at is served like any other request. Method: 64 requests in one read, over and over, of every kind
+// of pattern; each answer is compared, and one in 64 of them was routed twice.
+test('clients that pipeline up to 64 requests get every answer, in order', async () => {
+  const { closed, faults } = start();
+  const connection = await RawConnection.open(port);
+  onTestFinished(() => connection.close());
+  const kinds: readonly ((i: number) => readonly [Buffer, number, string])[] = [
+    (i) => [requestBytes(`/users/${i}`), 200, `user ${i}`],
+    (i) => [requestBytes(`/any/${i}`), 200, `web /any/${i}`],
+    (i) => [requestBytes('/read', { method: 'POST', body: 'y'.repeat(i) }), 200, `read ${i}`],
+    (i) => [requestBytes(`/users/${i}`, { method: 'PUT' }), 405, ''],
+    (i) => [requestBytes(`/none/${i}`, { method: 'DELETE' }), 405, ''],
+  ];
+  for (let round = 0; round < 40; round++) {
+    const asked = Array.from({ length: 64 }, (_, i) => kinds[(i + round) % kinds.length]!(i));
+    connection.send(Buffer.concat(asked.map(([bytes]) => bytes)));
+    for (const [, status, body] of asked) {
+      const answer = await connection.answer();
+      assert.equal(answer?.status, status);
+      if (body !== '') assert.equal(answer.text(), body);
+    }
+  }
+  assert.deepEqual([closed, faults], [[], []]);
+});
+
+test('three hundred connections that send at once are nobody over its share', async () => {
+  const { closed } = start();
+  const connections = await Promise.all(Array.from({ length: 300 }, () => RawConnection.open(port)));
+  onTestFinished(() => {
+    for (const connection of connections) connection.close();
+  });
+  for (let round = 0; round < 8; round++) {
+    const head = round % 2 === 1;
+    const bytes = head ? requestBytes('/text', { method: 'HEAD' }) : Buffer.alloc(4 * ONE.length, ONE);
+    for (const connection of connections) connection.send(bytes);
+    for (const connection of connections)
+      for (let i = head ? 3 : 0; i < 4; i++) assert.equal((await connection.answer(5000, head))?.status, 200);
+  }
+  assert.deepEqual(closed, []);
+});
+
+test('a large answer reaches a slow reader whole, and a second request before it is read closes the connection', async () => {
+  const { closed } = start();
+  const slow = await RawConnection.open(port);
+  onTestFinished(() => slow.close());
+  slow.socket.pause();
+  slow.send(requestBytes('/large'));
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  slow.socket.resume();
+  assert.equal((await slow.answer())?.body.length, LARGE.length);
+  const deaf = await RawConnection.open(port);
+  onTestFinished(() => deaf.close());
+  deaf.socket.pause();
+  for (let i = 0; i < 30; i++) deaf.send(requestBytes('/large'));
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  deaf.socket.resume();
+  await deaf.closed();
+  const answers = deaf.rest.split('HTTP/1.1 200').length - 1;
+  assert.ok(answers < 10, `of thirty large answers that nobody read few were buffered: ${answers}`);
+  assert.ok(closed.every((reason) => reason === 'unread'));
+});
+
+test('small bodies that unpack to much are a large share', async () => {
+  const { closed } = start();
+  const body = gzipSync(Buffer.alloc(200 * 1024, 'a'));
+  const connection = await RawConnection.open(port);
+  onTestFinished(() => connection.close());
+  const one = requestBytes('/read', { method: 'POST', headers: ['Content-Encoding: gzip'], body });
+  connection.send(Buffer.concat(Array.from({ length: 200 }, () => one)));
+  let answered = 0;
+  while ((await connection.answer())?.status === 200) answered += 1;
+  assert.ok(answered < 30, `answered=${answered}`);
+  assert.deepEqual(closed, ['pipelined']);
+});
