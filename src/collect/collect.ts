@@ -100,6 +100,7 @@ export async function openCollect(
     {
       name: 'px',
       path: '/px.gif',
+      hot: true,
       cors: pixelCors,
       on: {
         GET: (res, req) => pixel.handle(res, req, false),

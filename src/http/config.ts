@@ -65,7 +65,10 @@ export const httpConfig = defineConfig(
     maxConnections: integer({
       default: 100_000,
       min: 1,
-      doc: 'Open connections of the process, shared evenly by the acceptors. One more is closed at once and counted.',
+      doc:
+        'Open connections of the process, shared evenly by the acceptors; fewer when the limit of open files leaves ' +
+        'fewer. One more is closed at once and counted, but for a small reserve that answers probes. Each may hold ' +
+        '32 KiB of a request head.',
     }),
     corsOrigins: list({
       default: ['*'],
@@ -99,7 +102,9 @@ export const httpConfig = defineConfig(
     }),
     proxyProtocol: bool({
       default: false,
-      doc: 'Take the address that a load balancer gives by PROXY protocol v2 for the address of the socket.',
+      doc:
+        'Take the address that a load balancer gives by PROXY protocol v2 for the address of the socket. Each ' +
+        'connection then carries one request, because a client may send such a header, too, behind its first request.',
     }),
     tlsCert: path({
       doc:

@@ -42,8 +42,9 @@ function note(key: string, value: string): void {
 }
 
 /**
- * Whether any header frames a body: a cheap look for GET and HEAD, because reading every header costs a microsecond. An
- * empty first Content-Length looks like none here; the addon reads it as zero, and nginx and HAProxy refuse it.
+ * Whether any header frames a body: a cheap look for GET and HEAD of hot routes, because reading every header costs a
+ * microsecond. An empty first Content-Length looks like none here and hides a second one. The addon reads it as zero;
+ * nginx, HAProxy, Envoy and Apache refuse it. Every other route reads all headers.
  */
 export function hasFraming(req: HttpRequest): boolean {
   return req.getHeader(asked.contentLength) !== '' || req.getHeader(asked.transferEncoding) !== '';

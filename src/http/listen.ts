@@ -23,6 +23,7 @@ import {
   us_socket_local_port,
 } from 'uWebSockets.js';
 import { errors } from '../kernel/errors.ts';
+import type { ConnectionRoom } from './connection-room.ts';
 import { type Endpoint, formatEndpoint } from './endpoint.ts';
 import { httpErrors } from './errors.ts';
 
@@ -34,8 +35,8 @@ export interface TlsFiles {
 export interface ListenOptions {
   readonly endpoint: Endpoint;
   readonly tls?: TlsFiles;
-  /** Connections of this acceptor; one more is closed at once. */
-  readonly connectionsMax: number;
+  /** Where its connections are counted; several listeners may share it. */
+  readonly room: ConnectionRoom;
   /** Puts the routes on an app; called again for each renewed one. */
   readonly routes: (app: TemplatedApp) => void;
   /** A connection was closed because there were too many. */
@@ -114,18 +115,19 @@ export class Listener {
   }
 
   #start(): Generation {
-    const { endpoint, tls, connectionsMax, routes, onShed } = this.#options;
+    const { endpoint, tls, room, routes, onShed } = this.#options;
     const app = tls === undefined ? App() : sslApp(tls);
     const generation: Generation = { app, socket: undefined, open: 0 };
     const count = (res: HttpResponse, change: number) => {
       if (change < 0) {
         generation.open -= 1;
+        room.leave();
         // Not inside the addon's close call.
         if (this.#old.has(generation)) setImmediate(() => this.#dispose(generation));
         return;
       }
       generation.open += 1;
-      if (this.connections > connectionsMax) {
+      if (!room.enter(res)) {
         onShed?.();
         res.close();
       }

@@ -22,6 +22,7 @@ import { httpErrors } from './errors.ts';
 import type { Fairness } from './fairness.ts';
 import { answerUnread, framingOf, hasFraming, refuseFraming, unframed } from './guards.ts';
 import { answerFault, type Faults, type Handler, type Method, type MountedRoute } from './handlers.ts';
+import { endAlone, type OnClose } from './hold-back.ts';
 import { compileSerializers } from './json.ts';
 import type { Tally } from './tally.ts';
 
@@ -41,6 +42,11 @@ export interface Route {
   readonly takesBody?: true;
   /** No span: probes and files are not worth one. */
   readonly untraced?: true;
+  /**
+   * GET and HEAD of a route that takes most of the load: of the headers that frame a body only the first of each name is
+   * looked at, because reading all headers of a browser's request costs a microsecond (guards.ts).
+   */
+  readonly hot?: true;
   /** A request was refused for its framing, before the handler. */
   onBadFraming?(): void;
 }
@@ -57,6 +63,12 @@ export interface RouterDeps {
   readonly traced: ((method: Method, path: string, handler: Handler) => Handler) | undefined;
   /** Keeps one connection from taking the acceptor. Undefined: nobody else is served, as in a rehearsal. */
   readonly fairness?: Fairness;
+  /**
+   * PROXY protocol: a connection carries one request, and what stands behind it closes the connection. The addon takes
+   * a header of the protocol in front of every request, and a client may write one, too; only the first is the proxy's.
+   * The addon does not tell the first request of a connection from a later one. `wire.closing` must be true.
+   */
+  readonly single?: OnClose;
 }
 
 const methods = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE'] as const satisfies readonly Method[];
@@ -85,8 +97,14 @@ export function mountRoutes(app: TemplatedApp, routes: readonly Route[], deps: R
   const tables = tablesOf(routes);
   compileSerializers();
   const rest = new Rest(deps);
-  const guard = (path: string, handler: AddonHandler, last = false): AddonHandler =>
-    deps.fairness?.guard(path, handler, last) ?? handler;
+  const { fairness, single } = deps;
+  const guard = (path: string, handler: AddonHandler, last = false): AddonHandler => {
+    if (single === undefined) return fairness?.guard(path, handler, last) ?? handler;
+    return (res, req) => {
+      endAlone(res, false, single);
+      handler(res, req);
+    };
+  };
   let everywhere: AddonHandler = (res, req) => rest.notFound(res, req);
   for (const { path, on, cors } of tables) {
     const declared = methods.filter((method) => on.has(method));
@@ -108,7 +126,7 @@ export function mountRoutes(app: TemplatedApp, routes: readonly Route[], deps: R
   }
   if (!tables.some(({ path }) => path === '/*')) app.any('/*', guard('/*', everywhere));
   // Another pattern for every path: where the guard has a request routed twice, one that only `/*` takes gets here.
-  if (deps.fairness !== undefined) app.any('/**', guard('/**', everywhere, true));
+  if (fairness !== undefined) app.any('/**', guard('/**', everywhere, true));
 }
 
 function takenByPattern(tables: readonly PathTable[], method: Method): boolean {
@@ -181,7 +199,7 @@ function withBody(route: Route, handler: Handler, at: MountedRoute): AddonHandle
 }
 
 function withoutBody(route: Route, handler: Handler, at: MountedRoute): AddonHandler {
-  const seldom = bodiless.has(at.method);
+  const seldom = bodiless.has(at.method) && route.hot === true;
   return (res, req) => {
     try {
       if (!seldom || hasFraming(req)) {

@@ -12,9 +12,11 @@ import type { Wire } from '../http/answer.ts';
 import { Assets } from '../http/assets.ts';
 import { BodyReader } from '../http/body.ts';
 import { tlsFiles } from '../http/config.ts';
+import { ADMIN_CONNECTIONS_MAX, ConnectionRoom, RESERVE_SEATS } from '../http/connection-room.ts';
 import { parseEndpoint } from '../http/endpoint.ts';
 import { Fairness } from '../http/fairness.ts';
 import { FaultLog } from '../http/handlers.ts';
+import type { OnClose } from '../http/hold-back.ts';
 import { Listener, type TlsFiles } from '../http/listen.ts';
 import { Renewal } from '../http/renewal.ts';
 import { mountRoutes, type Route, type RouterDeps } from '../http/router.ts';
@@ -37,8 +39,8 @@ import { addressesOf, type NamedRole, type SeatShared, type SeatTools, takeSeat 
 
 export interface AcceptorData extends SeatShared {
   readonly engine: EngineShared;
-  /** How many acceptors share MAX_CONNECTIONS. */
-  readonly acceptors: number;
+  /** Connections that this acceptor may have open. */
+  readonly connectionsMax: number;
   /** Undefined: no tracing. */
   readonly tracing: TracingConfig | undefined;
 }
@@ -106,7 +108,8 @@ class AcceptorThread {
   readonly #lane: LaneWriter | undefined;
   readonly #acknowledger: Acknowledger | undefined;
   readonly #asker = new Asker();
-  readonly #wire: Wire = { closing: false };
+  readonly #wire: Wire;
+  #draining = false;
   readonly #bodies: BodyReader;
   readonly #listeners: Listener[] = [];
   readonly #served: Served[] = [];
@@ -129,7 +132,9 @@ class AcceptorThread {
     }
     const closed = this.#httpMeters.ringmain_http_connections_closed_total;
     const cells = { pipelined: closed.at({ reason: 'pipelined' }), unread: closed.at({ reason: 'unread' }) };
-    const fairness = new Fairness((reason) => cells[reason].add(1));
+    const onClose: OnClose = (reason) => cells[reason].add(1);
+    const fairness = new Fairness(onClose);
+    this.#wire = { closing: values.http.proxyProtocol };
     this.#bodies = new BodyReader(values.http, systemClock, fairness);
     this.#tls = tlsFiles(values.http);
     this.#tracing =
@@ -144,7 +149,7 @@ class AcceptorThread {
     );
     const tracing = this.#tracing;
     this.#router = {
-      fairness,
+      ...(values.http.proxyProtocol ? { single: onClose } : { fairness }),
       tally: talliesOf(this.#httpMeters),
       wire: this.#wire,
       faults,
@@ -191,27 +196,33 @@ class AcceptorThread {
     const { board, sets, roles } = this.#tools;
     const ops = opsRoutes(observer({ engine, metrics, sets, roster, board, outputs }));
     const admin = values.http.adminAddr !== '';
+    const room = new ConnectionRoom({
+      max: this.#data.connectionsMax,
+      reserve: RESERVE_SEATS,
+      onCrowd: (crowded) => {
+        this.#wire.closing = this.#draining || crowded || values.http.proxyProtocol;
+      },
+    });
     addressesOf(roles, values).forEach((address, i) => {
       const served = this.#served[i];
       const own = [...(served?.mounted.routes ?? []), ...(admin ? [] : ops)];
       const web = served?.role.web;
-      this.#listen(address, web === undefined ? own : [...own, new Assets(web).route(WEB_ROUTE)], true);
+      this.#listen(address, web === undefined ? own : [...own, new Assets(web).route(WEB_ROUTE)], room, true);
     });
     if (this.#tls !== undefined) this.#renewal = watch(this.#listeners[0]!, this.#tls, this.#tools.log);
-    if (admin) this.#listen(values.http.adminAddr, ops, false);
+    if (admin) this.#listen(values.http.adminAddr, ops, new ConnectionRoom({ max: ADMIN_CONNECTIONS_MAX }), false);
     this.#tick();
     board.setState(this.#data.seat.index, 'up');
   }
 
-  #listen(address: string, routes: readonly Route[], secure: boolean): void {
-    const { values, acceptors } = this.#data;
+  #listen(address: string, routes: readonly Route[], room: ConnectionRoom, secure: boolean): void {
     const endpoint = parseEndpoint(address);
     if (endpoint === undefined) throw new Error(`address must be host:port: found=${address}`);
     const shed = this.#httpMeters.ringmain_http_connections_shed_total.at();
     this.#listeners.push(
       new Listener({
         endpoint,
-        connectionsMax: Math.max(1, Math.floor(values.http.maxConnections / acceptors)),
+        room,
         routes: (app) => mountRoutes(app, routes, this.#router),
         onShed: () => shed.add(1),
         ...(secure && this.#tls !== undefined ? { tls: this.#tls } : {}),
@@ -234,7 +245,7 @@ class AcceptorThread {
         gaugesMs = now;
         this.#tellGauges();
       }
-      const { closing } = this.#wire;
+      const closing = this.#draining;
       if (closing && this.#listeners.every((listener) => listener.connections === 0))
         this.#tools.board.setState(this.#data.seat.index, 'stopped', 'drained');
       const idle =
@@ -263,6 +274,7 @@ class AcceptorThread {
   phase(phase: Phase): void {
     if (phase === 'drain') {
       // Each answer closes its connection from now on, and no new one is taken.
+      this.#draining = true;
       this.#wire.closing = true;
       for (const listener of this.#listeners) listener.stop();
     } else if (phase === 'stop') this.#close(performance.now() + this.#data.values.engine.ackTimeoutMs);

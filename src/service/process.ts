@@ -28,7 +28,7 @@ import type { Sample } from './contract.ts';
 import { serviceErrors } from './errors.ts';
 import { type LogFiles, lockLogFiles } from './log-files.ts';
 import { metricSets } from './metric-sets.ts';
-import { checkOpenFiles } from './open-files.ts';
+import { connectionsWithin } from './open-files.ts';
 import { pathProblems } from './paths.ts';
 import { addressesOf, type NamedRole } from './seat.ts';
 import type { TracingExport } from './span-export.ts';
@@ -147,7 +147,6 @@ export class ServiceProcess {
       ...this.#roles.flatMap((role) => role.problems?.(values) ?? []),
     ];
     if (problems.length > 0) throw errors.CONFIG({ problems });
-    checkOpenFiles(values.http.maxConnections, this.log);
   }
 
   #lockFiles(): void {
@@ -201,6 +200,13 @@ export class ServiceProcess {
       roles: this.#roles,
       workers: this.#workers,
       acceptors: this.acceptors,
+      connections: connectionsWithin(
+        values.http.maxConnections,
+        this.acceptors,
+        roster.length,
+        outputs.length,
+        this.log,
+      ),
       shared: this.#shared,
       prepared: this.#prepared,
       tracing: this.#traces,

@@ -10,6 +10,7 @@ import { LaneWriter } from '../engine/lane.ts';
 import { createLaneControl } from '../engine/lane-control.ts';
 import { createRing } from '../engine/ring.ts';
 import { BodyReader } from '../http/body.ts';
+import { ConnectionRoom } from '../http/connection-room.ts';
 import { Listener } from '../http/listen.ts';
 import { mountRoutes, type RouterDeps } from '../http/router.ts';
 import { attachBoard, createBoard } from '../kernel/metrics.ts';
@@ -57,7 +58,7 @@ export async function rehearse(
   });
   const listener = new Listener({
     endpoint: { host: '127.0.0.1', port: 0 },
-    connectionsMax: 4,
+    room: new ConnectionRoom({ max: 4 }),
     routes: (app) => mountRoutes(app, mounted.routes, { ...router, tally: () => silent, traced: undefined }),
   });
   try {

@@ -42,6 +42,8 @@ export interface ThreadsDeps {
   readonly workers: readonly RoleWorker[];
   /** Threads that take requests. */
   readonly acceptors: number;
+  /** Connections of all of them together. */
+  readonly connections: number;
   readonly shared: ProcessShared;
   /** What each role's prepare() returned; complete before the first thread is spawned. */
   readonly prepared: Readonly<Record<string, unknown>>;
@@ -144,7 +146,7 @@ export class Threads {
       const data: AcceptorData = {
         ...this.#seatShared(seat),
         engine: this.#deps.shared.engine.shared,
-        acceptors: this.#deps.acceptors,
+        connectionsMax: Math.max(1, Math.floor(this.#deps.connections / this.#deps.acceptors)),
         tracing: this.#deps.tracing,
       };
       this.#spawn(seat, './acceptor-thread', data, {

@@ -7,6 +7,7 @@ import { collectMetricSets } from '../../src/collect/metrics.ts';
 import type { Wire } from '../../src/http/answer.ts';
 import { BodyReader } from '../../src/http/body.ts';
 import { httpConfig } from '../../src/http/config.ts';
+import { ConnectionRoom } from '../../src/http/connection-room.ts';
 import { Listener, type TlsFiles } from '../../src/http/listen.ts';
 import { mountRoutes } from '../../src/http/router.ts';
 import { loadConfig } from '../../src/kernel/config.ts';
@@ -82,7 +83,7 @@ export async function startRig(t: TestScope, port: number, options: RigOptions =
   const routes = [...mounted.routes, ...opsRoutes(ops)];
   const listener = new Listener({
     endpoint: { host: '', port },
-    connectionsMax: values.http.maxConnections,
+    room: new ConnectionRoom({ max: values.http.maxConnections }),
     ...(tls === undefined ? {} : { tls }),
     routes: (app) => mountRoutes(app, routes, { tally, wire, faults: frame.faults, traced: undefined }),
     onShed: () => frameMeters.ringmain_http_connections_shed_total.at().add(1),

@@ -7,7 +7,7 @@ import { endBare } from '../../src/http/answer.ts';
 import { BodyReader } from '../../src/http/body.ts';
 import { encodingOf } from '../../src/http/decompress.ts';
 import { Fairness } from '../../src/http/fairness.ts';
-import type { CloseReason } from '../../src/http/hold-back.ts';
+import { type CloseReason, endWhole } from '../../src/http/hold-back.ts';
 import { later } from '../../src/http/reply.ts';
 import type { Handler, Route } from '../../src/http/router.ts';
 import { freePort, RawConnection, request, requestBytes } from './raw.ts';
@@ -192,6 +192,47 @@ test('a large answer reaches a slow reader whole, and a second request before it
   const answers = deaf.rest.split('HTTP/1.1 200').length - 1;
   assert.ok(answers < 10, `of thirty large answers that nobody read few were buffered: ${answers}`);
   assert.ok(closed.every((reason) => reason === 'unread'));
+});
+
+/** A header of PROXY protocol v2: TCP over IPv4 from this address. */
+const proxyHeader = (address: string) =>
+  Buffer.concat([
+    Buffer.from('0d0a0d0a000d0a515549540a2111000c', 'hex'),
+    Buffer.from([...address.split('.').map(Number), 127, 0, 0, 1, 0x10, 0, 0x20, 0]),
+  ]);
+
+// Goal: a client's own header never gives it another address. Method: it is sent where a client behind a TCP proxy can
+// send it: behind the first request of the connection, in the same read and in a later one.
+test('only the first PROXY header of a connection counts, because nothing behind its first request is served', async () => {
+  const closed: CloseReason[] = [];
+  const seen: string[] = [];
+  const address: Handler = (res, _req, at) => {
+    seen.push(Buffer.from(res.getProxiedRemoteAddressAsText()).toString());
+    endWhole(res, seen.at(-1)!, at.wire.closing);
+  };
+  const handlers: Route[] = [
+    { name: 'address', path: '/address', on: { GET: address } },
+    { name: 'later', path: '/later', on: { GET: later(async (reply) => reply.bytes(200, 'text/plain', 'later')) } },
+  ];
+  startRoutes(port, handlers, { single: (reason) => closed.push(reason), wire: { closing: true } });
+  const [real, fake] = [proxyHeader('198.51.100.1'), proxyHeader('203.0.113.9')];
+  for (const first of ['/address', '/later', '/none']) {
+    const together = await RawConnection.open(port);
+    together.send(Buffer.concat([real, requestBytes(first), fake, requestBytes('/address')]));
+    await together.closed();
+    const apart = await RawConnection.open(port);
+    apart.send(Buffer.concat([real, requestBytes(first)]));
+    assert.equal((await apart.answer())?.status, first === '/none' ? 404 : 200);
+    apart.send(Buffer.concat([fake, requestBytes('/address')]));
+    await apart.closed();
+    assert.equal(apart.rest, '');
+  }
+  const twice = await RawConnection.open(port);
+  twice.send(Buffer.concat([real, fake, requestBytes('/address')]));
+  twice.socket.end();
+  await twice.closed();
+  assert.deepEqual(seen, ['198.51.100.1', '198.51.100.1']);
+  assert.deepEqual(closed, ['pipelined', 'pipelined', 'pipelined']);
 });
 
 test('small bodies that unpack to much are a large share', async () => {

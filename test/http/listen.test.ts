@@ -1,15 +1,18 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
+import { once } from 'node:events';
 import { copyFileSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
+import { connect as connectTcp, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { connect, type TLSSocket } from 'node:tls';
-import { test } from 'vitest';
+import { expect, test } from 'vitest';
+import { ConnectionRoom } from '../../src/http/connection-room.ts';
 import { parseEndpoint, probeEndpoint } from '../../src/http/endpoint.ts';
 import { Listener } from '../../src/http/listen.ts';
 import { Renewal } from '../../src/http/renewal.ts';
+import { ManualClock } from '../../src/kernel/clock.ts';
 import { freePort, RawConnection, request } from './raw.ts';
 import { startServer } from './server.ts';
 
@@ -65,7 +68,7 @@ test('stop() takes no more connections and lets open ones go on; close() ends th
 
 test('connections over the limit are closed at once and counted, the others go on', async (t) => {
   let shed = 0;
-  const { listener } = startServer(t, port, { connectionsMax: 3, onShed: () => (shed += 1) });
+  const { listener } = startServer(t, port, { room: new ConnectionRoom({ max: 3 }), onShed: () => (shed += 1) });
   const open: RawConnection[] = [];
   for (let i = 0; i < 5; i++) {
     open.push(await RawConnection.open(port));
@@ -152,7 +155,7 @@ test('renewed certificates are served without a restart; open connections go on;
     () =>
       new Listener({
         endpoint: { host: '', port },
-        connectionsMax: 1,
+        room: new ConnectionRoom({ max: 1 }),
         routes: () => {},
         tls: { cert: file('none'), key: file('none') },
       }),
@@ -256,4 +259,38 @@ test('TLS 1.2 and 1.3 are spoken, older ones are not', async (t) => {
   assert.equal(await spoken('TLSv1.2'), 'TLSv1.2');
   assert.equal(await spoken('TLSv1.3'), 'TLSv1.3');
   assert.equal(await spoken('TLSv1.1'), null);
+});
+
+// Goal: silent connections of one address do not keep a probe of another one out. Method: room for two, a reserve of three.
+test('beyond the room each address has one seat of the reserve a second, and answers close while it is in use', async (t) => {
+  const clock = new ManualClock();
+  const crowded: boolean[] = [];
+  const room = new ConnectionRoom({ max: 2, reserve: 3, onCrowd: (now) => crowded.push(now) }, clock);
+  let shed = 0;
+  startServer(t, port, { room, onShed: () => (shed += 1) });
+  const open = async (localAddress: string) => {
+    const socket = connectTcp({ port, host: '127.0.0.1', localAddress });
+    t.onTestFinished(() => void socket.destroy());
+    socket.on('error', () => undefined).write('GET /get HTTP/1.1\r\nHost: a\r\n\r\n');
+    const answered = await Promise.race([
+      once(socket, 'data').then(() => true),
+      once(socket, 'close').then(() => false),
+    ]);
+    return { socket, answered };
+  };
+  const first = await open('127.0.0.1');
+  await open('127.0.0.1');
+  assert.deepEqual([crowded, shed], [[], 0]);
+  assert.equal((await open('127.0.0.1')).answered, true, 'the first seat of the reserve');
+  assert.deepEqual(crowded, [true]);
+  assert.equal((await open('127.0.0.1')).answered, false, 'no second seat in this second');
+  assert.equal((await open('127.0.0.2')).answered, true, 'another address');
+  clock.advance(1001);
+  const last = await open('127.0.0.1');
+  assert.equal(last.answered, true);
+  assert.equal((await open('127.0.0.3')).answered, false, 'the reserve is full');
+  assert.equal(shed, 2);
+  first.socket.destroy();
+  last.socket.destroy();
+  await expect.poll(async () => (await open('127.0.0.3')).answered).toBe(true);
 });

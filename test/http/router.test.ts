@@ -121,6 +121,8 @@ test('bad framing is refused on every path: routes, other methods, OPTIONS, 404'
   const framings = [
     ['Content-Length: 3\r\nContent-Length: 60', `abc${smuggled}`],
     ['Content-Length: 3, 3', `abc${smuggled}`],
+    ['Content-Length:\r\nContent-Length: 40', smuggled],
+    ['Transfer-Encoding:\r\nTransfer-Encoding: chunked', `0\r\n\r\n${smuggled}`],
     ['Transfer-Encoding: xchunked', `0\r\n\r\n${smuggled}`],
     ['Transfer-Encoding: chunked\r\nTransfer-Encoding: identity', `0\r\n\r\n${smuggled}`],
   ];

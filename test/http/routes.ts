@@ -1,6 +1,7 @@
 /** Routes on a real server of the addon, with their counts by 'name class' and what was reported as a fault. */
 import { onTestFinished } from 'vitest';
 import type { Wire } from '../../src/http/answer.ts';
+import { ConnectionRoom } from '../../src/http/connection-room.ts';
 import { Listener } from '../../src/http/listen.ts';
 import { mountRoutes, type Route, type RouterDeps } from '../../src/http/router.ts';
 import { CellTally } from '../../src/http/tally.ts';
@@ -31,7 +32,7 @@ export function startRoutes(port: number, routes: readonly Route[], deps: Partia
   };
   const listener = new Listener({
     endpoint: { host: '127.0.0.1', port },
-    connectionsMax: 1000,
+    room: new ConnectionRoom({ max: 1000 }),
     routes: (app) => mountRoutes(app, routes, all),
   });
   onTestFinished(() => listener.close());

@@ -5,6 +5,7 @@
 import type { HttpResponse, TemplatedApp } from 'uWebSockets.js';
 import { answerProblem } from '../../src/http/answer.ts';
 import { type BodyFailure, type BodyLimits, BodyReader } from '../../src/http/body.ts';
+import { ConnectionRoom } from '../../src/http/connection-room.ts';
 import { encodingOf } from '../../src/http/decompress.ts';
 import { httpErrors } from '../../src/http/errors.ts';
 import { framingOf, refuseFraming } from '../../src/http/guards.ts';
@@ -63,7 +64,12 @@ export function startServer(
       });
     });
   };
-  const listener = new Listener({ endpoint: { host: '127.0.0.1', port }, connectionsMax: 1000, ...options, routes });
+  const listener = new Listener({
+    endpoint: { host: '127.0.0.1', port },
+    room: new ConnectionRoom({ max: 1000 }),
+    ...options,
+    routes,
+  });
   t.onTestFinished(() => {
     reader.close();
     listener.close();

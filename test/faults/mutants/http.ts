@@ -43,6 +43,14 @@ export const httpMutants: readonly Mutant[] = [
     tests: [fairness],
   },
   {
+    name: 'an answer behind a PROXY header leaves before the end of the read',
+    file: 'src/http/hold-back.ts',
+    edits: [
+      ['    setImmediate(() => {\n      if (!gone) res.cork(finish);\n    });', '    if (!gone) res.cork(finish);'],
+    ],
+    tests: [fairness],
+  },
+  {
     name: 'large answers are buffered whether they are read or not',
     file: 'src/http/hold-back.ts',
     edits: [['if (close || body.length <= SMALL_BYTES)', 'if (close || body.length > 0)']],
@@ -65,6 +73,18 @@ export const httpMutants: readonly Mutant[] = [
     file: 'src/http/guards.ts',
     edits: [["encoding.toLowerCase() !== 'chunked'", "!encoding.toLowerCase().includes('chunked')"]],
     tests: [contract],
+  },
+  {
+    name: 'a GET of any route is looked at for the first framing header alone',
+    file: 'src/http/router.ts',
+    edits: [['bodiless.has(at.method) && route.hot === true', 'bodiless.has(at.method)']],
+    tests: [router],
+  },
+  {
+    name: 'a reserve has a seat for everybody',
+    file: 'src/http/connection-room.ts',
+    edits: [['if (last !== undefined && now - last < SEAT_EVERY_MS) return false;', '']],
+    tests: ['test/http/listen.test.ts'],
   },
   {
     name: 'a GET is not looked at for its framing',
