@@ -35,7 +35,7 @@ export function problemOfResult(result: CollectResult | undefined, limit: number
     case 'BATCH_TOO_LARGE':
       return problemOf(eventErrors[code], { bytes: recordBytes, limit });
     case 'OK': {
-      const problem = { ...problemOf(eventErrors.NO_VALID_EVENT, { rejected }), errors };
+      const problem = { ...problemOf(eventErrors.NO_VALID_EVENT, { rejected, first: errors[0]!.message }), errors };
       // Sent again they would be too large again. Clients look for 413 to make their events smaller.
       const large = errors.every((error) => error.code === 'EVENT_TOO_LARGE');
       return large ? { ...problem, status: 413, code: 'EVENT_TOO_LARGE' } : problem;

@@ -271,6 +271,7 @@ class CollectRequest implements BodyTaker, Encoding, Answerable {
   #read(result: CollectResult): void {
     const { meters, visitor } = this.#route.deps;
     meters.rejected.bad_event.add(result.rejected);
+    if (result.mendedSet !== 0 && this.#track !== 'drop') meters.mended(result.mendedSet, result.mended);
     this.#accepted = result.accepted;
     this.#answer = acceptedBody(result);
     if (result.mintedSid !== '' && this.#track !== 'drop')

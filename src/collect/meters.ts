@@ -1,12 +1,15 @@
 /** Collect meters: the cells of one intake route, looked up once, so that a request only adds. */
 import type { Refusal } from '../engine/lane.ts';
+import { F, firstOf } from '../events/line-plan.ts';
 import type { CounterCell, HistogramCell } from '../kernel/metrics.ts';
-import { type CollectMeters, type RejectedReason, refusedReasons, rejectedReasons } from './metrics.ts';
+import { type CollectMeters, mendedKeys, type RejectedReason, refusedReasons, rejectedReasons } from './metrics.ts';
 
 export class RouteMeters {
   readonly rejected: Readonly<Record<RejectedReason, CounterCell>>;
   readonly refused: Readonly<Record<Refusal, CounterCell>>;
   readonly ignored: CounterCell;
+  /** By field of the event model; only those that a client may set have a cell. */
+  readonly #mended: CounterCell[] = [];
   readonly #latency: HistogramCell;
   readonly #accepted: CounterCell;
   readonly #gone: CounterCell;
@@ -18,6 +21,7 @@ export class RouteMeters {
     const refused = refusedReasons.map((reason) => [reason, meters.ringmain_refused_events_total.at({ reason })]);
     this.refused = Object.fromEntries(refused) as Record<Refusal, CounterCell>;
     this.ignored = meters.ringmain_ignored_events_total.at({ reason: 'dnt' });
+    for (const key of mendedKeys) this.#mended[F[key]] = meters.ringmain_mended_total.at({ key });
     this.#latency = meters.ingest_latency_seconds.at({ route });
     this.#accepted = meters.ringmain_accepted_events_total.at({ route });
     this.#gone = meters.ringmain_unanswered_events_total.at({ reason: 'gone' });
@@ -31,6 +35,14 @@ export class RouteMeters {
   stored(events: number, startedMs: number, weight = 1): void {
     this.#accepted.add(events);
     if (startedMs > 0) this.#latency.observe((performance.now() - startedMs) / 1000, weight);
+  }
+
+  /** Fields of stored events were mended: a set of fields, and by field in how many events, without it in one. */
+  mended(fields: number, counts?: Int32Array): void {
+    for (let set = fields; set !== 0; set &= set - 1) {
+      const field = firstOf(set);
+      this.#mended[field]!.add(counts === undefined ? 1 : counts[field]!);
+    }
   }
 
   /** The events may be recorded or not; the client was told so. */

@@ -3,6 +3,7 @@
  * contract's.
  */
 import { refusals } from '../engine/lane.ts';
+import { keysWhere } from '../events/schema.ts';
 import { counter, defineMetrics, histogram, type Meters } from '../kernel/metrics.ts';
 import { visitorMetrics } from '../visitor/metrics.ts';
 
@@ -31,6 +32,9 @@ export const rejectedReasons = [
 ] as const;
 export type RejectedReason = (typeof rejectedReasons)[number];
 
+/** Keys of the line that a client may set. */
+export const mendedKeys = keysWhere((field) => field.collect === 'take');
+
 const latencyBuckets = [
   0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5,
 ];
@@ -58,6 +62,12 @@ export const collectMetrics = defineMetrics({
     help: 'Requests, and events of a batch (bad_event, event_too_large), turned away for good, by reason.',
     labels: { reason: rejectedReasons },
     told: { level: 'info', sentence: 'requests or events are turned away for good' },
+  }),
+  ringmain_mended_total: counter({
+    help:
+      'Recorded events with a value that was not of the kind of its key and was taken as near as it could be, or as ' +
+      'absent, by key.',
+    labels: { key: mendedKeys },
   }),
   ringmain_unanswered_events_total: counter({
     help:

@@ -154,11 +154,13 @@ export class PixelRoute {
     switch (taken) {
       case 'stored':
         this.#measuredMs = this.#input.receivedMs;
+        this.#countMended();
         this.answer(res, STORED, head, verdict, origin, this.#cookie(req));
         this.#stored(startedMs);
         break;
       case 'held':
         this.#measuredMs = this.#input.receivedMs;
+        this.#countMended();
         this.#slots.pop();
         if (this.#slots.length === 0) this.#slots.push(new PixelSlot(this));
         slot.take(res, head, verdict, origin, this.#cookie(req), startedMs);
@@ -185,6 +187,11 @@ export class PixelRoute {
     const { encoder, visitor } = this.#deps;
     const minted = encoder.result.mintedSid;
     return minted === '' ? '' : visitor.cookieLine(minted, visitor.overTls(req));
+  }
+
+  #countMended(): void {
+    const { encoder, meters } = this.#deps;
+    if (encoder.result.mended !== 0) meters.mended(encoder.result.mended);
   }
 
   #stored(startedMs: number): void {

@@ -1,6 +1,6 @@
 /**
- * Collect encoder: turns the body of one POST /collect, an event object or an array of event objects, into event
- * records in the draft. A strict scanner passes over the body once and finds where each member lies (json-scanner.ts,
+ * Collect encoder: turns the body of one POST /collect, an event object, an array of event objects or an envelope
+ * around such an array, into event records in the draft. A strict scanner passes over the body once and finds where each member lies (json-scanner.ts,
  * item-reader.ts); the encoder copies the members as they are, in schema order. JSON.parse and JSON.stringify cost four
  * times as much (measured), and they lose digits of big integers.
  *
@@ -12,25 +12,28 @@
  *   ua         the item's (a server that reports for a browser), else the User-Agent header
  *   ip, geo, device   the server's
  *
+ * An envelope is an object that has none of the keys that a client may set, and an array under "batch" or "events". It is
+ * taken as this array; what stands beside is left. Any other object without such a key is no event: {} is no page view.
+ *
  * Each item is judged by itself: a bad item is listed, the others are accepted. A byte order mark before the body is
  * skipped. A body that is not JSON is refused as a whole, although items before the error may be in the draft already:
  * the caller marks the draft before the call and rewinds it unless `code` is OK.
  *
- * Memory is bounded: a body of a million {} would make a million records of 250 bytes; batchBytesMax ends such a
- * request.
+ * Memory is bounded: a body of {"e":1}, a hundred thousand times, would make as many records of 200 bytes;
+ * batchBytesMax ends such a request.
  */
 import { isUtf8 } from 'node:buffer';
 import { SID_TEXT_BYTES, type SidMaker } from '../kernel/ids.ts';
 import type { Draft } from './draft.ts';
 import { eventErrors } from './errors.ts';
-import { type Invalid, ItemReader, kindOf } from './item-reader.ts';
+import { beginsNumber, type Invalid, ItemReader, kindOf, nothingKnown } from './item-reader.ts';
 import { JsonScanner } from './json-scanner.ts';
 import { copyEscaped, ESCAPE_GROWTH, SLACK, viewOf } from './json-text.ts';
-import { emptyLineBytes, F, firstOf, PLAIN, personalSet, Slots, textSet } from './line-plan.ts';
+import { emptyLineBytes, F, firstOf, MEND, PLAIN, personalSet, Slots, textSet } from './line-plan.ts';
 import { LineWriter } from './line-writer.ts';
 import { asItIs, type EncoderOptions, type Origin } from './origin.ts';
 import { recordBytes } from './record.ts';
-import { defaultEvent } from './schema.ts';
+import { defaultEvent, eventFields } from './schema.ts';
 
 export interface CollectOptions extends EncoderOptions {
   /** The most bytes of records that one request may make. */
@@ -61,6 +64,9 @@ export interface CollectResult {
   errors: readonly ItemError[];
   /** Bytes that the records take in the draft. */
   recordBytes: number;
+  /** Fields of accepted items whose value was not of their kind: as a set, and by field in how many items. */
+  mendedSet: number;
+  readonly mended: Int32Array;
   /** INVALID_JSON: the byte of the body where the error lies, and what was expected there. */
   offset: number;
   reason: string;
@@ -70,6 +76,8 @@ export interface CollectResult {
   mintedSid: string;
 }
 
+const QUOTE = 0x22;
+const COLON = 0x3a;
 const OPEN = 0x7b;
 const COMMA = 0x2c;
 const CLOSE = 0x7d;
@@ -93,6 +101,8 @@ export class CollectEncoder {
     rejected: 0,
     errors: [],
     recordBytes: 0,
+    mendedSet: 0,
+    mended: new Int32Array(eventFields.length),
     offset: 0,
     reason: '',
     found: '',
@@ -137,6 +147,8 @@ export class CollectEncoder {
     result.rejected = 0;
     result.recordBytes = 0;
     result.mintedSid = '';
+    if (result.mendedSet !== 0) result.mended.fill(0);
+    result.mendedSet = 0;
     this.#errors = [];
     result.errors = this.#errors;
     if (!isUtf8(body)) return this.#notJson(firstBadByte(body), 'expected UTF-8');
@@ -194,15 +206,32 @@ export class CollectEncoder {
   #read(draft: Draft, origin: Origin): number {
     const text = this.#text;
     const scanner = this.#scanner;
-    let p = scanner.skip(this.#bodyFrom + (startsWithMark(text, this.#bodyFrom) ? MARK_BYTES : 0));
-    if (text[p] === OPEN) return this.#readItem(draft, origin, p, 0);
+    const p = scanner.skip(this.#bodyFrom + (startsWithMark(text, this.#bodyFrom) ? MARK_BYTES : 0));
+    if (text[p] === OPEN) return this.#readObject(draft, origin, p);
     if (text[p] !== OPEN_ARRAY) {
       const found = kindOf(text[p]!);
       this.result.code = 'INVALID_BODY';
       this.result.found = found;
       return scanner.value(p);
     }
-    p = scanner.skip(p + 1);
+    return this.#readArray(draft, origin, p);
+  }
+
+  /** Reads an event, or the array of an envelope. */
+  #readObject(draft: Draft, origin: Origin, p: number): number {
+    const item = this.#item;
+    const end = item.scan(p);
+    if (end < 0) return -1;
+    const array = item.slots.present === 0 ? item.envelope() : -1;
+    if (array < 0) return this.#takeItem(draft, origin, 0, p, end);
+    const read = this.#readArray(draft, origin, array);
+    return read < 0 ? read : end;
+  }
+
+  #readArray(draft: Draft, origin: Origin, start: number): number {
+    const text = this.#text;
+    const scanner = this.#scanner;
+    let p = scanner.skip(start + 1);
     if (text[p] === CLOSE_ARRAY) return p + 1;
     for (let index = 0; ; index += 1) {
       p = this.#readItem(draft, origin, p, index);
@@ -215,8 +244,6 @@ export class CollectEncoder {
   }
 
   #readItem(draft: Draft, origin: Origin, p: number, index: number): number {
-    const { result } = this;
-    const item = this.#item;
     const first = this.#text[p]!;
     if (first !== OPEN) {
       const end = this.#scanner.value(p);
@@ -226,12 +253,17 @@ export class CollectEncoder {
       }
       return end;
     }
-    const end = item.scan(p);
-    if (end < 0) return -1;
-    const invalid = item.settle();
+    const end = this.#item.scan(p);
+    return end < 0 ? -1 : this.#takeItem(draft, origin, index, p, end);
+  }
+
+  /** Judges the scanned item [from, end) and writes it. */
+  #takeItem(draft: Draft, origin: Origin, index: number, from: number, end: number): number {
+    const { result } = this;
+    const invalid = this.#item.settle();
     if (invalid !== undefined) this.#invalid(index, invalid);
     else {
-      this.#write(draft, origin, index, end - p);
+      this.#write(draft, origin, index, end - from);
       if (result.recordBytes > this.#batchBytesMax) {
         result.code = 'BATCH_TOO_LARGE';
         return STOPPED;
@@ -250,7 +282,9 @@ export class CollectEncoder {
     const view = this.#view;
     this.#fill(origin.anonymous);
     // The line holds each byte of the item and of the request's texts at most once.
-    const bound = FIXED_BYTES + this.#bodyFrom + itemBytes + (geo?.length ?? 0) + (device?.length ?? 0);
+    let bound = FIXED_BYTES + this.#bodyFrom + itemBytes + (geo?.length ?? 0) + (device?.length ?? 0);
+    // Quotes around numbers: two for a member of at least four bytes.
+    if (item.utmMixed) bound += itemBytes;
     writer.open(draft, bound, origin.source, receivedMs);
     if (!slots.has(F.event_id)) writer.newId(receivedMs);
     else if (!writer.givenId(text, slots.from[F.event_id]!, slots.to[F.event_id]!)) {
@@ -260,7 +294,8 @@ export class CollectEncoder {
     if (Number.isNaN(tsMs)) writer.instant(receivedMs);
     else writer.givenInstant(tsMs, text, view, slots.from[F.ts]!, slots.to[F.ts]!);
     writer.texts(text, view, slots);
-    if (slots.has(F.utm)) this.#putObject(F.utm);
+    if (item.utmMixed) this.#putTexts(F.utm);
+    else if (slots.has(F.utm)) this.#putObject(F.utm);
     if (geo !== undefined) writer.object(F.geo, geo);
     if (item.movedCount > 0) this.#putProps();
     else if (slots.has(F.props)) this.#putObject(F.props);
@@ -271,7 +306,14 @@ export class CollectEncoder {
     } else {
       result.accepted += 1;
       result.recordBytes += bytes;
+      if (item.mended !== 0) this.#countMended(item.mended);
     }
+  }
+
+  #countMended(fields: number): void {
+    const { result } = this;
+    result.mendedSet |= fields;
+    for (let set = fields; set !== 0; set &= set - 1) result.mended[firstOf(set)]! += 1;
   }
 
   /** Fills in the request's texts where the item has none, and drops personal fields of an anonymous event. */
@@ -301,6 +343,37 @@ export class CollectEncoder {
     this.#writer.slice(this.#text, this.#view, from[field]!, to[field]!, how[field]!);
   }
 
+  /** Writes those members of an object that are strings or numbers, numbers as strings; nothing when there are none. */
+  #putTexts(field: number): void {
+    const writer = this.#writer;
+    const scanner = this.#scanner;
+    const text = this.#text;
+    const view = this.#view;
+    const start = writer.at;
+    writer.key(field);
+    let mark = OPEN;
+    let p = this.#item.slots.from[field]!;
+    do {
+      const nameFrom = scanner.skip(p + 1);
+      const nameTo = scanner.string(nameFrom + 1);
+      const from = scanner.skip(scanner.skip(nameTo) + 1);
+      const to = scanner.value(from);
+      const isNumber = beginsNumber(text[from]!);
+      if (isNumber || text[from] === QUOTE) {
+        writer.byte(mark);
+        mark = COMMA;
+        writer.slice(text, view, nameFrom, nameTo, MEND);
+        writer.byte(COLON);
+        if (isNumber) writer.byte(QUOTE);
+        writer.slice(text, view, from, to, MEND);
+        if (isNumber) writer.byte(QUOTE);
+      }
+      p = scanner.skip(to);
+    } while (text[p] === COMMA);
+    if (mark === OPEN) writer.at = start;
+    else writer.byte(CLOSE);
+  }
+
   /** Writes the members that move into props, then the members of props. */
   #putProps(): void {
     const writer = this.#writer;
@@ -324,7 +397,8 @@ export class CollectEncoder {
   #invalid(index: number, invalid: Invalid): void {
     this.result.rejected += 1;
     if (this.#errors.length < this.#errorsMax) {
-      this.#list(index, 'INVALID_EVENT', eventErrors.INVALID_EVENT.text(invalid));
+      const found = invalid === nothingKnown ? this.#item.invalidKeys() : invalid;
+      this.#list(index, 'INVALID_EVENT', eventErrors.INVALID_EVENT.text(found));
     }
   }
 

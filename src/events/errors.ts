@@ -29,7 +29,8 @@ export const eventErrors = defineErrors('events', {
     400,
     false,
     'No event of the batch is valid',
-    (f: { rejected: number }) => `at least one event must be valid: rejected=${f.rejected}`,
+    (f: { rejected: number; first: string }) =>
+      `at least one event must be valid: rejected=${f.rejected}, first=${f.first}`,
   ),
   EVENT_TOO_LARGE: answer(
     413,

@@ -4,11 +4,12 @@
  *
  *   known keys     compared after unescaping ("\u0065" is "e"); the last of two equal keys counts, as in JSON.parse;
  *                  null means absent
- *   texts          strings, else the item is invalid; an empty string means absent
- *   event_id, ts   strings that spell a UUID or an RFC 3339 time, else the item is invalid
- *   utm            an object whose values are all strings, else the item is invalid
- *   props          an object, else the item is invalid
- *                  an empty object means absent
+ *   event_id       a string that spells a UUID, else the item is invalid; no other key makes it so
+ *   texts          strings, an empty one means absent; a number becomes its spelling, any other value is absent
+ *   ts             an RFC 3339 time, or a number since 1970 (epoch.ts), also in a string; any other text or number
+ *                  moves into props, any other value is absent
+ *   utm            an object of strings; a number in it becomes its spelling, any other value in it is dropped
+ *   utm, props     an empty object means absent, and so does a value that is no object
  *   ip, geo        dropped, whatever they hold: the server determines them
  *   other keys     moved into props; the last of two equal keys counts; a key that props already has is dropped
  *
@@ -16,6 +17,8 @@
  * last one stays (json-twins.ts).
  */
 import { parseTimestamp } from '../kernel/timestamp.ts';
+import { epochMs } from './epoch.ts';
+import { hintFor } from './hints.ts';
 import { decodeString } from './json-mend.ts';
 import type { JsonScanner } from './json-scanner.ts';
 import { TwinEraser } from './json-twins.ts';
@@ -26,6 +29,9 @@ import { eventFields, type Field, keysWhere } from './schema.ts';
 
 const QUOTE = 0x22;
 const COMMA = 0x2c;
+const MINUS = 0x2d;
+const ZERO = 0x30;
+const NINE = 0x39;
 const COLON = 0x3a;
 const OPEN_ARRAY = 0x5b;
 const BACKSLASH = 0x5c;
@@ -44,14 +50,17 @@ const ID_AND_TS = (1 << EVENT_ID) | (1 << TS);
 const fields: readonly Field[] = eventFields;
 const knownKeys = keysWhere((field) => field.collect !== 'no');
 const known = new KeyTable(knownKeys);
+const takenKeys = keysWhere((field) => field.collect === 'take').join(', ');
+const envelopes = new KeyTable(['batch', 'events']);
 const knownField = Uint8Array.from(knownKeys, (key) => F[key]);
 const dropped = Uint8Array.from(fields, (field) => (field.collect === 'drop' ? 1 : 0));
 
 /** Numbers stored per moved member: its range, how to copy it, and the range of its unescaped name. */
 const MEMBER = 5;
 
-/** An answer repeats at most this much of a bad value. */
+/** An answer repeats at most this much of a bad value, and so many names. */
 const SHOWN_BYTES = 64;
+const SHOWN_NAMES = 3;
 
 /** Why an item is not a valid event. */
 export interface Invalid {
@@ -59,6 +68,12 @@ export interface Invalid {
   readonly must: string;
   readonly found: string;
 }
+
+/** An item without a key that a client may set. What it has instead is put into words only when an answer lists it. */
+export const nothingKnown: Invalid = { field: 'event', must: '', found: '' };
+
+/** Whether a number begins with this byte, among those with which a value begins. */
+export const beginsNumber = (byte: number): boolean => byte === MINUS || (byte >= ZERO && byte <= NINE);
 
 /** What kind of value begins with this byte. */
 export function kindOf(byte: number): string {
@@ -74,12 +89,19 @@ export class ItemReader {
   readonly slots = new Slots();
   /** The item's ts in ms; NaN when it has none. */
   tsMs = Number.NaN;
-  /** Number of members that move into props; after read() without the members that a later equal name replaces. */
+  /** The fields whose value was not of their kind, as a set. */
+  mended = 0;
+  /** utm holds values that are no strings: numbers to spell, others to drop. */
+  utmMixed = false;
+  /** Number of members that move into props; after settle() without the members that a later equal name replaces. */
   movedCount = 0;
   /** The fields that were given as strings, empty ones included. */
   #given = 0;
   /** How many values within utm, utm itself included, are not strings. */
   #utmOthers = 0;
+  /** The range of the member "ts". */
+  #tsFrom = 0;
+  #tsTo = 0;
   #moved = new Int32Array(64 * MEMBER);
   readonly #names = new NameIndex();
   readonly #scanner: JsonScanner;
@@ -135,19 +157,23 @@ export class ItemReader {
   }
 
   /**
-   * Judges what scan() found and settles which members move. Returns undefined for a valid event; only the text of its
-   * id is not checked yet.
+   * Judges what scan() found, mends what can be mended and settles which members move. Returns undefined for a valid
+   * event; only the text of its id is not checked yet.
    */
   settle(): Invalid | undefined {
     const text = this.#text;
     const { slots } = this;
     const { from, to } = slots;
+    this.mended = 0;
+    if (slots.present === 0 && !this.#scanner.tooDeep) return nothingKnown;
     for (let set = slots.present & (textSet | ID_AND_TS); set !== 0; set &= set - 1) {
       const field = firstOf(set);
       const byte = text[from[field]!]!;
-      if (byte === LETTER_N) slots.drop(field);
-      else if (byte !== QUOTE) return { field: fields[field]!.key, must: 'a string', found: kindOf(byte) };
-      else {
+      if (byte !== QUOTE) {
+        if (field === EVENT_ID && byte !== LETTER_N) return this.#notText(byte);
+        this.mended |= 1 << field;
+        if (!beginsNumber(byte)) slots.drop(field);
+      } else {
         this.#given |= 1 << field;
         from[field]! += 1;
         to[field]! -= 1;
@@ -161,27 +187,63 @@ export class ItemReader {
     for (let set = slots.present & objectSet; set !== 0; set &= set - 1) {
       const field = firstOf(set);
       const byte = text[from[field]!]!;
-      if (byte === LETTER_N) slots.drop(field);
-      else if (byte !== OPEN) return { field: fields[field]!.key, must: 'an object', found: kindOf(byte) };
-      else if (text[this.#scanner.skip(from[field]! + 1)] === CLOSE) slots.drop(field);
+      if (byte !== OPEN) {
+        this.mended |= 1 << field;
+        slots.drop(field);
+      } else if (text[this.#scanner.skip(from[field]! + 1)] === CLOSE) slots.drop(field);
     }
     if (this.#scanner.twins) this.#eraseTwins();
     this.tsMs = Number.NaN;
     if (slots.has(TS)) {
       this.tsMs = parseTimestamp(text, from[TS]!, to[TS]!);
-      if (Number.isNaN(this.tsMs)) return this.#invalid(TS, 'an RFC 3339 time');
+      if (Number.isNaN(this.tsMs)) this.#mendTs();
     }
-    if (slots.has(UTM) && this.#utmOthers !== 1) {
-      const found = `${kindOf(text[this.#oddValue(from[UTM]!)]!)} in it`;
-      return { field: 'utm', must: 'an object of strings', found };
-    }
+    this.utmMixed = slots.has(UTM) && this.#utmOthers !== 1;
+    if (this.utmMixed) this.mended |= 1 << UTM;
     if (this.movedCount > 0) this.#settleMoved();
     return undefined;
   }
 
   /** The error of an item whose event_id is not a UUID. */
   invalidId(): Invalid {
-    return this.#invalid(EVENT_ID, 'a UUID');
+    const from = this.slots.from[EVENT_ID]!;
+    const to = Math.min(this.slots.to[EVENT_ID]!, from + SHOWN_BYTES);
+    return { field: 'event_id', must: 'a UUID', found: `"${this.#text.toString('utf8', from, to)}"` };
+  }
+
+  /** The error of an item that has no key that a client may set: what it has instead, and what that may be here. */
+  invalidKeys(): Invalid {
+    const names: string[] = [];
+    for (let index = 0; index < Math.min(this.movedCount, SHOWN_NAMES); index += 1) {
+      const from = this.#moved[index * MEMBER + 3]!;
+      const to = Math.min(this.#moved[index * MEMBER + 4]!, from + SHOWN_BYTES);
+      const name = this.#text.toString('utf8', from, to);
+      const hint = hintFor(name);
+      names.push(`"${name}"${hint === undefined ? '' : ` (did you mean ${hint}?)`}`);
+    }
+    if (this.movedCount > SHOWN_NAMES) names.push('...');
+    const must = `an object with at least one of ${takenKeys}`;
+    return { field: 'event', must, found: names.length === 0 ? 'none' : names.join(', ') };
+  }
+
+  /**
+   * Where the array begins that an envelope holds, {"batch":[...]} or {"events":[...]}; -1: the scanned item is none.
+   * Asked of an item without a known key. Between two arrays there is no choice.
+   */
+  envelope(): number {
+    const moved = this.#moved;
+    let found = -1;
+    let foundKey = -1;
+    for (let index = 0; index < this.movedCount; index += 1) {
+      const key = envelopes.find(this.#view, moved[index * MEMBER + 3]!, moved[index * MEMBER + 4]!);
+      if (key === -1) continue;
+      const value = this.#movedValue(index);
+      if (this.#text[value] !== OPEN_ARRAY) continue;
+      if (foundKey !== -1 && foundKey !== key) return -1;
+      found = value;
+      foundKey = key;
+    }
+    return found;
   }
 
   /** The item's event_id as it was sent, for the answer; undefined when it is absent or very long. */
@@ -206,10 +268,25 @@ export class ItemReader {
     return this.#moved[index * MEMBER + 2]!;
   }
 
-  #invalid(field: number, must: string): Invalid {
-    const from = this.slots.from[field]!;
-    const to = Math.min(this.slots.to[field]!, from + SHOWN_BYTES);
-    return { field: fields[field]!.key, must, found: `"${this.#text.toString('utf8', from, to)}"` };
+  #notText(byte: number): Invalid {
+    return { field: 'event_id', must: 'a string', found: kindOf(byte) };
+  }
+
+  /** A ts that is no RFC 3339 time. A text or number that is no time at all moves into props, as on the pixel. */
+  #mendTs(): void {
+    const { slots } = this;
+    const from = slots.from[TS]!;
+    const to = slots.to[TS]!;
+    this.mended |= 1 << TS;
+    this.tsMs = epochMs(this.#text, from, to);
+    if (!Number.isNaN(this.tsMs)) return;
+    slots.drop(TS);
+    if (from === to) return;
+    const nameFrom = this.#tsFrom + 1;
+    const nameTo = this.#scanner.string(nameFrom) - 1;
+    const keyFrom = this.#arenaAt;
+    this.#arenaAt = decodeString(this.#text, nameFrom, nameTo, this.#text, keyFrom);
+    this.#move(this.#tsFrom, this.#tsTo, MEND, keyFrom, this.#arenaAt);
   }
 
   /** Scans "name": value at p and files it. Returns the position behind it. */
@@ -246,6 +323,10 @@ export class ItemReader {
       if (dropped[field] === 1) return p;
       this.slots.put(field, valueFrom, p, scanner.how);
       if (field === UTM) this.#utmOthers = scanner.others;
+      else if (field === TS) {
+        this.#tsFrom = start;
+        this.#tsTo = p;
+      }
     }
     return p;
   }
@@ -272,21 +353,6 @@ export class ItemReader {
     from[field] = this.#arenaAt;
     to[field] = end;
     this.#arenaAt = end;
-  }
-
-  /** Offset of the first value of the object at p that is not a string. The object is scanned and has such a value. */
-  #oddValue(start: number): number {
-    const text = this.#text;
-    const scanner = this.#scanner;
-    let p = start;
-    do {
-      // Step over a brace or comma, a name and its colon.
-      p = scanner.skip(scanner.string(scanner.skip(p + 1) + 1));
-      p = scanner.skip(p + 1);
-      if (text[p] !== QUOTE) return p;
-      p = scanner.skip(scanner.string(p + 1));
-    } while (text[p] === COMMA);
-    return p;
   }
 
   /** In the values of props, utm and the moved members; the item's own names are settled apart. */

@@ -8,8 +8,8 @@
  * The table in query-reader.ts says how each parameter is read. The encoder adds:
  *   e          pageview when absent; an empty value counts as absent, here as everywhere
  *   event_id   any UUID, stored in lower case; for any other text a new id is made and props.event_id keeps the text
- *   ts         RFC 3339, stored in UTC; for any other text (Date.now() against caches) the time of receipt is stored
- *              and props.ts keeps the text
+ *   ts         RFC 3339 or a number since 1970 (epoch.ts), stored in UTC; for any other text (a random one against
+ *              caches) the time of receipt is stored and props.ts keeps the text
  *   sid        the query's, else the cookie's, else a new one if the caller allows it; `mintedSid` tells the caller to
  *              set the cookie
  *   url        the query's, else the Referer
@@ -20,6 +20,7 @@
 import { SID_TEXT_BYTES, type SidMaker } from '../kernel/ids.ts';
 import { parseTimestamp } from '../kernel/timestamp.ts';
 import type { Draft } from './draft.ts';
+import { epochMs } from './epoch.ts';
 import { copyEscaped, copyPlain, ESCAPE_GROWTH, SLACK, viewOf } from './json-text.ts';
 import { ESCAPE, emptyLineBytes, F, PLAIN, personalSet } from './line-plan.ts';
 import { LineWriter } from './line-writer.ts';
@@ -45,6 +46,8 @@ export interface PixelResult {
   recordBytes: number;
   /** The sid that was made for this request, for Set-Cookie; '' when none was made. */
   mintedSid: string;
+  /** The fields whose value was not of their kind, as a set. */
+  mended: number;
 }
 
 const QUOTE = 0x22;
@@ -65,7 +68,7 @@ const DEFAULT_EVENT = Buffer.from(defaultEvent, 'latin1');
 const FIXED_BYTES = recordBytes(emptyLineBytes + DEFAULT_EVENT.length + SID_TEXT_BYTES) + SLACK;
 
 export class PixelEncoder {
-  readonly result: PixelResult = { code: 'OK', jsonBytes: 0, recordBytes: 0, mintedSid: '' };
+  readonly result: PixelResult = { code: 'OK', jsonBytes: 0, recordBytes: 0, mintedSid: '', mended: 0 };
   readonly #writer: LineWriter;
   readonly #sids: SidMaker;
   readonly #headerText: (text: string) => string;
@@ -84,6 +87,7 @@ export class PixelEncoder {
   encode(draft: Draft, input: PixelInput): PixelResult {
     const { result } = this;
     result.mintedSid = '';
+    result.mended = 0;
     this.#read(input);
     this.#write(draft, input);
     return result;
@@ -132,15 +136,22 @@ export class PixelEncoder {
 
     const hasId = slots.has(F.event_id);
     if (!hasId || !writer.givenId(scratch, slots.from[F.event_id]!, slots.to[F.event_id]!)) {
-      if (hasId) this.#query.keep(this.#view, F.event_id);
+      if (hasId) {
+        this.#query.keep(this.#view, F.event_id);
+        result.mended |= 1 << F.event_id;
+      }
       writer.newId(receivedMs);
     }
     let tsMs = receivedMs;
     if (slots.has(F.ts)) {
       tsMs = parseTimestamp(scratch, slots.from[F.ts]!, slots.to[F.ts]!);
       if (Number.isNaN(tsMs)) {
-        this.#query.keep(this.#view, F.ts);
-        tsMs = receivedMs;
+        result.mended |= 1 << F.ts;
+        tsMs = epochMs(scratch, slots.from[F.ts]!, slots.to[F.ts]!);
+        if (Number.isNaN(tsMs)) {
+          this.#query.keep(this.#view, F.ts);
+          tsMs = receivedMs;
+        }
       }
     }
     writer.instant(tsMs);

@@ -70,6 +70,24 @@ export function pixelCases(cases: Cases): void {
     assert.equal(ip, '127.0.0.1');
   });
 
+  cases.add(
+    'ts is RFC 3339 or a number since 1970; anything else gives way to now and is kept in props',
+    async (client) => {
+      assert.equal((await client.pixel('?ts=1764000000'))['ts'], '2025-11-24T16:00:00.000Z');
+      assert.equal((await client.pixel('?ts=1764000000123'))['ts'], '2025-11-24T16:00:00.123Z');
+      const before = Date.now();
+      for (const [query, props] of [
+        ['?ts=', undefined],
+        ['?ts=0.4711', { ts: '0.4711' }],
+        ['?ts=42', { ts: '42' }],
+      ] as const) {
+        const event = await client.pixel(query);
+        assert.ok(Date.parse(String(event['ts'])) >= before);
+        assert.deepEqual(event.props, props);
+      }
+    },
+  );
+
   cases.add('the keys of a line stand in the order of the model', async (client) => {
     const event = await client.pixel('?p=1&utm_x=1&ref=r&url=u&sid=s&uid=u&e=e', ['User-Agent: test']);
     assert.deepEqual(Object.keys(event), [

@@ -3,6 +3,7 @@ import './head-limit.ts';
 import assert from 'node:assert/strict';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { test } from 'vitest';
+import { mendedKeys } from '../../src/collect/metrics.ts';
 import { exchange, freePort, RawConnection, request, requestBytes } from '../http/raw.ts';
 import { assertProblem } from './contract.ts';
 import { startRig } from './rig.ts';
@@ -68,7 +69,8 @@ test('a batch that does not fit behind other requests is tried again with an emp
   lane.release('stored');
   for (const connection of connections) assert.equal((await connection.answer())?.status, 202);
   assert.equal(lane.lines.length, 2);
-  const large = await request(port, '/collect', { method: 'POST', body: JSON.stringify([{ text: 'y'.repeat(9000) }]) });
+  const far = JSON.stringify([{ e: 'x', text: 'y'.repeat(9000) }]);
+  const large = await request(port, '/collect', { method: 'POST', body: far });
   assertProblem(large, 413, 'BATCH_TOO_LARGE');
 });
 
@@ -240,4 +242,20 @@ test('requests, events, refusals, do-not-track and latency are counted under the
   assert.equal(count('ringmain_rejected_total', { reason: 'bad_json' }), 1);
   assert.equal(count('ingest_latency_seconds', { route: 'px' }), 1);
   assert.equal(count('ingest_latency_seconds', { route: 'collect' }), 1);
+});
+
+test('values of a wrong kind are counted by key, in recorded events only', async (t) => {
+  const { count } = await startRig(t, port);
+  const post = (body: unknown, headers: readonly string[] = []) =>
+    request(port, '/collect', { method: 'POST', headers, body: JSON.stringify(body) });
+  await post([{ uid: 1 }, { uid: 2, utm: { term: null } }, { uid: 'x', ts: '' }, { uid: 3, event_id: 'no' }]);
+  await post({ props: [], event_id: null });
+  await post({ uid: 4 }, ['DNT: 1']);
+  await request(port, '/px.gif?ts=1764000000&event_id=no&uid=');
+  await request(port, '/px.gif?ts=1764000000', { headers: ['DNT: 1'] });
+  const mended = Object.fromEntries(mendedKeys.map((key) => [key, count('ringmain_mended_total', { key })]));
+  assert.deepEqual(mended, {
+    ...{ event_id: 2, ts: 2, e: 0, uid: 2, sid: 0 },
+    ...{ url: 0, ref: 0, ua: 0, utm: 1, props: 1 },
+  });
 });

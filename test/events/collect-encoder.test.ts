@@ -2,12 +2,13 @@ import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { test } from 'vitest';
 import { CollectEncoder, type CollectOptions, type CollectResult } from '../../src/events/collect-encoder.ts';
+import { F } from '../../src/events/line-plan.ts';
 import { recordBytesMax } from '../../src/events/line-writer.ts';
 import type { Origin } from '../../src/events/origin.ts';
 import * as record from '../../src/events/record.ts';
 import type { EventLine } from '../../src/events/schema.ts';
 import { SidMaker, UuidMaker } from '../../src/kernel/ids.ts';
-import { hasTwins, referenceCollect, wellFormed } from './reference.ts';
+import { hasTwins, nestingOf, referenceCollect, wellFormed } from './reference.ts';
 import { propertyOf, seed } from './seed.ts';
 import { TestDraft } from './test-draft.ts';
 
@@ -160,7 +161,7 @@ test('ts with any offset is kept as the same instant in UTC', () => {
 test('event_id: any case, also with escapes, is stored in lower case; a missing one is made', () => {
   const odd = EVENT_ID.toUpperCase().replace('A', '\\u0041');
   assert.equal(encode(`{"event_id":"${odd}"}`).events[0]!.event_id, EVENT_ID);
-  const made = encode('[{},{"event_id":null}]').events.map((event) => event.event_id);
+  const made = encode('[{"e":"x"},{"event_id":null}]').events.map((event) => event.event_id);
   assert.match(made[0]!, /^[0-9a-f]{8}-[0-9a-f]{4}-7/);
   assert.ok(made[0]! < made[1]!);
 });
@@ -174,14 +175,14 @@ test('ua, sid and ip: the item beats the request, but for ip', () => {
 });
 
 test('a sid is made once for the request, and only when an item needs it', () => {
-  const { result, events } = encode('[{"sid":"x"},{},{}]', { mintSid: true });
+  const { result, events } = encode('[{"sid":"x"},{"e":"x"},{"uid":"x"}]', { mintSid: true });
   assert.match(result.mintedSid, /^s_[0-9a-f]{32}$/);
   assert.deepEqual(
     events.map((event) => event.sid),
     ['x', result.mintedSid, result.mintedSid],
   );
   assert.equal(encode('[{"sid":"x"}]', { mintSid: true }).result.mintedSid, '');
-  assert.equal(encode('{}').events[0]!.sid, undefined);
+  assert.equal(encode('{"e":"x"}').events[0]!.sid, undefined);
 });
 
 test('a header that comes as one character per byte is read as the UTF-8 that was sent', () => {
@@ -199,7 +200,7 @@ test('geo and device are those of the request, device behind props', () => {
 test('an anonymous event has no uid, sid, ua and ip, its own or of the request', () => {
   const origin = { anonymous: true, userAgent: 'UA', ip: '1.2.3.4', cookieSid: 'c', mintSid: true };
   assert.equal(lineOf('"uid":"u","sid":"s","ua":"b","a":1', origin), `${HEAD},"props":{"a":1}}`);
-  assert.equal(encode('{}', { ...origin, cookieSid: '' }).result.mintedSid, '');
+  assert.equal(encode('{"e":"x"}', { ...origin, cookieSid: '' }).result.mintedSid, '');
 });
 
 const invalid: [item: string, message: RegExp, eventId?: string][] = [
@@ -207,25 +208,18 @@ const invalid: [item: string, message: RegExp, eventId?: string][] = [
   ['null', /^event must be an object: found=null$/],
   ['"x"', /^event must be an object: found=a string$/],
   ['[{}]', /^event must be an object: found=an array$/],
-  ['{"e":5}', /^e must be a string: found=a number$/],
-  ['{"uid":{}}', /^uid must be a string: found=an object$/],
-  ['{"sid":[]}', /^sid must be a string: found=an array$/],
-  ['{"url":true}', /^url must be a string: found=a boolean$/],
-  ['{"ref":false}', /^ref must be a string: found=a boolean$/],
-  ['{"ua":0}', /^ua must be a string: found=a number$/],
   ['{"event_id":7}', /^event_id must be a string: found=a number$/],
   ['{"event_id":""}', /^event_id must be a UUID: found=""$/, ''],
   ['{"event_id":"x\\u0079"}', /^event_id must be a UUID: found="xy"$/, 'xy'],
   [`{"event_id":"{${EVENT_ID}}"}`, /^event_id must be a UUID/, `{${EVENT_ID}}`],
   [`{"event_id":"${'x'.repeat(65)}"}`, /^event_id must be a UUID: found="x{64}"$/],
-  ['{"ts":1764000000000}', /^ts must be a string: found=a number$/],
-  ['{"ts":""}', /^ts must be an RFC 3339 time: found=""$/],
-  [`{"ts":"yesterday","event_id":"${EVENT_ID}"}`, /^ts must be an RFC 3339 time: found="yesterday"$/, EVENT_ID],
-  ['{"utm":[]}', /^utm must be an object: found=an array$/],
-  ['{"utm":{"a":"x" , "b" : 1}}', /^utm must be an object of strings: found=a number in it$/],
-  ['{"utm":{"a":null}}', /^utm must be an object of strings: found=null in it$/],
-  ['{"props":"x"}', /^props must be an object: found=a string$/],
-  ['{"props":[1]}', /^props must be an object: found=an array$/],
+  ['{}', /^event must be an object with at least one of event_id, ts, e, uid, .*, props: found=none$/],
+  ['{"ip":"8.8.8.8"}', /found=none$/],
+  [
+    '{"event":"x","\\u0054ype":1,"b":2,"c":3}',
+    /found="event" \(did you mean e\?\), "Type" \(did you mean e\?\), "b", \.\.\.$/,
+  ],
+  ['{"batch":[{"e":"x"}]}', /found="batch"$/],
 ];
 for (const [item, message, eventId] of invalid) {
   test(`rejected alone: ${item.slice(0, 60)}`, () => {
@@ -243,6 +237,143 @@ for (const [item, message, eventId] of invalid) {
     assert.equal(error!.event_id, eventId);
   });
 }
+
+const mendings: [members: string, rest: string, keys: string][] = [
+  [
+    '"uid":123,"e":-1.50e+2,"url":12345678901234567890',
+    '"e":"-1.50e+2","uid":"123","url":"12345678901234567890"',
+    'e uid url',
+  ],
+  ['"uid":true,"sid":false,"url":{"a":[]},"ref":[1],"ua":null,"e":{}', '"e":"pageview"', 'e uid sid url ref ua'],
+  ['"utm":[],"props":[1,{"a":2}]', '"e":"pageview"', 'utm props'],
+  ['"utm":"x","props":"{\\"a\\":1}"', '"e":"pageview"', 'utm props'],
+  ['"utm":null,"props":null,"uid":null,"ts":null,"event_id":null', '"e":"pageview"', 'event_id ts uid utm props'],
+  ['"utm":5,"props":true,"more":[null]', '"e":"pageview","props":{"more":[null]}', 'utm props'],
+  ['"utm":{"source":"a","term":null}', '"e":"pageview","utm":{"source":"a"}', 'utm'],
+  [
+    '"utm":{ "a":1 , "\\u0062" : "x\\ud800", "c":[{"d":1}],"e":{},"f":true,"g":-0.5e9,"g" :7}',
+    '"e":"pageview","utm":{"a":"1","\\u0062":"x\\ufffd","g":"7"}',
+    'utm',
+  ],
+  ['"utm":{"source":"a","source":null}', '"e":"pageview"', 'utm'],
+  ['"uid":1,"uid":"y"', '"e":"pageview","uid":"y"', ''],
+  ['"uid":"","e":""', '"e":"pageview"', ''],
+];
+for (const [members, rest, keys] of mendings) {
+  test(`mended: ${members}`, () => {
+    const { result, lines } = encode(`[{"e":"before"},{${members}}]`);
+    assert.deepEqual([result.code, result.accepted, result.errors], ['OK', 2, []]);
+    const [, line] = lines;
+    assert.equal(line!.slice(line!.indexOf('"e":')), `${rest}}`);
+    const counted = Object.keys(F).filter((key) => result.mended[F[key as keyof typeof F]] === 1);
+    assert.deepEqual(counted, keys === '' ? [] : keys.split(' '));
+    assert.equal(
+      result.mendedSet,
+      counted.reduce((set, key) => set | (1 << F[key as keyof typeof F]), 0),
+    );
+  });
+}
+
+test('ts: seconds and milliseconds since 1970 are times, as number or text, whole or not', () => {
+  const times: [ts: string, iso: string][] = [
+    ['1764000000', '2025-11-24T16:00:00.000Z'],
+    ['1764000000123', '2025-11-24T16:00:00.123Z'],
+    ['"1764000000"', '2025-11-24T16:00:00.000Z'],
+    ['"\\u0031764000000123"', '2025-11-24T16:00:00.123Z'],
+    ['1764000000.123', '2025-11-24T16:00:00.123Z'],
+    ['1764000000.9999', '2025-11-24T16:00:00.999Z'],
+    ['1764000000123.75', '2025-11-24T16:00:00.123Z'],
+    ['1.764e9', '2025-11-24T16:00:00.000Z'],
+    ['"1.764000000123E+12"', '2025-11-24T16:00:00.123Z'],
+    ['100000000', '1973-03-03T09:46:40.000Z'],
+    ['99999999999', '5138-11-16T09:46:39.000Z'],
+    ['100000000000', '1973-03-03T09:46:40.000Z'],
+    ['99999999999999', '5138-11-16T09:46:39.999Z'],
+  ];
+  for (const [ts, iso] of times) {
+    const { result, events } = encode(`{"ts":${ts}}`);
+    assert.deepEqual([events[0]!.ts, events[0]!.props, result.mended[F.ts]], [iso, undefined, 1], ts);
+  }
+});
+
+test('ts: what is no time gives way to the time of receipt; a text or number is kept in props', () => {
+  for (const ts of [
+    '0',
+    '1',
+    '-1764000000',
+    '99999999',
+    '100000000000000',
+    '1e999',
+    '0.5',
+    '"yesterday"',
+    '"0x1"',
+    '" "',
+  ]) {
+    const { result, lines, events } = encode(`{"a":1, "t\\u0073" : ${ts} }`);
+    assert.equal(events[0]!.ts, '2026-11-21T08:00:00.123Z');
+    assert.ok(lines[0]!.endsWith(`"props":{"a":1,"t\\u0073":${ts}}}`), lines[0]);
+    assert.equal(result.mended[F.ts], 1);
+  }
+  for (const ts of ['""', 'null', '{}', '[1764000000]', 'true']) {
+    const { result, events } = encode(`{"ts":${ts}}`);
+    assert.deepEqual([events[0]!.ts, events[0]!.props], ['2026-11-21T08:00:00.123Z', undefined]);
+    assert.equal(result.mended[F.ts], 1);
+  }
+  assert.deepEqual(encode('{"ts":"x","props":{"ts":"own"}}').events[0]!.props, { ts: 'own' });
+});
+
+test('mended keys are counted per accepted item, and those of the request before are forgotten', () => {
+  const encoder = newEncoder();
+  const { result } = encode('[{"uid":1},{"uid":2,"utm":[]},{"uid":"x"},{"uid":3,"event_id":"bad"}]', {}, encoder);
+  assert.deepEqual([result.accepted, result.mended[F.uid], result.mended[F.utm]], [3, 2, 1]);
+  const next = encode('{"uid":"x"}', {}, encoder).result;
+  assert.deepEqual([next.mendedSet, next.mended[F.uid]], [0, 0]);
+});
+
+test('an envelope is taken as its array: errors keep their indexes, what stands beside is left', () => {
+  for (const body of [
+    '{"batch":[{"e":"a"},7,{"uid":"u"}]}',
+    '{"sentAt":"2026-11-21T08:00:00Z","events":[{"e":"a"},7,{"uid":"u"}],"context":{"ip":"1.2.3.4"}}',
+    ' { "\\u0062atch" : [ {"e":"a"} , 7 , {"uid":"u"} ] , "writeKey" : "k" } ',
+    '{"batch":5,"batch":[{"e":"a"},7,{"uid":"u"}],"events":{}}',
+  ]) {
+    const { result, events } = encode(body);
+    assert.deepEqual([result.code, result.accepted, result.rejected, result.errors[0]?.index], ['OK', 2, 1, 1], body);
+    assert.deepEqual(
+      events.map(({ e, uid, props }) => [e, uid, props]),
+      [
+        ['a', undefined, undefined],
+        ['pageview', 'u', undefined],
+      ],
+    );
+  }
+  const empty = encode('{"batch":[]}').result;
+  assert.deepEqual([empty.code, empty.accepted, empty.rejected], ['OK', 0, 0]);
+});
+
+test('an object with a key of an event is an event, whatever it has under batch or events', () => {
+  const { events } = encode('{"uid":"u","events":[{"e":"a"}]}');
+  assert.deepEqual(
+    events.map(({ e, props }) => [e, props]),
+    [['pageview', { events: [{ e: 'a' }] }]],
+  );
+  for (const body of [
+    '{"batch":{}}',
+    '{"events":"x"}',
+    '{"batch":[],"events":[]}',
+    '{"batch":{"batch":[{"e":"x"}]}}',
+  ]) {
+    assert.deepEqual([encode(body).result.accepted, encode(body).result.rejected], [0, 1], body);
+  }
+});
+
+// Goal: an envelope does not make its items too deep, and an envelope that breaks off stores nothing.
+test('an item of an envelope may be nested as deep as any other', () => {
+  const nested = (depth: number): string => `{"e":"x","a":${'['.repeat(depth - 1)}${']'.repeat(depth - 1)}}`;
+  const { result } = encode(`{"batch":[${nested(5)},${nested(6)}]}`, {}, newEncoder({ depthMax: 5 }));
+  assert.deepEqual([result.accepted, result.errors[0]!.index], [1, 1]);
+  assert.equal(encode('{"batch":[{"e":"x"}],"sentAt"}').result.code, 'INVALID_JSON');
+});
 
 test('a scalar or null is no body, an empty array is one without events', () => {
   for (const [body, found] of [
@@ -287,7 +418,7 @@ test('a body that is not JSON is refused whole, with the byte where it breaks', 
 });
 
 test('nesting counts from the event, whether alone or in an array', () => {
-  const nested = (depth: number): string => `{"a":${'['.repeat(depth - 1)}${']'.repeat(depth - 1)}}`;
+  const nested = (depth: number): string => `{"props":null,"a":${'['.repeat(depth - 1)}${']'.repeat(depth - 1)}}`;
   const encoder = (): CollectEncoder => newEncoder({ depthMax: 5 });
   assert.equal(encode(nested(5), {}, encoder()).result.code, 'OK');
   assert.equal(encode(`[${nested(5)}]`, {}, encoder()).result.code, 'OK');
@@ -343,14 +474,14 @@ test('an event over the limit is rejected alone; one of exactly the limit is tak
 });
 
 test('a batch over the limit ends as a whole, and early', () => {
-  const body = `[${'{},'.repeat(100_000)}{}]`;
+  const body = `[${'{"e":1},'.repeat(100_000)}{"e":1}]`;
   const { result, draft } = encode(body, { userAgent: 'x'.repeat(10_000) }, newEncoder({ batchBytesMax: 100_000 }));
   assert.equal(result.code, 'BATCH_TOO_LARGE');
   assert.ok(draft.records.length < 12, `records=${draft.records.length}`);
 });
 
 test('errors are listed up to the limit and counted beyond it', () => {
-  const { result } = encode(`[${'1,'.repeat(499)}{}]`, {}, newEncoder({ errorsMax: 7 }));
+  const { result } = encode(`[${'1,'.repeat(498)}{},{"e":"x"}]`, {}, newEncoder({ errorsMax: 7 }));
   assert.deepEqual([result.accepted, result.rejected, result.errors.length], [1, 499, 7]);
 });
 
@@ -499,10 +630,25 @@ test(`of twins at any depth the last one counts, as JSON.parse has it (seed ${se
 const goodMember = fc.oneof(
   fc.tuple(fc.constantFrom('e', 'uid', 'sid', 'url', 'ref', 'ua'), fc.oneof(text, fc.constant(null))),
   fc.tuple(fc.constant('event_id'), fc.constantFrom(EVENT_ID, EVENT_ID.toUpperCase(), null)),
-  fc.tuple(fc.constant('ts'), fc.constantFrom('2026-02-28T23:59:59.9999+01:00', '0001-01-01T00:00:00Z', null)),
+  fc.tuple(
+    fc.constant('ts'),
+    fc.constantFrom(
+      '2026-02-28T23:59:59.9999+01:00',
+      '0001-01-01T00:00:00Z',
+      null,
+      1764000000,
+      '1764000000123',
+      5,
+      'x',
+    ),
+  ),
   fc.tuple(
     fc.constant('utm'),
-    fc.oneof(fc.dictionary(fc.string({ maxLength: 4 }), text, { maxKeys: 3 }), fc.constant(null)),
+    fc.oneof(
+      fc.dictionary(fc.string({ maxLength: 4 }), text, { maxKeys: 3 }),
+      fc.dictionary(fc.string({ maxLength: 2 }), json, { maxKeys: 3 }),
+      fc.constant(null),
+    ),
   ),
   fc.tuple(fc.constant('props'), fc.oneof(fc.dictionary(key, json, { maxKeys: 4 }), fc.constant(null))),
   fc.tuple(key, json),
@@ -534,6 +680,12 @@ const body = fc.oneof(
       .map((items) => `[${items.join(', ')}]`),
   },
   { weight: 1, arbitrary: fc.tuple(item, fc.nat(200)).map(([whole, cut]) => whole.slice(0, cut)) },
+  {
+    weight: 1,
+    arbitrary: fc
+      .tuple(fc.constantFrom('batch', 'events', 'sentAt'), fc.array(item, { maxLength: 3 }), key)
+      .map(([name, items, beside]) => `{"${name}":[${items.join()}],${JSON.stringify(beside)}:0}`),
+  },
 );
 const origin: fc.Arbitrary<Partial<Origin>> = fc.record({
   userAgent: fc.constantFrom('', 'Mozilla "5.0"', 'é\u0001'),
@@ -557,6 +709,8 @@ test(`any body becomes the events that the reference makes of it (seed ${seed})`
       const mades = Array.from({ length: 10 }, () => ({ eventId: '', sid: result.mintedSid }));
       const expected = referenceCollect(raw, originOf(from), mades, 6);
       if (expected === 'malformed') return assert.equal(result.code, 'INVALID_JSON', raw);
+      // A twin that is overridden counts as nesting, but JSON.parse has dropped it.
+      if (hasTwins(text) && nestingOf(text) > 6) return;
       if (expected === 'no events') return assert.equal(result.code, 'INVALID_BODY');
       assert.equal(result.code, 'OK', `${result.reason} at ${result.offset} of ${raw}`);
       expected.forEach((one, index) => {

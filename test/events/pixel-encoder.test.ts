@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { test } from 'vitest';
 import { decodeEvent } from '../../src/events/decoder.ts';
+import { F } from '../../src/events/line-plan.ts';
 import { recordBytesMax } from '../../src/events/line-writer.ts';
 import { PixelEncoder, type PixelInput } from '../../src/events/pixel-encoder.ts';
 import * as record from '../../src/events/record.ts';
@@ -137,13 +138,43 @@ test('event_id: what is no UUID is replaced by a made one and kept in props', ()
   }
 });
 
-test('ts: RFC 3339 with any offset becomes UTC; anything else is kept in props', () => {
+test('ts: RFC 3339 with any offset becomes UTC, so do numbers since 1970; anything else is kept in props', () => {
+  for (const [ts, iso] of [
+    ['1764000000', '2025-11-24T16:00:00.000Z'],
+    ['1764000000123', '2025-11-24T16:00:00.123Z'],
+    ['1764000000.123', '2025-11-24T16:00:00.123Z'],
+    ['%31764000000', '2025-11-24T16:00:00.000Z'],
+  ]) {
+    const event = encoded(`ts=${ts}`);
+    assert.deepEqual([event.ts, event.props], [iso, undefined]);
+  }
+  assert.deepEqual(encoded('ts=&ts=1764000000').ts, '2025-11-24T16:00:00.000Z');
   assert.equal(encoded('ts=2026-01-02T03:04:05.6789%2B05:30').ts, '2026-01-01T21:34:05.678Z');
-  for (const bad of ['1764000000000', '2026-13-01T00:00:00Z', 'now', '2026-01-02 03:04:05']) {
+  for (const bad of [
+    '0',
+    '1',
+    '-5',
+    '1764',
+    '0.123456789',
+    '1e99',
+    '99999999999999999',
+    '2026-13-01T00:00:00Z',
+    'now',
+    '2026-01-02 03:04:05',
+  ]) {
     const event = encoded(`ts=${encodeURIComponent(bad)}`);
     assert.equal(event.ts, '2026-11-21T08:00:00.123Z');
     assert.deepEqual(event.props, { ts: bad });
   }
+});
+
+test('mended keys are told: an id that is no UUID, a time that is none as RFC 3339 has it', () => {
+  const encoder = newEncoder();
+  const mended = (query: string): number => encoder.encode(new TestDraft(), inputOf(query)).mended;
+  assert.equal(mended('event_id=x&ts=1764000000'), (1 << F.event_id) | (1 << F.ts));
+  assert.equal(mended('ts=x'), 1 << F.ts);
+  assert.equal(mended(`event_id=${EVENT_ID}&ts=2026-01-02T03:04:05Z`), 0);
+  assert.equal(mended('event_id=&ts=&uid='), 0);
 });
 
 test('sid: the query beats the cookie beats a made one, which is told to the caller', () => {
@@ -211,7 +242,7 @@ test('a line over the limit is told with its length and touches no draft; one of
   const { begins } = draft;
   assert.deepEqual(
     { ...newEncoder(jsonBytes - 1).encode(draft, inputOf(query)) },
-    { code: 'EVENT_TOO_LARGE', jsonBytes, recordBytes: 0, mintedSid: '' },
+    { code: 'EVENT_TOO_LARGE', jsonBytes, recordBytes: 0, mintedSid: '', mended: 0 },
   );
   assert.equal(draft.records.length, 0);
   assert.equal(draft.begins, begins, 'the draft was not asked');
@@ -374,6 +405,8 @@ const knownValue = fc.constantFrom(
   '2026-02-29T00:00:00Z',
   '2024-02-29T23:59:59.9999-11:30',
   '1970-01-01t00:00:00z',
+  '1764000000',
+  '1764000000123.5',
   'https%3A%2F%2Fx%2F%3Futm_source%3D%2531%26utm_a%3D%252500%23y',
   '?utm_a=1&utm_a=2',
   '',

@@ -51,6 +51,14 @@ function instant(text: string): number {
   return inUtc.getUTCDate() === day ? ms : Number.NaN;
 }
 
+/** Ms of a number since 1970, NaN when it is none that may be a time. */
+function epoch(text: string): number {
+  if (text.length > 32 || !/^\d+(\.\d+)?(e[+-]?\d+)?$/i.test(text)) return Number.NaN;
+  const value = Number(text);
+  if (value >= 1e11 && value < 1e14) return Math.floor(value);
+  return value >= 1e8 && value < 1e11 ? Math.floor(Math.round(value * 1e6) / 1e3) : Number.NaN;
+}
+
 const isoOf = (ms: number): string => new Date(ms).toISOString();
 
 const quoted = (text: string): string => JSON.stringify(text);
@@ -88,7 +96,7 @@ export function referencePixel(input: PixelInput, made: Made): string {
   const id = known.get('event_id');
   if (id !== undefined && !UUID.test(id)) keep('event_id', id);
   const ts = known.get('ts');
-  const tsMs = ts === undefined ? Number.NaN : instant(ts);
+  const tsMs = ts === undefined ? Number.NaN : Number.isNaN(instant(ts)) ? epoch(ts) : instant(ts);
   if (ts !== undefined && Number.isNaN(tsMs)) keep('ts', ts);
   const url = known.get('url') ?? input.referer.toWellFormed();
   const urlQuery = /^[^?#]*\?([^#]*)/.exec(url)?.[1] ?? '';
@@ -135,6 +143,17 @@ export function depthOf(value: Json): number {
   return deepest + 1;
 }
 
+/** How many containers lie within each other in a JSON text, those that JSON.parse drops included. */
+export function nestingOf(json: string): number {
+  let depth = 0;
+  let deepest = 0;
+  for (const [mark] of json.replaceAll(/"(?:[^"\\]|\\.)*"/gs, '').matchAll(/[[{\]}]/g)) {
+    depth += '[{'.includes(mark) ? 1 : -1;
+    deepest = Math.max(deepest, depth);
+  }
+  return deepest;
+}
+
 /** Whether an object of a JSON text has two equal names: counted in the text and in what JSON.parse makes of it. */
 export function hasTwins(json: string): boolean {
   const inText = [...json.matchAll(/"(?:[^"\\]|\\.)*"\s*(:?)/gs)].filter(([, colon]) => colon === ':').length;
@@ -148,6 +167,21 @@ export function hasTwins(json: string): boolean {
   return inText !== count(JSON.parse(json) as Json);
 }
 
+/** A JSON number as it is spelled: JSON.parse cannot tell 1.0 from 1, and a key of the line keeps the difference. */
+class Spelled {
+  readonly text: string;
+  constructor(text: string) {
+    this.text = text;
+  }
+}
+
+type Parsed = Json | Spelled;
+
+/** The values of an item's own keys and of its utm, their numbers as they are spelled. */
+function spelledNumbers(this: unknown, _key: string, value: Parsed, { source }: { source?: string } = {}): Parsed {
+  return typeof value === 'number' ? new Spelled(source!) : value;
+}
+
 /** What becomes of a body: 'malformed', 'no events', or per item an event as a value, or the field that makes it bad. */
 export function referenceCollect(
   body: string,
@@ -155,33 +189,69 @@ export function referenceCollect(
   made: Made[],
   depthMax: number,
 ): 'malformed' | 'no events' | (Json | { bad: string })[] {
+  const text = body.replace(/^\ufeff/, '');
   let parsed: Json;
   try {
-    parsed = JSON.parse(body.replace(/^\ufeff/, '')) as Json;
+    parsed = JSON.parse(text) as Json;
   } catch {
     return 'malformed';
   }
-  const items = Array.isArray(parsed) ? parsed : [parsed];
   if (parsed === null || typeof parsed !== 'object') return 'no events';
-  return items.map((item, index) =>
-    depthOf(item) > depthMax ? { bad: 'event' } : referenceItem(wellFormed(item), origin, made[index]!),
-  );
+  const parse = JSON.parse as (text: string, reviver: typeof spelledNumbers) => Json;
+  const spelled = parse(text, spelledNumbers);
+  const arrayOf = (value: Json): Json[] => {
+    if (Array.isArray(value)) return value;
+    const own = value as { [key: string]: Json };
+    const arrays = ['batch', 'events'].filter((key) => Object.hasOwn(own, key) && Array.isArray(own[key]));
+    return taken.some((key) => Object.hasOwn(own, key)) || arrays.length !== 1 ? [value] : (own[arrays[0]!] as Json[]);
+  };
+  const spelledItems = arrayOf(spelled);
+  return arrayOf(parsed).map((item, index) => {
+    if (item === null || typeof item !== 'object' || Array.isArray(item)) return { bad: 'event' };
+    const deep = depthOf(item) > depthMax;
+    return referenceItem(
+      wellFormed(item),
+      spelledItems[index] as { [key: string]: Parsed },
+      deep,
+      origin,
+      made[index]!,
+    );
+  });
 }
 
-function referenceItem(item: Json, origin: Origin, made: Made): Json | { bad: string } {
-  if (item === null || typeof item !== 'object' || Array.isArray(item)) return { bad: 'event' };
-  const texts = ['event_id', 'ts', 'e', 'uid', 'sid', 'url', 'ref', 'ua'];
-  for (const key of texts) if (item[key] != null && typeof item[key] !== 'string') return { bad: key };
-  for (const key of ['utm', 'props']) {
-    if (item[key] != null && (typeof item[key] !== 'object' || Array.isArray(item[key]))) return { bad: key };
-  }
-  const text = (key: string): string | undefined => (item[key] as string | null | undefined) ?? undefined;
-  const id = text('event_id');
-  const ts = text('ts');
-  if (ts !== undefined && Number.isNaN(instant(ts))) return { bad: 'ts' };
-  const utm = (item['utm'] ?? {}) as { [key: string]: Json };
-  if (Object.values(utm).some((value) => typeof value !== 'string')) return { bad: 'utm' };
+const texts = ['event_id', 'ts', 'e', 'uid', 'sid', 'url', 'ref', 'ua'];
+const taken = [...texts, 'utm', 'props'];
+
+/** A string of a text key, a number's spelling; undefined for all else. */
+function scalarText(value: Parsed | undefined): string | undefined {
+  if (typeof value === 'string') return value.toWellFormed();
+  return value instanceof Spelled ? value.text : undefined;
+}
+
+const objectOf = (value: Parsed | undefined): { [key: string]: Parsed } =>
+  value === null || typeof value !== 'object' || Array.isArray(value) || value instanceof Spelled ? {} : value!;
+
+function referenceItem(
+  whole: Json,
+  spelled: { [key: string]: Parsed },
+  deep: boolean,
+  origin: Origin,
+  made: Made,
+): Json | { bad: string } {
+  const item = whole as { [key: string]: Json };
+  if (!deep && !taken.some((key) => Object.hasOwn(item, key))) return { bad: 'event' };
+  const id = item['event_id'] ?? undefined;
+  if (id !== undefined && typeof id !== 'string') return { bad: 'event_id' };
+  if (deep) return { bad: 'event' };
   if (id !== undefined && !UUID.test(id)) return { bad: 'event_id' };
+  const text = (key: string): string | undefined => scalarText(Object.hasOwn(spelled, key) ? spelled[key] : undefined);
+  const ts = text('ts');
+  const tsMs = ts === undefined ? Number.NaN : Number.isNaN(instant(ts)) ? epoch(ts) : instant(ts);
+  const utm: { [key: string]: Json } = {};
+  for (const [key, value] of Object.entries(objectOf(spelled['utm']))) {
+    const term = scalarText(value);
+    if (term !== undefined) Object.defineProperty(utm, key.toWellFormed(), { value: term, enumerable: true });
+  }
 
   const personal = (value: string | undefined): string | undefined => (origin.anonymous ? undefined : value);
   const event: { [key: string]: Json } = {};
@@ -189,7 +259,7 @@ function referenceItem(item: Json, origin: Origin, made: Made): Json | { bad: st
     if (value) event[key] = value;
   };
   put('event_id', id?.toLowerCase() ?? made.eventId);
-  put('ts', isoOf(ts === undefined ? origin.receivedMs : instant(ts)));
+  put('ts', isoOf(Number.isNaN(tsMs) ? origin.receivedMs : tsMs));
   put('e', text('e') || 'pageview');
   put('uid', personal(text('uid')));
   put('sid', personal(text('sid') || origin.cookieSid.toWellFormed() || (origin.mintSid ? made.sid : undefined)));
@@ -199,9 +269,11 @@ function referenceItem(item: Json, origin: Origin, made: Made): Json | { bad: st
   put('ip', personal(origin.ip.toWellFormed()));
   if (Object.keys(utm).length > 0) event['utm'] = utm;
   if (origin.geo !== undefined) event['geo'] = JSON.parse(origin.geo.toString());
-  const own = [...texts, 'ip', 'geo', 'utm', 'props'];
-  const moved = Object.entries(item).filter(([key]) => !own.includes(key));
-  const props = [...moved, ...Object.entries((item['props'] ?? {}) as { [key: string]: Json })];
+  const own = [...taken, 'ip', 'geo'];
+  const moved = Object.entries(item).filter(
+    ([key]) => !own.includes(key) || (key === 'ts' && ts !== undefined && ts !== '' && Number.isNaN(tsMs)),
+  );
+  const props = [...moved, ...(Object.entries(objectOf(item['props'])) as [string, Json][])];
   if (props.length > 0) event['props'] = Object.fromEntries(props);
   if (origin.device !== undefined) event['device'] = JSON.parse(origin.device.toString());
   return event;

@@ -21,4 +21,22 @@ export const eventsMutants: readonly Mutant[] = [
     edits: [['          this.tooDeep = true;\n', '']],
     tests: [contract],
   },
+  {
+    name: 'an object of unknown keys is a page view',
+    file: 'src/events/item-reader.ts',
+    edits: [['if (slots.present === 0 && !this.#scanner.tooDeep) return nothingKnown;', '']],
+    tests: [contract],
+  },
+  {
+    name: 'a bad event_id is mended like any other key',
+    file: 'src/events/item-reader.ts',
+    edits: [['if (field === EVENT_ID && byte !== LETTER_N) return this.#notText(byte);', '']],
+    tests: [contract],
+  },
+  {
+    name: 'an event with keys of its own is an envelope',
+    file: 'src/events/collect-encoder.ts',
+    edits: [['item.slots.present === 0 ? item.envelope() : -1', 'item.envelope()']],
+    tests: [contract],
+  },
 ];
