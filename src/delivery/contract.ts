@@ -118,6 +118,11 @@ export interface SinkContext {
   readonly load?: { readonly module: string; readonly values: unknown };
   /** False: memory only; nothing can be delivered again after a crash. */
   readonly journal: boolean;
+  /**
+   * Records behind the checkpoint that will come again. A target that takes back what it has behind its checkpoint may
+   * take back so many: of others this process has no copy. Left out: unknown.
+   */
+  readonly repeats?: number;
   /** Target state of the last checkpoint. */
   readonly state: unknown;
   readonly log: Logger;

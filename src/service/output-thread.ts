@@ -108,6 +108,7 @@ export async function runOutput(data: OutputThreadData, kind: SinkKind<never>, l
         ...(output.load === undefined ? {} : { load: { module: output.load, values: data.values } }),
         // What is not delivered comes again, from the journal or from the topic.
         journal: engine.journal !== undefined || kafka !== undefined,
+        ...(kafka === undefined ? { repeats: source.lag().records } : {}),
         state,
         log,
         moved: (moved) => runner.moved(moved),

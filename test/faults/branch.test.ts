@@ -120,4 +120,9 @@ test('a journal put back from a copy delivers all that is acknowledged from then
   await branch.arrived(3000, 3300);
   const all = [...numbers(0, 600), ...numbers(1000, 2000), ...numbers(3000, 3300)];
   assert.deepEqual(await branch.stored(), all, 'each once in Postgres');
+  assert.deepEqual(
+    branch.lines().toSorted((a, b) => a - b),
+    all,
+    'each once in the file, also those that no journal has any more',
+  );
 });

@@ -69,15 +69,21 @@ export function closeTornLine(fd: number, length: number): number {
   return length + writeSync(fd, '\n', length);
 }
 
+/** Lines of ours that may be cut: as many as the journal will deliver again. Counted down over the files of a start. */
+export interface Repeats {
+  left: number;
+}
+
 /**
  * Takes back what was written behind `length` since the checkpoint: it will be delivered again. Lines that somebody
- * else has appended stay; returns their bytes. Lines of ours begin with a brace, or with zeros where a power cut has
- * left them.
+ * else has appended stay, and so do those beyond what comes again: the journal was put back from a copy, or a power cut
+ * has taken its end, and nobody else has them. Returns their bytes. Lines of ours begin with a brace, or with zeros
+ * where a power cut has left them.
  */
-export function cutBack(fd: number, length: number): number {
+export function cutBack(fd: number, length: number, repeats: Repeats): number {
   const { size } = fstatSync(fd);
   if (size <= length) return 0;
-  const foreign = foreignLines(fd, length, size);
+  const foreign = keptLines(fd, length, size, repeats);
   // Rather twice than lost: more than this nobody appends in the second since the last checkpoint.
   if (foreign === undefined) return size - length;
   ftruncateSync(fd, length);
@@ -86,26 +92,34 @@ export function cutBack(fd: number, length: number): number {
   return foreign.length;
 }
 
-/** The lines of [from, to) that are not ours, the last one with or without its newline; undefined: too many. */
-function foreignLines(fd: number, from: number, to: number): Buffer | undefined {
+/**
+ * The lines of [from, to) that are not ours, the last one with or without its newline, and those of ours that do not
+ * come again; undefined: too many.
+ */
+function keptLines(fd: number, from: number, to: number, repeats: Repeats): Buffer | undefined {
   const kept: Buffer[] = [];
   const chunk = Buffer.allocUnsafe(Math.min(CHUNK_BYTES, to - from));
   let bytes = 0;
-  let ours: boolean | undefined;
+  /** Whether the line that is read is cut. */
+  let cut: boolean | undefined;
   for (let at = from; at < to; ) {
     const n = readSync(fd, chunk, 0, Math.min(chunk.length, to - at), at);
     if (n === 0) break;
     at += n;
     for (let begin = 0; begin < n; ) {
-      ours ??= chunk[begin] === BRACE || chunk[begin] === 0;
+      if (cut === undefined) {
+        const ours = chunk[begin] === BRACE;
+        if (ours) repeats.left -= 1;
+        cut = chunk[begin] === 0 || (ours && repeats.left >= 0);
+      }
       const newline = chunk.subarray(0, n).indexOf(NEWLINE, begin);
       const end = newline < 0 ? n : newline + 1;
-      if (!ours) {
+      if (!cut) {
         bytes += end - begin;
         if (bytes > FOREIGN_BYTES_MAX) return undefined;
         kept.push(Buffer.from(chunk.subarray(begin, end)));
       }
-      if (newline >= 0) ours = undefined;
+      if (newline >= 0) cut = undefined;
       begin = end;
     }
   }

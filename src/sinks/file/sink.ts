@@ -3,6 +3,8 @@
  *
  *   delivery   exactly once across kill -9: the checkpoint holds the file's device, inode and length. A start cuts the
  *              file back to that length and delivers again from there. Standard output: at least once
+ *   copies     a journal that was put back from a copy has not the lines that came after it: as many are cut as come
+ *              again, and the others stay
  *   one writer the file is locked (log-lock.ts); another process that has it stops this output
  *   others     every write, checkpoint and idle half second compares the name with the open file. Cut (copytruncate) or
  *              appended to: goes on at its end. Moved: goes on in the file that has the name. Each time after a
@@ -58,6 +60,7 @@ import {
   identity,
   identityOf,
   isOurs,
+  type Repeats,
   same,
   syncFolderOf,
   tailSum,
@@ -100,12 +103,14 @@ class FileTarget implements SinkTarget {
   /** The rotation that the last settle() has announced. */
   #next: (FileIdentity & LockedFile) | undefined;
   #pool: Piscina<string, void> | undefined;
+  readonly #repeats: Repeats;
 
   constructor(config: FileConfig, context: SinkContext, now: () => number) {
     this.#config = config;
     this.#path = resolve(config.logPath);
     makeDirectory(dirname(this.#path));
     this.#journal = context.journal;
+    this.#repeats = { left: context.repeats ?? Number.POSITIVE_INFINITY };
     this.#log = context.log;
     this.#now = now;
     const state = context.journal ? (context.state as FileState | undefined) : undefined;
@@ -182,13 +187,16 @@ class FileTarget implements SinkTarget {
   }
 
   #cutBack(length: number): void {
-    const foreign = cutBack(this.#fd, length);
+    const foreign = cutBack(this.#fd, length, this.#repeats);
     this.#length = length + foreign;
     if (foreign > 0) this.#tellAppended(foreign);
   }
 
   #tellAppended(bytes: number): void {
-    this.#log.warn({ path: this.#path, bytes }, 'somebody else has appended to the log file; going on behind that');
+    this.#log.warn(
+      { path: this.#path, bytes },
+      'somebody else has appended to the log file, or another copy of this journal; going on behind that',
+    );
   }
 
   /**
@@ -211,7 +219,7 @@ class FileTarget implements SinkTarget {
         found ||= !rotated;
         const length = rotated ? 0 : state.length;
         if (stats.size > length && !(state.closed && !rotated)) {
-          cutBack(fd, length);
+          cutBack(fd, length, this.#repeats);
           fsyncSync(fd);
         }
       } finally {

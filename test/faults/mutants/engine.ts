@@ -9,17 +9,6 @@ const STORE_PIN = '    Atomics.store(longs, this.#line + PIN, BigInt(position));
 
 export const engineMutants: readonly Mutant[] = [
   {
-    name: 'a life is known by its number alone',
-    file: 'src/engine/segment.ts',
-    edits: [
-      [
-        'lifeId === undefined ? `${life}-${lane}` : `${life}-${lane}-${lifeId}`',
-        'lifeId === null ? `` : `${life}-${lane}`',
-      ],
-    ],
-    tests: ['test/sinks/postgres/deliver.test.ts'],
-  },
-  {
     name: 'a checkpoint of another branch is believed',
     file: 'src/engine/lineage.ts',
     edits: [['if (known !== undefined) return known === (lifeId ?? NO_ID);', 'if (known !== undefined) return true;']],

@@ -9,6 +9,12 @@ const locks = ['test/sinks/file/log-lock.test.ts'];
 
 export const fileMutants: readonly Mutant[] = [
   {
+    name: 'lines are cut that do not come again',
+    file: 'src/sinks/file/file-state.ts',
+    edits: [['(ours && repeats.left >= 0)', 'ours']],
+    tests: ['test/sinks/file/others.test.ts'],
+  },
+  {
     name: 'the log file is not locked',
     file: LOCK,
     edits: [['if (fstatSync(fd).isFile()) lock = lockLog(path);', '']],

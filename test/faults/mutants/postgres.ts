@@ -7,6 +7,17 @@ const sink = 'src/sinks/postgres/sink.ts';
 const transaction = 'src/sinks/postgres/transaction.ts';
 export const postgresMutants: readonly Mutant[] = [
   {
+    name: 'a life is known by its number alone',
+    file: 'src/engine/segment.ts',
+    edits: [
+      [
+        'lifeId === undefined ? `${life}-${lane}` : `${life}-${lane}-${lifeId}`',
+        'lifeId === null ? `` : `${life}-${lane}`',
+      ],
+    ],
+    tests: ['test/sinks/postgres/deliver.test.ts'],
+  },
+  {
     name: 'a life that another has followed claims again',
     file: cursor,
     edits: [['await this.#assertLast(link, table);', '']],

@@ -7,6 +7,7 @@ import fs from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { SettleFirst, TargetLost } from '../../../src/delivery/contract.ts';
+import { cutBack } from '../../../src/sinks/file/file-state.ts';
 import { rotatedFiles } from '../../../src/sinks/file/rotated.ts';
 import {
   begun,
@@ -311,4 +312,16 @@ test('the folder goes with the file: both are made again', async (t) => {
     }
     assert.deepEqual(contentOf(path), lines.slice(0, 20));
   }
+});
+
+// Goal: lines that no journal has any more stay in the file. Method: a copy of the journal knows two of five lines behind its checkpoint.
+test('of the lines behind the checkpoint as many are cut as come again; the others stay, and so do those of strangers', (t) => {
+  const path = join(folder(t), 'events.ndjson');
+  fs.writeFileSync(path, '{"n":0}\n{"n":1}\n# a note\n{"n":2}\n{"n":3}\n{"n":4}\n');
+  const fd = fs.openSync(path, 'r+');
+  const repeats = { left: 2 };
+  const kept = '# a note\n{"n":3}\n{"n":4}\n';
+  assert.equal(cutBack(fd, 8, repeats), kept.length);
+  fs.closeSync(fd);
+  assert.equal(fs.readFileSync(path, 'utf8'), `{"n":0}\n${kept}`);
 });
