@@ -19,6 +19,7 @@ const text: Handler = (res, _req, at) => {
   if (at.head) endBare(res, 6, false);
   else res.end('a body');
 };
+const MEDIUM = 'x'.repeat(8 * 1024);
 const ONE = requestBytes('/text');
 const LARGE = 'x'.repeat(1024 * 1024);
 
@@ -35,6 +36,7 @@ function start() {
     { name: 'text', path: '/text', on: { GET: text, HEAD: text } },
     { name: 'user', path: '/users/:id', on: { GET: (res, req) => void res.end(`user ${req.getParameter(0)}`) } },
     { name: 'web', path: '/*', on: { GET: (res, req) => void res.end(`web ${req.getUrl()}`) } },
+    { name: 'medium', path: '/medium', on: { GET: later((reply) => reply.bytes(200, 'text/plain', MEDIUM)) } },
     { name: 'large', path: '/large', on: { GET: later((reply) => reply.bytes(200, 'text/plain', LARGE)) } },
     {
       name: 'body',
@@ -233,6 +235,27 @@ test('only the first PROXY header of a connection counts, because nothing behind
   await twice.closed();
   assert.deepEqual(seen, ['198.51.100.1', '198.51.100.1']);
   assert.deepEqual(closed, ['pipelined', 'pipelined', 'pipelined']);
+});
+
+// Goal: small answers that nobody reads do not pile up without a bound. Method: a client far below its share of a turn
+// sends and never reads, until the buffers of the kernel are full; it is closed soon after.
+test('a client that sends little at a time and never reads is closed', { timeout: 20_000 }, async () => {
+  const { closed, count } = start();
+  const deaf = await RawConnection.open(port);
+  onTestFinished(() => deaf.close());
+  deaf.socket.pause();
+  const some = Buffer.concat(Array.from({ length: 50 }, () => requestBytes('/medium')));
+  let over = false;
+  deaf.socket.on('close', () => {
+    over = true;
+  });
+  for (let i = 0; i < 1000 && closed.length === 0 && !over; i++) {
+    deaf.send(some);
+    await new Promise((resolve) => setTimeout(resolve, 2));
+  }
+  assert.deepEqual(closed, ['unread']);
+  const megabytes = (count('medium 2xx') * MEDIUM.length) / 2 ** 20;
+  assert.ok(megabytes < 64, `answers of ${megabytes} MiB were made for nobody`);
 });
 
 test('small bodies that unpack to much are a large share', async () => {

@@ -51,6 +51,17 @@ export const httpMutants: readonly Mutant[] = [
     tests: [fairness],
   },
   {
+    name: 'small answers are buffered whether they are read or not',
+    file: 'src/http/hold-back.ts',
+    edits: [
+      [
+        'if (close || kept.length === 0) end.call(res, kept, close);',
+        'if (kept !== undefined) end.call(res, kept, close);',
+      ],
+    ],
+    tests: [fairness],
+  },
+  {
     name: 'large answers are buffered whether they are read or not',
     file: 'src/http/hold-back.ts',
     edits: [['if (close || body.length <= SMALL_BYTES)', 'if (close || body.length > 0)']],
