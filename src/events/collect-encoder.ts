@@ -1,8 +1,9 @@
 /**
  * Collect encoder: turns the body of one POST /collect, an event object, an array of event objects or an envelope
- * around such an array, into event records in the draft. A strict scanner passes over the body once and finds where each member lies (json-scanner.ts,
- * item-reader.ts); the encoder copies the members as they are, in schema order. JSON.parse and JSON.stringify cost four
- * times as much (measured), and they lose digits of big integers.
+ * around such an array, into event records in the draft. A strict scanner passes over the body once and finds where
+ * each member lies (json-scanner.ts, item-reader.ts); the encoder copies the members as they are, in schema order.
+ * JSON.parse and JSON.stringify cost four times as much (measured), and they lose digits of big integers. Only an
+ * envelope is scanned twice, and an item that may hold equal names (json-twins.ts).
  *
  * The table in item-reader.ts says how each member of an item is read. The encoder adds:
  *   e          pageview when absent
@@ -12,8 +13,9 @@
  *   ua         the item's (a server that reports for a browser), else the User-Agent header
  *   ip, geo, device   the server's
  *
- * An envelope is an object that has none of the keys that a client may set, and an array under "batch" or "events". It is
- * taken as this array; what stands beside is left. Any other object without such a key is no event: {} is no page view.
+ * An envelope is an object that has none of the keys that a client may set, and an array under "batch" or "events". It
+ * is taken as this array; what stands beside is left. Any other object without such a key is no event: {} is no page
+ * view.
  *
  * Each item is judged by itself: a bad item is listed, the others are accepted. A byte order mark before the body is
  * skipped. A body that is not JSON is refused as a whole, although items before the error may be in the draft already:

@@ -51,6 +51,8 @@ const digit = new Uint8Array(256).fill(1, ZERO, ZERO + 10);
 
 /** Words of #open per container: where the names of the container around it begin, and their mask. */
 const OPEN_WORDS = 2;
+const DEEPER_AT_START = 1024;
+const NONE = new Uint8Array(0);
 /** Names that are remembered at once, and per object. An object with more is one that may hold twins. */
 const NAMES_MAX = 512;
 const OBJECT_NAMES_MAX = 64;
@@ -72,10 +74,11 @@ export class JsonScanner {
   /** More than depthMax containers were open at once since the caller set it to false. */
   tooDeep = false;
   /**
-   * Since the caller set it to false, an object within a value was met that may hold two equal names: always set when one
-   * does, rarely when none does.
+   * Since the caller set it to false, an object within a value was met that may hold two equal names: always set when
+   * one does, rarely when none does.
    */
   twins = false;
+  readonly #depthMax: number;
   /** For each open container, outermost first, what value() knew of the container around it. */
   readonly #open: Int32Array;
   /** Hashes of the names of all open objects, the outermost object first. */
@@ -85,6 +88,7 @@ export class JsonScanner {
 
   /** `depthMax`: how many containers one call of value() may have open at once without being tooDeep. */
   constructor(depthMax: number) {
+    this.#depthMax = depthMax;
     this.#open = new Int32Array(OPEN_WORDS * depthMax);
   }
 
@@ -132,7 +136,10 @@ export class JsonScanner {
   value(start: number): number {
     const text = this.#text;
     const names = this.#names;
-    let open = this.#open;
+    const open = this.#open;
+    const depthMax = this.#depthMax;
+    // Beyond depthMax only the kind of the container around it is kept, for names no longer matter.
+    let deeper = NONE;
     let others = 0;
     let depth = 0;
     // Names in use; where those of the current object begin, -1 in an array; a bit per hash of them.
@@ -171,16 +178,18 @@ export class JsonScanner {
       if (byte === QUOTE) p = this.string(p + 1);
       else if (byte === OPEN || byte === OPEN_ARRAY) {
         others += 1;
-        if (OPEN_WORDS * depth === open.length) {
-          // Bounded by the length of the text, and given back at the end of this value.
-          this.tooDeep = true;
-          open = grown(open, 2 * open.length + OPEN_WORDS);
-        }
+        if (depth >= depthMax) this.tooDeep = true;
         p = this.#pass(p + 1);
         if (text[p] === (byte === OPEN ? CLOSE : CLOSE_ARRAY)) p += 1;
         else {
-          open[OPEN_WORDS * depth] = first;
-          open[OPEN_WORDS * depth + 1] = mask;
+          if (depth < depthMax) {
+            open[OPEN_WORDS * depth] = first;
+            open[OPEN_WORDS * depth + 1] = mask;
+          } else {
+            // At most a byte for each byte of the text, given back at the end of this value.
+            if (depth - depthMax === deeper.length) deeper = grown(deeper, 2 * deeper.length + DEEPER_AT_START);
+            deeper[depth - depthMax] = first >= 0 ? 1 : 0;
+          }
           depth += 1;
           first = byte === OPEN ? count : -1;
           mask = 0;
@@ -212,8 +221,13 @@ export class JsonScanner {
         p += 1;
         depth -= 1;
         if (first >= 0) count = first;
-        first = open[OPEN_WORDS * depth]!;
-        mask = open[OPEN_WORDS * depth + 1]!;
+        if (depth < depthMax) {
+          first = open[OPEN_WORDS * depth]!;
+          mask = open[OPEN_WORDS * depth + 1]!;
+        } else {
+          first = deeper[depth - depthMax] === 1 ? count : -1;
+          mask = 0;
+        }
       }
     }
   }

@@ -1,7 +1,7 @@
 /**
  * Name index: the distinct names of one request, as ranges of one buffer, each with an entry number in order of
- * arrival. Equal names in different scopes are different. Open addressing over typed arrays, which are kept between requests and grow to the largest request; reset()
- * clears only the slots in use.
+ * arrival. Equal names in different scopes are different. Open addressing over typed arrays, which are kept between
+ * requests and grow to the largest request; reset() clears only the slots in use.
  *
  * Thousands of names stay cheap: the hash starts from a secret seed, so a client cannot choose names that share a slot,
  * and full hashes are compared before bytes.

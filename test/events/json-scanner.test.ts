@@ -53,7 +53,10 @@ function parsed(body: Buffer): { value: unknown } | undefined {
 
 /** Both take or both refuse, and what is taken has the same value. */
 function compare(body: Buffer): void {
+  // Beyond the bound the text is judged just as strictly.
+  const beyond = scanned(body, 1);
   const ours = scanned(body);
+  assert.deepEqual(beyond, ours);
   const theirs = parsed(body);
   assert.equal(
     ours !== undefined,
