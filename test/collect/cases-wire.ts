@@ -287,12 +287,13 @@ export function wireCases(cases: Cases): void {
   );
 
   cases.add(
-    'more than MAX_CONNECTIONS are closed at once, and room comes back',
+    'more than MAX_CONNECTIONS are closed at once but for one that may look in, and room comes back',
     async (client) => {
       const open = await Promise.all(Array.from({ length: 10 }, () => RawConnection.open(client.port)));
       await sleep(100);
       const shed = open.filter((connection) => connection.ended).length;
-      assert.equal(shed, 6, 'of ten connections six must be closed');
+      // One seat of the reserve a second: a slow machine may take two.
+      assert.ok(shed === 5 || shed === 4, `of ten connections five must be closed: ${shed}`);
       for (const connection of open) connection.close();
       await sleep(50);
       await client.pixel('?e=again');
@@ -360,17 +361,18 @@ export function wireCases(cases: Cases): void {
     { TRUST_PROXY: 'true', IP_MODE: 'hash', IP_HASH_SECRET: 'a secret of some length' },
   );
   cases.add(
-    'PROXY_PROTOCOL=true takes the address of a PROXY v2 header',
+    'PROXY_PROTOCOL=true takes the address of a PROXY v2 header, for the one request of a connection',
     async (client) => {
       const header = Buffer.from('0d0a0d0a000d0a515549540a2111000ccb007109c0a800010050c3500', 'hex').subarray(0, 28);
       await withConnection(client, async (connection) => {
-        connection.send(Buffer.concat([header, Buffer.from(pixelBytes('proxied') + pixelBytes('again'))]));
-        assert.equal((await connection.answer())?.status, 200);
-        assert.equal((await connection.answer())?.status, 200);
+        connection.send(Buffer.concat([header, Buffer.from(pixelBytes('proxied'))]));
+        const answer = await connection.answer();
+        assert.deepEqual([answer?.status, answer?.headers['connection']], [200, 'close']);
+        await connection.closed();
       });
       assert.deepEqual(
         (await client.recorded()).map((event) => event['ip']),
-        ['203.0.113.9', '203.0.113.9'],
+        ['203.0.113.9'],
       );
       assert.equal((await client.pixel(''))['ip'], '127.0.0.1');
     },

@@ -7,7 +7,8 @@ import { collectMetricSets } from '../../src/collect/metrics.ts';
 import type { Wire } from '../../src/http/answer.ts';
 import { BodyReader } from '../../src/http/body.ts';
 import { httpConfig } from '../../src/http/config.ts';
-import { ConnectionRoom } from '../../src/http/connection-room.ts';
+import { ConnectionRoom, RESERVE_SEATS } from '../../src/http/connection-room.ts';
+import { Fairness } from '../../src/http/fairness.ts';
 import { Listener, type TlsFiles } from '../../src/http/listen.ts';
 import { mountRoutes } from '../../src/http/router.ts';
 import { loadConfig } from '../../src/kernel/config.ts';
@@ -57,7 +58,9 @@ export async function startRig(t: TestScope, port: number, options: RigOptions =
   const frameMeters = attachBoard(frameSet, board, 0);
   const lane = new FakeLane();
   const faults: unknown[] = [];
-  const wire: Wire = { closing: false };
+  const { proxyProtocol, maxConnections } = values.http;
+  const wire: Wire = { closing: proxyProtocol };
+  const fairness = proxyProtocol ? { single: () => undefined } : { fairness: new Fairness(() => undefined) };
   const bodies = new BodyReader(values.http);
   const tally = talliesOf(frameMeters);
   const secret = values.visitor.ipHashSecret;
@@ -83,9 +86,15 @@ export async function startRig(t: TestScope, port: number, options: RigOptions =
   const routes = [...mounted.routes, ...opsRoutes(ops)];
   const listener = new Listener({
     endpoint: { host: '', port },
-    room: new ConnectionRoom({ max: values.http.maxConnections }),
+    room: new ConnectionRoom({
+      max: maxConnections,
+      reserve: RESERVE_SEATS,
+      onCrowd: (crowded) => {
+        wire.closing = crowded || proxyProtocol;
+      },
+    }),
     ...(tls === undefined ? {} : { tls }),
-    routes: (app) => mountRoutes(app, routes, { tally, wire, faults: frame.faults, traced: undefined }),
+    routes: (app) => mountRoutes(app, routes, { ...fairness, tally, wire, faults: frame.faults, traced: undefined }),
     onShed: () => frameMeters.ringmain_http_connections_shed_total.at().add(1),
   });
   t.onTestFinished(() => {
