@@ -58,8 +58,8 @@ export class Visitor {
   readonly #options: VisitorOptions;
   readonly #writer: CookieWriter;
   readonly #needsSecure: boolean;
-  /** The sid of the second to last Cookie lines of a request. */
-  #further = '';
+  /** The sid of the Cookie lines that #note has seen so far. */
+  #found = '';
   readonly #note: (key: string, value: string) => void;
 
   constructor(options: VisitorOptions) {
@@ -74,7 +74,9 @@ export class Visitor {
     this.#writer = new CookieWriter(cookie);
     this.#needsSecure = needsSecure(cookie);
     this.#note = (key, value) => {
-      if (key === 'cookie' && this.#further === '') this.#further = this.#sidIn(value);
+      if (key !== 'cookie' || isOwn(this.#found)) return;
+      const sid = this.#sidIn(value);
+      if (this.#found === '' || isOwn(sid)) this.#found = sid;
     };
   }
 
@@ -104,13 +106,14 @@ export class Visitor {
   #cookieSid(req: HttpRequest): string {
     const header = req.getHeader(asked.cookie);
     if (header === '') return '';
-    const sid = this.#sidIn(header);
-    if (sid !== '') return sid;
+    const made = cookieValue(header, this.#options.cookieName, isOwn);
+    if (made !== '') return made;
     // A proxy that speaks HTTP/2 to its clients may hand over each cookie in a line of its own (RFC 9113, 8.2.3), and
-    // getHeader gives the first. Reading all headers costs a microsecond or two; only a visitor without a sid pays it.
-    this.#further = '';
+    // getHeader gives the first. Reading all headers costs a microsecond or two; only a visitor whose first line has no
+    // sid of ours pays it.
+    this.#found = '';
     req.forEach(this.#note);
-    return this.#further;
+    return this.#found;
   }
 
   #sidIn(header: string): string {

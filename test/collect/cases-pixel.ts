@@ -217,9 +217,17 @@ export function pixelCases(cases: Cases): void {
       assert.equal(answer.headers['set-cookie'], undefined);
     });
   }
-  cases.add('of several well-formed sids the one that was made here is taken', async (client) => {
-    assert.equal((await client.pixel('', [`Cookie: sid=login-of-the-shop; sid=${ours}`]))['sid'], ours);
-  });
+  for (const lines of [
+    [`Cookie: sid=login-of-the-shop; sid=${ours}`],
+    ['Cookie: sid=login-of-the-shop', `Cookie: sid=${ours}`],
+    [`Cookie: sid=${ours}`, 'Cookie: sid=login-of-the-shop'],
+    ['Cookie: a=b', 'Cookie: sid=login-of-the-shop', `Cookie: c=d; sid=${ours}`, 'Cookie: sid=another'],
+  ]) {
+    const stands = JSON.stringify(lines);
+    cases.add(`of several well-formed sids the one that was made here is taken in ${stands}`, async (client) => {
+      assert.equal((await client.pixel('', lines))['sid'], ours);
+    });
+  }
 
   cases.add(
     'COOKIES=off reads none, sets none and makes no sid',

@@ -215,6 +215,12 @@ export const httpMutants: readonly Mutant[] = [
     tests: [contract],
   },
   {
+    name: 'the first well-formed sid of all Cookie lines counts, whoever made it',
+    file: 'src/visitor/visitor.ts',
+    edits: [["if (this.#found === '' || isOwn(sid)) this.#found = sid;", "if (this.#found === '') this.#found = sid;"]],
+    tests: [contract],
+  },
+  {
     name: 'the last proxy says what the client spoke',
     file: 'src/http/client-address.ts',
     edits: [['given.slice(0, comma)).trim()', 'given.slice(comma + 1)).trim()']],
