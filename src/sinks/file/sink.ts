@@ -138,7 +138,11 @@ class FileTarget implements SinkTarget {
     else {
       // The rotation was done; what the new file holds came after the checkpoint.
       if (same(this.#identity, state.next)) this.#cutBack(0);
-      else this.#cutMoved(state);
+      else if (!this.#cutMoved(state))
+        this.#log.warn(
+          { path: state.path },
+          'the log file of the checkpoint is gone; events after the checkpoint may stand in it and here',
+        );
       this.#closeTornLine();
     }
     this.#seen = this.#length;
@@ -179,7 +183,9 @@ class FileTarget implements SinkTarget {
   #cut(state: FileState): void {
     const { path, length } = state;
     const size = this.#length;
-    if (size < length)
+    // Cut while nobody ran, or a new file with the inode of one that a rotation has compressed and removed: then the
+    // file behind that rotation was moved.
+    if (size < length && !this.#cutMoved(state))
       this.#log.warn({ path, bytes: size, expected: length }, 'the log file is shorter than its checkpoint; appending');
     else if (size > length && state.closed) this.#tellAppended(size - length);
     else if (size > length) this.#cutBack(length);
@@ -201,9 +207,10 @@ class FileTarget implements SinkTarget {
 
   /**
    * The file was moved while the collector was down, or in its last second (logrotate, another LOG_PATH). It is found by
-   * its inode in its old folder and cut there; so is the file that a rotation had put in its place.
+   * its inode in its old folder and cut there; so is the file that a rotation had put in its place. Returns whether one
+   * of them is there: all that came after the checkpoint went into the second one, if there is one.
    */
-  #cutMoved(state: FileState): void {
+  #cutMoved(state: FileState): boolean {
     const folder = dirname(state.path);
     let found = false;
     for (const name of existsSync(folder) ? readdirSync(folder) : []) {
@@ -216,7 +223,7 @@ class FileTarget implements SinkTarget {
       const fd = openSync(path, 'r+');
       try {
         if (!rotated && !isOurs(fd, state)) continue;
-        found ||= !rotated;
+        found = true;
         const length = rotated ? 0 : state.length;
         if (stats.size > length && !(state.closed && !rotated)) {
           cutBack(fd, length, this.#repeats);
@@ -226,11 +233,7 @@ class FileTarget implements SinkTarget {
         closeSync(fd);
       }
     }
-    if (!found)
-      this.#log.warn(
-        { path: state.path },
-        'the log file of the checkpoint is gone; events after the checkpoint may stand in it and here',
-      );
+    return found;
   }
 
   /** Finishes a rotation that a crash interrupted. Before the first rename there is nothing to finish. */

@@ -44,6 +44,12 @@ export const fileMutants: readonly Mutant[] = [
     tests: locks,
   },
   {
+    name: 'a new file with the inode of the checkpoint is taken for it',
+    file: SINK,
+    edits: [['if (size < length && !this.#cutMoved(state))', 'if (size < length)']],
+    tests: others,
+  },
+  {
     name: 'a checkpoint covers bytes in a removed file',
     file: SINK,
     edits: [['so it lay in a file with a name.\n    this.#compare();', 'so it lay in a file with a name.']],

@@ -226,6 +226,29 @@ test('rotated, renamed by others, killed before the next checkpoint: every line 
   }
 });
 
+// LOG_COMPRESS removes the rotated file, and the system gives its inode to the next new one: that one was taken for a file of the checkpoint
+// that somebody had cut, and nobody looked for the file behind the rotation. Method: the checkpoint names the inode of the new file.
+test('rotated and compressed, renamed by others, killed, and a new file has the inode of the rotated one: every line once', async (t) => {
+  const path = join(folder(t), 'events.ndjson');
+  const saved = fresh();
+  const options = config(path, { logRotateBytes: 1000 });
+  const target = await begun(options, saved);
+  await target.write(lane.batch(0, 20), none);
+  await checkpoint(target, saved, 20);
+  await target.write(lane.batch(20, 25), none);
+  for (const file of rotatedFiles(path)) fs.rmSync(file);
+  fs.renameSync(path, `${path}.1`);
+  await target.close();
+  fs.writeFileSync(path, '');
+  const { dev, ino, birthtimeMs: born } = fs.statSync(path);
+  saved.state = { ...(saved.state as object), dev, ino, born };
+  warnings.length = 0;
+  await deliver({ ...options, logRotateBytes: 0 }, saved);
+  assert.equal(fs.readFileSync(`${path}.1`, 'utf8'), '', 'taken back');
+  assert.deepEqual(contentOf(path), lines.slice(20));
+  assert.deepEqual(warnings, [], 'nothing is missing, and nothing stands twice');
+});
+
 // Method: as the tests of kill -9 (file.test.ts), with a file that goes or moves in the middle.
 for (const [what, harm] of [
   ['moved', (path: string) => fs.renameSync(path, join(path, '..', 'moved'))],
