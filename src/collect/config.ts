@@ -10,16 +10,18 @@ export const collectConfig = defineConfig(
     ack: oneOf(levels, {
       default: 'journal',
       doc:
-        'What a 2xx promises. memory: published in memory. journal: written, survives a crash of the process. sync: ' +
-        'on the disk, survives a power cut.',
+        'What a 2xx promises. memory: the event is in memory. journal: it is written and survives a crash of the ' +
+        'process. sync: it is on disk and survives a power failure.',
     }),
-    ackPixel: oneOf(levels, { doc: 'The same for GET /px.gif alone.', unset: 'as ACK' }),
-    ackCollect: oneOf(levels, { doc: 'The same for POST /collect alone.', unset: 'as ACK' }),
+    ackPixel: oneOf(levels, { doc: 'ACK for GET /px.gif only.', unset: 'same as ACK' }),
+    ackCollect: oneOf(levels, { doc: 'ACK for POST /collect only.', unset: 'same as ACK' }),
     maxEventBytes: bytes({
       default: 64 * KiB,
       min: 1 * KiB,
       max: 16 * MiB,
-      doc: 'Longest finished JSON line of one event. A longer one is answered 413; it would never fit, so not 429.',
+      doc:
+        'Maximum size of the encoded event (its JSON line). A larger event gets 413 and not 429, because sending ' +
+        'it again cannot help.',
     }),
   },
   {

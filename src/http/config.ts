@@ -29,103 +29,105 @@ export const httpConfig = defineConfig(
       default: ':19890',
       must: 'host:port, :port or [v6]:port',
       test: (value) => endpointProblem(value) === undefined,
-      doc: 'Address that the server listens on. Without a host: all addresses, IPv4 and IPv6.',
+      doc: 'Address the server listens on. Without a host, it listens on all addresses, IPv4 and IPv6.',
     }),
     adminAddr: text({
       default: '',
       must: 'host:port, :port or [v6]:port',
       test: (value) => endpointProblem(value) === undefined,
       doc:
-        'Address of its own for /healthz, /readyz and /metrics, which then leave SERVER_ADDR. Empty: they stay ' +
-        'there.',
+        'Separate address for /healthz, /readyz and /metrics, which SERVER_ADDR then no longer serves. Empty: ' +
+        'SERVER_ADDR serves them.',
     }),
     maxBodyBytes: bytes({
       default: 1 * MiB,
       min: 1,
       max: 64 * MiB,
       doc:
-        'Largest body, inclusive, before and after decompression. A larger one is answered 413, before it is read ' +
-        'when Content-Length says so.',
+        'Maximum body size, inclusive, before and after decompression. A larger body gets 413, before it is read ' +
+        'if Content-Length says so.',
     }),
     bodyMemoryBytes: bytes({
       default: 64 * MiB,
       min: 1 * MiB,
       doc:
-        'Memory of one acceptor for bodies that arrive in pieces. When it is used up, further ones are answered 429 ' +
-        'with Retry-After.',
+        'Memory per acceptor for bodies that arrive in pieces. When it is used up, further bodies get 429 with ' +
+        'Retry-After.',
     }),
     bodyTimeoutMs: duration({
       default: 7500,
       min: 10,
       max: 10_000,
       doc:
-        'Time from the head of a request to the end of its body; then 408. The addon itself closes a body that ' +
-        'stands still for 8 to 12 s, without an answer.',
+        'Maximum time from the request head to the end of the body; then 408. uWebSockets.js itself closes a ' +
+        'connection whose body stalls for 8 to 12 s, without an answer.',
     }),
     maxConnections: integer({
       default: 100_000,
       min: 1,
       doc:
-        'Open connections of the process, shared evenly by the acceptors; fewer when the limit of open files leaves ' +
-        'fewer. One more is closed at once and counted, but for a small reserve that answers probes. Each may hold ' +
-        '32 KiB of a request head.',
+        'Maximum open connections of the process, shared evenly among acceptors; lower if the open-file limit ' +
+        'leaves room for fewer. Further connections are closed at once and counted, except for a small reserve ' +
+        'that answers probes. Each connection may hold 32 KiB of an unfinished request head.',
     }),
     corsOrigins: list({
       default: ['*'],
-      must: '* or an origin like https://example.com or https://*.example.com',
+      must: 'origins like https://example.com or https://*.example.com, or only *',
       test: (value) => {
         const problem = originProblem(value);
         if (problem !== undefined) throw new Refused(problem);
         return true;
       },
       doc:
-        'Origins of pages that may send, and read the answer. *: every page, on the intake routes (/px.gif, ' +
-        '/collect) with credentials. A list: those pages, with credentials; others are answered 403. ' +
-        'https://*.example.com: every host below the domain, not itself. null: sandboxed pages and local files, on ' +
-        'the intake routes.',
+        'Origins whose pages may send events and read the answer. *: every page, on the intake routes (/px.gif, ' +
+        '/collect) with credentials. A list: only those pages, with credentials; others get 403. ' +
+        'https://*.example.com: every host below the domain, but not the domain itself. null: sandboxed pages and ' +
+        'local files, on the intake routes.',
     }),
     trustProxy: text({
       default: 'false',
-      must: 'false, true, a number of proxies, or addresses and CIDR ranges with commas between',
+      must: 'false, true, a number of proxies, or a comma-separated list of addresses and CIDR ranges',
       test: (value) => trustProblem(value) === undefined,
       doc:
-        'Whom to believe about the client address. false: the socket. true: the first entry of X-Forwarded-For. A ' +
-        'number: so many proxies stand in front. A list: the right-most entry that is not in it.',
+        'Where the client address comes from. false: the socket. true: the first entry of X-Forwarded-For. A ' +
+        'number: how many proxies stand in front. A list of trusted proxies: the right-most entry that is not on ' +
+        'the list.',
     }),
     clientIpHeader: text({
       default: 'x-forwarded-for',
-      must: 'the name of a header',
+      must: 'a header name',
       test: (value) => HEADER_NAME.test(value),
       doc:
         'Header that TRUST_PROXY reads, for example CF-Connecting-IP, Forwarded (RFC 7239) or ' +
-        'CloudFront-Viewer-Address. Needs TRUST_PROXY other than false.',
+        'CloudFront-Viewer-Address. Requires TRUST_PROXY other than false.',
     }),
     proxyProtocol: bool({
       default: false,
       doc:
-        'Take the address that a load balancer gives by PROXY protocol v2 for the address of the socket. Each ' +
-        'connection then carries one request, because a client may send such a header, too, behind its first request.',
+        'Take the client address from the PROXY protocol v2 header of a load balancer instead of from the socket. ' +
+        'Each connection then serves one request, because a client could send such a header, too, after its first ' +
+        'request.',
     }),
     tlsCert: path({
       doc:
-        'PEM file with the certificate chain. With TLS_KEY it turns on TLS; a renewed file is taken on SIGHUP or ' +
-        'within a minute, without a restart.',
+        'PEM file with the certificate chain. Together with TLS_KEY it turns on TLS. A renewed file is loaded on ' +
+        'SIGHUP or within a minute, without a restart.',
       unset: 'no TLS',
     }),
     tlsKey: path({ doc: 'PEM file with the private key of TLS_CERT.', unset: 'no TLS' }),
     enableHttps: bool({
       default: false,
       doc:
-        'Says that TLS is wanted: the start is refused without a certificate and its key. SSL_CERT_FILE and ' +
-        'SSL_KEY_FILE count only with it.',
+        'Require TLS: without a certificate and its key, the start fails. SSL_CERT_FILE and SSL_KEY_FILE are read ' +
+        'only with this option.',
     }),
     sslCertFile: path({
       doc:
-        'Another name for TLS_CERT, read only with ENABLE_HTTPS=true: elsewhere the variable means the CA bundle of ' +
-        'OpenSSL.',
-      unset: 'TLS_CERT counts',
+        "Alias of TLS_CERT, read only with ENABLE_HTTPS=true, because the variable usually means OpenSSL's CA " +
+        'bundle.',
+      unset: 'TLS_CERT applies',
     }),
-    sslKeyFile: path({ doc: 'Another name for TLS_KEY, read only with ENABLE_HTTPS=true.', unset: 'TLS_KEY counts' }),
+    sslKeyFile: path({ doc: 'Alias of TLS_KEY, read only with ENABLE_HTTPS=true.', unset: 'TLS_KEY applies' }),
   },
   {
     check: (values) => {
@@ -133,20 +135,20 @@ export const httpConfig = defineConfig(
       const cert = values.tlsCert ?? (values.enableHttps ? values.sslCertFile : undefined);
       const key = values.tlsKey ?? (values.enableHttps ? values.sslKeyFile : undefined);
       if ((cert === undefined) !== (key === undefined))
-        problems.push('TLS_CERT and TLS_KEY must be set together: found one of them');
+        problems.push('TLS_CERT and TLS_KEY must be set together: only one is set');
       if (values.enableHttps && cert === undefined && key === undefined)
-        problems.push('ENABLE_HTTPS must come with TLS_CERT and TLS_KEY: found neither');
+        problems.push('ENABLE_HTTPS requires TLS_CERT and TLS_KEY: neither is set');
       if (values.proxyProtocol && tlsFiles(values) !== undefined) {
         problems.push(
-          'PROXY_PROTOCOL must be false when TLS ends here: the addon reads its header only behind the handshake',
+          'PROXY_PROTOCOL must be false when TLS ends here: uWebSockets.js reads its header only after the handshake',
         );
       }
       if (values.corsOrigins.includes('*') && values.corsOrigins.length > 1) {
-        problems.push(`CORS_ORIGINS must be * alone or a list without it: found=${values.corsOrigins.join(',')}`);
+        problems.push(`CORS_ORIGINS must be either * or a list without it: found=${values.corsOrigins.join(',')}`);
       }
       if (trustsNobody(values.trustProxy) && values.clientIpHeader !== 'x-forwarded-for') {
         problems.push(
-          `CLIENT_IP_HEADER must come with TRUST_PROXY: found=${values.clientIpHeader} ` +
+          `CLIENT_IP_HEADER requires TRUST_PROXY: found=${values.clientIpHeader} ` +
             `with TRUST_PROXY=${values.trustProxy}`,
         );
       }

@@ -41,7 +41,7 @@ export function originProblem(text: string): string | undefined {
   const parts = /^([a-z][a-z0-9+.-]*):\/\/([^/?#\s\\]*)(.*)$/i.exec(text);
   if (parts === null) return `an origin begins with a scheme, as in https://example.com: ${found}`;
   const [, , host = '', rest = ''] = parts;
-  if (rest !== '') return `an origin has no path and no slash at its end: ${found}`;
+  if (rest !== '') return `an origin has neither a path nor a trailing slash: ${found}`;
   if (host.includes('@')) return `an origin has no user: ${found}`;
   const starred = host.startsWith('*.');
   if (host.slice(starred ? 2 : 0).includes('*'))

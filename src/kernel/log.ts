@@ -20,12 +20,12 @@ export const kernelConfig = defineConfig('kernel', {
   logLevel: oneOf(logLevels, {
     default: 'info',
     yaml: 'log.level',
-    doc: 'Least severe level of our own log that is written. There is no line per event at any level.',
+    doc: 'Minimum level of our own log. No level logs a line per event.',
   }),
   logFormat: oneOf(['auto', 'json', 'text'], {
     default: 'auto',
     yaml: 'log.format',
-    doc: 'Form of our own log. auto: readable lines on a terminal, JSON everywhere else.',
+    doc: 'Format of our own log. auto: readable lines on a terminal, JSON everywhere else.',
   }),
 });
 export type KernelConfig = ConfigOf<typeof kernelConfig>;

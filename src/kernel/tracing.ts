@@ -22,8 +22,8 @@ export const tracingConfig = defineConfig(
       test: isHttpUrl,
       yaml: 'tracing.endpoint',
       doc:
-        'Where spans go, by OTLP over HTTP with protobuf: a base URL, /v1/traces is appended. Empty: no tracing, ' +
-        'at no cost. OTEL_EXPORTER_OTLP_HEADERS is obeyed.',
+        'Base URL that spans are sent to, as OTLP over HTTP with protobuf; /v1/traces is appended. Empty: no ' +
+        'tracing, at no cost. OTEL_EXPORTER_OTLP_HEADERS is honored.',
     }),
     otelServiceName: text({ default: 'ringmain', yaml: 'tracing.service_name', doc: 'service.name of the spans.' }),
     otelTracesSamplerArg: number({
@@ -31,15 +31,13 @@ export const tracingConfig = defineConfig(
       min: 0,
       max: 1,
       yaml: 'tracing.sample_ratio',
-      doc: 'Share of the requests without a traceparent that are traced. With one its sampled flag decides.',
+      doc: 'Fraction of the requests without a traceparent that are traced. With one, its sampled flag decides.',
     }),
     traceLimit: integer({
       default: 50,
       min: 1,
       max: 10_000,
-      doc:
-        'Requests per second and acceptor that are traced at most, whatever their traceparent says: ' +
-        'anybody can send one.',
+      doc: 'Maximum traced requests per second and acceptor, whatever their traceparent says: anybody can send one.',
     }),
   },
   // The SDK reads variables of its own.

@@ -21,28 +21,31 @@ export const serviceConfig = defineConfig('service', {
     min: 1,
     max: 64,
     aliases: ['WORKER_CONCURRENCY'],
-    unset: 'cores less one, at least 1',
-    doc: 'Threads that take requests. Each owns a lane: a ring and its segments. May change from start to start.',
+    unset: 'number of cores minus one, at least 1',
+    doc:
+      'Threads that handle requests. Each owns a lane: a ring and its segments. May change from one start to the ' +
+      'next.',
   }),
   testMode: bool({
     default: false,
     doc:
-      'At start, send five sample events through the whole path and log for each sink whether they arrived. They are ' +
-      'stored like others, as events called ringmain_test, and the reports of deploy/sql leave them out.',
+      'At startup, send five sample events through the whole path and log for each sink whether they arrived. ' +
+      'They are stored like any other event, under the name ringmain_test, and the reports of deploy/sql leave ' +
+      'them out.',
   }),
   drainDelayMs: duration({
     default: 0,
     min: 0,
     max: 600_000,
-    doc: 'After SIGTERM /readyz is red for this long before the port is closed, so that load balancers see it.',
+    doc: 'How long /readyz is red after SIGTERM before the port closes, so that load balancers notice.',
   }),
   drainTimeoutMs: duration({
     default: 10_000,
     min: 0,
     max: 3_600_000,
     doc:
-      'Longest time from SIGTERM to the end, drain delay apart. What sinks could not deliver by then stays in the ' +
-      'journal.',
+      'Maximum time from SIGTERM to exit, not counting DRAIN_DELAY_MS. What sinks could not deliver by then stays ' +
+      'in the journal.',
   }),
 });
 export type ServiceConfig = ConfigOf<typeof serviceConfig>;
@@ -56,35 +59,39 @@ export const outputsConfig = (names: readonly string[], defaults: readonly strin
         of: names,
         default: defaults,
         doc:
-          'Where events go. Each has its own thread and its own place in the log: one that is away never slows ' +
-          'another.',
+          'Where events go. Each output has its own thread and its own position in the journal: one that is down ' +
+          'never slows another.',
       }),
       deadLetterDir: path({
         default: './data/dead-letters',
-        doc: 'Folder for events that a target refuses for good, one NDJSON file per sink; see `ringmain deadletter`.',
+        doc:
+          'Directory for events that a target rejects for good, one NDJSON file per sink; see `ringmain ' +
+          'deadletter`.',
       }),
       sinkStart: oneOf(['earliest', 'latest'], {
         default: 'earliest',
         doc:
-          'Where a sink begins that has never run on this journal: with the oldest event still there, or with the ' +
-          'next one.',
+          'Where a sink starts that has never run on this journal. earliest: at the oldest event still there. ' +
+          'latest: at the next event.',
       }),
       sinkKeep: list({
         of: names,
         default: [],
-        doc: 'Sinks that are not in OUTPUTS now and whose undelivered segments are kept for their return.',
+        doc: 'Sinks that are not in OUTPUTS at present and whose undelivered segments are kept for their return.',
       }),
       maxLagBytes: bytes({
         default: 0,
         min: 0,
         max: 1024 * 1024 * GiB,
-        doc: 'Undelivered bytes of one lane that a sink may have; 0: as many as the quota allows. Reached: see ON_LAG.',
+        doc:
+          'Maximum undelivered bytes of a sink per lane; 0: limited by JOURNAL_MAX_BYTES alone. ON_LAG says what ' +
+          'happens at the limit.',
       }),
       onLag: oneOf(['refuse', 'drop'], {
         default: 'refuse',
         doc:
-          'refuse: requests are answered 429 until the sink has caught up, nothing is lost. drop: the sink gives up ' +
-          'its oldest undelivered events, counted.',
+          'refuse: requests get 429 until the sink has caught up; nothing is lost. drop: the sink gives up its ' +
+          'oldest undelivered events, which are counted.',
       }),
     },
     {
@@ -93,7 +100,7 @@ export const outputsConfig = (names: readonly string[], defaults: readonly strin
         ...(outputs.length === 0 && defaults.length > 0 ? ['OUTPUTS must name at least one sink'] : []),
         ...sinkKeep
           .filter((name) => outputs.includes(name))
-          .map((name) => `SINK_KEEP names sinks that are not in OUTPUTS: found=${name}`),
+          .map((name) => `SINK_KEEP must name sinks that are not in OUTPUTS: found=${name}`),
       ],
     },
   );

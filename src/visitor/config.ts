@@ -9,68 +9,68 @@ export const visitorConfig = defineConfig(
   {
     cookies: bool({
       default: true,
-      doc: 'Keep the visitor id (sid) in a cookie. off: no cookie is read or set, and no sid is made.',
+      doc: 'Keep the visitor ID (sid) in a cookie. off: no cookie is read or set, and no sid is generated.',
     }),
-    cookieName: text({ default: 'sid', must: 'the name of a cookie', test: isCookieName, doc: 'Name of the cookie.' }),
+    cookieName: text({ default: 'sid', must: 'a cookie name', test: isCookieName, doc: 'Cookie name.' }),
     cookieDomain: text({
       default: '',
-      must: 'a domain that browsers take: names with dots between, no address and no top-level domain',
+      must: 'a domain that browsers accept: dot-separated names, not an IP address or a top-level domain',
       test: isCookieDomain,
-      doc: 'Domain of the cookie. Empty: the host that answers, and no other.',
+      doc: 'Cookie domain. Empty: only the host that answers.',
     }),
     cookieMaxAgeDays: integer({
       default: 365,
       min: 1,
       max: 400,
-      doc: 'Life of the cookie. Browsers cut it to 400 days.',
+      doc: 'Cookie lifetime. Browsers cap it at 400 days.',
     }),
     cookieSamesite: oneOf(['Lax', 'Strict', 'None'], {
       default: 'Lax',
       doc:
-        'SameSite of the cookie. Lax, Strict: only pages of the same site bring it, and only they get a sid. None ' +
-        'lets pages of other sites bring it, where browsers still do that; it needs TLS, here or at a proxy that ' +
-        'TRUST_PROXY believes.',
+        'SameSite attribute. Lax, Strict: only pages of the same site send the cookie, and only they get a sid. ' +
+        'None: pages of other sites send it as well, where browsers still allow that; requires TLS, here or at a ' +
+        'proxy that TRUST_PROXY trusts.',
     }),
     cookiePartitioned: bool({
       default: false,
       doc:
-        'Give each site whose pages send a cookie of its own (CHIPS): browsers that block cookies of other sites ' +
-        'keep these. Needs COOKIE_SAMESITE=None.',
+        'Give each site whose pages send events a cookie of its own (CHIPS), which browsers that block ' +
+        'third-party cookies keep. Requires COOKIE_SAMESITE=None.',
     }),
-    dntRespect: bool({ default: true, doc: 'Obey DNT: 1 and Sec-GPC: 1.' }),
+    dntRespect: bool({ default: true, doc: 'Honor DNT: 1 and Sec-GPC: 1.' }),
     dntMode: oneOf(['drop', 'anonymize'], {
       default: 'drop',
       doc:
-        'What obeying means. drop: answered as usual, not recorded. anonymize: recorded without ip, ua, uid, sid, ' +
-        'and no cookie.',
+        'How DNT and Sec-GPC are honored. drop: answered as usual, not recorded. anonymize: recorded without ip, ' +
+        'ua, uid and sid, and without a cookie.',
     }),
     ipMode: oneOf(['full', 'truncate', 'hash', 'none'], {
       default: 'full',
       doc:
-        'What is kept of the client address. truncate: /24 or /48. hash: HMAC with a salt that changes every UTC ' +
-        'day. none: no ip key.',
+        'How much of the client address is kept. truncate: the /24 or /48. hash: HMAC with a salt that changes ' +
+        'every UTC day. none: no ip key.',
     }),
     ipHashSecret: secret({
       doc:
-        'Secret of at least 16 characters that the daily salts of IP_MODE=hash come from: the same on all hosts and ' +
-        'after a restart.',
+        'Secret of at least 16 characters from which the daily salts of IP_MODE=hash are derived, so that they ' +
+        'are the same on all hosts and after a restart.',
       must: 'at least 16 characters',
       test: (value) => value.length >= 16,
-      unset: 'a random salt, kept beside the journal until the day ends',
+      unset: 'a random salt, kept next to the journal until the day ends',
     }),
     geoipDb: path({
-      doc: 'MaxMind database (.mmdb) for country, region and city. Read again when the file changes.',
+      doc: 'MaxMind database (.mmdb) for country, region and city. Reloaded when the file changes.',
       unset: 'no geo',
     }),
     uaParse: bool({
       default: false,
-      doc: 'Add a `device` key (type, browser, os, bot) made from the user agent. off: no key, no cost.',
+      doc: 'Add a `device` key (type, browser, os, bot) derived from the user agent. off: no key, no cost.',
     }),
   },
   {
     check: (values, all) => [
       ...(values.ipHashSecret !== undefined && values.ipMode !== 'hash'
-        ? [`IP_HASH_SECRET must come with IP_MODE=hash: found=${values.ipMode}`]
+        ? [`IP_HASH_SECRET requires IP_MODE=hash: found=${values.ipMode}`]
         : []),
       ...(values.cookies ? cookieProblems(values, all['http'] as HttpConfig | undefined) : []),
     ],
@@ -92,9 +92,9 @@ function cookieProblems(
 ): readonly string[] {
   const problems: string[] = [];
   if (cookieDomain !== '' && forbidsDomain(cookieName))
-    problems.push(`COOKIE_DOMAIN must be empty when COOKIE_NAME begins with __Host-: found=${cookieDomain}`);
+    problems.push(`COOKIE_DOMAIN must be empty when COOKIE_NAME starts with __Host-: found=${cookieDomain}`);
   if (cookiePartitioned && cookieSamesite !== 'None')
-    problems.push(`COOKIE_PARTITIONED must come with COOKIE_SAMESITE=None: found=${cookieSamesite}`);
+    problems.push(`COOKIE_PARTITIONED requires COOKIE_SAMESITE=None: found=${cookieSamesite}`);
   const cookie = { name: cookieName, sameSite: cookieSamesite, partitioned: cookiePartitioned };
   if (!needsSecure(cookie) || http === undefined) return problems;
   // A proxy that speaks TLS to its clients says so, or hides it behind PROXY protocol.
@@ -102,8 +102,8 @@ function cookieProblems(
   if (!tls) {
     const found = [`COOKIE_NAME=${cookieName}`, `COOKIE_SAMESITE=${cookieSamesite}`].join(', ');
     problems.push(
-      'a cookie that browsers take over TLS only (SameSite=None, Partitioned, __Host-, __Secure-) must come with ' +
-        `TLS_CERT and TLS_KEY, or with TRUST_PROXY for the proxy that ends TLS: found=${found}`,
+      'a cookie that browsers accept over TLS only (SameSite=None, Partitioned, __Host-, __Secure-) requires ' +
+        `TLS_CERT and TLS_KEY, or TRUST_PROXY for the proxy that terminates TLS: found=${found}`,
     );
   }
   return problems;

@@ -185,14 +185,14 @@ const refused: readonly (readonly [string, string, string])[] = [
   [
     'RING_BYTES',
     '1000000',
-    'RING_BYTES must be bytes from 64KiB to 1GiB, a power of two: found="1000000" (environment)',
+    'RING_BYTES must be a size from 64KiB to 1GiB, a power of two: found="1000000" (environment)',
   ],
-  ['RING_BYTES', '32KiB', 'RING_BYTES must be bytes from 64KiB to 1GiB, a power of two: found="32KiB" (environment)'],
-  ['RING_BYTES', '-1', 'RING_BYTES must be bytes from 64KiB to 1GiB, a power of two: found="-1" (environment)'],
+  ['RING_BYTES', '32KiB', 'RING_BYTES must be a size from 64KiB to 1GiB, a power of two: found="32KiB" (environment)'],
+  ['RING_BYTES', '-1', 'RING_BYTES must be a size from 64KiB to 1GiB, a power of two: found="-1" (environment)'],
   [
     'RING_BYTES',
     '16 MBytes',
-    'RING_BYTES must be bytes from 64KiB to 1GiB, a power of two: found="16 MBytes" (environment)',
+    'RING_BYTES must be a size from 64KiB to 1GiB, a power of two: found="16 MBytes" (environment)',
   ],
   ['SYNC_INTERVAL_MS', '61s', 'SYNC_INTERVAL_MS must be a duration from 0ms to 1m: found="61s" (environment)'],
   ['SYNC_INTERVAL_MS', '0.5', 'SYNC_INTERVAL_MS must be a duration from 0ms to 1m: found="0.5" (environment)'],
@@ -200,26 +200,30 @@ const refused: readonly (readonly [string, string, string])[] = [
   ['ACCEPTORS', '2.0', 'ACCEPTORS must be a whole number from 1 to 64: found="2.0" (environment)'],
   ['ACCEPTORS', '0x10', 'ACCEPTORS must be a whole number from 1 to 64: found="0x10" (environment)'],
   ['SAMPLE_RATIO', 'NaN', 'SAMPLE_RATIO must be a number from 0 to 1: found="NaN" (environment)'],
-  ['DNT_RESPECT', 'maybe', 'DNT_RESPECT must be true or false (also 1 0, on off, yes no): found="maybe" (environment)'],
+  ['DNT_RESPECT', 'maybe', 'DNT_RESPECT must be true or false (also 1/0, on/off, yes/no): found="maybe" (environment)'],
   [
     'DNT_RESPECT',
     'toString',
-    'DNT_RESPECT must be true or false (also 1 0, on off, yes no): found="toString" (environment)',
+    'DNT_RESPECT must be true or false (also 1/0, on/off, yes/no): found="toString" (environment)',
   ],
   ['ACK', 'disk', 'ACK must be one of memory, journal, sync: found="disk" (environment)'],
   [
     'OUTPUTS',
     'log,kafak',
-    'OUTPUTS must be items of log, kafka, postgres, with commas between: found="log,kafak" (environment)',
+    'OUTPUTS must be a comma-separated list (allowed: log, kafka, postgres): found="log,kafak" (environment)',
   ],
-  ['OUTPUTS', 'log,', 'OUTPUTS must be items of log, kafka, postgres, with commas between: found="log," (environment)'],
-  ['KAFKA_BROKERS', 'a', 'KAFKA_BROKERS must be items host:port, with commas between: found="a" (environment)'],
-  ['LOG_NAME', '123456789', 'LOG_NAME must be a text, at most 8 characters: found="123456789" (environment)'],
+  [
+    'OUTPUTS',
+    'log,',
+    'OUTPUTS must be a comma-separated list (allowed: log, kafka, postgres): found="log," (environment)',
+  ],
+  ['KAFKA_BROKERS', 'a', 'KAFKA_BROKERS must be a comma-separated list of host:port: found="a" (environment)'],
+  ['LOG_NAME', '123456789', 'LOG_NAME must be a string, at most 8 characters: found="123456789" (environment)'],
   ['JOURNAL_DIR', 'a\0b', 'JOURNAL_DIR must be a path: found="a\\u0000b" (environment)'],
   [
     'LOG_NAME',
     'a\nb\nc\nd\ne',
-    'LOG_NAME must be a text, at most 8 characters: found="a\\nb\\nc\\nd\\ne" (environment)',
+    'LOG_NAME must be a string, at most 8 characters: found="a\\nb\\nc\\nd\\ne" (environment)',
   ],
 ];
 for (const [name, given, line] of refused) {
@@ -243,7 +247,7 @@ test('all problems are reported together, wherever they come from', (t) => {
   assert.deepEqual(found, [
     '--sync-intervall-ms is not a flag: did you mean --sync-interval-ms?',
     '--log-name must have a value: found none',
-    `${envFile}:3: a line must read NAME=value, be empty or begin with #`,
+    `${envFile}:3: a line must be NAME=value, empty, or start with #`,
     `${envFile}:2: RING_BYTE is not an option: did you mean RING_BYTES?`,
     'ACCEPTORS must be a whole number from 1 to 64: found="0" (environment)',
     `ACK must be one of memory, journal, sync: found="disk" (${envFile}:1)`,
@@ -319,7 +323,7 @@ test('an empty value in the environment or the env file means not set, an empty 
 test('two names of one option must not differ, and a flag must not stand twice with two values', () => {
   assert.equal(load({ env: { ACCEPTORS: '2', WORKER_CONCURRENCY: '2' } }).values.engine.acceptors, 2);
   assert.deepEqual(problems({ env: { ACCEPTORS: '2', WORKER_CONCURRENCY: '3' } }), [
-    'ACCEPTORS and WORKER_CONCURRENCY must not differ: they are names of one option (environment)',
+    'ACCEPTORS and WORKER_CONCURRENCY must not differ: they name the same option (environment)',
   ]);
   assert.equal(load({ env: { ACCEPTORS: '2' }, argv: ['--worker-concurrency=3'] }).values.engine.acceptors, 3);
   assert.deepEqual(problems({ argv: ['--ack=sync', '--ack=memory'] }), ['--ack must stand once: found twice']);
@@ -331,22 +335,22 @@ test('a secret may come from a file, and is never shown in a message', (t) => {
   assert.equal(values.sinks.pgDsn, 'postgres://u:hunter2@h/db');
   assert.equal(sources.get('PG_DSN'), 'environment, PG_DSN_FILE');
   assert.deepEqual(problems({ env: { PG_DSN_FILE: `${file}.not` } }), [
-    `PG_DSN_FILE must name a file that can be read: path=${file}.not, found=ENOENT`,
+    `PG_DSN_FILE must name a readable file: path=${file}.not, found=ENOENT`,
   ]);
   const empty = inFile('\n', t);
   assert.deepEqual(problems({ env: { PG_DSN_FILE: empty } }), [
-    `PG_DSN_FILE must name a file that holds a value: path=${empty} is empty`,
+    `PG_DSN_FILE must name a file with a value: path=${empty} is empty`,
   ]);
   assert.match(problems({ env: { PG_DSN_FILE: file, PG_DSN: 'x' } })[0]!, /^PG_DSN and PG_DSN_FILE must not differ/);
   const wrong = problems({ env: { PG_DSN: 'hunter2\0' }, argv: ['--pg-dsn', 'hunter2\0'] });
-  assert.deepEqual(wrong, ['--pg-dsn must be a text: found="***"']);
+  assert.deepEqual(wrong, ['--pg-dsn must be a string: found="***"']);
   assert.equal(load({ argv: [`--pg-dsn-file=${file}`] }).values.sinks.pgDsn, 'postgres://u:hunter2@h/db');
 });
 
 test('an env file that cannot be read is a problem', () => {
   assert.match(
     problems({ argv: ['--env-file', '/no/such/file'] })[0]!,
-    /^--env-file must name a file .* found=ENOENT$/,
+    /^--env-file must name a readable file .* found=ENOENT$/,
   );
   assert.match(problems({ argv: ['--env-file=/'] })[0]!, /found=EISDIR$/);
 });
@@ -396,7 +400,7 @@ test('a default for an option that is not there, or that the option refuses, is 
   assert.throws(() => withDefaults([engine], { RING_BITES: '1m' }), /options that the service has: found=RING_BITES/);
   assert.throws(() => withDefaults([engine], { RING_BYTES: '3' }), {
     name: 'TypeError',
-    message: 'the default of RING_BYTES must be bytes from 64KiB to 1GiB, a power of two: found=3',
+    message: 'the default of RING_BYTES must be a size from 64KiB to 1GiB, a power of two: found=3',
   });
 });
 

@@ -62,7 +62,7 @@ test('a byte order mark, CRLF and a missing last line break are taken, and lines
 });
 
 test('a name that stands twice is refused with both lines', () => {
-  assert.deepEqual(parseEnvFile('A=1\nB=2\nA=1\n').problems, ['.env:3: A must stand once: found also in line 1']);
+  assert.deepEqual(parseEnvFile('A=1\nB=2\nA=1\n').problems, ['.env:3: A is given more than once: also in line 1']);
 });
 
 test('a message never shows the text of a line, which may be a secret', () => {

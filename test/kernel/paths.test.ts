@@ -21,7 +21,7 @@ test('each path is judged by what it is for, in one line, and nothing is made', 
   assert.equal(directoryProblem('X', at('new/deep/er')), undefined);
   assert.equal(
     directoryProblem('JOURNAL_DIR', at('file')),
-    `JOURNAL_DIR must be a directory that can be written to: path=${at('file')}, found=a file`,
+    `JOURNAL_DIR must be a writable directory: path=${at('file')}, found=a file`,
   );
   assert.match(directoryProblem('X', at('file/below'))!, /found=ENOTDIR$/);
 
@@ -30,7 +30,7 @@ test('each path is judged by what it is for, in one line, and nothing is made', 
   assert.equal(writableFileProblem('X', at('new/deep/file')), undefined);
   assert.equal(
     writableFileProblem('LOG_PATH', at('directory')),
-    `LOG_PATH must be a file that can be written to: path=${at('directory')}, found=a directory`,
+    `LOG_PATH must be a writable file: path=${at('directory')}, found=a directory`,
   );
   assert.match(writableFileProblem('X', '/dev/null')!, /found=a device, pipe or socket$/);
   assert.match(writableFileProblem('X', at('new/'))!, /found=a directory$/);
@@ -39,7 +39,7 @@ test('each path is judged by what it is for, in one line, and nothing is made', 
   assert.equal(readableFileProblem('X', at('file')), undefined);
   assert.equal(
     readableFileProblem('GEOIP_DB', at('new')),
-    `GEOIP_DB must be a file that can be read: path=${at('new')}, found=ENOENT`,
+    `GEOIP_DB must be a readable file: path=${at('new')}, found=ENOENT`,
   );
   assert.match(readableFileProblem('X', at('directory'))!, /found=a directory$/);
   assert.match(readableFileProblem('X', at('dangling'))!, /found=ENOENT$/);
@@ -71,10 +71,10 @@ test('what may not be written or read is named with the code of the system', (t)
   const options = { encoding: 'utf8', cwd: '/' } as const;
   const output = execFileSync(process.execPath, ['--input-type=module', '--no-warnings', '-e', script], options);
   chmodSync(folder, 0o755);
-  const must = 'X must be a directory that can be written to: path=';
+  const must = 'X must be a writable directory: path=';
   assert.deepEqual(JSON.parse(output), [
     `${must}${join(folder, 'new/deep')}, found=EACCES at ${folder}`,
     `${must}${folder}, found=EACCES`,
-    `X must be a file that can be written to: path=${join(folder, 'file')}, found=EACCES`,
+    `X must be a writable file: path=${join(folder, 'file')}, found=EACCES`,
   ]);
 });

@@ -33,11 +33,11 @@ test('the reference has a row per option with names, default, limits and text', 
     '',
     '| Option | In a YAML file | Default | Must be | Meaning |',
     '|---|---|---|---|---|',
-    '| `RING_BYTES` | `room.ring_bytes` | `16MiB` | bytes, at least 1B | Data bytes of a ring \\| of each lane. |',
+    '| `RING_BYTES` | `room.ring_bytes` | `16MiB` | a size, at least 1B | Data bytes of a ring \\| of each lane. |',
     '| `ACCEPTORS`<br>also `WORKER_CONCURRENCY` | `room.acceptors` | cores - 1 | a whole number, at least 1 | Threads. |',
-    '| `PG_DSN`<br>also `PG_DSN_FILE` | `room.pg_dsn` | no Postgres | a text | Where Postgres is. |',
+    '| `PG_DSN`<br>also `PG_DSN_FILE` | `room.pg_dsn` | no Postgres | a string | Where Postgres is. |',
     '| `ACK` | `room.ack` | `journal` | one of memory, journal | When a 2xx is sent. |',
-    '| `GREETING` | `room.greeting` | `say "hi" to $you; now` | a text | A text that needs quotes. |',
+    '| `GREETING` | `room.greeting` | `say "hi" to $you; now` | a string | A text that needs quotes. |',
   ]);
 });
 

@@ -33,7 +33,7 @@ interface Backend {
 function backendsOf(value: unknown): readonly Backend[] {
   if (!Array.isArray(value)) throw new Refused('the whole must be a list');
   return value.map((item: Partial<Backend>, index) => {
-    if (typeof item?.url !== 'string') throw new Refused(`[${index}].url must be a text`, [index, 'url']);
+    if (typeof item?.url !== 'string') throw new Refused(`[${index}].url must be a string`, [index, 'url']);
     const weight = item.weight ?? 1;
     if (!Number.isInteger(weight)) {
       throw new Refused(`[${index}].weight must be a whole number: found=${JSON.stringify(weight)}`, [index, 'weight']);
@@ -171,36 +171,36 @@ const refused: readonly (readonly [string, readonly string[]])[] = [
   ['<<: {server: {acceptors: 1}}', ['x.yaml:1:1: << is not an option']],
   ['kafka: [a]', ['x.yaml:1:8: kafka must be a section of options: found a list']],
   ['kafka: {log: 5}', ['x.yaml:1:14: kafka.log must be a section of options: found a single value']],
-  ['- kafka', ['x.yaml:1:1: the file must hold sections of options: found a list']],
-  ['server', ['x.yaml:1:1: the file must hold sections of options: found a single value']],
+  ['- kafka', ['x.yaml:1:1: the file must consist of sections of options: found a list']],
+  ['server', ['x.yaml:1:1: the file must consist of sections of options: found a single value']],
   ['server: {acceptors: [1]}', ['server.acceptors must be a whole number from 1 to 64: found=a list (x.yaml:1:21)']],
   [
     'server:\n  cookies: {a: 1}',
-    ['server.cookies must be true or false (also 1 0, on off, yes no): found=a mapping (x.yaml:2:12)'],
+    ['server.cookies must be true or false (also 1/0, on/off, yes/no): found=a mapping (x.yaml:2:12)'],
   ],
   [
     'server:\n  acceptors: 65\n  cookies: 2\n',
     [
-      'server.cookies must be true or false (also 1 0, on off, yes no): found="2" (x.yaml:3:12)',
+      'server.cookies must be true or false (also 1/0, on/off, yes/no): found="2" (x.yaml:3:12)',
       'server.acceptors must be a whole number from 1 to 64: found="65" (x.yaml:2:14)',
     ],
   ],
   ['server: {acceptors: 0x10}', ['server.acceptors must be a whole number from 1 to 64: found="0x10" (x.yaml:1:21)']],
   [
     'kafka: {brokers: [[a]]}',
-    ['kafka.brokers must be items that are not empty, with commas between: found="[[\\"a\\"]]" (x.yaml:1:18)'],
+    ['kafka.brokers must be a comma-separated list of non-empty items: found="[[\\"a\\"]]" (x.yaml:1:18)'],
   ],
   [
     'kafka: {brokers: ["a,b"]}',
-    ['kafka.brokers must be items that are not empty, with commas between: found="[\\"a,b\\"]" (x.yaml:1:18)'],
+    ['kafka.brokers must be a comma-separated list of non-empty items: found="[\\"a,b\\"]" (x.yaml:1:18)'],
   ],
   [
     'kafka: {brokers: []}',
-    ['kafka.brokers must be items that are not empty, with commas between: a list must hold an item (x.yaml:1:18)'],
+    ['kafka.brokers must be a comma-separated list of non-empty items: the list is empty (x.yaml:1:18)'],
   ],
-  ['server: {acceptors: 1, acceptors: 2}', ['x.yaml:1:24: a key must stand once']],
-  ['server: {}\nserver: {}', ['x.yaml:2:1: a key must stand once']],
-  ['server: {backends: [{url: a, url: b}]}', ['x.yaml:1:30: a key must stand once']],
+  ['server: {acceptors: 1, acceptors: 2}', ['x.yaml:1:24: duplicate key']],
+  ['server: {}\nserver: {}', ['x.yaml:2:1: duplicate key']],
+  ['server: {backends: [{url: a, url: b}]}', ['x.yaml:1:30: duplicate key']],
   [
     'a: &x 1\nb: *x',
     [
@@ -209,7 +209,7 @@ const refused: readonly (readonly [string, readonly string[]])[] = [
     ],
   ],
   ['server: {acceptors: !!int 3}', ['x.yaml:1:27: a tag is not taken: every option knows its type']],
-  ['server: {}\n---\nkafka: {}', ['x.yaml:2:1: the file must hold one document']],
+  ['server: {}\n---\nkafka: {}', ['x.yaml:2:1: the file must contain a single document']],
   ['server:\n\tacceptors: 1', ['x.yaml:2:1: Tabs are not allowed as indentation']],
   ['server: [a', ['x.yaml:1:11: Flow sequence in block collection must be sufficiently indented and end with a ]']],
   [
@@ -218,10 +218,10 @@ const refused: readonly (readonly [string, readonly string[]])[] = [
   ],
   [
     'server:\n  backends:\n    - weight: 1\n',
-    [`server.backends must be ${backendsMust}: [0].url must be a text (x.yaml:3:7)`],
+    [`server.backends must be ${backendsMust}: [0].url must be a string (x.yaml:3:7)`],
   ],
   ['server: {backends: {}}', [`server.backends must be ${backendsMust}: the whole must be a list (x.yaml:1:20)`]],
-  ['server: {backends: "[{"}', [`server.backends must be ${backendsMust}: the text must be JSON (x.yaml:1:20)`]],
+  ['server: {backends: "[{"}', [`server.backends must be ${backendsMust}: not valid JSON (x.yaml:1:20)`]],
 ];
 for (const [content, lines] of refused) {
   test(`${JSON.stringify(content)} is refused with file, line and column`, () => {
@@ -306,14 +306,14 @@ test('a structure is JSON in a variable and in a flag, and is printed as such', 
   const again = parseEnvFile(printed).entries.get('BACKENDS')!.value;
   expect(load('', { argv: ['--backends', again] }).values.server).toEqual(loaded.values.server);
   expect(problems('', { argv: ['--backends=[{"url":1}]'] })).toEqual([
-    `--backends must be ${backendsMust}: [0].url must be a text`,
+    `--backends must be ${backendsMust}: [0].url must be a string`,
   ]);
 });
 
 test('a file that cannot be read, is a folder, too large or without an end is a problem', () => {
   const at = (configFile: string) => problems('', { configFile })[0];
-  expect(at('/no/such/file')).toBe('--config must name a file that can be read: path=/no/such/file, found=ENOENT');
-  expect(at('/')).toBe('--config must name a file that can be read: path=/, found=EISDIR');
+  expect(at('/no/such/file')).toBe('--config must name a readable file: path=/no/such/file, found=ENOENT');
+  expect(at('/')).toBe('--config must name a readable file: path=/, found=EISDIR');
   expect(at('/dev/zero')).toBe('--config must name a file of at most 1MiB: path=/dev/zero is larger');
   expect(problems(Buffer.alloc(MiB, '#'))).toEqual([]);
   expect(problems(Buffer.alloc(MiB + 1, '#'))).toEqual([

@@ -197,6 +197,6 @@ test('--check-config refuses what the start would refuse; --print-config shows w
   const kubernetes = { KAFKA_SERVICE_HOST: '10.0.0.1', KAFKA_PORT: 'tcp://10.0.0.1:9092' };
   expect(await run(['--check-config'], kubernetes)).toEqual({ code: 0, said: 'the configuration is valid\n' });
   const { said } = await run(['--print-config'], {});
-  expect(said).toMatch(/^#ACCEPTORS=\d+ {2}# default: cores less one, at least 1$/m);
-  expect(said).toMatch(/^#JOURNAL_MAX_BYTES=\d+\w* {2}# default: the smaller of 10 GiB and half of what is free$/m);
+  expect(said).toMatch(/^#ACCEPTORS=\d+ {2}# default: number of cores minus one, at least 1$/m);
+  expect(said).toMatch(/^#JOURNAL_MAX_BYTES=\d+\w* {2}# default: the smaller of 10 GiB and half of the free space$/m);
 });

@@ -127,11 +127,11 @@ test('options of a cookie that every browser drops are refused, with what they n
   ];
   for (const env of good) assert.equal(problem(env), '', JSON.stringify(env));
   const bad: readonly (readonly [env: Options, reason: RegExp])[] = [
-    [{ COOKIE_SAMESITE: 'None' }, /must come with TLS_CERT and TLS_KEY, or with TRUST_PROXY/],
-    [{ COOKIE_NAME: '__Host-sid' }, /must come with TLS_CERT/],
-    [{ COOKIE_NAME: '__secure-sid' }, /must come with TLS_CERT/],
+    [{ COOKIE_SAMESITE: 'None' }, /requires TLS_CERT and TLS_KEY, or TRUST_PROXY/],
+    [{ COOKIE_NAME: '__Host-sid' }, /requires TLS_CERT/],
+    [{ COOKIE_NAME: '__secure-sid' }, /requires TLS_CERT/],
     [{ ...tls, COOKIE_NAME: '__Host-sid', COOKIE_DOMAIN: 'example.com' }, /COOKIE_DOMAIN must be empty/],
-    [{ ...tls, COOKIE_PARTITIONED: 'true' }, /COOKIE_PARTITIONED must come with COOKIE_SAMESITE=None: found=Lax/],
+    [{ ...tls, COOKIE_PARTITIONED: 'true' }, /COOKIE_PARTITIONED requires COOKIE_SAMESITE=None: found=Lax/],
     [{ COOKIE_DOMAIN: 'com' }, /COOKIE_DOMAIN must be/],
     [{ COOKIE_DOMAIN: '10.0.0.1' }, /COOKIE_DOMAIN must be/],
     [{ COOKIE_NAME: 'a=b' }, /COOKIE_NAME must be/],

@@ -41,17 +41,17 @@ export function parseEnvFile(text: string, name = '.env'): EnvFile {
       continue;
     }
     const earlier = entries.get(parsed.name);
-    if (earlier) problems.push(`${name}:${line}: ${parsed.name} must stand once: found also in line ${earlier.line}`);
+    if (earlier) problems.push(`${name}:${line}: ${parsed.name} is given more than once: also in line ${earlier.line}`);
     else entries.set(parsed.name, { value: parsed.value, line });
   }
   return { entries, problems };
 }
 
 function parseLine(content: string): { name: string; value: string } | { problem: string } {
-  if (content.includes('\0')) return { problem: 'a line must not hold a NUL character' };
+  if (content.includes('\0')) return { problem: 'a line must not contain a NUL character' };
   const match = head.exec(content);
   // Messages do not show the line itself, because it may hold a secret.
-  if (!match) return { problem: 'a line must read NAME=value, be empty or begin with #' };
+  if (!match) return { problem: 'a line must be NAME=value, empty, or start with #' };
   const [, name = '', rest = ''] = match;
   if (rest.startsWith("'")) {
     const quoted = singleQuoted.exec(rest);

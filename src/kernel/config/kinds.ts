@@ -7,7 +7,7 @@
  *   secret    the same; masked in all output             string
  *   path      the same, without NUL                      string
  *   oneOf     one of a closed list, in any case          the listed spelling
- *   list      items with commas between                  array of strings
+ *   list      comma-separated items                      array of strings
  *   integer   -12, 12                                    whole number
  *   number    0.25, -3, 1e-3                             number
  *   bool      true false 1 0 on off yes no               boolean
@@ -130,7 +130,7 @@ function textKind(kind: string, must: string, spec: TextSpec): Kind<string> {
 }
 
 export function text<const S extends TextSpec>(spec: S): Made<string, S> {
-  return make<string, S>(textKind('text', 'a text', spec), spec);
+  return make<string, S>(textKind('text', 'a string', spec), spec);
 }
 
 export function path<const S extends TextSpec>(spec: S): Made<string, S> {
@@ -138,7 +138,7 @@ export function path<const S extends TextSpec>(spec: S): Made<string, S> {
 }
 
 export function secret<const S extends TextSpec>(spec: S): Made<string, S> {
-  return make<string, S>(textKind('secret', 'a text', spec), { ...spec, secret: true });
+  return make<string, S>(textKind('secret', 'a string', spec), { ...spec, secret: true });
 }
 
 /** One of a closed list. Case does not matter when read; the value has the listed spelling. */
@@ -159,16 +159,16 @@ export function oneOf<const V extends string, const S extends Common<V>>(values:
 interface ListSpec<V extends string> extends Common<readonly V[]> {
   /** The closed list that items come from. */
   readonly of?: readonly V[];
-  /** What an item must be, in words; needed with `test`. */
+  /** What the items must be, in words and plural; needed with `test`. */
   readonly must?: string;
   readonly test?: (item: string) => boolean;
 }
 
-/** Items with commas between. White space around an item is dropped, and so is a repeated item. */
+/** Comma-separated items. White space around an item is dropped, and so is a repeated item. */
 export function list<const V extends string = string, const S extends ListSpec<V> = ListSpec<V>>(
   spec: S & ListSpec<V>,
 ): Made<readonly V[], S> {
-  const item = spec.of ? `of ${spec.of.join(', ')}` : (spec.must ?? 'that are not empty');
+  const items = spec.of ? ` (allowed: ${spec.of.join(', ')})` : ` of ${spec.must ?? 'non-empty items'}`;
   const checked = (items: readonly string[]) => {
     for (const part of items) {
       const known = spec.of === undefined || (spec.of as readonly string[]).includes(part);
@@ -178,13 +178,13 @@ export function list<const V extends string = string, const S extends ListSpec<V
   };
   const kind: Kind<readonly V[]> = {
     kind: 'list',
-    must: `items ${item}, with commas between`,
+    must: `a comma-separated list${items}`,
     format: (items) => items.join(','),
     parse: (text) => checked(text.split(',').map((part) => part.trim())),
     parseCollection: ({ items }) => {
       // No text can spell an item with a comma or the empty list, so --print-config could not print them.
       if (items === undefined || items.some((part) => part.includes(','))) throw new Refused();
-      if (items.length === 0 && spec.default?.length !== 0) throw new Refused('a list must hold an item');
+      if (items.length === 0 && spec.default?.length !== 0) throw new Refused('the list is empty');
       return checked(items.map((part) => part.trim()));
     },
   };
@@ -247,7 +247,7 @@ const boolWords: Readonly<Record<string, boolean>> = {
 export function bool<const S extends Common<boolean>>(spec: S): Made<boolean, S> {
   const kind: Kind<boolean> = {
     kind: 'bool',
-    must: 'true or false (also 1 0, on off, yes no)',
+    must: 'true or false (also 1/0, on/off, yes/no)',
     switch: true,
     parse: (text) => {
       const word = text.toLowerCase();
@@ -282,7 +282,7 @@ export function structure<T extends NonNullable<unknown>, const S extends Struct
       try {
         value = JSON.parse(text);
       } catch {
-        throw new Refused('the text must be JSON');
+        throw new Refused('not valid JSON');
       }
       return spec.parse(value);
     },
@@ -319,7 +319,7 @@ interface BytesSpec extends Common<number>, Limits {
 export function bytes<const S extends BytesSpec>(spec: S): Made<number, S> {
   const kind: Kind<number> = {
     kind: 'bytes',
-    must: `bytes${withinText(spec, formatBytes)}${spec.powerOfTwo ? ', a power of two' : ''}`,
+    must: `a size${withinText(spec, formatBytes)}${spec.powerOfTwo ? ', a power of two' : ''}`,
     format: formatBytes,
     declare: (key) => {
       if (/(?:Ki?b|Mi?b|Gi?b)$/.test(key)) {

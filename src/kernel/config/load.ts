@@ -186,9 +186,7 @@ function readText(path: string, name: string, problems: string[]): string | unde
     if (content.length <= FILE_BYTES_MAX) return content.toString('utf8');
     problems.push(`${name} must name a file of at most ${formatBytes(FILE_BYTES_MAX)}: path=${path} is larger`);
   } catch (error) {
-    problems.push(
-      `${name} must name a file that can be read: path=${path}, found=${(error as NodeJS.ErrnoException).code}`,
-    );
+    problems.push(`${name} must name a readable file: path=${path}, found=${(error as NodeJS.ErrnoException).code}`);
   }
   return undefined;
 }
@@ -222,7 +220,7 @@ function firstGiven(item: Declared, from: readonly Source[], problems: string[])
     const different = others.find((other) => other.given.text !== given.text);
     if (different) {
       problems.push(
-        `${given.name} and ${different.given.name} must not differ: they are names of one option (${given.from})`,
+        `${given.name} and ${different.given.name} must not differ: they name the same option (${given.from})`,
       );
     }
     if (item.names.includes(first.name)) return given;
@@ -233,7 +231,7 @@ function firstGiven(item: Declared, from: readonly Source[], problems: string[])
     const text = readText(given.text, given.name, problems);
     if (text === undefined) return undefined;
     const value = text.replace(/\r?\n$/, '');
-    if (value === '') problems.push(`${given.name} must name a file that holds a value: path=${given.text} is empty`);
+    if (value === '') problems.push(`${given.name} must name a file with a value: path=${given.text} is empty`);
     return value === '' ? undefined : { text: value, name: item.name, from: `${given.from}, ${given.name}` };
   }
   return undefined;

@@ -33,7 +33,7 @@ const KERNEL_OWN = new Set([0x9fa0, 0x6265_6572]);
 
 /** The path must be a writable directory, or one that can be created. */
 export function directoryProblem(name: string, path: string): string | undefined {
-  const must = `${name} must be a directory that can be written to: path=${path}`;
+  const must = `${name} must be a writable directory: path=${path}`;
   let at = resolve(path);
   for (;;) {
     const found = look(at);
@@ -51,7 +51,7 @@ export function directoryProblem(name: string, path: string): string | undefined
 
 /** The path must be a writable file, or one that can be created; its directory may have to be created, too. */
 export function writableFileProblem(name: string, path: string): string | undefined {
-  const must = `${name} must be a file that can be written to: path=${path}`;
+  const must = `${name} must be a writable file: path=${path}`;
   if (path.endsWith('/')) return `${must}, found=a directory`;
   const found = look(path);
   if (typeof found === 'object') {
@@ -66,7 +66,7 @@ export function writableFileProblem(name: string, path: string): string | undefi
 
 /** The path must be a readable file. */
 export function readableFileProblem(name: string, path: string): string | undefined {
-  const must = `${name} must be a file that can be read: path=${path}`;
+  const must = `${name} must be a readable file: path=${path}`;
   const found = look(path);
   if (typeof found !== 'object') return `${must}, found=${found}`;
   if (found.isDirectory()) return `${must}, found=a directory`;

@@ -64,10 +64,10 @@ export function envExample(sets: readonly ConfigSet[]): string {
 
 const fileHelp = `files:
     --config=FILE
-        YAML file of options, at the paths that stand behind the names below. Flags, environment
-        and env file win over it.
+        YAML file of options, with the paths shown after the names below. Flags, the environment
+        and the env file take precedence.
     --env-file=FILE
-        File of NAME=value lines. Flags and environment win over it.`;
+        File of NAME=value lines. Flags and the environment take precedence.`;
 
 /** The options as --help shows them. */
 export function helpText(sets: readonly ConfigSet[]): string {

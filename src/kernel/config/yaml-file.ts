@@ -42,10 +42,10 @@ export interface YamlFile {
 
 /** Instead of messages of the library that quote the file, which may hold a secret, or speak of the library itself. */
 const ownWords: Partial<Record<ErrorCode, string>> = {
-  BAD_DIRECTIVE: 'a directive is not taken',
-  BAD_DQ_ESCAPE: 'an escape in "..." must be one of YAML',
-  DUPLICATE_KEY: 'a key must stand once',
-  MULTIPLE_DOCS: 'the file must hold one document',
+  BAD_DIRECTIVE: 'directives are not supported',
+  BAD_DQ_ESCAPE: 'unknown escape in "..."',
+  DUPLICATE_KEY: 'duplicate key',
+  MULTIPLE_DOCS: 'the file must contain a single document',
 };
 
 /** Which paths there are, and how the same options are called elsewhere. */
@@ -113,7 +113,7 @@ class YamlReading {
     if (yaml.isMap(contents)) this.#section(contents, '');
     else if (!isEmpty(contents)) {
       this.#problems.push(
-        `${this.#atNode(contents)}: the file must hold sections of options: found ${shapeOf(contents)}`,
+        `${this.#atNode(contents)}: the file must consist of sections of options: found ${shapeOf(contents)}`,
       );
     }
     return { entries: this.#entries, problems: this.#problems };

@@ -7,43 +7,44 @@ export const fileConfig = defineConfig(
     logPath: path({
       default: './events.ndjson',
       doc:
-        'File of the log sink, one event per line. `stdout` writes to standard output (at least once after a crash); ' +
-        'our own log then goes to stderr. A file has one collector: a second one is refused.',
+        'File of the log sink, one event per line. `stdout` writes to standard output (at least once after a ' +
+        'crash); our own log then goes to stderr. Only one collector may write to a file; a second one does not ' +
+        'start.',
     }),
     batchSize: integer({
       default: 5000,
       min: 1,
       max: 100_000,
       doc:
-        'Events that the log sink writes at once at most. What one publish of an acceptor holds stays together, so a ' +
+        'Maximum events per write of the log sink. Events that an acceptor published together stay together, so a ' +
         'batch may hold a few more.',
     }),
     flushIntervalMs: duration({
       default: 20,
       min: 1,
       max: 60_000,
-      doc: 'Longest time an event waits for others before it is written to the file.',
+      doc: 'Maximum time an event waits for others before it is written to the file.',
     }),
     logRotateBytes: bytes({
       env: 'LOG_ROTATE_MB',
       default: 0,
       min: 0,
       max: 1024 * GiB,
-      doc: 'The file is rotated when it is larger (a batch may go over). 0: never; use logrotate.',
+      doc: 'Size above which the file is rotated (one batch may exceed it). 0: never; use logrotate.',
     }),
     logBackups: integer({
       default: 10,
       min: 0,
       max: 10_000,
-      doc: 'Rotated files that are kept, the last ones written; 0 keeps all.',
+      doc: 'How many rotated files are kept, the most recent ones; 0 keeps all.',
     }),
     logMaxAgeDays: integer({
       default: 0,
       min: 0,
       max: 36_500,
-      doc: 'Rotated files older than this are removed; 0 keeps all.',
+      doc: 'Age at which rotated files are deleted; 0 keeps all.',
     }),
-    logCompress: bool({ default: false, doc: 'Rotated files are compressed with gzip, in a thread of its own.' }),
+    logCompress: bool({ default: false, doc: 'Compress rotated files with gzip, on a thread of its own.' }),
   },
   { prefix: 'LOG_' },
 );

@@ -5,56 +5,56 @@ export const httpSinkConfig = defineConfig(
   'httpSink',
   {
     httpSinkUrl: secret({
-      doc: 'Where batches are posted: an http or https URL. It may hold user:password@ and tokens, so it is masked.',
-      unset: 'needed when OUTPUTS names http',
+      doc: 'http or https URL that batches are posted to. It may contain user:password@ and tokens, so it is masked.',
+      unset: 'required when OUTPUTS includes http',
       must: 'an http or https URL',
       test: isHttpUrl,
     }),
     httpSinkSecret: secret({
       doc:
-        'Key of the signature that every request carries: Ringmain-Signature: t=<unix seconds>,v1=<hex HMAC-SHA256 ' +
-        'over "<t>.<body>">. The receiver compares it and refuses an old t.',
+        'Key that signs every request: Ringmain-Signature: t=<unix seconds>,v1=<hex HMAC-SHA256 over ' +
+        '"<t>.<body>">. The receiver verifies it and rejects an old t.',
       unset: 'requests are not signed',
     }),
     httpSinkAuthorization: secret({
-      doc: 'Value of an Authorization header, as in "Bearer abc".',
+      doc: 'Value of the Authorization header, for example "Bearer abc".',
       unset: 'no such header',
     }),
     httpSinkTlsCa: path({
-      doc: 'File of the certificates (PEM) to trust instead of the ones that Node.js brings.',
-      unset: "Node.js's own list",
+      doc: 'PEM file with the CA certificates to trust instead of those that come with Node.js.',
+      unset: 'those that come with Node.js',
     }),
-    httpSinkBatchSize: integer({ default: 500, min: 1, max: 100_000, doc: 'Most events of one request.' }),
+    httpSinkBatchSize: integer({ default: 500, min: 1, max: 100_000, doc: 'Maximum events per request.' }),
     httpSinkBatchBytes: bytes({
       default: 1 * MiB,
       min: 4 * KiB,
       max: 64 * MiB,
       doc:
-        'Most bytes of one request, as far as single events allow it. Receivers have limits: 1 MiB passes nearly ' +
+        'Maximum size of a request, unless a single event is larger. Receivers have limits: 1 MiB passes nearly ' +
         'everywhere.',
     }),
     httpSinkFlushMs: duration({
       default: 500,
       min: 1,
-      doc: 'Longest wait of an event for others to share its request.',
+      doc: 'Maximum time an event waits for others to share its request.',
     }),
     httpSinkConnections: integer({
       default: 1,
       min: 1,
       max: 64,
       doc:
-        "Requests under way at once. With one, the receiver gets each collector thread's events in order; with more " +
+        "Number of concurrent requests. With one, the receiver gets each acceptor's events in order; with more, " +
         'it may not.',
     }),
     httpSinkTimeoutMs: duration({
       default: 10_000,
       min: 10,
-      doc: 'Longest wait for a whole answer, from the first byte sent. Then the request is sent again.',
+      doc: 'Maximum time from the first byte sent to the end of the answer; then the request is sent again.',
     }),
     httpSinkRetryAfterMaxMs: duration({
       default: 60_000,
       min: 0,
-      doc: 'Longest Retry-After that is obeyed: a receiver must not be able to stop the sink for a day.',
+      doc: 'Maximum Retry-After that is honored, so that a receiver cannot stop the sink for a day.',
     }),
   },
   {
@@ -63,7 +63,7 @@ export const httpSinkConfig = defineConfig(
     check: ({ httpSinkUrl }, all) => {
       const outputs = (all['sinks']?.['outputs'] as readonly string[] | undefined) ?? [];
       return httpSinkUrl === undefined && outputs.includes('http')
-        ? ['HTTP_SINK_URL must be set when OUTPUTS names http: found none']
+        ? ['HTTP_SINK_URL must be set when OUTPUTS includes http']
         : [];
     },
   },

@@ -59,7 +59,7 @@ export class HttpTarget implements SinkTarget {
   #pausedUntilMs = Number.NEGATIVE_INFINITY;
 
   constructor(config: HttpSinkConfig, context: SinkContext, clock: Clock) {
-    if (config.httpSinkUrl === undefined) throw new TypeError('HTTP_SINK_URL must be set when OUTPUTS names http');
+    if (config.httpSinkUrl === undefined) throw new TypeError('HTTP_SINK_URL must be set when OUTPUTS includes http');
     this.#config = config;
     this.#context = context;
     this.#clock = clock;

@@ -20,14 +20,16 @@ export const postgresConfig = defineConfig(
   {
     pgDsn: secret({
       doc:
-        "Where the database is, in libpq's spelling: " +
-        'postgres://user:password@host1,host2:5433/db?sslmode=verify-full, or host=... dbname=... pairs. ' +
-        'Several hosts are tried in order; then target_session_attrs defaults to read-write.',
-      unset: 'needed when OUTPUTS names postgres',
+        'Connection string in libpq syntax: postgres://user:password@host1,host2:5433/db?sslmode=verify-full, or ' +
+        'host=... dbname=... pairs. Several hosts are tried in order; target_session_attrs then defaults to ' +
+        'read-write.',
+      unset: 'required when OUTPUTS includes postgres',
     }),
     pgTable: text({
       default: 'events_json',
-      doc: 'Table of the events, with or without its schema. Read as SQL reads it: Events is events, "Events" is not.',
+      doc:
+        'Table that events are written to, with or without a schema. Follows SQL quoting: Events means events, ' +
+        '"Events" does not.',
       must: 'a name like events_json, analytics.events or "My Schema"."Events"',
       test: (name) => !throws(() => parseTableName(name)),
     }),
@@ -35,58 +37,58 @@ export const postgresConfig = defineConfig(
       default: 5000,
       min: 1,
       max: 100_000,
-      doc: 'Most events of one transaction. From 5,000 on throughput hardly grows, only what a failure repeats.',
+      doc: 'Maximum events per transaction. Above 5,000, throughput hardly grows, but a failure repeats more.',
     }),
     pgBatchBytes: bytes({
       default: 8 * MiB,
       min: 64 * KiB,
       max: 256 * MiB,
       doc:
-        'Most bytes of one transaction, whichever limit comes first. Each connection keeps a buffer of about this ' +
-        'size.',
+        'Maximum bytes per transaction; whichever limit is reached first applies. Each connection keeps a buffer ' +
+        'of about this size.',
     }),
     pgFlushMs: duration({
       default: 500,
       min: 1,
-      doc: 'Longest wait of an event for others to share its transaction.',
+      doc: 'Maximum time an event waits for others to share its transaction.',
     }),
     pgCopy: bool({
       default: true,
       doc:
-        'Load by binary COPY through a temporary table. false: plain INSERTs of one parameter, for PgBouncer in ' +
-        'transaction mode, where a session keeps no temporary table.',
+        'Load with binary COPY through a temporary table. false: plain INSERTs with one parameter, for PgBouncer ' +
+        'in transaction mode, where a session keeps no temporary table.',
     }),
     pgConnections: integer({
       default: 2,
       min: 1,
       max: 16,
       doc:
-        'Connections that load at the same time; commits keep the order of the journal. Two are about 1.6 times as ' +
-        'fast as one, while the server has cores to spare.',
+        'Connections that load in parallel; commits keep the order of the journal. Two are about 1.6 times as ' +
+        'fast as one while the server has cores to spare.',
     }),
     pgCreateTable: bool({
       default: true,
       doc:
-        'Create the tables that are missing (events with their indexes, ringmain_cursors). A table that exists is ' +
-        'never changed. false: they must exist.',
+        'Create missing tables (events with their indexes, ringmain_cursors). An existing table is never changed. ' +
+        'false: they must exist.',
     }),
     pgGin: oneOf(['ops', 'path', 'off'], {
       default: 'ops',
       doc:
-        'GIN index on payload of a table made here. ops: every jsonb operator; path: only @> and jsonpath, 1.7 times ' +
-        'the rows per second; off: three times.',
+        'GIN index on payload when the table is created here. ops: every jsonb operator. path: only @> and ' +
+        'jsonpath, 1.7 times the rows per second. off: no index, three times the rows per second.',
     }),
     pgConnectTimeoutMs: duration({
       default: 5000,
       min: 100,
-      doc: 'Longest wait for one host to take a connection, unless the DSN has connect_timeout.',
+      doc: 'Connect timeout per host, unless the DSN has connect_timeout.',
     }),
     pgStatementTimeoutMs: duration({
       default: 60_000,
       min: 100,
       doc:
-        'Longest run of one statement. The server ends it; should the server itself be silent, the connection is ' +
-        'given up 5 s later.',
+        'Maximum run time of one statement. The server cancels it; if the server itself does not respond, the ' +
+        'connection is closed 5 s later.',
     }),
   },
   {
@@ -98,7 +100,7 @@ export type PostgresConfig = ConfigOf<typeof postgresConfig>;
 
 function dsnProblems(dsn: string | undefined, outputs: readonly string[]): string[] {
   if (dsn === undefined)
-    return outputs.includes('postgres') ? ['PG_DSN must be set when OUTPUTS names postgres: found none'] : [];
+    return outputs.includes('postgres') ? ['PG_DSN must be set when OUTPUTS includes postgres'] : [];
   try {
     parseDsn(dsn);
     return [];

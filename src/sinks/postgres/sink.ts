@@ -68,7 +68,7 @@ export class PostgresTarget extends TransactionTarget {
 
   /** `load`: the load of the output; left out, the events go to PG_TABLE. */
   constructor(config: PostgresConfig, context: SinkContext, load?: () => Load) {
-    if (config.pgDsn === undefined) throw new SetupError('PG_DSN must be set when OUTPUTS names postgres');
+    if (config.pgDsn === undefined) throw new SetupError('PG_DSN must be set when OUTPUTS includes postgres');
     const told = { duplicates: 0 };
     const repeated = (count: number) => {
       told.duplicates += count;
