@@ -350,7 +350,7 @@ test('a secret may come from a file, and is never shown in a message', (t) => {
 test('an env file that cannot be read is a problem', () => {
   assert.match(
     problems({ argv: ['--env-file', '/no/such/file'] })[0]!,
-    /^--env-file must name a readable file .* found=ENOENT$/,
+    /^--env-file must name a readable file: .* found=ENOENT$/,
   );
   assert.match(problems({ argv: ['--env-file=/'] })[0]!, /found=EISDIR$/);
 });
