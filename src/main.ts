@@ -8,9 +8,10 @@
  *   ringmain --healthcheck                           for containers: exit 0 when /healthz of the collector answers
  *   ringmain help [command]   ringmain version       also -h, --help, -v, --version
  *
- * Each command has --help. Exit codes: 0 done, 64 the command line is not understood, 70 a defect or a thread that
- * cannot be replaced, 75 the port, journal or file is in use (try again), 78 the configuration cannot be used; 130 and
- * 143 a second signal.
+ * Each command has --help, each command of a tool as well. Exit codes: 0 done, 1 what a tool has checked or delivered
+ * is not in order, 64 the command line is not understood, 70 a defect or a thread that cannot be replaced, 75 the port,
+ * journal or file is in use, or the target of a tool is away (try again), 78 the configuration cannot be used; 130 and
+ * 143 a tool's first signal, a service's second one, 141 the reader of a tool's output has gone.
  */
 import { constants } from 'node:os';
 import { nearest } from './kernel/config.ts';
@@ -34,7 +35,7 @@ const tools: Readonly<Record<string, Tool>> = {
     summary: 'look into a log, send parts of it again',
     run: async (words) => {
       const { service, rest } = await ofService(words);
-      return (await import('./service/journal-command.ts')).runJournal(service, rest);
+      return (await import('./service/journal/journal-command.ts')).runJournal(service, rest);
     },
   },
   deadletter: {
@@ -53,11 +54,11 @@ const tools: Readonly<Record<string, Tool>> = {
   },
   migrate: {
     summary: 'change or show the schema of a service',
-    run: async ([name, ...rest]) => {
-      const { migrateHelp, runMigrateTool } = await import('./service/migrate.ts');
-      if (name !== undefined && name !== '--help') return runMigrateTool(await load(name), rest);
-      process.stdout.write(migrateHelp('<service>'));
-      return name === undefined ? exitCodes.usage : exitCodes.ok;
+    run: async (words) => {
+      const { answerWithoutService, runMigrateTool } = await import('./service/migrate.ts');
+      const [name = '', ...rest] = words;
+      const ended = answerWithoutService(words, Object.keys(services));
+      return ended ?? runMigrateTool(await load(name), rest);
     },
   },
 };
@@ -65,14 +66,21 @@ const tools: Readonly<Record<string, Tool>> = {
 async function load(name: string): Promise<AnyService> {
   const found = Object.hasOwn(services, name) ? services[name] : undefined;
   if (found !== undefined) return (await found()).default;
-  throw errors.USAGE({ reason: `a service must be one of ${Object.keys(services).join(', ')}: found=${name}` });
+  const names = Object.keys(services);
+  const near = nearest(name, names);
+  const meant = near === undefined ? '' : `, did you mean ${near}?`;
+  throw errors.USAGE({ reason: `a service must be one of ${names.join(', ')}: found=${name}${meant}` });
 }
 
 /** The service of --service=NAME; the collector without it. */
 async function ofService(words: readonly string[]): Promise<{ service: AnyService; rest: readonly string[] }> {
-  const flag = words.find((word) => word.startsWith('--service='));
-  const service = await load(flag?.slice('--service='.length) ?? 'pixel');
-  return { service, rest: words.filter((word) => word !== flag) };
+  const at = words.findIndex((word) => word === '--service' || word.startsWith('--service='));
+  if (at < 0) return { service: await load('pixel'), rest: words };
+  const [flag, next] = words.slice(at);
+  const spaced = flag === '--service';
+  const name = spaced ? next : flag!.slice('--service='.length);
+  if (name === undefined || name === '') throw errors.USAGE({ reason: '--service must have a value: found none' });
+  return { service: await load(name), rest: words.toSpliced(at, spaced ? 2 : 1) };
 }
 
 async function usageRow(name: string): Promise<readonly [string, string]> {
@@ -135,7 +143,7 @@ async function main(argv: readonly string[]): Promise<number> {
   }
 }
 
-/** `ringmain journal cat | head`: whoever read has enough. The exit code is that of a process that SIGPIPE has ended. */
+/** `ringmain journal cat | head`: the reader has enough. The exit code is that of a process that SIGPIPE ended. */
 function endOfPipe(error: unknown): void {
   if ((error as NodeJS.ErrnoException).code === 'EPIPE') process.exit(128 + constants.signals.SIGPIPE);
 }

@@ -36,6 +36,7 @@ export const deliveryErrors = defineErrors('delivery', {
     false,
     'A replay of dead letters needs an operator',
     (f: AtReplay) => `replay cannot go on by itself: ${atReplay(f)}; the other letters stay pending`,
+    exitCodes.failed,
   ),
   SINK_STOPPED: inside(
     false,

@@ -13,7 +13,7 @@
  * One process owns the folder. Reading it (ls, cat, verify) needs no lock.
  */
 import { randomBytes } from 'node:crypto';
-import { closeSync, existsSync, openSync, readFileSync, statfsSync, writeFileSync } from 'node:fs';
+import { closeSync, openSync, readFileSync, statfsSync, writeFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { makeDirectory } from '../kernel/directory.ts';
 import { RingmainError } from '../kernel/errors.ts';
@@ -51,13 +51,17 @@ export const sinksFolder = (dir: string): string => join(dir, 'sinks');
 const holderPath = (dir: string): string => join(dir, 'holder');
 export const checkpointPath = (dir: string, sink: string): string => join(sinksFolder(dir), `${sink}.checkpoint`);
 
-/** The identity of the log in `dir`; `undefined` when there is no log yet. Refuses an unknown format. */
+/**
+ * The identity of the log in `dir`; `undefined` when there is no log yet. Refuses an unknown format. Throws the system's
+ * error when the file cannot be read: a log that is hidden from this user is not a log that is not there.
+ */
 export function readIdentity(dir: string): LogIdentity | undefined {
   const path = join(dir, 'log');
-  if (!existsSync(path)) return undefined;
+  const text = readIfThere(path);
+  if (text === undefined) return undefined;
   let found: Partial<LogIdentity>;
   try {
-    found = JSON.parse(readFileSync(path, 'utf8')) as Partial<LogIdentity>;
+    found = JSON.parse(text) as Partial<LogIdentity>;
   } catch (error) {
     throw engineErrors.JOURNAL_FORMAT(
       { path, expected: 'the identity of a log in JSON', found: 'something else' },
@@ -76,6 +80,15 @@ export function readIdentity(dir: string): LogIdentity | undefined {
   if (!Array.isArray(lives) || !lives.every(([n, id]) => Number.isSafeInteger(n) && /^[0-9a-f]{16}$/.test(id)))
     throw engineErrors.JOURNAL_FORMAT({ path, expected: 'lives with ids of 16 hex digits', found: 'something else' });
   return { ...(found as LogIdentity), lives };
+}
+
+function readIfThere(path: string): string | undefined {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw error;
+  }
 }
 
 /** The lanes on disk, oldest life first. */

@@ -23,9 +23,10 @@ import { markdownTable } from './markdown.ts';
 
 /**
  * Exit codes of the process (sysexits.h): what an operator or a service manager may branch on. `temporary` passes by
- * itself, so it is worth a restart; `usage` and `config` need a person.
+ * itself, so it is worth a restart; `usage` and `config` need a person. `failed` is a tool's: it has worked as it should,
+ * and what it checked or delivered is not in order.
  */
-export const exitCodes = { ok: 0, usage: 64, internal: 70, temporary: 75, config: 78 } as const;
+export const exitCodes = { ok: 0, failed: 1, usage: 64, internal: 70, temporary: 75, config: 78 } as const;
 export type ExitCode = (typeof exitCodes)[keyof typeof exitCodes];
 
 type Fields = Readonly<Record<string, unknown>>;

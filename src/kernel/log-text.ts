@@ -33,13 +33,17 @@ function clockTime(at: Date): string {
   return `${h}:${m}:${s}.${String(at.getMilliseconds()).padStart(3, '0')}`;
 }
 
+/** Begins the line of a terminal anew: a progress line of a tool may stand there. */
+const FRESH = '\r\u001B[K';
+
 /** A destination for pino that writes readable lines, each with one write(2). */
 export function textLines(destination: 1 | 2): DestinationStream {
   const coloured = isatty(destination);
+  const begin = coloured ? FRESH : '';
   return {
     write: (json) => {
       try {
-        writeSync(destination, readable(json, coloured));
+        writeSync(destination, begin + readable(json, coloured));
       } catch {
         // A terminal that has gone away, or does not take more now: no line is worth the process.
       }

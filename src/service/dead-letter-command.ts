@@ -7,62 +7,103 @@
  * Options are the collector's own (DEAD_LETTER_DIR, PG_DSN, KAFKA_BROKERS, ...), from the environment, --env-file or
  * flags.
  */
-
+import { setTimeout as delay } from 'node:timers/promises';
 import { ReplayEnded, replay, type Summary, summarize } from '../delivery/dead-letter-replay.ts';
 import { deliveryErrors } from '../delivery/errors.ts';
-import { helpText } from '../kernel/config.ts';
+import { nearest } from '../kernel/config.ts';
 import { errors, exitCodes } from '../kernel/errors.ts';
-import { createLog, type LogTarget, logTarget } from '../kernel/log.ts';
+import { createLog, logTarget } from '../kernel/log.ts';
 import { loadSink } from '../sinks/registry.ts';
-import { type ConfiguredOutput, configure, possibleOutputs, setsOf } from './configured.ts';
+import { type Configured, type ConfiguredOutput, configure, possibleOutputs } from './configured.ts';
 import type { AnyService } from './contract.ts';
+import { faultOf, withFaults } from './tool/fault.ts';
+import { Interrupt } from './tool/interrupt.ts';
+import { Progress } from './tool/progress.ts';
+import { askedOf, type Subcommand, type ToolHelp } from './tool/subcommand.ts';
+import { adviceOn, placeOf } from './tool/target.ts';
 
-const USAGE = `ringmain deadletter ls [sink]       what lies in DEAD_LETTER_DIR, and why
-ringmain deadletter replay <sink>   send what is pending to its sink again`;
-/** Rooms whose options this tool does not read. */
-const frameRooms: ReadonlySet<string> = new Set(['http', 'collect', 'visitor', 'engine', 'service', 'tracing']);
 const REASONS_SHOWN = 5;
+/** What is under way when the end is asked for has so long. */
+const GRACE_MS = 1000;
+
+const commands = {
+  ls: {
+    takes: '[SINK]',
+    summary: 'lists what lies in DEAD_LETTER_DIR, and why',
+    about: `Lists the dead letters of one sink, or of all: for each file the number of letters, how many of them are
+still pending, the times of the first and the last one, and the most frequent reasons.`,
+    exits: { [exitCodes.ok]: 'listed' },
+    example: 'ringmain deadletter ls kafka',
+  },
+  replay: {
+    takes: 'SINK',
+    summary: 'sends what is pending to its sink again',
+    about: `Sends the pending letters of a sink to it again, once the cause of the refusal is fixed. It may run beside
+the collector, and may be stopped or killed at any time: the next replay continues there. A letter that is
+refused again stays pending.`,
+    exits: {
+      [exitCodes.ok]: 'every pending letter is delivered, or none was pending',
+      [exitCodes.failed]: 'letters were refused again, or the sink needs an operator (credentials, a missing table)',
+      [exitCodes.temporary]: 'the sink is away, or another replay of it runs',
+      130: 'interrupted by Ctrl-C (143: by SIGTERM)',
+    },
+    example: 'ringmain deadletter replay postgres --env-file=/etc/ringmain/ringmain.env',
+  },
+} satisfies Record<string, Subcommand>;
+
+const tool: ToolHelp & { readonly commands: typeof commands } = {
+  name: 'ringmain deadletter',
+  about: 'Looks at the events that a sink refused for good, and sends them again once the cause is fixed.',
+  commands,
+};
 
 export async function runDeadLetter(service: AnyService, argv: readonly string[]): Promise<number> {
-  if (argv.includes('--help')) {
-    process.stdout.write(`${USAGE}\n\n${helpText(setsOf(service).filter(({ room }) => !frameRooms.has(room)))}\n`);
+  const asked = askedOf(tool, argv);
+  if ('ends' in asked) return asked.ends;
+  const configured = configure(service, Object.keys(service.roles), { argv: asked.rest });
+  const { deadLetterDir } = configured.values.sinks;
+  const output = outputOf(configured);
+  return withFaults(async () => {
+    if (asked.command === 'replay') return replayTo(output, configured);
+    const summaries = summarize(deadLetterDir, output?.name);
+    process.stdout.write(summaries.length === 0 ? `no dead letters in ${deadLetterDir}\n` : listing(summaries));
     return exitCodes.ok;
-  }
-  const configured = configure(service, Object.keys(service.roles), { argv });
-  const { sinks, kernel } = configured.values;
-  const outputs = possibleOutputs(configured);
-  const { words } = configured.loaded;
-  const [action, name, ...more] = words;
-  const output = outputs.find((known) => known.name === name);
-  if (more.length > 0 || (name !== undefined && output === undefined)) {
-    const names = outputs.map((known) => known.name).join(', ');
-    throw errors.USAGE({ reason: `a sink must be one of ${names}: found=${words.slice(1).join(' ')}` });
-  }
-  if (action === 'ls') {
-    process.stdout.write(listing(summarize(sinks.deadLetterDir, output?.name)));
-    return exitCodes.ok;
-  }
-  if (action !== 'replay')
-    throw errors.USAGE({ reason: `the command must be ls or replay: found=${action}\n\n${USAGE}` });
-  // Who replays into the file sink would write to a file that a running collector holds and cuts.
-  if (output === undefined || output.kind === 'log') {
-    throw errors.USAGE({ reason: `replay needs a sink other than log: found=${name ?? 'none'}\n\n${USAGE}` });
-  }
-  return replayTo(output, sinks.deadLetterDir, logTarget(kernel, 2), configured.values);
+  });
 }
 
-async function replayTo(
-  output: ConfiguredOutput,
-  directory: string,
-  target: LogTarget,
-  values: unknown,
-): Promise<number> {
+/** The output that the words name; undefined: none is named. */
+function outputOf(configured: Configured): ConfiguredOutput | undefined {
+  const [name, ...more] = configured.loaded.words;
+  const outputs = possibleOutputs(configured);
+  const output = outputs.find((known) => known.name === name);
+  if (more.length === 0 && (name === undefined || output !== undefined)) return output;
+  const names = outputs.map((known) => known.name);
+  const near = output === undefined && name !== undefined ? nearest(name, names) : undefined;
+  throw errors.USAGE({
+    reason:
+      `a sink must be one of ${names.join(', ')}: found=${configured.loaded.words.join(' ')}` +
+      (near === undefined ? '' : `, did you mean ${near}?`),
+  });
+}
+
+async function replayTo(output: ConfiguredOutput | undefined, { values }: Configured): Promise<number> {
+  // Who replays into the file sink would write to a file that a running collector holds and cuts.
+  if (output === undefined || output.kind === 'log')
+    throw errors.USAGE({ reason: `replay needs a sink other than log: found=${output?.name ?? 'none'}` });
   const { name: sink, config, load } = output;
+  const { deadLetterDir: directory } = values.sinks;
   const kind = await loadSink(output.kind);
   const end = new AbortController();
-  const log = createLog({ ...target, name: 'deadletter' });
-  const open = (source: string) =>
-    kind.open(config as never, {
+  const log = createLog({ ...logTarget(values.kernel, 2), name: 'deadletter' });
+  const progress = new Progress(`replay to ${sink}`, pendingOf(directory, sink), 'events');
+  const interrupt = new Interrupt();
+  const interrupted = Promise.withResolvers<undefined>();
+  interrupt.signal.addEventListener('abort', () => {
+    void delay(GRACE_MS).then(() => interrupted.resolve(undefined));
+  });
+  let sent = 0;
+  const open = async (source: string) => {
+    const target = await kind.open(config as never, {
       name: sink,
       logId: source,
       ...(load === undefined ? {} : { load: { module: load, values } }),
@@ -72,26 +113,52 @@ async function replayTo(
       signal: end.signal,
       ended: () => end.signal.aborted,
     });
+    const write = target.write.bind(target);
+    target.write = async (batch, previous) => {
+      if (interrupt.wanted) {
+        // The outcome of the request before this one is on disk: a good place to end at once.
+        interrupted.resolve(undefined);
+        await new Promise<never>(() => undefined);
+      }
+      await write(batch, previous);
+      sent += batch.count;
+      progress.at(sent);
+    };
+    return target;
+  };
   try {
-    const { delivered, refused } = await replay({ directory, sink, open, classify: (error) => kind.classify(error) });
-    const nothing = delivered + refused === 0;
+    const work = replay({ directory, sink, open, classify: (error) => kind.classify(error) });
+    const done = await Promise.race([work, interrupted.promise]);
+    progress.clear();
+    if (done === undefined) {
+      process.stderr.write(`the replay was interrupted after ${sent} letters; the next one continues there\n`);
+      return interrupt.exit;
+    }
+    const { delivered, refused } = done;
     process.stdout.write(
-      nothing
+      delivered + refused === 0
         ? `nothing to replay: no letter of ${sink} is pending in ${directory}\n`
         : `${delivered} delivered, ${refused} refused again\n`,
     );
-    return exitCodes.ok;
+    return refused === 0 ? exitCodes.ok : exitCodes.failed;
   } catch (error) {
+    progress.clear();
     if (!(error instanceof ReplayEnded)) throw error;
+    const cause = faultOf(error.cause);
+    if (cause !== error.cause) throw cause;
     const ended = error.temporary ? deliveryErrors.REPLAY_ENDED : deliveryErrors.REPLAY_STOPPED;
-    throw ended({ sink, delivered: error.replayed.delivered, reason: error.message }, error);
+    const reason = `${placeOf(output)}: ${error.message}; ${adviceOn(error.cause, error.temporary)}`;
+    throw ended({ sink, delivered: error.replayed.delivered, reason });
   } finally {
     end.abort();
+    interrupt.close();
   }
 }
 
+const pendingOf = (directory: string, sink: string): number =>
+  summarize(directory, sink).reduce((sum, { pending }) => sum + pending, 0);
+
 function listing(summaries: readonly Summary[]): string {
-  if (summaries.length === 0) return 'no dead letters\n';
   return summaries
     .flatMap(({ path, letters, pending, unreadable, firstTime, lastTime, reasons }) => [
       `${path}: ${letters} letters, ${pending} pending${unreadable > 0 ? `, ${unreadable} unreadable lines` : ''}` +

@@ -1,9 +1,27 @@
-/** Errors of the frame of a service: an intake with an unknown outcome, and threads that end. */
-import { answer, defineErrors, inside } from '../kernel/errors.ts';
+/**
+ * Errors of the frame of a service: an intake with an unknown outcome, threads that end, and what keeps a tool from its
+ * work.
+ */
+import { answer, defineErrors, exitCodes, inside } from '../kernel/errors.ts';
 
 interface Reason {
   readonly reason: string;
 }
+
+interface Stopped {
+  readonly sink: string;
+  /** Where the sink is: host and port, or a path. */
+  readonly at: string;
+  readonly reason: string;
+  readonly advice: string;
+  readonly sent: number;
+  /** The flag that makes the next replay go on. */
+  readonly resume: string;
+}
+
+const stopped = ({ sink, at, reason, advice, sent, resume }: Stopped): string =>
+  `the replay stopped after ${sent} ${sent === 1 ? 'event' : 'events'}: ${sink} (${at}) takes no events: ${reason}; ` +
+  `${advice}, then continue with ${resume}`;
 
 export const serviceErrors = defineErrors('service', {
   WRITE_UNKNOWN: answer(
@@ -41,5 +59,42 @@ export const serviceErrors = defineErrors('service', {
     true,
     'A thread ended',
     (f: { thread: string; reason: string }) => `thread ended: thread=${f.thread}, reason=${f.reason}`,
+  ),
+  FILE_DENIED: inside(
+    false,
+    'A file or folder belongs to another user',
+    (f: { path: string; code: string; advice: string }) => `permission denied (${f.code}): path=${f.path}; ${f.advice}`,
+    exitCodes.config,
+  ),
+  DISK_FULL: inside(
+    true,
+    'The disk is full',
+    (f: { path: string }) => `no space left on the disk: path=${f.path}; make room and run it again`,
+    exitCodes.temporary,
+  ),
+  FILE_UNUSABLE: inside(
+    false,
+    'A file or folder cannot be used',
+    (f: { path: string; reason: string }) => `cannot be used: path=${f.path}, reason=${f.reason}`,
+    exitCodes.failed,
+  ),
+  JOURNAL_REPLAY_ENDED: inside(
+    true,
+    'A replay of the journal ended early, for its sink is away',
+    stopped,
+    exitCodes.temporary,
+  ),
+  JOURNAL_REPLAY_STOPPED: inside(false, 'A replay of the journal needs an operator', stopped, exitCodes.failed),
+  DATABASE_AWAY: inside(
+    true,
+    'The database of a service is away',
+    (f: { reason: string }) => `the database cannot be used now: ${f.reason}; run it again when it is back`,
+    exitCodes.temporary,
+  ),
+  MIGRATION_FAILED: inside(
+    false,
+    'A migration needs an operator',
+    (f: { reason: string }) => f.reason,
+    exitCodes.failed,
   ),
 });

@@ -1,6 +1,6 @@
 /** Tool `ringmain migrate <service> up | down [N] | status`: changes and shows the schema of a service. */
 import { errors, exitCodes } from '../kernel/errors.ts';
-import { describeFault, SetupError } from '../store/postgres/fault.ts';
+import { describeFault, SetupError, faultOf as verdictOf } from '../store/postgres/fault.ts';
 import {
   assertMigrated,
   type MigrateOptions,
@@ -11,6 +11,11 @@ import {
 } from '../store/postgres/migrate.ts';
 import { configure } from './configured.ts';
 import type { AnyService, Migrations } from './contract.ts';
+import { serviceErrors } from './errors.ts';
+import { withFaults } from './tool/fault.ts';
+import { Progress } from './tool/progress.ts';
+import { askedOf, optionsOf, type Subcommand, type ToolHelp, unknownCommand } from './tool/subcommand.ts';
+import { placeOf } from './tool/target.ts';
 
 /** What of a service the tool reads. */
 export interface Migrated<V> {
@@ -18,30 +23,87 @@ export interface Migrated<V> {
   readonly migrations?: Migrations<V>;
 }
 
-/** `status` found versions that are missing or that do not fit. */
-const EXIT_NOT_MIGRATED = 1;
+const away = { [exitCodes.temporary]: 'the database is away or busy; run it again later' };
+const commands = {
+  up: {
+    takes: '',
+    summary: 'applies the migrations that are missing, oldest first',
+    about: `Applies the migrations that are missing, oldest first. Several processes may run it at once: one applies,
+the others wait. When a migration fails, the earlier ones stay applied; run it again once the cause is
+fixed.`,
+    exits: {
+      [exitCodes.ok]: 'everything is applied',
+      [exitCodes.failed]: 'a migration failed; its file and line are named',
+      ...away,
+    },
+    example: 'ringmain migrate pixel up --env-file=/etc/ringmain/ringmain.env',
+  },
+  down: {
+    takes: '[N]',
+    summary: 'takes the newest N versions back (default 1)',
+    about: 'Takes the newest N versions back, newest first. The data in the tables they drop is gone.',
+    exits: { [exitCodes.ok]: 'taken back', [exitCodes.failed]: 'one has failed, or cannot be taken back', ...away },
+    example: 'ringmain migrate pixel down 2',
+  },
+  status: {
+    takes: '',
+    summary: 'lists every version, and whether it is applied',
+    about: 'Lists every version of this build and of the database, with the time it was applied. Changes nothing.',
+    exits: {
+      [exitCodes.ok]: 'all are applied as they are',
+      [exitCodes.failed]: 'versions are missing, or were changed after they were applied',
+      ...away,
+    },
+    example: 'ringmain migrate pixel status',
+  },
+} satisfies Record<string, Subcommand>;
 
-export const migrateHelp = (service: string): string => `ringmain migrate ${service} up | down [N] | status
+/** The tool's help for a service; `<service>` when none is named. */
+const toolFor = (service: string): ToolHelp & { readonly commands: typeof commands } => ({
+  name: `ringmain migrate ${service}`,
+  about:
+    'Changes and shows the schema of a service. The database must be reached directly, or by a pooler in session mode.',
+  commands,
+  options: optionsOf(service),
+});
 
-  up        applies the migrations that are missing, oldest first; several processes may call it at once
-  down [N]  takes the newest N versions back (default 1)
-  status    lists every version; exit code ${EXIT_NOT_MIGRATED} unless all are applied as they are
-
-The database must be reached directly or through a pooler in session mode.
-`;
+/** Answers words that begin with no service: with help, or by USAGE. Undefined: a name comes first. */
+export function answerWithoutService(words: readonly string[], services: readonly string[]): number | undefined {
+  const [first] = words;
+  const isCommand = first !== undefined && Object.hasOwn(commands, first);
+  if (first !== undefined && !first.startsWith('-') && !isCommand) return undefined;
+  if (isCommand && !words.includes('--help'))
+    throw errors.USAGE({
+      reason: `the service comes first, one of ${services.join(', ')}: ringmain migrate ${services[0]} ${first}`,
+    });
+  const asked = askedOf(toolFor('<service>'), words);
+  return 'ends' in asked ? asked.ends : exitCodes.usage;
+}
 
 /** The tool as the command line calls it: reads the options of the service, which may stand among the words. */
 export async function runMigrateTool(service: AnyService, argv: readonly string[]): Promise<number> {
-  const write = (text: string): void => void process.stdout.write(text);
-  if (argv.includes('--help')) {
-    write(migrateHelp(service.name));
-    return exitCodes.ok;
+  const asked = askedOf(toolFor(service.name), argv);
+  if ('ends' in asked) return asked.ends;
+  const { values, loaded } = configure(service, Object.keys(service.roles), { argv: asked.rest });
+  const progress = new Progress(`migrate ${service.name} ${asked.command}`, 0, 'seconds');
+  const begin = performance.now();
+  const looks = progress.shown ? setInterval(() => progress.at((performance.now() - begin) / 1000), 500) : undefined;
+  const write = (text: string): void => {
+    progress.clear();
+    process.stdout.write(text);
+  };
+  try {
+    return await withFaults(() => runMigrate(service, values, [asked.command, ...loaded.words], write));
+  } finally {
+    clearInterval(looks);
+    progress.clear();
   }
-  const { values, loaded } = configure(service, Object.keys(service.roles), { argv });
-  return runMigrate(service, values, loaded.words, write);
 }
 
-/** Runs the tool. Returns the exit code; `write` takes the text for people. */
+/**
+ * Runs the tool. Returns the exit code; `write` takes the text for people. Throws MIGRATION_FAILED, or DATABASE_AWAY
+ * when the same may succeed later.
+ */
 export async function runMigrate<V>(
   service: Migrated<V>,
   values: V,
@@ -49,31 +111,37 @@ export async function runMigrate<V>(
   write: (text: string) => void,
 ): Promise<number> {
   const [action, count, ...rest] = words;
+  const tool = toolFor(service.name);
+  if (action === undefined || !Object.hasOwn(commands, action)) throw unknownCommand(tool, action ?? 'none');
   const steps = count === undefined ? 1 : Number(count);
-  const known = action === 'up' || action === 'down' || action === 'status';
-  const fits = known && rest.length === 0 && (count === undefined || action === 'down');
+  const fits = rest.length === 0 && (count === undefined || action === 'down');
   if (!fits || !Number.isInteger(steps) || steps < 1) {
-    throw errors.USAGE({
-      reason: `migrate ${service.name} takes up, down [N] or status: found=${words.join(' ') || 'nothing'}`,
-    });
+    const takes = action === 'down' ? 'a number of versions, 1 or more' : 'no other word';
+    throw errors.USAGE({ reason: `${tool.name} ${action} takes ${takes}: found=${words.slice(1).join(' ')}` });
   }
-  const options = optionsOf(service, values, (line) => write(`${line}\n`));
+  const options = databaseOf(service, values, (line) => write(`${line}\n`));
   if (options === undefined) {
-    write(`${service.name} has no migrations, or no database now\n`);
+    write(
+      service.migrations === undefined
+        ? `${service.name} has no migrations\n`
+        : `${service.name} has no database: the option with its DSN is not set\n`,
+    );
     return exitCodes.config;
   }
   try {
     if (action === 'status') {
       const status = await migrationStatus(options);
       write(statusText(status));
-      return status.every(({ state }) => state === 'applied' || state === 'unknown') ? exitCodes.ok : EXIT_NOT_MIGRATED;
+      return status.every(({ state }) => state === 'applied' || state === 'unknown') ? exitCodes.ok : exitCodes.failed;
     }
     const done = action === 'up' ? await migrateUp(options) : await migrateDown(options, steps);
     if (done.length === 0) write(action === 'up' ? 'nothing to apply\n' : 'nothing to take back\n');
     return exitCodes.ok;
   } catch (error) {
-    write(`${error instanceof SetupError ? error.message : describeFault(error)}\n`);
-    return exitCodes.internal;
+    if (error instanceof SetupError) throw serviceErrors.MIGRATION_FAILED({ reason: error.message });
+    const reason = `${placeOf({ kind: 'postgres', config: { pgDsn: options.dsn } })}: ${describeFault(error)}`;
+    if (['network', 'moved', 'busy'].includes(verdictOf(error))) throw serviceErrors.DATABASE_AWAY({ reason });
+    throw serviceErrors.MIGRATION_FAILED({ reason });
   }
 }
 
@@ -82,7 +150,7 @@ export async function runMigrate<V>(
  * throws unless everything is applied.
  */
 export async function migrateAtStart<V>(service: Migrated<V>, values: V, tell: (line: string) => void): Promise<void> {
-  const options = optionsOf(service, values, tell);
+  const options = databaseOf(service, values, tell);
   if (options === undefined) return;
   if (service.migrations?.atStart?.(values)) await migrateUp(options);
   const status = await assertMigrated(options);
@@ -90,7 +158,7 @@ export async function migrateAtStart<V>(service: Migrated<V>, values: V, tell: (
   if (unknown.length > 0) tell(`the database has versions that this build does not know: ${unknown.join(', ')}`);
 }
 
-function optionsOf<V>(service: Migrated<V>, values: V, tell: (line: string) => void): MigrateOptions | undefined {
+function databaseOf<V>(service: Migrated<V>, values: V, tell: (line: string) => void): MigrateOptions | undefined {
   const dsn = service.migrations?.dsn(values);
   if (service.migrations === undefined || dsn === undefined) return undefined;
   return { dsn, service: service.name, folder: service.migrations.folder, tell };

@@ -7,6 +7,7 @@ import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { expect, type TestContext, test } from 'vitest';
 import { Collector, temporary } from '../servers/collector.ts';
+import { onTerminal, screenOf } from '../servers/terminal.ts';
 
 const MAIN = join(import.meta.dirname, '..', '..', 'dist', 'main.js');
 const EVENTS = 25;
@@ -103,12 +104,20 @@ test('a collector that goes away for good: its sink was down, journal drain deli
   const env = { OUTPUTS: 'http', HTTP_SINK_URL: url, HTTP_URL: url };
   const collector = await collected(t, 22_204, env);
   assert.equal(await collector.kill('SIGTERM'), 0, 'a sink that is down must not spoil the end');
-  const locked = await ringmain(collector.folder, ['journal', 'drain', '--timeout=1'], env);
+  const locked = await onTerminal(['journal', 'drain', '--timeout=1'], collector.folder, env);
   assert.equal(locked.code, 1, 'what is owed shows in the exit code');
+  assert.match(locked.text, /\r\u001B\[Kdrain {2}0 % {2}0 events of 25 events/);
+  assert.match(
+    screenOf(locked.text),
+    /^sink http {2}delivered 0 events in this run {2}owes 25 events {2}\(.*status=503\)$/m,
+  );
   open = true;
   const drained = await ringmain(collector.folder, ['journal', 'drain', '--timeout=20'], env);
   assert.equal(drained.code, 0, drained.err + drained.out);
   assert.equal(new Set(seen.map((line) => (JSON.parse(line) as { event_id: string }).event_id)).size, EVENTS);
+  assert.equal(drained.out, `sink http  delivered ${EVENTS} events in this run  owes 0 events\n`);
+  const again = await ringmain(collector.folder, ['journal', 'drain', '--timeout=20'], env);
+  assert.deepEqual([again.code, again.out], [0, 'sink http  nothing was owed\n'], 'a second drain has nothing to do');
 });
 
 test('journal forget removes a sink for good; drain and forget refuse while a collector runs', async (t) => {

@@ -66,19 +66,22 @@ test('migrate refuses words that it does not know, and a service without a datab
   for (const words of [[], ['sideways'], ['down', 'x'], ['down', '0'], ['down', '1.5'], ['up', '1'], ['status', 'x']]) {
     await expect(run(toy, words), words.join(' ')).rejects.toMatchObject({ code: 'USAGE' });
   }
-  const none = (name: string) => ({ code: 78, text: `${name} has no migrations, or no database now\n` });
-  expect(await run(toy, ['up'], { dsn: undefined, migrate: false })).toEqual(none('words'));
-  expect(await run({ name: 'bare' }, ['up'])).toEqual(none('bare'));
+  const database = 'words has no database: the option with its DSN is not set\n';
+  expect(await run(toy, ['up'], { dsn: undefined, migrate: false })).toEqual({ code: 78, text: database });
+  expect(await run({ name: 'bare' }, ['up'])).toEqual({ code: 78, text: 'bare has no migrations\n' });
 });
 
-test('a failure and a database that is away end with 70 and one line', async () => {
+test('a failed migration ends with 1 and its line, a database that is away with 75 and its address', async () => {
   const toy = service('bad', { '001_a.sql': 'SELECT 1;\nSELEC 2;' });
-  const failed = await run(toy, ['up']);
-  expect(failed.code).toBe(70);
-  expect(failed.text).toMatch(/^001_a\.sql:2 \(SELEC 2;\): syntax error at or near "SELEC".*\n$/);
-  const away = await run(toy, ['up'], { dsn: 'postgres://nobody@127.0.0.1:9/none', migrate: false });
-  expect(away.code).toBe(70);
-  expect(away.text).toMatch(/^.*ECONNREFUSED.*\n$/);
+  await expect(run(toy, ['up'])).rejects.toMatchObject({
+    exit: 1,
+    message: expect.stringMatching(/^001_a\.sql:2 \(SELEC 2;\): syntax error at or near "SELEC".*$/),
+  });
+  const away = { dsn: 'postgres://nobody:secret@127.0.0.1:9/none', migrate: false };
+  await expect(run(toy, ['up'], away)).rejects.toMatchObject({
+    exit: 75,
+    message: expect.stringMatching(/^the database cannot be used now: 127\.0\.0\.1:9: .*ECONNREFUSED.*; run it again/),
+  });
 });
 
 test('a start applies what is missing when it may, else it is refused until everything is applied', async () => {

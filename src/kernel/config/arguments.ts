@@ -4,6 +4,7 @@
  *   --ring-bytes=1m   --ring-bytes 1m   --RING_BYTES=1m     a flag with its value
  *   --dnt-respect     --dnt-respect off                     a bool takes the next word only when that is a bool
  *   --check-config                                          a switch: no option, no value
+ *   --since=TIME                                            a flag of the command's own: a value, but no option
  *   --env-file=FILE   --config=FILE                         files of options
  *   --                                                      everything behind it is a word
  */
@@ -20,6 +21,8 @@ export interface Line<W extends string> {
   readonly flags: Source;
   readonly switches: ReadonlySet<W>;
   readonly words: readonly string[];
+  /** Values of the command's own flags, by name. */
+  readonly own: ReadonlyMap<string, string>;
   /** By --env-file and --config. */
   readonly envFile: string | undefined;
   readonly configFile: string | undefined;
@@ -30,6 +33,7 @@ export function readArguments<W extends string>(
   argv: readonly string[],
   declared: readonly Declared[],
   switchNames: readonly W[],
+  ownNames: readonly string[],
   problems: string[],
 ): Line<W> {
   const known = knownNames(declared);
@@ -40,6 +44,7 @@ export function readArguments<W extends string>(
   const switches = new Set<W>();
   const words: string[] = [];
   const files = new Map<string, string>();
+  const own = new Map<string, string>();
   const rest = [...argv];
   while (rest.length > 0) {
     const word = rest.shift()!;
@@ -60,8 +65,11 @@ export function readArguments<W extends string>(
       else problems.push(`${flag} must stand without a value: found=${word.slice(equals + 1)}`);
       continue;
     }
-    if (!flag.startsWith('--') || (!fileFlags.has(name) && !known.has(name))) {
-      const flagNames = [...known, ...fileFlags].map(flagName).concat(switchNames.map((candidate) => `--${candidate}`));
+    const ownName = ownNames.find((candidate) => flag === `--${candidate}`);
+    if (ownName === undefined && (!flag.startsWith('--') || (!fileFlags.has(name) && !known.has(name)))) {
+      const flagNames = [...ownNames, ...switchNames]
+        .map((candidate) => `--${candidate}`)
+        .concat([...known, ...fileFlags].map(flagName));
       const meant = nearest(`--${name.toLowerCase().replaceAll('_', '-')}`, flagNames);
       problems.push(`${flag} is not a flag${meant ? `: did you mean ${meant}?` : ''}`);
       // The value of an unknown flag is not a word either.
@@ -77,14 +85,17 @@ export function readArguments<W extends string>(
       else if (next !== undefined && !next.startsWith('--')) value = rest.shift()!;
     }
     if (value === undefined || value === '') problems.push(`${flag} must have a value: found none`);
-    else if (fileFlags.has(name)) {
+    else if (ownName !== undefined) {
+      if ((own.get(ownName) ?? value) !== value) problems.push(`${flag} must stand once: found twice`);
+      own.set(ownName, value);
+    } else if (fileFlags.has(name)) {
       if ((files.get(name) ?? value) !== value) problems.push(`${flag} must stand once: found twice`);
       files.set(name, value);
     } else if (flags.has(name) && flags.get(name)!.text !== value)
       problems.push(`${flag} must stand once: found twice`);
     else flags.set(name, { text: value, name, from: `flag ${flag}` });
   }
-  return { flags, switches, words, envFile: files.get('ENV_FILE'), configFile: files.get('CONFIG') };
+  return { flags, switches, words, own, envFile: files.get('ENV_FILE'), configFile: files.get('CONFIG') };
 }
 
 function reads(item: Declared, text: string): boolean {

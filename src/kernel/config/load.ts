@@ -49,6 +49,8 @@ export interface LoadOptions<W extends string = string> {
   readonly configFile?: string;
   /** Flags that are no options and take no value: `check-config`, `help`. */
   readonly switches?: readonly W[];
+  /** Names of flags of the command's own, which take a value: `since`. */
+  readonly ownFlags?: readonly string[];
   /** Sets of other commands: their names are known in files and in the environment, and their values are ignored. */
   readonly others?: readonly ConfigSet[];
   /** Default: whether the switch `check-config` is given. Makes unknown environment variables problems. */
@@ -67,6 +69,8 @@ export interface Loaded<S extends readonly ConfigSet[] = readonly ConfigSet[], W
   readonly switches: ReadonlySet<W>;
   /** Words that belong to no flag. */
   readonly words: readonly string[];
+  /** Values of the command's own flags, by name. */
+  readonly own: ReadonlyMap<string, string>;
 }
 
 /**
@@ -82,7 +86,7 @@ export function loadConfig<const S extends readonly ConfigSet[], const W extends
   const declared = declaredIn(sets);
   const known = knownNames(declared);
   const elsewhere = knownNames(declaredIn(options.others ?? []));
-  const line = readArguments(options.argv ?? [], declared, options.switches ?? [], problems);
+  const line = readArguments(options.argv ?? [], declared, options.switches ?? [], options.ownFlags ?? [], problems);
   const misread = problems.length;
   const env = options.env ?? environment();
   const strict = options.strict ?? (line.switches as ReadonlySet<string>).has('check-config');
@@ -122,7 +126,8 @@ export function loadConfig<const S extends readonly ConfigSet[], const W extends
   // Who mistypes a flag is told of everything at once, and by the exit code that it is the command line.
   if (misread > 0) throw errors.USAGE({ reason: problems.join('\n') });
   if (problems.length > 0) throw errors.CONFIG({ problems });
-  return { values: values as ValuesByRoom<S>, warnings, sources, switches: line.switches, words: line.words };
+  const { switches, words, own } = line;
+  return { values: values as ValuesByRoom<S>, warnings, sources, switches, words, own };
 }
 
 function unknown(name: string, known: Iterable<string>): string {

@@ -81,7 +81,7 @@ test('the collector posts every event, through an outage, and keeps what is refu
   });
   assert.equal(summarize(join(collector.folder, 'data', 'dead-letters'), 'http')[0]!.pending, 1);
   await proxy.heal();
-  assert.equal((await replay()).stdout, '0 delivered, 1 refused again\n');
+  await assert.rejects(replay(), { code: exitCodes.failed, stdout: '0 delivered, 1 refused again\n' });
   lenient = true;
   assert.equal((await replay()).stdout, '1 delivered, 0 refused again\n');
   assert.match((await replay()).stdout, /^nothing to replay: no letter of http is pending in /);
