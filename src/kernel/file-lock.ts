@@ -4,7 +4,9 @@
  *   lock    a POSIX lock (fcntl) on the file itself. The kernel keeps it by device and inode, across PID namespaces and
  *           containers, and drops it when the process dies. Node has no call for it; SQLite, which Node carries, has:
  *           its VFS `unix-excl` locks what it opens at the first read, and keeps the lock until it closes. The bytes
- *           that it locks lie at 1 GiB, the file need not be a database, and SQLite writes nothing to it
+ *           that it locks lie at 1 GiB, the file need not be a database, and SQLite writes nothing to it. It must not
+ *           see <name>-journal or <name>-wal beside it: it takes them for parts of the database and removes them, or
+ *           fails. Then the file is opened by a hard link that is gone at once
  *   holder  a small JSON file that tells who has the lock: process, host, time. For messages only; nothing is decided
  *           by it
  *
@@ -12,9 +14,11 @@
  * process closes ANY descriptor of the file. So whoever holds a lock opens the file once, and no other part of the
  * process opens and closes it meanwhile.
  */
-import { readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { randomBytes } from 'node:crypto';
+import { existsSync, linkSync, readFileSync, realpathSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { hostname } from 'node:os';
+import { basename, dirname, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 
 /** Result codes of SQLite. */
@@ -25,8 +29,29 @@ export interface FileLock {
   release(): void;
 }
 
+/** What SQLite takes for parts of a database, by their names. */
+const PARTS = ['-journal', '-wal'];
+
 /** Locks an existing file; undefined: another process has it. */
 export function lockFile(path: string): FileLock | undefined {
+  // SQLite follows symbolic links, and looks beside what they lead to.
+  const real = existsSync(path) ? realpathSync(path) : path;
+  const part = PARTS.find((ending) => existsSync(real + ending));
+  if (part === undefined) return lockNamed(path);
+  const link = join(dirname(real), `.${basename(real)}.${randomBytes(6).toString('hex')}`);
+  try {
+    linkSync(real, link);
+  } catch (cause) {
+    throw new Error(`name beside a locked file must be free: found=${real}${part}`, { cause });
+  }
+  try {
+    return lockNamed(link);
+  } finally {
+    rmSync(link, { force: true });
+  }
+}
+
+function lockNamed(path: string): FileLock | undefined {
   const { DatabaseSync } = quietSqlite();
   const url = pathToFileURL(path);
   url.searchParams.set('vfs', 'unix-excl');

@@ -27,6 +27,12 @@ export const fileMutants: readonly Mutant[] = [
     tests: locks,
   },
   {
+    name: 'SQLite sees what lies beside the locked file',
+    file: 'src/kernel/file-lock.ts',
+    edits: [['if (part === undefined) return', 'return']],
+    tests: locks,
+  },
+  {
     name: 'SIGHUP closes a descriptor of the locked file',
     file: SINK,
     edits: [

@@ -53,6 +53,34 @@ test('one process has the lock, by every name of the file; after SIGKILL the nex
   assert.deepEqual(fs.readdirSync(join(path, '..')).length, 3, 'nothing was made beside it');
 });
 
+// Goal: LOG_PATH=./events with JOURNAL_DIR=./events-journal starts more than once, and files of others with such names stay. SQLite removes what
+// it takes for the journal of a database, and fails on a folder of that name.
+test('files and folders beside it that SQLite takes for parts of a database stay, and the lock holds', async (t) => {
+  for (const [content, folders] of [
+    ['', false],
+    [`${lines[0]}\n`, false],
+    [`${lines[0]}\n`, true],
+  ] as const) {
+    const path = join(folder(t), 'events');
+    fs.writeFileSync(path, content);
+    for (const part of ['-journal', '-wal', '-shm'])
+      if (folders) fs.mkdirSync(path + part);
+      else fs.writeFileSync(path + part, 'of others');
+    fs.symlinkSync(path, `${path}.soft`);
+    const before = fs.readdirSync(join(path, '..'));
+    const { has, child } = await other(t, `${path}.soft`);
+    assert.equal(has, true);
+    assert.equal(lockFile(path), undefined);
+    await killed(child);
+    const lock = lockFile(path);
+    assert.ok(lock !== undefined);
+    lock.release();
+    assert.deepEqual(fs.readdirSync(join(path, '..')), before);
+    if (!folders) assert.equal(fs.readFileSync(`${path}-journal`, 'utf8'), 'of others');
+    assert.equal(fs.readFileSync(path, 'utf8'), content);
+  }
+});
+
 test('an empty file can be locked, and stays locked while it grows', async (t) => {
   const path = join(folder(t), 'events.ndjson');
   fs.writeFileSync(path, '');
