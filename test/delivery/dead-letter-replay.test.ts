@@ -422,7 +422,10 @@ test('a second replay of the same sink is refused as long as the first one lives
   const lock = `${directory}/kafka.replay-lock`;
   writeFileSync(lock, '');
   const code = `import { lockFile } from './src/kernel/file-lock.ts'; lockFile('${lock}'); console.log('locked'); setInterval(() => {}, 1e6);`;
-  const first = spawn(process.execPath, ['--input-type=module', '-e', code], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const first = spawn(process.execPath, ['--input-type=module', '-e', code], {
+    cwd: join(import.meta.dirname, '..', '..'),
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
   const gone = once(first, 'exit');
   t.onTestFinished(() => void first.kill('SIGKILL'));
   await once(first.stdout, 'data');

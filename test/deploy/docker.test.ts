@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { parse } from 'yaml';
 import { answersOk } from '../servers/collector.ts';
-import { runProgram, ServerProcess, temporaryFolder } from '../servers/process.ts';
+import { leaveIdleConnections, runProgram, ServerProcess, temporaryFolder } from '../servers/process.ts';
 import { READY } from './collector.ts';
 import { buildImage, instructions } from './image-build.ts';
 import { deployFolder } from './local-postgres.ts';
@@ -72,6 +72,7 @@ test('the image builds from what .dockerignore lets through, and runs as its use
   await server.until(() => answersOk(`${url}${READY}`), 20_000);
   await run(words(HEALTHCHECK));
   assert.equal((await fetch(`${url}/px.gif?e=from-image`)).status, 200);
+  leaveIdleConnections();
   server.signal('SIGTERM');
   const late = setTimeout(() => server.signal('SIGKILL'), 15_000);
   assert.equal(await server.exited, '0', `SIGTERM must end it in order:\n${server.log}`);

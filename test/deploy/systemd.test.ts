@@ -6,7 +6,7 @@ import { test } from 'vitest';
 import { exitCodes } from '../../src/kernel/errors.ts';
 import { ensureCommand } from '../servers/apt.ts';
 import { answersOk, main } from '../servers/collector.ts';
-import { runProgram, ServerProcess, temporaryFolder } from '../servers/process.ts';
+import { leaveIdleConnections, runProgram, ServerProcess, temporaryFolder } from '../servers/process.ts';
 import { collectorEnv, collectorFolder, READY } from './collector.ts';
 import { deployFolder } from './local-postgres.ts';
 
@@ -75,6 +75,7 @@ test('every system call of the collector passes the filter, and it needs nothing
     await fetch(`${url}/collect`, { method: 'POST', body, headers: { 'Content-Type': 'application/json' } });
   }
   await (await fetch(`${url}/metrics`)).text();
+  leaveIdleConnections();
   // Strace ends with what it traces; its own signals would not reach the collector.
   process.kill(Number(/"pid":(\d+)/.exec(traced.log)?.[1]), 'SIGTERM');
   await traced.exited;

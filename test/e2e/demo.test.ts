@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process';
 import { expect, test } from 'vitest';
+import { leaveIdleConnections } from '../servers/process.ts';
 
 // Goal: the demo of the README shows what it promises, and ends clean on Ctrl-C.
 test('npm run demo:full ends with sent = acknowledged = stored, stays up, and ends on Ctrl-C', {
@@ -21,6 +22,7 @@ test('npm run demo:full ends with sent = acknowledged = stored, stays up, and en
 
   const url = /curl -i '([^']+)'/.exec(said)![1]!;
   expect((await fetch(url)).status).toBe(200);
+  leaveIdleConnections();
   demo.kill('SIGINT');
   expect(await exited).toBe(0);
 });

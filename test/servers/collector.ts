@@ -5,7 +5,7 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { ServerProcess, type TestScope } from './process.ts';
+import { leaveIdleConnections, ServerProcess, type TestScope } from './process.ts';
 
 /** What `npm run build` has made; `npm test` builds first. */
 export const main: string = join(import.meta.dirname, '..', '..', 'dist', 'main.js');
@@ -90,6 +90,7 @@ export class Collector {
 
   /** Sends a signal and waits for the end: the exit code, or the name of the signal that ended it. */
   async kill(name: NodeJS.Signals = 'SIGKILL'): Promise<number | string> {
+    if (name !== 'SIGKILL') leaveIdleConnections();
     this.signal(name);
     return endOf(this.#process);
   }
