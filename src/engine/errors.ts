@@ -9,10 +9,10 @@ interface AtPath {
 export const engineErrors = defineErrors('engine', {
   JOURNAL_LOCKED: inside(
     false,
-    'Another process has the journal',
+    'The journal is in use by another process',
     (f: { path: string; holder: string }) =>
-      `journal must belong to one process: path=${f.path}, found=${f.holder}; ` +
-      'a second collector needs JOURNAL_DIR and LOG_PATH of its own',
+      `journal is in use by another Ringmain: path=${f.path}, found=${f.holder}; ` +
+      'a second collector needs its own JOURNAL_DIR and LOG_PATH',
     exitCodes.temporary,
   ),
   JOURNAL_FORMAT: inside(

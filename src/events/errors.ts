@@ -16,7 +16,7 @@ export const eventErrors = defineErrors('events', {
   INVALID_BODY: answer(
     400,
     false,
-    'The body holds no event',
+    'The body contains no event',
     (f: { found: string }) => `body must be an event object or an array of them: found=${f.found}`,
   ),
   INVALID_EVENT: answer(

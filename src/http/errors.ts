@@ -18,17 +18,17 @@ export const httpErrors = defineErrors('http', {
     'The origin is not allowed',
     (f: { origin: string }) => `origin must be one of CORS_ORIGINS: origin=${f.origin}`,
   ),
-  NOT_FOUND: answer(404, false, 'There is no such route', (f: { path: string }) => `no such route: path=${f.path}`),
+  NOT_FOUND: answer(404, false, 'No such route', (f: { path: string }) => `no such route: path=${f.path}`),
   METHOD_NOT_ALLOWED: answer(
     405,
     false,
-    'The route does not take this method',
+    'The route does not support this method',
     (f: { method: string; allow: string }) => `method must be one of ${f.allow}: method=${f.method}`,
   ),
   BODY_TIMEOUT: answer(
     408,
     true,
-    'The body came too slowly',
+    'The body arrived too slowly',
     (f: { bytes: number; limitMs: number }) => `body must arrive within ${f.limitMs} ms: bytes=${f.bytes}`,
   ),
   BODY_TOO_LARGE: answer(
@@ -40,32 +40,32 @@ export const httpErrors = defineErrors('http', {
   UNSUPPORTED_ENCODING: answer(
     415,
     false,
-    'The content encoding is not taken',
+    'The content encoding is not supported',
     (f: { encoding: string }) => `content encoding must be identity, gzip, deflate or br: encoding=${f.encoding}`,
   ),
   INVALID_ENCODING: answer(
     400,
     false,
-    'The body is not what its content encoding says',
-    (f: { encoding: string }) => `body must decompress: encoding=${f.encoding}`,
+    'The body does not match its content encoding',
+    (f: { encoding: string }) => `body cannot be decompressed: encoding=${f.encoding}`,
   ),
   BACKPRESSURE: answer(
     429,
     true,
-    'There is no room for events now',
-    (f: Reason) => `nothing was stored, send it again later: reason=${f.reason}`,
+    'Events cannot be accepted at the moment',
+    (f: Reason) => `nothing was stored, retry later: reason=${f.reason}`,
   ),
   ANSWER_TIMEOUT: answer(
     503,
     true,
     'The answer took too long',
-    (f: { limitMs: number }) => `answer must be ready in time: limitMs=${f.limitMs}`,
+    (f: { limitMs: number }) => `no answer in time: limitMs=${f.limitMs}`,
   ),
   PORT_IN_USE: inside(
     false,
-    'The port is taken',
+    'The port is in use',
     (f: { address: string }) =>
-      `port must be free: address=${f.address}; a second collector needs SERVER_ADDR, JOURNAL_DIR and LOG_PATH of its own`,
+      `port is in use: address=${f.address}; a second collector needs its own SERVER_ADDR, JOURNAL_DIR and LOG_PATH`,
     exitCodes.temporary,
   ),
 });

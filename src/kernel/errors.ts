@@ -126,11 +126,11 @@ export const errors = defineErrors('kernel', {
   INTERNAL: answer(500, false, 'Something went wrong on our side', () => 'the request was not completed'),
   CONFIG: inside(
     false,
-    'The configuration is not valid',
+    'The configuration is invalid',
     (f: { problems: readonly string[] }) => f.problems.join('\n'),
     exitCodes.config,
   ),
-  USAGE: inside(false, 'The command line is not understood', (f: { reason: string }) => f.reason, exitCodes.usage),
+  USAGE: inside(false, 'Invalid command line', (f: { reason: string }) => f.reason, exitCodes.usage),
 });
 
 /** An error as plain data, on its way to another thread. Without a kind it is a defect, and the message its stack. */
@@ -180,7 +180,7 @@ export function errorsReference(sets: readonly ErrorSet[]): string {
     .filter(({ shown }) => shown)
     .sort((a, b) => a.status - b.status || (a.code < b.code ? -1 : 1))
     .map(({ status, code, retry, title }) => [String(status), `\`${code}\``, retry ? 'yes' : 'no', title]);
-  return markdownTable(['Status', 'Code', 'Send again', 'Meaning'], answers);
+  return markdownTable(['Status', 'Code', 'Retry', 'Meaning'], answers);
 }
 
 /** An answer after RFC 9457 (application/problem+json). The fields of the row stand beside its own members. */

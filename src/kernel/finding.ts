@@ -31,6 +31,6 @@ export function skewFinding(who: string, theirMs: number, askedMs: number, toldM
   const way = skewMs > 0 ? 'ahead of' : 'behind';
   return warning(
     `the clock of ${who} is ${(Math.abs(skewMs) / 1000).toFixed(1)} s ${way} ours`,
-    'Keep both clocks with NTP (chrony, systemd-timesyncd): times of receipt and reports are wrong by the difference.',
+    'Sync both clocks with NTP (chrony, systemd-timesyncd): receive times and reports are off by the difference.',
   );
 }

@@ -4,10 +4,10 @@ import { defineErrors, exitCodes, inside } from '../kernel/errors.ts';
 export const sinkErrors = defineErrors('sinks', {
   LOG_FILE_LOCKED: inside(
     false,
-    'Another process writes to the log file',
+    'The log file is in use by another process',
     (f: { path: string; holder: string }) =>
-      `log file must have one writer: path=${f.path}, found=${f.holder}; ` +
-      'a second collector needs LOG_PATH and JOURNAL_DIR of its own',
+      `log file is in use by another Ringmain: path=${f.path}, found=${f.holder}; ` +
+      'a second collector needs its own LOG_PATH and JOURNAL_DIR',
     exitCodes.temporary,
   ),
 });

@@ -11,7 +11,7 @@ const GEO_DAYS_MAX = 90;
 export function* examineVisitors(visitor: VisitorConfig, http: HttpConfig): Generator<Finding> {
   if (visitor.geoipDb !== undefined) yield geo(visitor.geoipDb);
   if (!visitor.cookies) {
-    yield note('no cookies: visitors are told apart only by what clients send as sid');
+    yield note('no cookies: only the sid that clients send tells visitors apart');
     return;
   }
   const { cookieName: name, cookieSamesite: sameSite } = visitor;
@@ -20,15 +20,15 @@ export function* examineVisitors(visitor: VisitorConfig, http: HttpConfig): Gene
   else if (sameSite === 'None')
     yield warning(
       `the cookie ${name} (SameSite=None) comes back from pages of other sites only in browsers that do not block it`,
-      'Set COOKIE_PARTITIONED=true: each site then has a cookie of its own, which browsers keep.',
+      'Set COOKIE_PARTITIONED=true: each site then gets its own cookie, which browsers keep.',
     );
   else if (http.corsOrigins.includes('*'))
     yield note(
-      `the cookie ${name} (SameSite=${sameSite}) comes back from pages of the same site alone; events of others have no sid`,
+      `the cookie ${name} (SameSite=${sameSite}) comes back only from pages of the same site; events of other sites have no sid`,
     );
   else yield ok(`the cookie ${name} (SameSite=${sameSite}) comes back from pages of the same site`);
   if (visitor.ipMode === 'hash' && visitor.ipHashSecret === undefined)
-    yield note('IP_MODE=hash without IP_HASH_SECRET: two collectors make different hashes of one address');
+    yield note('IP_MODE=hash without IP_HASH_SECRET: two collectors hash the same address differently');
 }
 
 function geo(file: string): Finding {
@@ -39,7 +39,7 @@ function geo(file: string): Finding {
       ? ok(`${metadata.databaseType} in GEOIP_DB is ${days} days old`)
       : warning(
           `${metadata.databaseType} in GEOIP_DB is ${days} days old`,
-          'Renew it; the file is read again by itself.',
+          'Update it; the file is reloaded automatically.',
         );
   } catch (cause) {
     return error(

@@ -36,7 +36,7 @@ test('a second process on one journal exits 75, and the first goes on', async (t
   const collector = await startCollector(t, { port: 21981, folder });
   await assert.rejects(
     runProgram('node', [main, 'pixel'], { cwd: folder, env: collectorEnv(folder, 21982, {}) }),
-    /status=75[\s\S]*must belong to one process/,
+    /status=75[\s\S]*is in use by another Ringmain/,
   );
   await send(collector.url, 1);
 });

@@ -102,15 +102,15 @@ test('two collectors, one LOG_PATH: the second exits 75 and says who has the fil
   const mount = `mount --bind ${s.path} ${join(other, 'mounted.ndjson')} && exec "$0" "$@"`;
   const own = { JOURNAL_DIR: 'journal-2' };
   const told = new RegExp(
-    `log file must have one writer: path=\\S+, found=process ${first.pid} on host \\S+ since 20\\S+; ` +
-      'a second collector needs LOG_PATH and JOURNAL_DIR of its own',
+    `log file is in use by another Ringmain: path=\\S+, found=process ${first.pid} on host \\S+ since 20\\S+; ` +
+      'a second collector needs its own LOG_PATH and JOURNAL_DIR',
   );
   assert.match(await refused(s.folder, own), told);
   assert.match(await refused(s.folder, { JOURNAL_DIR: 'off', ACK: 'memory' }), told);
   assert.match(await refused(s.folder, { ...own, LOG_PATH: 'link' }), told);
   assert.match(await refused(s.folder, own, ['unshare', '--pid', '--fork', '--mount-proc']), told);
   // Beside another name no holder is written down: the kernel still says which process it is.
-  const known = new RegExp(`log file must have one writer: .*found=process ${first.pid}[ ;]`);
+  const known = new RegExp(`log file is in use by another Ringmain: .*found=process ${first.pid}[ ;]`);
   assert.match(await refused(s.folder, { ...own, LOG_PATH: join(other, 'hard.ndjson') }), known);
   const inside = ['unshare', '--mount', 'sh', '-c', mount];
   assert.match(await refused(s.folder, { ...own, LOG_PATH: join(other, 'mounted.ndjson') }, inside), known);

@@ -213,7 +213,7 @@ test('two processes on one JOURNAL_DIR: the second exits 75, also in a PID names
       stream.setEncoding('utf8').on('data', (text) => (said += text));
     const code = await new Promise((resolve) => second.once('exit', resolve));
     assert.equal(code, 75, said);
-    assert.match(said, /journal must belong to one process: path=\S+, found=process \d+ on host \S+ since 20/);
+    assert.match(said, /journal is in use by another Ringmain: path=\S+, found=process \d+ on host \S+ since 20/);
   }
   await load(s.oracle, 150);
   await settled(s);

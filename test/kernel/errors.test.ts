@@ -32,7 +32,7 @@ test('an error says what must hold and what was found, and carries code, status,
 test('a problem is RFC 9457 with a stable code and what was found', () => {
   assert.deepEqual(problem(httpErrors.METHOD_NOT_ALLOWED({ method: 'PUT', allow: 'GET, HEAD' })), {
     type: 'urn:ringmain:problem:method-not-allowed',
-    title: 'The route does not take this method',
+    title: 'The route does not support this method',
     status: 405,
     code: 'METHOD_NOT_ALLOWED',
     detail: 'method must be one of GET, HEAD: method=PUT',
@@ -115,7 +115,7 @@ test('a start that fails says one line per problem, and shows a stack only for a
 
 test("the README's table has a row per code that a client may meet and none that it cannot", () => {
   const table = errorsReference(errorSets);
-  assert.match(table, /^\| Status \| Code \| Send again \| Meaning \|$/m);
+  assert.match(table, /^\| Status \| Code \| Retry \| Meaning \|$/m);
   assert.match(table, /^\| 413 \| `BODY_TOO_LARGE` \| no \| The body is too large \|$/m);
   assert.match(table, /^\| 429 \| `BACKPRESSURE` \| yes \|/m);
   assert.doesNotMatch(table, /JOURNAL|SINK|CONFIG/);

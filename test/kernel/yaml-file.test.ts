@@ -204,11 +204,11 @@ const refused: readonly (readonly [string, readonly string[]])[] = [
   [
     'a: &x 1\nb: *x',
     [
-      'x.yaml:1:7: an anchor is not taken: no alias may refer to it',
-      'x.yaml:2:4: an alias is not taken: write the value out',
+      'x.yaml:1:7: an anchor is not supported: no alias may refer to it',
+      'x.yaml:2:4: an alias is not supported: write the value out',
     ],
   ],
-  ['server: {acceptors: !!int 3}', ['x.yaml:1:27: a tag is not taken: every option knows its type']],
+  ['server: {acceptors: !!int 3}', ['x.yaml:1:27: a tag is not supported: every option knows its type']],
   ['server: {}\n---\nkafka: {}', ['x.yaml:2:1: the file must contain a single document']],
   ['server:\n\tacceptors: 1', ['x.yaml:2:1: Tabs are not allowed as indentation']],
   ['server: [a', ['x.yaml:1:11: Flow sequence in block collection must be sufficiently indented and end with a ]']],

@@ -75,11 +75,11 @@ test('where all is well there is no complaint and the exit code is 0', async (t)
   const texts = lines.map(({ text }) => text).join('\n');
   for (const found of [
     /fdatasync on the journal's disk: p50 [\d.]+ ms/,
-    /1 brokers answer without a login/,
-    /topic gotrack.events does not exist yet; the start makes it/,
+    /1 brokers answer without authentication/,
+    /topic gotrack.events does not exist yet; it is created at startup/,
     /PostgreSQL 18\S* .*at 127\.0\.0\.1:\d+ answers as postgres/,
     /the clock of the database agrees with ours/,
-    /table "events_json" does not exist yet; the start makes it/,
+    /table "events_json" does not exist yet; it is created at startup/,
   ])
     expect(texts).toMatch(found);
 });
@@ -127,7 +127,7 @@ test('a role without rights on the table hears which are lacking', async (t) => 
   });
   expect(code).toBe(2);
   expect(complaints).toContain('output postgres: the role lacks INSERT on "events_json"');
-  expect(complaints.join()).toMatch(/may not make table "ringmain_cursors"/);
+  expect(complaints.join()).toMatch(/may not create table "ringmain_cursors"/);
 });
 
 test('a receiver whose clock is an hour off is a warning, one that refuses the credentials an error', async (t) => {

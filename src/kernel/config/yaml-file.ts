@@ -186,9 +186,9 @@ class YamlReading {
 
 /** What keeps a node from being plain data. */
 function plainDataProblem(node: Node): string | undefined {
-  if (yaml.isAlias(node)) return 'an alias is not taken: write the value out';
-  if (node.anchor !== undefined) return 'an anchor is not taken: no alias may refer to it';
-  if (node.tag !== undefined) return 'a tag is not taken: every option knows its type';
+  if (yaml.isAlias(node)) return 'an alias is not supported: write the value out';
+  if (node.anchor !== undefined) return 'an anchor is not supported: no alias may refer to it';
+  if (node.tag !== undefined) return 'a tag is not supported: every option knows its type';
   return undefined;
 }
 

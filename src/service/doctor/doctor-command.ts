@@ -16,12 +16,12 @@ import { examineJournal, examineMachine } from './machine.ts';
 
 const USAGE = `ringmain doctor [--service=NAME] [--json] [--option=value ...]
 
-Walks the configuration of a service end to end: names, TLS, logins, topics, tables and the rights on them, clocks,
+Checks the configuration of a service end to end: DNS, TLS, credentials, topics, tables and permissions, clocks,
 disk, memory, open files, proxies and cookies. It reads the options as the service does (flags, environment,
---env-file, --config), says what is wrong and what to do, and changes nothing.
+--env-file, --config), reports what is wrong and how to fix it, and changes nothing.
 
     --json        one JSON object per line instead of text
-    exit code     0 nothing to say, 1 warnings, 2 errors, 78 the configuration cannot be read
+    exit code     0 all is well, 1 warnings, 2 errors, 78 the configuration cannot be read
 
 Example:
     ringmain doctor --env-file=/etc/ringmain/ringmain.env
@@ -82,13 +82,13 @@ function sections(configured: Configured): readonly Section[] {
 
 function* examineConfiguration(configured: Configured): Generator<Finding> {
   const { loaded, values } = configured;
-  yield ok(`${loaded.sources.size} options are set, the others have their defaults`);
-  for (const text of loaded.warnings) yield { severity: 'warning', text, advice: 'Correct or remove the name.' };
+  yield ok(`${loaded.sources.size} options are set; the others are at their defaults`);
+  for (const text of loaded.warnings) yield { severity: 'warning', text, advice: 'Correct the name or remove it.' };
   const problems = [
     ...pathProblems(configured),
     ...rolesIn(configured).flatMap((role) => role.problems?.(values) ?? []),
   ];
-  for (const text of problems) yield error(text, 'The start would be refused until this holds.');
+  for (const text of problems) yield error(text, 'Ringmain will not start until this is fixed.');
 }
 
 /** What fails in an unforeseen way is a finding as well: the other sections still have something to say. */
@@ -97,7 +97,7 @@ async function* guarded(findings: Section['findings']): AsyncGenerator<Finding> 
     yield* findings();
   } catch (cause) {
     const text = cause instanceof RingmainError ? cause.message : String((cause as Error)?.stack ?? cause);
-    yield error(text, 'Correct what the sentence names; a stack trace is a defect of Ringmain, please report it.');
+    yield error(text, 'Fix what is named above; a stack trace is a bug in Ringmain, please report it.');
   }
 }
 

@@ -44,9 +44,9 @@ function* certificates({ http }: FrameValues): Generator<Finding> {
   const { validTo, subjectAltName = '' } = new X509Certificate(readFileSync(files.cert));
   const days = Math.floor((Date.parse(validTo) - Date.now()) / DAY_MS);
   const text = `the certificate for ${subjectAltName.replaceAll('DNS:', '')} is valid until ${validTo}`;
-  if (days < 0) yield error(`${text}: it has expired`, 'Renew it; new files are taken without a restart.');
+  if (days < 0) yield error(`${text}: it has expired`, 'Renew it; new files are loaded without a restart.');
   else if (days < EXPIRY_DAYS_MIN)
-    yield warning(`${text}: ${days} days`, 'Renew it; new files are taken without a restart.');
+    yield warning(`${text}: ${days} days`, 'Renew it; new files are loaded without a restart.');
   else yield ok(text);
 }
 
@@ -61,11 +61,11 @@ function* proxies(trust: string, proxyProtocol: boolean, peers: readonly string[
       `the client address comes from ${proxyProtocol ? 'the PROXY header' : `the proxy's header (TRUST_PROXY=${trust})`}`,
     );
     if (trust === 'true')
-      yield warning('TRUST_PROXY=true believes whatever address a client writes into the header', advice);
+      yield warning('TRUST_PROXY=true trusts any address that a client writes into the header', advice);
     const far = peers.filter((peer) => !isPrivate(peer) && !isLoopback(peer));
     if (far.length > 0)
       yield warning(
-        `connections come straight from the internet as well: ${far.slice(0, 3).join(', ')}`,
+        `some connections come directly from the internet: ${far.slice(0, 3).join(', ')}`,
         'Close the port to all but the proxies.',
       );
   } else if (near.length > 0)
@@ -75,7 +75,7 @@ function* proxies(trust: string, proxyProtocol: boolean, peers: readonly string[
     );
   else if (inKubernetes)
     yield warning('this is a pod, and TRUST_PROXY=false: behind an ingress every event gets its address', advice);
-  else yield ok('the client address is that of the socket (TRUST_PROXY=false)');
+  else yield ok('the client address comes from the socket (TRUST_PROXY=false)');
 }
 
 /** Who is connected to a port now: remote addresses out of /proc/net/tcp and tcp6. */

@@ -28,8 +28,8 @@ export function* examineJournal(values: FrameValues): Generator<Finding> {
   const quota = effectiveQuota(values);
   if (quota === undefined) {
     yield warning(
-      'JOURNAL_DIR=off: what is acknowledged ends with this process',
-      'Set JOURNAL_DIR to a folder on a disk.',
+      'JOURNAL_DIR=off: acknowledged events are lost when this process ends',
+      'Set JOURNAL_DIR to a directory on disk.',
     );
     return;
   }
@@ -42,10 +42,10 @@ export function* examineJournal(values: FrameValues): Generator<Finding> {
     );
   const free = bavail * bsize;
   yield free >= quota
-    ? ok(`${rounded(free)} are free for a journal of ${rounded(quota)} (JOURNAL_MAX_BYTES)`)
+    ? ok(`${rounded(free)} free for a journal of up to ${rounded(quota)} (JOURNAL_MAX_BYTES)`)
     : warning(
-        `only ${rounded(free)} are free, and the journal may grow to ${rounded(quota)} (JOURNAL_MAX_BYTES)`,
-        'Make room or lower JOURNAL_MAX_BYTES: with a full disk requests are answered 429.',
+        `only ${rounded(free)} free, but the journal may grow to ${rounded(quota)} (JOURNAL_MAX_BYTES)`,
+        'Free up space or lower JOURNAL_MAX_BYTES: when the disk is full, requests get 429.',
       );
   yield speed(folder);
 }
@@ -60,8 +60,8 @@ function speed(folder: string): Finding {
     file = openSync(path, 'wx', 0o600);
   } catch (cause) {
     return error(
-      `${folder} cannot be written to: ${(cause as NodeJS.ErrnoException).code}`,
-      'Give the folder to the user that Ringmain runs as, or change JOURNAL_DIR.',
+      `${folder} is not writable: ${(cause as NodeJS.ErrnoException).code}`,
+      'Make it writable for the user that Ringmain runs as, or change JOURNAL_DIR.',
     );
   }
   const times: number[] = [];
@@ -75,8 +75,8 @@ function speed(folder: string): Finding {
     }
   } catch (cause) {
     return error(
-      `the disk of ${folder} refuses a sync: ${(cause as Error).message}`,
-      'Look at the disk (dmesg, SMART).',
+      `fdatasync failed in ${folder}: ${(cause as Error).message}`,
+      'Check the disk (dmesg, SMART).',
     );
   } finally {
     closeSync(file);
@@ -87,7 +87,7 @@ function speed(folder: string): Finding {
   const text = `fdatasync on the journal's disk: p50 ${at(0.5).toFixed(1)} ms, p99 ${at(0.99).toFixed(1)} ms`;
   return at(0.99) <= SLOW_SYNC_MS
     ? ok(text)
-    : warning(text, 'Use a faster disk, or expect answers of ACK=sync and the reach of a power cut to be that long.');
+    : warning(text, 'Use a faster disk; otherwise answers with ACK=sync take that long, and a power failure costs that much.');
 }
 
 /** What cgroup v2 grants: `max` is no limit. */
@@ -115,24 +115,24 @@ export function* examineMachine(values: FrameValues): Generator<Finding> {
   yield acceptors < granted || cores === 1
     ? ok(`${acceptors} acceptors on ${granted} cores`)
     : warning(
-        `${acceptors} acceptors on ${granted} cores leave none for the sinks`,
+        `${acceptors} acceptors on ${granted} cores leave no core for the sinks`,
         'Lower ACCEPTORS, or grant more cores.',
       );
   const wanted = BASE_BYTES + acceptors * (values.engine.ringBytes + values.http.bodyMemoryBytes);
   const limit = Number(cgroup('memory.max') ?? Number.NaN);
   if (Number.isFinite(limit)) {
     yield wanted <= limit
-      ? ok(`at most about ${rounded(wanted)} of ${rounded(limit)} memory are needed`)
+      ? ok(`memory: about ${rounded(wanted)} needed at most, limit ${rounded(limit)}`)
       : error(
-          `up to about ${rounded(wanted)} memory may be needed, and the cgroup grants ${rounded(limit)}`,
+          `memory: up to about ${rounded(wanted)} may be needed, but the cgroup limit is ${rounded(limit)}`,
           'Raise the limit, or lower ACCEPTORS, RING_BYTES or BODY_MEMORY_BYTES: the kernel would kill the process.',
         );
-  } else yield note(`at most about ${rounded(wanted)} memory are needed; no cgroup limits it`);
+  } else yield note(`memory: about ${rounded(wanted)} needed at most; no cgroup limit`);
   const files = Number(/^Max open files\s+\d+\s+(\d+)/m.exec(readLimits())?.[1] ?? Number.NaN);
   if (Number.isFinite(files))
     yield files >= FEW_FILES
-      ? ok(`${files} files may be open`)
-      : warning(`only ${files} files may be open, connections included`, 'Raise LimitNOFILE (systemd) or ulimit -n.');
+      ? ok(`open-file limit: ${files}`)
+      : warning(`open-file limit: only ${files}, connections included`, 'Raise LimitNOFILE (systemd) or ulimit -n.');
 }
 
 const FEW_FILES = 10_000;

@@ -10,25 +10,25 @@ const ROOM_BYTES_MIN = GiB;
 export async function* examineFile(config: FileConfig): AsyncGenerator<Finding> {
   const { logPath } = config;
   if (logPath === 'stdout') {
-    yield note('events go to standard output: at least once after a crash');
+    yield note('events go to standard output, at least once after a crash');
     return;
   }
   const problem = writableFileProblem('LOG_PATH', logPath);
   if (problem !== undefined) {
-    yield error(problem, 'Give the folder to the user that Ringmain runs as, or change LOG_PATH.');
+    yield error(problem, 'Make the directory writable for the user that Ringmain runs as, or change LOG_PATH.');
     return;
   }
-  yield ok(`${resolve(logPath)} can be written`);
+  yield ok(`${resolve(logPath)} is writable`);
   const { bavail, bsize } = statfsSync(dirname(resolve(logPath)));
   const free = bavail * bsize;
   yield free >= ROOM_BYTES_MIN
-    ? ok(`${formatBytes(roundedBytes(free))} are free on its disk`)
+    ? ok(`${formatBytes(roundedBytes(free))} free on its disk`)
     : warning(
-        `only ${formatBytes(roundedBytes(free))} are free on its disk`,
-        'Make room, or set LOG_ROTATE_MB and LOG_BACKUPS.',
+        `only ${formatBytes(roundedBytes(free))} free on its disk`,
+        'Free up space, or set LOG_ROTATE_MB and LOG_BACKUPS.',
       );
   if (config.logRotateBytes === 0)
-    yield note('the file grows without end (LOG_ROTATE_MB=0): rotate it with logrotate and SIGHUP');
+    yield note('the file grows without limit (LOG_ROTATE_MB=0): rotate it with logrotate and SIGHUP');
 }
 
 /** For people: whole MiB, or whole GiB. */

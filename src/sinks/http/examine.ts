@@ -19,8 +19,8 @@ export async function* examineHttp(config: HttpSinkConfig): AsyncGenerator<Findi
     response = await ask(url, config);
   } catch (cause) {
     yield error(
-      `${url.host} cannot be asked: ${(cause as Error).message}`,
-      'Start the receiver, or correct HTTP_SINK_URL or HTTP_SINK_TLS_CA; until then the journal keeps what it owes.',
+      `${url.host} cannot be reached: ${(cause as Error).message}`,
+      'Start the receiver, or correct HTTP_SINK_URL or HTTP_SINK_TLS_CA; until then the journal keeps its events.',
     );
     return;
   }
@@ -29,13 +29,13 @@ export async function* examineHttp(config: HttpSinkConfig): AsyncGenerator<Findi
   yield status === 401 || status === 403 || status === 407
     ? error(
         `${url.host} answers OPTIONS with ${status}`,
-        'Correct HTTP_SINK_AUTHORIZATION; batches would be refused alike.',
+        'Correct HTTP_SINK_AUTHORIZATION; batches would be rejected as well.',
       )
-    : ok(`${url.host} answers (OPTIONS: ${status}); whether it takes batches shows only with one`);
+    : ok(`${url.host} answers (OPTIONS: ${status}); only a batch shows whether it accepts them`);
   const date = Date.parse(response.headers.date ?? '');
   // The header has whole seconds: half of one is the best guess.
   if (Number.isFinite(date)) yield skewFinding('the receiver', date + 500, asked, told);
-  else yield note('the receiver tells no time (no Date header); a signature carries ours');
+  else yield note('the receiver sends no Date header, so its clock is not checked; signatures carry our time');
 }
 
 function ask(url: URL, config: HttpSinkConfig): Promise<IncomingMessage> {

@@ -24,12 +24,12 @@ export async function* examineKafka(config: KafkaConfig): AsyncGenerator<Finding
   const names = config.kafkaBrokers.map((broker) => resolveFinding(parseAddress(broker).host, 'KAFKA_BROKERS'));
   for (const found of await Promise.all(names)) if (found !== undefined) yield found;
   if (config.kafkaSaslMechanism === 'plain' && !usesTls(config))
-    yield warning('the password goes over the network as it is (SASL plain without TLS)', 'Set KAFKA_TLS=true.');
+    yield warning('the password crosses the network in clear text (SASL plain without TLS)', 'Set KAFKA_TLS=true.');
   if (config.kafkaTlsSkipVerify)
-    yield warning('the certificates of the brokers are not checked', 'Unset KAFKA_TLS_SKIP_VERIFY; give KAFKA_TLS_CA.');
+    yield warning('broker certificates are not verified', 'Unset KAFKA_TLS_SKIP_VERIFY and set KAFKA_TLS_CA.');
   if (config.kafkaAcks !== 'all')
     yield warning(
-      `KAFKA_ACKS=${config.kafkaAcks}: events that count as delivered are lost with one broker`,
+      `KAFKA_ACKS=${config.kafkaAcks}: losing one broker loses events that count as delivered`,
       'Set KAFKA_ACKS=all.',
     );
 
@@ -51,7 +51,7 @@ export async function* examineKafka(config: KafkaConfig): AsyncGenerator<Finding
   const client = new KafkaClient(config, 'ringmain-doctor');
   try {
     if (config.kafkaAcks === 'all') await patiently(() => client.producerIdentity(), config.kafkaConnectTimeoutMs);
-    yield note('Kafka tells no time of its own; compare the clocks of the brokers with NTP');
+    yield note('Kafka does not report its time; keep the brokers' clocks in sync with NTP');
   } catch (cause) {
     yield failed(cause);
   } finally {
@@ -85,13 +85,13 @@ async function* topic(links: KafkaLinks, config: KafkaConfig): AsyncGenerator<Fi
       return response;
     });
   });
-  const login = config.kafkaSaslMechanism === undefined ? 'without a login' : `as ${config.kafkaSaslUser}`;
+  const login = config.kafkaSaslMechanism === undefined ? 'without authentication' : `as ${config.kafkaSaslUser}`;
   yield ok(`${answer.brokers.length} brokers answer ${login}${usesTls(config) ? ', over TLS' : ''}`);
 
   const found = answer.topics[0];
   if (found?.errorCode === 29) {
     yield error(
-      `the login may not see the topic ${name} (TOPIC_AUTHORIZATION_FAILED)`,
+      `no permission to see topic ${name} (TOPIC_AUTHORIZATION_FAILED)`,
       `Grant WRITE and DESCRIBE on topic ${name}.`,
     );
     return;
@@ -110,13 +110,13 @@ async function* topic(links: KafkaLinks, config: KafkaConfig): AsyncGenerator<Fi
   const alone = found.partitions.filter(({ replicaNodes }) => replicaNodes.length < 2).length;
   if (alone > 0 && answer.brokers.length > 1)
     yield warning(
-      `topic ${name}: ${alone} partitions have one replica; a broker that is lost takes them with it`,
+      `topic ${name}: ${alone} partitions have a single replica and are lost with their broker`,
       'Give the topic a replication factor of 3.',
     );
   if (found.topicAuthorizedOperations === UNTOLD) return;
   yield (found.topicAuthorizedOperations & WRITE) !== 0
-    ? ok(`the login may write to ${name}`)
-    : error(`the login may not write to ${name}`, `Grant WRITE on topic ${name}.`);
+    ? ok(`permission to write to topic ${name}`)
+    : error(`no permission to write to topic ${name}`, `Grant WRITE on topic ${name}.`);
 }
 
 /** A topic that is not there: whether the start could make it, asked without making it. */
@@ -155,10 +155,10 @@ async function* missing(links: KafkaLinks, config: KafkaConfig): AsyncGenerator<
   };
   const refused = await links.ask('create topic', ask);
   yield refused === undefined
-    ? note(`topic ${name} does not exist yet; the start makes it`)
+    ? note(`topic ${name} does not exist yet; it is created at startup`)
     : error(
-        `topic ${name} does not exist and cannot be made: ${refused}`,
-        `Create it, or grant CREATE; KAFKA_PARTITIONS and KAFKA_REPLICATION must be what the cluster allows.`,
+        `topic ${name} does not exist and cannot be created: ${refused}`,
+        `Create it, or grant CREATE; KAFKA_PARTITIONS and KAFKA_REPLICATION must suit the cluster.`,
       );
 }
 
@@ -166,7 +166,7 @@ function failed(cause: unknown): Finding {
   const failure = cause instanceof KafkaFailure ? cause : undefined;
   const advice =
     failure?.verdict === 'retry'
-      ? 'Start the brokers, or correct KAFKA_BROKERS; until then the journal keeps what it owes.'
-      : 'Correct the login, certificates or rights that the sentence names; delivery waits for them.';
+      ? 'Start the brokers, or correct KAFKA_BROKERS; until then the journal keeps the events.'
+      : 'Fix the credentials, certificates or permissions named above; delivery waits for them.';
   return error(String((cause as Error)?.message ?? cause), advice);
 }

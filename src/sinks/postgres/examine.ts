@@ -28,7 +28,7 @@ export async function* examinePostgres(config: PostgresConfig, ownTable: boolean
     const advice =
       faultOf(cause) === 'setup'
         ? 'Correct user, password or database in PG_DSN, or pg_hba.conf of the server.'
-        : 'Start the server, or correct host and port in PG_DSN; until then the journal keeps what it owes.';
+        : 'Start the server, or correct host and port in PG_DSN; until then the journal keeps the events.';
     yield error(describeFault(cause), advice);
     return;
   }
@@ -37,7 +37,7 @@ export async function* examinePostgres(config: PostgresConfig, ownTable: boolean
     yield* clock(link);
     if (ownTable) yield* tables(link, config);
   } catch (cause) {
-    yield error(describeFault(cause), 'Correct what the server names.');
+    yield error(describeFault(cause), 'Fix what the server reports.');
   } finally {
     await link.close();
   }
@@ -65,8 +65,8 @@ async function* server(link: PostgresLink): AsyncGenerator<Finding> {
   const { version, role, tls, fsync, commit, standby, most, used } = rows[0]!;
   const where = `${link.host.host}:${link.host.port}`;
   yield ok(`PostgreSQL ${version} at ${where} answers as ${role}${tls ? ', over TLS' : ''}`);
-  if (standby) yield error(`${where} is a standby and takes no rows`, 'Name the primary in PG_DSN, or all hosts.');
-  if (fsync === 'off') yield warning('fsync is off: a crash of that machine may ruin the database', 'Set fsync = on.');
+  if (standby) yield error(`${where} is a standby and accepts no writes`, 'Put the primary, or all hosts, into PG_DSN.');
+  if (fsync === 'off') yield warning('fsync is off: a crash of that machine may corrupt the database', 'Set fsync = on.');
   if (commit === 'off')
     yield warning(
       'synchronous_commit is off: a crash of the server loses rows that count as delivered',
@@ -101,7 +101,7 @@ async function* tables(link: PostgresLink, config: PostgresConfig): AsyncGenerat
     );
     const lacking = rows.map(({ right }) => right).join(', ');
     yield lacking === ''
-      ? ok(`table ${name.sql} is there, with the rights that are needed`)
+      ? ok(`table ${name.sql} exists, with all required privileges`)
       : error(`the role lacks ${lacking} on ${name.sql}`, `GRANT ${lacking} ON ${name.sql} TO the role of PG_DSN.`);
   }
   if (!config.pgCopy) return;
@@ -110,7 +110,7 @@ async function* tables(link: PostgresLink, config: PostgresConfig): AsyncGenerat
   );
   if (!rows[0]!.may)
     yield error(
-      'the role may not make temporary tables, which COPY needs',
+      'the role may not create temporary tables, which COPY requires',
       'GRANT TEMPORARY ON DATABASE, or set PG_COPY=false.',
     );
 }
@@ -128,6 +128,6 @@ async function creatable(link: PostgresLink, name: TableName, create: boolean): 
   if (schema === null)
     return error(`the schema of table ${name.sql} does not exist`, 'CREATE SCHEMA, or correct PG_TABLE.');
   return may
-    ? note(`table ${name.sql} does not exist yet; the start makes it`)
-    : error(`the role may not make table ${name.sql}`, `GRANT CREATE ON SCHEMA ${schema}, or make the table yourself.`);
+    ? note(`table ${name.sql} does not exist yet; it is created at startup`)
+    : error(`the role may not create table ${name.sql}`, `GRANT CREATE ON SCHEMA ${schema}, or create the table yourself.`);
 }
