@@ -51,7 +51,7 @@ export async function* examineKafka(config: KafkaConfig): AsyncGenerator<Finding
   const client = new KafkaClient(config, 'ringmain-doctor');
   try {
     if (config.kafkaAcks === 'all') await patiently(() => client.producerIdentity(), config.kafkaConnectTimeoutMs);
-    yield note('Kafka does not report its time; keep the brokers' clocks in sync with NTP');
+    yield note('Kafka does not report its time; keep the clocks of the brokers in sync with NTP');
   } catch (cause) {
     yield failed(cause);
   } finally {
