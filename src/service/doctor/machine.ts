@@ -74,10 +74,7 @@ function speed(folder: string): Finding {
       times.push(performance.now() - before);
     }
   } catch (cause) {
-    return error(
-      `fdatasync failed in ${folder}: ${(cause as Error).message}`,
-      'Check the disk (dmesg, SMART).',
-    );
+    return error(`fdatasync failed in ${folder}: ${(cause as Error).message}`, 'Check the disk (dmesg, SMART).');
   } finally {
     closeSync(file);
     unlinkSync(path);
@@ -87,7 +84,10 @@ function speed(folder: string): Finding {
   const text = `fdatasync on the journal's disk: p50 ${at(0.5).toFixed(1)} ms, p99 ${at(0.99).toFixed(1)} ms`;
   return at(0.99) <= SLOW_SYNC_MS
     ? ok(text)
-    : warning(text, 'Use a faster disk; otherwise answers with ACK=sync take that long, and a power failure costs that much.');
+    : warning(
+        text,
+        'Use a faster disk; otherwise answers with ACK=sync take that long, and a power failure costs that much.',
+      );
 }
 
 /** What cgroup v2 grants: `max` is no limit. */

@@ -65,8 +65,10 @@ async function* server(link: PostgresLink): AsyncGenerator<Finding> {
   const { version, role, tls, fsync, commit, standby, most, used } = rows[0]!;
   const where = `${link.host.host}:${link.host.port}`;
   yield ok(`PostgreSQL ${version} at ${where} answers as ${role}${tls ? ', over TLS' : ''}`);
-  if (standby) yield error(`${where} is a standby and accepts no writes`, 'Put the primary, or all hosts, into PG_DSN.');
-  if (fsync === 'off') yield warning('fsync is off: a crash of that machine may corrupt the database', 'Set fsync = on.');
+  if (standby)
+    yield error(`${where} is a standby and accepts no writes`, 'Put the primary, or all hosts, into PG_DSN.');
+  if (fsync === 'off')
+    yield warning('fsync is off: a crash of that machine may corrupt the database', 'Set fsync = on.');
   if (commit === 'off')
     yield warning(
       'synchronous_commit is off: a crash of the server loses rows that count as delivered',
@@ -129,5 +131,8 @@ async function creatable(link: PostgresLink, name: TableName, create: boolean): 
     return error(`the schema of table ${name.sql} does not exist`, 'CREATE SCHEMA, or correct PG_TABLE.');
   return may
     ? note(`table ${name.sql} does not exist yet; it is created at startup`)
-    : error(`the role may not create table ${name.sql}`, `GRANT CREATE ON SCHEMA ${schema}, or create the table yourself.`);
+    : error(
+        `the role may not create table ${name.sql}`,
+        `GRANT CREATE ON SCHEMA ${schema}, or create the table yourself.`,
+      );
 }
