@@ -57,18 +57,18 @@ const overview: Board = {
   panels: [
     stat(
       'Accepted/s',
-      'Events that a 2xx was given for.',
+      'Events acknowledged with a 2xx.',
       `sum(rate(ringmain_accepted_events_total{${F}}[${R}]))`,
       'cps',
     ),
     stat(
       'Refused/s',
-      'Anything but 0: clients are told to come again.',
+      'Anything but 0: clients are told to retry.',
       `sum(rate(ringmain_refused_events_total{${F}}[${R}]))`,
       'cps',
       { at: 0.001 },
     ),
-    stat('Sinks away', 'Sinks that take no events now.', `count(ringmain_sink_up{${F}} == 0) or vector(0)`, 'short', {
+    stat('Sinks down', 'Sinks that accept no events at the moment.', `count(ringmain_sink_up{${F}} == 0) or vector(0)`, 'short', {
       at: 1,
     }),
     stat('Oldest undelivered', 'How far behind the slowest sink is.', `max(ringmain_sink_oldest_seconds{${F}})`, 's', {
@@ -76,14 +76,14 @@ const overview: Board = {
     }),
     stat(
       'Journal used',
-      'Undelivered and retained segments. Retained ones make way.',
+      'Undelivered and retained segments. Retained ones are deleted when space is needed.',
       `max(ringmain_journal_bytes{${F}} / ringmain_journal_max_bytes{${F}})`,
       'percentunit',
       { at: 0.98 },
     ),
     stat(
       'Ledger',
-      'Must be 0: see the runbook, RingmainLedgerMismatch.',
+      'Must be 0: see RingmainLedgerMismatch in the runbook.',
       `sum(abs(ringmain_sink_ledger_mismatch{${F}}))`,
       'short',
       { at: 1 },
@@ -96,7 +96,7 @@ const overview: Board = {
     ]),
     graph(
       'Refused, rejected, ignored per second',
-      'Refused: back-pressure. Rejected: broken requests. Ignored: do not track.',
+      'Refused: backpressure. Rejected: invalid requests. Ignored: do not track.',
       'cps',
       [
         [`sum by (reason) (rate(ringmain_refused_events_total{${F}}[${R}]))`, 'refused {{reason}}'],
@@ -104,22 +104,22 @@ const overview: Board = {
         [`sum by (reason) (rate(ringmain_ignored_events_total{${F}}[${R}]))`, 'ignored {{reason}}'],
       ],
     ),
-    graph('Time to answer', 'From the complete request to its answer, requests whose events were stored.', 's', [
+    graph('Response time', 'From the complete request to its answer, for requests whose events were stored.', 's', [
       [quantile(0.5, 'ingest_latency_seconds', 'route'), 'p50 {{route}}'],
       [quantile(0.99, 'ingest_latency_seconds', 'route'), 'p99 {{route}}'],
     ]),
     graph('CPU', 'Cores, all threads.', 'short', [[`rate(process_cpu_seconds_total{${F}}[${R}])`, '{{instance}}']]),
     graph('Memory', 'Flat, whatever the sinks do.', 'bytes', [[`process_resident_memory_bytes{${F}}`, '{{instance}}']]),
-    graph('Connections', 'Open now.', 'short', [
+    graph('Connections', 'Open connections.', 'short', [
       [`sum by (instance) (ringmain_http_connections{${F}})`, '{{instance}}'],
     ]),
-    graph('Connections shed', 'Closed at once, for MAX_CONNECTIONS was reached.', 'cps', [
+    graph('Connections shed', 'Closed at once because MAX_CONNECTIONS was reached.', 'cps', [
       [`sum by (instance) (rate(ringmain_http_connections_shed_total{${F}}[${R}]))`, '{{instance}}'],
     ]),
-    graph('Event-loop delay', 'Longest within ten seconds, by thread.', 's', [
+    graph('Event-loop delay', 'Maximum over ten seconds, by thread.', 's', [
       [`max by (instance, thread) (ringmain_event_loop_delay_seconds{${F}})`, '{{instance}} {{thread}}'],
     ]),
-    graph('Recorded without a 2xx', 'gone: the client left. unknown: it got 503.', 'cps', [
+    graph('Recorded without a 2xx', 'gone: the client disconnected. unknown: it got 503.', 'cps', [
       [`sum by (reason) (rate(ringmain_unanswered_events_total{${F}}[${R}]))`, '{{reason}}'],
     ]),
   ],
@@ -134,63 +134,63 @@ const sinks: Board = {
       [`sum by (sink) (rate(ringmain_sink_delivered_total{${F}}[${R}]))`, '{{sink}}'],
       [`sum(rate(ringmain_accepted_events_total{${F}}[${R}]))`, 'accepted'],
     ]),
-    graph('Undelivered events', 'Grows while a sink is away, falls when it is back.', 'short', [
+    graph('Undelivered events', 'Grows while a sink is down, falls once it is back.', 'short', [
       [`sum by (instance, sink) (queue_depth{${F}})`, '{{instance}} {{sink}}'],
     ]),
-    graph('Age of the oldest', 'How far behind.', 's', [
+    graph('Age of the oldest undelivered event', 'How far behind each sink is.', 's', [
       [`max by (instance, sink) (ringmain_sink_oldest_seconds{${F}})`, '{{instance}} {{sink}}'],
     ]),
     {
       title: 'State',
-      doc: 'down: tried again by itself. stopped: an operator is needed, see the runbook, RingmainSinkStopped.',
+      doc: 'down: retried automatically. stopped: needs an operator, see RingmainSinkStopped in the runbook.',
       type: 'state-timeline',
       states: seatStates.map((text, i) => ({ value: i + 1, text, color: stateColors[text] })),
       queries: [{ text: stateQuery, legend: '{{instance}} {{sink}}' }],
     },
     graph(
       'Failed writes/s',
-      'retry: again later. split: halved to find the bad event. stop: an operator is needed.',
+      'retry: sent again later. split: halved to find the bad event. stop: needs an operator.',
       'cps',
       [[`sum by (sink, class) (rate(sink_failures_total{${F}}[${R}]))`, '{{sink}} {{class}}']],
     ),
-    graph('Time of a batch, p99', 'From handing over to delivered, tries included.', 's', [
+    graph('Batch latency, p99', 'From handover to delivery, retries included.', 's', [
       [quantile(0.99, 'batch_flush_seconds', 'sink'), '{{sink}}'],
     ]),
-    graph('Batches/s', 'Many small ones: the sink is ahead. Few large ones: it catches up.', 'ops', [
+    graph('Batches/s', 'Many small batches: the sink keeps up. Few large ones: it is catching up.', 'ops', [
       [`sum by (sink) (rate(ringmain_sink_batches_total{${F}}[${R}]))`, '{{sink}}'],
     ]),
-    graph('Bytes/s', 'Of the records handed over.', 'Bps', [
+    graph('Bytes/s', 'Bytes of the records handed to the sink.', 'Bps', [
       [`sum by (sink) (rate(ringmain_sink_bytes_total{${F}}[${R}]))`, '{{sink}}'],
     ]),
     graph('Dead letters and given up', 'Neither should grow.', 'short', [
       [`sum by (sink) (ringmain_sink_dead_letters_total{${F}})`, 'dead {{sink}}'],
       [`sum by (sink) (ringmain_sink_given_up_total{${F}})`, 'given up {{sink}}'],
     ]),
-    graph('Owed bytes', 'Undelivered bytes of the log, against the quota.', 'bytes', [
+    graph('Backlog in bytes', 'Undelivered bytes of the journal, against JOURNAL_MAX_BYTES.', 'bytes', [
       [`max by (instance, sink) (ringmain_sink_lag_bytes{${F}})`, '{{instance}} {{sink}}'],
       [`max(ringmain_journal_max_bytes{${F}})`, 'quota'],
     ]),
-    graph('Journal left', 'If the slowest sink delivered nothing from now on.', 's', [
+    graph('Time until the journal is full', 'If the slowest sink delivered nothing from now on.', 's', [
       [`ringmain:journal_seconds_left{${F}}`, '{{instance}}'],
     ]),
     graph('Journal on disk', 'Undelivered, retained and spare segments.', 'bytes', [
       [`ringmain_journal_bytes{${F}}`, '{{instance}}'],
     ]),
     graph('Segments', 'Files of the journal.', 'short', [[`ringmain_journal_segments{${F}}`, '{{instance}}']]),
-    graph('Sync, p99', 'One fdatasync.', 's', [
+    graph('Sync latency, p99', 'Duration of one fdatasync.', 's', [
       [quantile(0.99, 'ringmain_journal_sync_seconds', 'instance'), '{{instance}}'],
     ]),
-    graph('Syncs/s and their errors', 'An error is a disk to be replaced.', 'ops', [
+    graph('Syncs and sync errors/s', 'After an error, replace the disk.', 'ops', [
       [`rate(ringmain_journal_syncs_total{${F}}[${R}])`, 'syncs {{instance}}'],
       [`rate(ringmain_journal_sync_errors_total{${F}}[${R}])`, 'errors {{instance}}'],
     ]),
-    graph('Write, p99', 'One write into the page cache.', 's', [
+    graph('Write latency, p99', 'Duration of one write to the page cache.', 's', [
       [quantile(0.99, 'ringmain_journal_write_seconds', 'instance'), '{{instance}}'],
     ]),
     graph('Published bytes/s by lane', 'One lane per acceptor.', 'Bps', [
       [`sum by (instance, lane) (rate(ringmain_lane_bytes_total{${F}}[${R}]))`, '{{instance}} {{lane}}'],
     ]),
-    graph('Unsynced bytes', 'What a power cut would cost now.', 'bytes', [
+    graph('Unsynced bytes', 'What a power failure would cost at this moment.', 'bytes', [
       [`sum by (instance) (ringmain_lane_unsynced_bytes{${F}})`, '{{instance}}'],
     ]),
   ],

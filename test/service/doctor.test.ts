@@ -185,7 +185,7 @@ test('--check-config refuses what the start would refuse; --print-config shows w
     return { code: await new Promise((resolve) => child.once('close', resolve)), said };
   };
   for (const [env, found] of [
-    [{ JOURNAL_DIR: join(folder, 'file', 'below') }, /JOURNAL_DIR must be a directory/],
+    [{ JOURNAL_DIR: join(folder, 'file', 'below') }, /JOURNAL_DIR must be a writable directory/],
     [{ GEOIP_DB: MAIN }, /GEOIP_DB must be a MaxMind database/],
     [{ TLS_CERT: MAIN, TLS_KEY: MAIN }, /TLS_CERT and TLS_KEY must be a PEM pair/],
     [{ LOG_PATH: folder }, /LOG_PATH must be a file/],
