@@ -93,7 +93,7 @@ test('each thing that is wrong is one error with advice, and the exit code is 2'
       /^output kafka: the name no-such-host\.invalid cannot be resolved/,
     ],
     [{ KAFKA_CREATE_TOPIC: 'false', KAFKA_TOPIC: 'nowhere' }, /^output kafka: topic nowhere does not exist/],
-    [{ KAFKA_REPLICATION: '3', KAFKA_TOPIC: 'wide' }, /^output kafka: topic wide does not exist and cannot be made/],
+    [{ KAFKA_REPLICATION: '3', KAFKA_TOPIC: 'wide' }, /^output kafka: topic wide does not exist and cannot be created/],
     [{ PG_DSN: postgres.dsn.replace('ringmain@', 'wrong@') }, /^output postgres: password authentication failed/],
     [{ PG_DSN: `postgres://x@127.0.0.1:${AWAY}/x` }, /^output postgres: .*ECONNREFUSED/],
     [{ PG_CREATE_TABLE: 'false' }, /^output postgres: table "events_json" does not exist, and PG_CREATE_TABLE=false/],
@@ -188,7 +188,7 @@ test('--check-config refuses what the start would refuse; --print-config shows w
     [{ JOURNAL_DIR: join(folder, 'file', 'below') }, /JOURNAL_DIR must be a writable directory/],
     [{ GEOIP_DB: MAIN }, /GEOIP_DB must be a MaxMind database/],
     [{ TLS_CERT: MAIN, TLS_KEY: MAIN }, /TLS_CERT and TLS_KEY must be a PEM pair/],
-    [{ LOG_PATH: folder }, /LOG_PATH must be a file/],
+    [{ LOG_PATH: folder }, /LOG_PATH must be a writable file/],
   ] as const) {
     const { code, said } = await run(['--check-config'], env);
     expect([env, code]).toEqual([env, 78]);
