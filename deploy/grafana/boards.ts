@@ -68,9 +68,15 @@ const overview: Board = {
       'cps',
       { at: 0.001 },
     ),
-    stat('Sinks down', 'Sinks that accept no events at the moment.', `count(ringmain_sink_up{${F}} == 0) or vector(0)`, 'short', {
-      at: 1,
-    }),
+    stat(
+      'Sinks down',
+      'Sinks that accept no events at the moment.',
+      `count(ringmain_sink_up{${F}} == 0) or vector(0)`,
+      'short',
+      {
+        at: 1,
+      },
+    ),
     stat('Oldest undelivered', 'How far behind the slowest sink is.', `max(ringmain_sink_oldest_seconds{${F}})`, 's', {
       at: 300,
     }),
