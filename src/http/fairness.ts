@@ -5,7 +5,8 @@
  *
  *   pipelined  after TURN_UNITS requests of one connection in one turn of the loop: 429 with Connection: close, behind
  *              every answer that it is owed
- *   unread     a request comes while answers to the ones before it have not been read (hold-back.ts)
+ *   unread     a request comes while answers to the ones before it have not been read (hold-back.ts). Of answers
+ *              without a body the addon tells nothing; one of some 256 is the last of its connection
  *
  * The addon does not tell connections apart: each request has a response object of its own, and addresses have no port.
  * What tells them is the offset of a response, which the addon resets when the next request of the same connection
@@ -29,8 +30,11 @@ const TURN_UNITS = 256;
 /** A request is one unit, and so are so many bytes of its unpacked body. */
 const UNIT_BYTES = 4096;
 const LOOK_UNITS = 64;
-/** Looks in a row whose answer had no body (HEAD, 204), so that its connection cannot be told. */
-const BLIND_MAX = TURN_UNITS / LOOK_UNITS;
+/**
+ * Share of the looks that close a connection if its answer has no body (HEAD, 204): nothing tells whether others in this
+ * turn are of the same connection, nor whether it reads. On average it has had TURN_UNITS.
+ */
+const BLIND_SHARE = LOOK_UNITS / TURN_UNITS;
 /**
  * A corked answer that fits the addon's buffer of 16 KiB waits for the end of the read. One that does not fit goes out
  * at once, with all that waits, and its connection is closed right behind it. Blanks behind a JSON text mean nothing.
@@ -59,7 +63,6 @@ export class Fairness {
   #answered = false;
   /** Units of one connection in this turn, as far as they are proven. */
   #run = 0;
-  #blind = 0;
 
   constructor(onClose: OnClose) {
     this.#onClose = onClose;
@@ -97,7 +100,6 @@ export class Fairness {
   #judge(res: HttpResponse, req: HttpRequest, { first, handler }: Looking): void {
     const same = this.#answered && this.#kept?.getWriteOffset() === 0;
     this.#run = same ? this.#run + this.#interval - this.#left : 0;
-    this.#blind = this.#kept !== undefined && !this.#answered ? this.#blind + 1 : 0;
     this.#interval = Math.ceil(LOOK_UNITS * (0.5 + Math.random()));
     this.#left = this.#interval;
     if (this.#run >= TURN_UNITS) {
@@ -107,7 +109,10 @@ export class Fairness {
     endAfterReading(res, this.#onClose, () => {
       if (this.#kept === first) this.#answered = true;
     });
-    if (this.#blind >= BLIND_MAX) endAlone(res, true, this.#onClose);
+    if (Math.random() < BLIND_SHARE)
+      endAlone(res, this.#onClose, () => {
+        first.close();
+      });
     if (this.#kept === undefined) setImmediate(this.#forget);
     this.#kept = first;
     this.#answered = false;
@@ -117,7 +122,6 @@ export class Fairness {
   readonly #forget = (): void => {
     this.#kept = undefined;
     this.#run = 0;
-    this.#blind = 0;
   };
 
   #close(res: HttpResponse, first: HttpResponse): void {

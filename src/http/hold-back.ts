@@ -2,7 +2,8 @@
  * Hold back: ends of answers that wait. The addon buffers without a bound what a client does not read, and tells nobody.
  * But tryEnd writes only what fits and leaves the rest to onWritable, and the answer stays open meanwhile; the addon
  * closes a connection whose next request arrives while an answer is open. So a client that reads gets everything, one
- * that sends without reading is closed, and one that does neither is closed when the time is over.
+ * that sends without reading is closed, and one that does neither is closed when the time is over. An answer without a
+ * body (HEAD, 204) cannot be held back so; some of them close their connection instead.
  */
 import type { HttpResponse } from 'uWebSockets.js';
 
@@ -40,27 +41,31 @@ export function endAfterReading(res: HttpResponse, onClose: OnClose, onBody: () 
 
 /**
  * From now on the end of this response waits for the end of the turn: what stands behind its request in the same read
- * closes the connection. `bodiless`: only an end without a body waits.
+ * closes the connection. `close`: only an end without a body waits, and closes the connection by this call.
  */
-export function endAlone(res: HttpResponse, bodiless: boolean, onClose: OnClose): void {
+export function endAlone(res: HttpResponse, onClose: OnClose, close?: () => void): void {
   const { end, endWithoutBody } = res;
-  const wait = (finish: () => void) => {
+  const wait = (finish: () => void, closing = false) => {
     let gone = false;
     res.onAborted(() => {
       gone = true;
       onClose('pipelined');
     });
     setImmediate(() => {
-      if (!gone) res.cork(finish);
+      if (gone) return;
+      res.cork(() => {
+        if (close !== undefined && !closing) res.writeHeader('Connection', 'close');
+        finish();
+      });
+      close?.();
     });
     return res;
   };
   res.endWithoutBody = (...args) => wait(() => endWithoutBody.apply(res, args));
-  const last = res.end;
-  res.end = (body = '', close = false) => {
+  res.end = (body = '', closing = false) => {
     const kept = copied(body);
-    if (bodiless && kept.length > 0) return last.call(res, kept, close);
-    return wait(() => end.call(res, kept, close));
+    if (close !== undefined && kept.length > 0) return end.call(res, kept, closing);
+    return wait(() => end.call(res, kept, closing), closing);
   };
 }
 

@@ -101,7 +101,7 @@ export function mountRoutes(app: TemplatedApp, routes: readonly Route[], deps: R
   const guard = (path: string, handler: AddonHandler, last = false): AddonHandler => {
     if (single === undefined) return fairness?.guard(path, handler, last) ?? handler;
     return (res, req) => {
-      endAlone(res, false, single);
+      endAlone(res, single);
       handler(res, req);
     };
   };

@@ -10,7 +10,7 @@ import { Fairness } from '../../src/http/fairness.ts';
 import { type CloseReason, endWhole } from '../../src/http/hold-back.ts';
 import { later } from '../../src/http/reply.ts';
 import type { Handler, Route } from '../../src/http/router.ts';
-import { freePort, RawConnection, request, requestBytes } from './raw.ts';
+import { type Answer, freePort, RawConnection, request, requestBytes } from './raw.ts';
 import { startRoutes } from './routes.ts';
 
 const port = await freePort(21330);
@@ -166,7 +166,8 @@ test('three hundred connections that send at once are nobody over its share', as
     for (const connection of connections) connection.close();
   });
   for (let round = 0; round < 8; round++) {
-    const head = round % 2 === 1;
+    // The last round: an answer without a body may end its connection.
+    const head = round === 7;
     const bytes = head ? requestBytes('/text', { method: 'HEAD' }) : Buffer.alloc(4 * ONE.length, ONE);
     for (const connection of connections) connection.send(bytes);
     for (const connection of connections)
@@ -257,6 +258,29 @@ test('a client that sends little at a time and never reads is closed', { timeout
   const megabytes = (count('medium 2xx') * MEDIUM.length) / 2 ** 20;
   assert.ok(megabytes < 64, `answers of ${megabytes} MiB were made for nobody`);
 });
+
+// Goal: answers without a body, which the addon cannot hold back, do not pile up for a client that never reads. Method:
+// nobody can tell who reads, so every connection ends some time; a client that reads is told so, in a whole answer.
+for (const method of ['HEAD', 'OPTIONS']) {
+  test(`a connection that asks for answers without a body (${method}) ends after some hundreds`, async () => {
+    const { closed } = start();
+    const connection = await RawConnection.open(port);
+    onTestFinished(() => connection.close());
+    let answer: Answer | undefined;
+    let answers = 0;
+    while (answers < 6000 && answer?.headers['connection'] !== 'close') {
+      connection.send(requestBytes('/text', { method }));
+      answer = await connection.answer(5000, true);
+      assert.equal(answer?.status, method === 'HEAD' ? 200 : 204);
+      answers += 1;
+    }
+    assert.ok(answers < 6000, 'the connection goes on for ever');
+    assert.equal(answer?.headers['content-length'], method === 'HEAD' ? '6' : undefined);
+    await connection.closed(2000);
+    assert.equal(connection.rest, '');
+    assert.deepEqual(closed, [], 'it was not over its share');
+  });
+}
 
 test('small bodies that unpack to much are a large share', async () => {
   const { closed } = start();
