@@ -16,6 +16,7 @@
 import { constants } from 'node:os';
 import { nearest } from './kernel/config.ts';
 import { errors, exitCodeOf, exitCodes, explain } from './kernel/errors.ts';
+import { HeldSignals } from './kernel/signals.ts';
 import { readVersion } from './kernel/version.ts';
 import type { AnyService } from './service/contract.ts';
 
@@ -133,8 +134,9 @@ async function main(argv: readonly string[]): Promise<number> {
         return tools[command]!.run(rest);
       }
       if (Object.hasOwn(services, command)) {
+        const signals = new HeldSignals();
         const { runService } = await import('./service/command.ts');
-        return runService(await load(command), rest);
+        return runService(await load(command), rest, signals);
       }
       const near = nearest(command, [...Object.keys(services), ...Object.keys(tools), 'help', 'version']);
       const meant = near === undefined ? '' : `, did you mean ${near}?`;

@@ -6,6 +6,7 @@ import { type Endpoint, parseEndpoint } from '../http/endpoint.ts';
 import { checkCertificates } from '../http/renewal.ts';
 import { helpText, nearest, printConfig, setEnvironment } from '../kernel/config.ts';
 import { errors, exitCodes, explain } from '../kernel/errors.ts';
+import { type HeldSignal, HeldSignals } from '../kernel/signals.ts';
 import { type Configured, configure, rolesIn, setsOf } from './configured.ts';
 import type { AnyService } from './contract.ts';
 import { effectiveTexts } from './effective.ts';
@@ -58,8 +59,11 @@ function asked(service: AnyService, argv: readonly string[]): Asked {
   });
 }
 
-export async function runService(service: AnyService, argv: readonly string[]): Promise<number> {
+/** `signals`: what has come since the process began, for the service to act on. */
+export async function runService(service: AnyService, argv: readonly string[], signals?: HeldSignals): Promise<number> {
   const { roles, subcommand, rest } = asked(service, argv);
+  const runs = subcommand === undefined && !switches.some((name) => rest.includes(`--${name}`));
+  if (!runs) signals?.release();
   if (subcommand !== undefined) return runSubcommand(service, subcommand, rest);
   if (rest.includes('--help')) {
     process.stdout.write(`${usage(service)}\n${helpText(setsOf(service, roles))}\n`);
@@ -76,7 +80,7 @@ export async function runService(service: AnyService, argv: readonly string[]): 
   }
   if (loaded.switches.has('print-config') || loaded.switches.has('check-config')) return exitCodes.ok;
   if (loaded.switches.has('healthcheck')) return healthcheck(configured);
-  return run(configured);
+  return run(configured, signals ?? new HeldSignals());
 }
 
 /** What the start would refuse for what is on this machine: paths, certificates, databases. Throws errors.CONFIG. */
@@ -127,7 +131,7 @@ async function runSubcommand(service: AnyService, name: string, argv: readonly s
   return command.run(values as never, loaded.words);
 }
 
-async function run(configured: Configured): Promise<number> {
+async function run(configured: Configured, signals: HeldSignals): Promise<number> {
   const { values, loaded } = configured;
   // The addon reads it once, when the first acceptor loads it.
   setEnvironment('UWS_HTTP_MAX_HEADERS_SIZE', String(HEAD_BYTES_MAX));
@@ -137,16 +141,15 @@ async function run(configured: Configured): Promise<number> {
   let started = false;
   let wanted = false;
   let told = Number.NEGATIVE_INFINITY;
-  const end = (signal: NodeJS.Signals) => {
+  const end = (signal: HeldSignal) => {
     if (performance.now() - told < ECHO_MS) return;
     told = performance.now();
     wanted = true;
     if (started) void service.drain(signal);
   };
-  process.on('SIGTERM', end);
-  process.on('SIGINT', end);
-  process.on('SIGHUP', () => {
-    if (started) service.reload();
+  signals.passTo((signal) => {
+    if (signal !== 'SIGHUP') end(signal);
+    else if (started) service.reload();
   });
   try {
     await service.start();

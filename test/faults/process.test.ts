@@ -115,6 +115,22 @@ test('SIGHUP and SIGTERM while the process starts: it ends in order, with exit 0
   await starting;
 });
 
+// Goal: logrotate does not kill a collector whose code is still being loaded. Method: it sends the signals to itself
+// when it asks for the first file of its service.
+test('SIGHUP and SIGTERM before the code of the service is loaded: it ends in order, with exit 0', async (t) => {
+  const hook = new URL('./early-signals.ts', import.meta.url).href;
+  const collector = stage(t).collector({
+    NODE_OPTIONS: `--import=${hook} --disable-warning=ExperimentalWarning`,
+    DRAIN_DELAY_MS: '0',
+  });
+  const starting = collector.start().catch(() => undefined);
+  await expect.poll(() => collector.pid, { interval: 1 }).toBeGreaterThan(0);
+  await expect.poll(() => collector.running, { timeout: 20_000 }).toBe(false);
+  assert.equal(await collector.kill(), 0, collector.log);
+  assert.match(collector.log, /drained: everything is delivered/);
+  await starting;
+});
+
 test('SIGTERM under load: exit 0, and everything that was acknowledged is in the file by then', async (t) => {
   const s = stage(t);
   const collector = s.collector({ ACCEPTORS: '2' });
