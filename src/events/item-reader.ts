@@ -228,22 +228,19 @@ export class ItemReader {
 
   /**
    * Where the array begins that an envelope holds, {"batch":[...]} or {"events":[...]}; -1: the scanned item is none.
-   * Asked of an item without a known key. Between two arrays there is no choice.
+   * Asked of an item without a known key. The last of two equal names counts; between arrays of both there is no choice.
    */
   envelope(): number {
     const moved = this.#moved;
-    let found = -1;
-    let foundKey = -1;
+    const found = [-1, -1];
     for (let index = 0; index < this.movedCount; index += 1) {
       const key = envelopes.find(this.#view, moved[index * MEMBER + 3]!, moved[index * MEMBER + 4]!);
       if (key === -1) continue;
       const value = this.#movedValue(index);
-      if (this.#text[value] !== OPEN_ARRAY) continue;
-      if (foundKey !== -1 && foundKey !== key) return -1;
-      found = value;
-      foundKey = key;
+      found[key] = this.#text[value] === OPEN_ARRAY ? value : -1;
     }
-    return found;
+    const [batch, events] = found as [number, number];
+    return batch !== -1 && events !== -1 ? -1 : Math.max(batch, events);
   }
 
   /** The item's event_id as it was sent, for the answer; undefined when it is absent or very long. */

@@ -336,6 +336,7 @@ test('an envelope is taken as its array: errors keep their indexes, what stands 
     '{"sentAt":"2026-11-21T08:00:00Z","events":[{"e":"a"},7,{"uid":"u"}],"context":{"ip":"1.2.3.4"}}',
     ' { "\\u0062atch" : [ {"e":"a"} , 7 , {"uid":"u"} ] , "writeKey" : "k" } ',
     '{"batch":5,"batch":[{"e":"a"},7,{"uid":"u"}],"events":{}}',
+    '{"events":[8],"batch":[{"e":"a"},7,{"uid":"u"}],"events":{}}',
   ]) {
     const { result, events } = encode(body);
     assert.deepEqual([result.code, result.accepted, result.rejected, result.errors[0]?.index], ['OK', 2, 1, 1], body);
@@ -361,6 +362,7 @@ test('an object with a key of an event is an event, whatever it has under batch 
     '{"batch":{}}',
     '{"events":"x"}',
     '{"batch":[],"events":[]}',
+    '{"batch":[{"e":"x"}],"batch":5}',
     '{"batch":{"batch":[{"e":"x"}]}}',
   ]) {
     assert.deepEqual([encode(body).result.accepted, encode(body).result.rejected], [0, 1], body);
