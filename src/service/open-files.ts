@@ -16,8 +16,8 @@ const OUTPUT_FILES = 48;
 /** With fewer connections it is no server. */
 const CONNECTIONS_MIN = 16;
 /**
- * MAX_CONNECTIONS is by default what the server can hold, not what everybody needs: only a limit below this is worth a
- * warning.
+ * MAX_CONNECTIONS is by default what the server can hold, not what everybody needs: unless somebody has set it, only a
+ * limit below this is worth a warning.
  */
 const TIGHT_FILES = 10_000;
 
@@ -27,9 +27,13 @@ export function ownFiles(acceptors: number, threads: number, outputs: number): n
   return PROCESS_FILES + threads * THREAD_FILES + outputs * OUTPUT_FILES + seats;
 }
 
-/** How many connections may be open at once. Throws CONFIG when the limit leaves none. */
+/**
+ * How many connections may be open at once. `set`: `wanted` is somebody's wish, not the default. Throws CONFIG when the
+ * limit leaves none.
+ */
 export function connectionsWithin(
   wanted: number,
+  set: boolean,
   acceptors: number,
   threads: number,
   outputs: number,
@@ -44,7 +48,7 @@ export function connectionsWithin(
     throw errors.CONFIG({
       problems: [`the limit of open files must be at least ${own + CONNECTIONS_MIN}: found=${limit} (ulimit -n)`],
     });
-  log[limit < TIGHT_FILES ? 'warn' : 'info'](
+  log[set || limit < TIGHT_FILES ? 'warn' : 'info'](
     { limit, own, connections, MAX_CONNECTIONS: wanted },
     `the limit of open files (${limit}) leaves room for ${connections} connections, fewer than MAX_CONNECTIONS (${wanted})`,
   );

@@ -202,6 +202,7 @@ export class ServiceProcess {
       acceptors: this.acceptors,
       connections: connectionsWithin(
         values.http.maxConnections,
+        this.#configured.loaded.sources.has('MAX_CONNECTIONS'),
         this.acceptors,
         roster.length,
         outputs.length,

@@ -95,3 +95,14 @@ test('too few open files for any connection refuse the start and say how many it
   await assert.rejects(collector.start());
   assert.match(collector.log, /the limit of open files must be at least \d+: found=160/);
 });
+
+// A default that a machine does not reach is no news; a wish that it does not grant is.
+test('a MAX_CONNECTIONS that somebody has set and the limit of open files does not grant is warned of', async (t) => {
+  const under = ['prlimit', '--nofile=12000:12000'];
+  const levelIn = (log: string) => /"level":"(\w+)"[^\n]*the limit of open files \(12000\) leaves room/.exec(log)?.[1];
+  const byDefault = await Collector.start(t, { port: 21242, under });
+  assert.equal(levelIn(byDefault.log), 'info', byDefault.log);
+  await byDefault.kill();
+  const set = await Collector.start(t, { port: 21242, under, env: { MAX_CONNECTIONS: '20000' } });
+  assert.equal(levelIn(set.log), 'warn', set.log);
+});
