@@ -135,7 +135,7 @@ export function lockJournal(dir: string): JournalLock {
     return { release: () => database.close() };
   } catch (error) {
     if (/locked|busy/i.test(String(error)))
-      throw engineErrors.JOURNAL_LOCKED({ path: dir, holder: holderOf(holderPath(dir), path) }, error);
+      throw engineErrors.JOURNAL_LOCKED({ path: dir, holder: holderOf(holderPath(dir), path) });
     throw engineErrors.JOURNAL_OPEN({ path, reason: (error as Error).message }, error);
   }
 }
