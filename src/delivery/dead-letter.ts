@@ -9,9 +9,12 @@
  *     back from the files before the first letter of a life. Keys below the cursor are forgotten, so memory is bounded
  *     by the letters of the batches that are in flight.
  *   - A line is whole or it is the torn tail of a crash: the tail is closed with a newline and readers skip it.
+ *   - Lines are appended (O_APPEND), each batch by one write: two processes that share the directory keep each other's
+ *     letters whole. A file that was removed or moved meanwhile is made anew, so that no letter goes into a file
+ *     without a name.
  * Calls are synchronous: a letter is rare, and the thread that writes it may not go on before it is safe.
  */
-import { closeSync, fsyncSync, ftruncateSync, openSync, readSync, statSync, writeSync } from 'node:fs';
+import { closeSync, fstatSync, fsyncSync, ftruncateSync, openSync, readSync, statSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { makeDirectory } from '../kernel/directory.ts';
 import { type DeadLetter, deadLetterFiles, eventHash, fileNumber, lineOf, readLetters } from './dead-letter-format.ts';
@@ -28,6 +31,7 @@ export interface DeadLetterOptions {
 
 const FILE_BYTES_MAX = 64 * 1024 * 1024;
 const NEWLINE = 10;
+const TRIES = 3;
 
 /** Strand -> position -> hashes of the events that have a letter there. */
 type Keys = Map<string, Map<number, Set<string>>>;
@@ -41,7 +45,7 @@ export class DeadLetterFile {
   #written: Keys | undefined;
   #wentBack = false;
   #fd = -1;
-  #length = 0;
+  #path = '';
   #number = 0;
 
   constructor(options: DeadLetterOptions) {
@@ -88,7 +92,9 @@ export class DeadLetterFile {
       lines.push(lineOf(letter, { sink, log }, time));
     }
     if (lines.length === 0) return 0;
-    this.#write(Buffer.concat(lines));
+    const bytes = Buffer.concat(lines);
+    // An operator may remove the file at this very moment; nobody does that again and again.
+    for (let tries = 0; tries < TRIES && !this.#write(bytes); tries += 1);
     for (const [lane, positions] of fresh)
       for (const [position, hashes] of positions)
         for (const hash of hashes) addKey(this.#written, lane, position, hash);
@@ -115,24 +121,36 @@ export class DeadLetterFile {
     this.#fd = -1;
   }
 
-  #write(bytes: Buffer): void {
-    if (this.#length >= this.#options.fileBytesMax) {
+  /** Returns whether the lines stand in a file that is there. */
+  #write(bytes: Buffer): boolean {
+    if (this.#fd >= 0 && !this.#isNamed()) this.close();
+    this.#open();
+    if (fstatSync(this.#fd).size >= this.#options.fileBytesMax) {
       this.close();
       this.#open(this.#number + 1);
     }
+    const { size } = fstatSync(this.#fd);
+    let at = 0;
     try {
-      for (let at = 0; at < bytes.length; ) at += writeSync(this.#fd, bytes, at, bytes.length - at, this.#length + at);
+      while (at < bytes.length) at += writeSync(this.#fd, bytes, at, bytes.length - at);
       fsyncSync(this.#fd);
     } catch (error) {
       // Half a line must not run into the next one. If cutting fails too, the next open closes the torn tail.
       try {
-        ftruncateSync(this.#fd, this.#length);
+        if (fstatSync(this.#fd).size === size + at) ftruncateSync(this.#fd, size);
       } finally {
         this.close();
       }
       throw error;
     }
-    this.#length += bytes.length;
+    return fstatSync(this.#fd).nlink > 0;
+  }
+
+  /** Whether the open file still has its name: somebody may have removed it, or moved it away. */
+  #isNamed(): boolean {
+    const named = statSync(this.#path, { throwIfNoEntry: false });
+    const { dev, ino } = fstatSync(this.#fd);
+    return named?.ino === ino && named.dev === dev;
   }
 
   #open(number?: number): void {
@@ -140,15 +158,11 @@ export class DeadLetterFile {
     const { directory, sink } = this.#options;
     makeDirectory(directory, 0o700);
     this.#number = number ?? Math.max(1, ...deadLetterFiles(directory, sink).map(fileNumber));
-    const path = join(directory, `${sink}-${String(this.#number).padStart(6, '0')}.ndjson`);
-    const fd = openSync(path, 'a+', 0o600);
-    closeSync(fd); // 'a' creates it; positioned writes need a descriptor without O_APPEND.
-    this.#fd = openSync(path, 'r+', 0o600);
-    this.#length = statSync(path).size;
+    this.#path = join(directory, `${sink}-${String(this.#number).padStart(6, '0')}.ndjson`);
+    this.#fd = openSync(this.#path, 'a+', 0o600);
+    const { size } = fstatSync(this.#fd);
     const last = Buffer.alloc(1);
-    if (this.#length > 0 && readSync(this.#fd, last, 0, 1, this.#length - 1) === 1 && last[0] !== NEWLINE) {
-      this.#length += writeSync(this.#fd, '\n', this.#length);
-    }
+    if (size > 0 && readSync(this.#fd, last, 0, 1, size - 1) === 1 && last[0] !== NEWLINE) writeSync(this.#fd, '\n');
     // A process that was killed between write and sync has left letters that only the page cache holds.
     fsyncSync(this.#fd);
     const folder = openSync(directory, 'r');

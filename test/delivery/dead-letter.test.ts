@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { appendFileSync, mkdtempSync, readFileSync, rmSync, truncateSync } from 'node:fs';
+import { appendFileSync, mkdtempSync, readFileSync, renameSync, rmSync, truncateSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'vitest';
@@ -91,6 +91,44 @@ test('a torn tail is closed and skipped, and its letter is written again', (t) =
     again.append([letter(100), letter(200)]);
     again.close();
   }
+});
+
+// Two collectors that are started in one folder share DEAD_LETTER_DIR by default. They wrote at the same places: of 360 letters 193 were left.
+test('two collectors that share a folder keep the letters of each other whole, also where a file ends', (t) => {
+  for (const fileBytesMax of [2 ** 20, 700]) {
+    const directory = folder(t);
+    const files = ['a', 'b'].map((logId) => new DeadLetterFile({ directory, sink: 'http', logId, fileBytesMax }));
+    const expected: string[] = [];
+    for (let n = 1; n <= 20; n += 1)
+      for (const [i, file] of files.entries()) {
+        const position = 64 * n;
+        file.append([letter(position, JSON.stringify({ e: 'x'.repeat(n * (i + 1)) })), letter(position + 8)]);
+        expected.push(`${'ab'[i]}${position}`, `${'ab'[i]}${position + 8}`);
+      }
+    for (const file of files) file.close();
+    const found = deadLetterFiles(directory).flatMap((path) => [...readLetters(path)]);
+    const names = found.map(({ letter: stored }) => `${stored?.log}${stored?.position}`);
+    assert.deepEqual(names.toSorted(), expected.toSorted());
+  }
+});
+
+// The log file's own kind of accident: the letters went into a file without a name, and counted as kept.
+test('a file that an operator removes or moves away is made anew: the next letter is there, the others are where they were put', (t) => {
+  const directory = folder(t);
+  const file = new DeadLetterFile({ directory, sink: 'http', logId: 'a' });
+  file.append([letter(100)]);
+  const [path] = deadLetterFiles(directory);
+  rmSync(path!);
+  file.append([letter(200)]);
+  assert.deepEqual(positions(directory), [200]);
+  const archive = folder(t);
+  renameSync(path!, join(archive, 'http-000001.ndjson'));
+  file.append([letter(300)]);
+  assert.deepEqual([positions(directory), positions(archive)], [[300], [200]]);
+  rmSync(directory, { recursive: true });
+  file.append([letter(400)]);
+  assert.deepEqual(positions(directory), [400]);
+  file.close();
 });
 
 test('files are bounded, and the keys of a batch that spans two files are found', (t) => {

@@ -6,7 +6,21 @@ import type { Mutant } from './mutant.ts';
 
 const replay = 'src/delivery/dead-letter-replay.ts';
 const replayed = 'test/delivery/dead-letter-replay.test.ts';
+const letters = 'src/delivery/dead-letter.ts';
+const written = 'test/delivery/dead-letter.test.ts';
 export const letterMutants: readonly Mutant[] = [
+  {
+    name: 'two collectors write letters at the same place',
+    file: letters,
+    edits: [["openSync(this.#path, 'a+', 0o600)", 'openSync(this.#path, 0o102, 0o600)']],
+    tests: [written],
+  },
+  {
+    name: 'letters go into a file without a name',
+    file: letters,
+    edits: [['if (this.#fd >= 0 && !this.#isNamed()) this.close();', '']],
+    tests: [written],
+  },
   {
     name: 'a letter is known by its position alone',
     file: 'src/delivery/dead-letter.ts',
