@@ -113,9 +113,9 @@ export function* examineMachine(values: FrameValues): Generator<Finding> {
   const quota = /^(\d+) (\d+)$/.exec(cgroup('cpu.max') ?? '');
   const granted = quota === null ? cores : Math.min(cores, Number(quota[1]) / Number(quota[2]));
   yield acceptors < granted || cores === 1
-    ? ok(`${acceptors} acceptors on ${granted} cores`)
+    ? ok(`acceptors: ${acceptors} on ${granted} cores`)
     : warning(
-        `${acceptors} acceptors on ${granted} cores leave no core for the sinks`,
+        `acceptors: ${acceptors} on ${granted} cores leave no core for the sinks`,
         'Lower ACCEPTORS, or grant more cores.',
       );
   const wanted = BASE_BYTES + acceptors * (values.engine.ringBytes + values.http.bodyMemoryBytes);
