@@ -29,6 +29,9 @@ export interface FileLock {
   release(): void;
 }
 
+/** The garbage collector closes a database that nobody holds, and its lock would fall while the owner lives. */
+const held = new Set<object>();
+
 /** What SQLite takes for parts of a database, by their names. */
 const PARTS = ['-journal', '-wal'];
 
@@ -68,7 +71,13 @@ function lockNamed(path: string): FileLock | undefined {
       throw new Error(`file must be on a file system that knows locks: path=${path}, found=${found}`, { cause: error });
     }
   }
-  return { release: () => database.close() };
+  held.add(database);
+  return {
+    release: () => {
+      held.delete(database);
+      database.close();
+    },
+  };
 }
 
 /** node:sqlite announces on stderr that it is experimental. Only its locks are used here, so the warning is kept back. */

@@ -33,6 +33,12 @@ export const fileMutants: readonly Mutant[] = [
     tests: locks,
   },
   {
+    name: 'the garbage collector drops a lock',
+    file: 'src/kernel/file-lock.ts',
+    edits: [['  held.add(database);\n', '']],
+    tests: locks,
+  },
+  {
     name: 'SIGHUP closes a descriptor of the locked file',
     file: SINK,
     edits: [

@@ -81,6 +81,22 @@ test('files and folders beside it that SQLite takes for parts of a database stay
   }
 });
 
+test('a lock lasts until it is let go, also when nobody keeps what lockFile() returned', async (t) => {
+  const path = join(folder(t), 'events.ndjson');
+  fs.writeFileSync(path, '');
+  const script = `import { lockFile } from '${SOURCE}';
+    lockFile(process.argv[1]);
+    gc();
+    setImmediate(() => (gc(), console.log('locked')));
+    setInterval(() => undefined, 1000);`;
+  const child = spawn(process.execPath, ['--expose-gc', '--input-type=module', '-e', script, path], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  t.onTestFinished(() => void child.kill('SIGKILL'));
+  await new Promise((resolve) => child.stdout!.once('data', resolve));
+  assert.equal(lockFile(path), undefined);
+});
+
 test('an empty file can be locked, and stays locked while it grows', async (t) => {
   const path = join(folder(t), 'events.ndjson');
   fs.writeFileSync(path, '');
