@@ -46,7 +46,8 @@ export const httpMutants: readonly Mutant[] = [
     name: 'an answer behind a PROXY header leaves before the end of the read',
     file: 'src/http/hold-back.ts',
     edits: [
-      ['    setImmediate(() => {\n      if (!gone) res.cork(finish);\n    });', '    if (!gone) res.cork(finish);'],
+      ['    setImmediate(() => {\n      if (gone) return;\n', '    {\n'],
+      ['      close?.();\n    });\n    return res;', '      close?.();\n    }\n    return res;'],
     ],
     tests: [fairness],
   },
