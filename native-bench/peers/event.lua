@@ -9,6 +9,9 @@ local function one(value)
   return value == true and '' or value
 end
 
+-- An object without names is left out, as ours is.
+local function filled(object) return next(object) and object end
+
 -- 32 random digits of nginx as a UUID of version 4.
 local function uuid(id)
   return format('%s-%s-4%s-a%s-%s', sub(id, 1, 8), sub(id, 9, 12), sub(id, 14, 16), sub(id, 18, 20), sub(id, 21))
@@ -26,6 +29,6 @@ function event()
     ts = date('!%Y-%m-%dT%H:%M:%S', now) .. format('.%03dZ', now % 1 * 1000),
     e = one(args.e) or 'pageview', uid = one(args.uid), sid = var.cookie_sid,
     url = one(args.url) or var.http_referer, ref = one(args.ref), ua = var.http_user_agent,
-    ip = var.remote_addr, utm = utm, geo = {}, props = props,
+    ip = var.remote_addr, utm = filled(utm), props = filled(props),
   })
 end

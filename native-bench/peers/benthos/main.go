@@ -41,10 +41,11 @@ pipeline:
         root.ref = @ref | deleted()
         root.ua = @."User-Agent" | deleted()
         root.ip = @."X-Forwarded-For" | @http_server_remote_ip
-        root.utm = @.filter(item -> item.key.has_prefix("utm_")).map_each_key(key -> key.slice(4))
-        root.geo = {}
-        root.props = @.filter(item -> item.key >= "a" && !item.key.has_prefix("utm_") &&
+        let utm = @.filter(item -> item.key.has_prefix("utm_")).map_each_key(key -> key.slice(4))
+        let props = @.filter(item -> item.key >= "a" && !item.key.has_prefix("utm_") &&
           !item.key.has_prefix("http_server_") && !$known.contains(item.key))
+        root.utm = if $utm.length() > 0 { $utm }
+        root.props = if $props.length() > 0 { $props }
 output:
   file: { path: PATH, codec: lines }
 `
