@@ -3,7 +3,8 @@
  *
  *   memory   in the handler; the event is published at the end of the loop iteration
  *   journal  after publish(). Below DEFER_RATE in the handler: lowest latency, and clients that pipeline or half-close
- *            work. Above it the requests of one loop iteration are gathered, published in setImmediate, then answered
+ *            work. Above it, when an iteration of the loop brings three events or more, they are gathered, published in
+ *            setImmediate, then answered
  *   sync     when `synced` has passed the publish; one armed wait on the keeper's group commit serves all that wait
  */
 
@@ -24,7 +25,7 @@ export interface Answerable {
 export interface AcknowledgerOptions {
   /** auto: gather above deferRate; off: always answer in the handler. */
   readonly defer: 'auto' | 'off';
-  /** Events per second above which requests are gathered. */
+  /** Events per second above which requests are gathered. 0: also when an iteration brings a single one, now and then. */
   readonly deferRate: number;
   /** After a client that pipelines was seen, the acceptor answers in the handler for this long, ms. */
   readonly deferHoldMs: number;
@@ -40,12 +41,18 @@ export interface AcknowledgerOptions {
 const DRAFT_BYTES_SOFT = 256 * 1024;
 /** With fewer events per loop iteration gathering costs more than it saves. */
 const GATHER_MIN = 3;
+/** The mode is chosen so often: a burst of some hundred events is not yet a rate. */
+const MODE_MS = 100;
+
+/** Iterations of this thread's event loop so far. */
+const loopIterations = (): number => performance.nodeTiming.uvMetricsInfo.loopCount;
 
 export class Acknowledger {
   readonly #lane: LaneWriter;
   readonly #wake: WakeWords;
   readonly #options: AcknowledgerOptions;
   readonly #now: () => number;
+  readonly #iterations: () => number;
   #gathering = false;
   #scheduled = false;
   #held: Answerable[] = [];
@@ -54,7 +61,7 @@ export class Acknowledger {
   readonly #waiting: { slot: Answerable; position: number; deadline: number }[] = [];
   #armed = false;
   #events = 0;
-  #iterations = 0;
+  #lastIteration: number;
   #lastTick: number;
   #calmUntil = 0;
   /** How often a pipelining client has switched this acceptor to in-handler answers. */
@@ -65,11 +72,14 @@ export class Acknowledger {
     wake: WakeWords,
     options: AcknowledgerOptions,
     now: () => number = () => performance.now(),
+    iterations: () => number = loopIterations,
   ) {
     this.#lane = lane;
     this.#wake = wake;
     this.#options = options;
     this.#now = now;
+    this.#iterations = iterations;
+    this.#lastIteration = iterations();
     this.#lastTick = now();
   }
 
@@ -127,7 +137,6 @@ export class Acknowledger {
   /** Publishes the draft and settles the answers that waited for it. */
   flush(): void {
     this.#scheduled = false;
-    this.#iterations += 1;
     const stored = this.#lane.publish();
     if (this.#heldSync.length > 0) this.#queueSync(stored);
     if (this.#held.length === 0) return;
@@ -203,12 +212,18 @@ export class Acknowledger {
     this.#expire();
     const now = this.#now();
     const elapsed = now - this.#lastTick;
-    if (elapsed < 10) return;
-    const rate = (this.#events * 1000) / elapsed;
-    if (this.#gathering) this.#gathering = this.#events >= GATHER_MIN * this.#iterations && this.#events > 0;
-    else this.#gathering = this.#options.defer === 'auto' && rate > this.#options.deferRate && now >= this.#calmUntil;
+    if (elapsed < MODE_MS) return;
+    const { defer, deferRate } = this.#options;
+    const iteration = this.#iterations();
+    const many = this.#events >= GATHER_MIN * (iteration - this.#lastIteration) && this.#events > 0;
+    // On few processors, shared ones above all, an iteration brings many events long before the rate is high.
+    if (this.#gathering) this.#gathering = many;
+    else {
+      const busy = (this.#events * 1000) / elapsed > deferRate;
+      this.#gathering = defer === 'auto' && busy && (many || deferRate === 0) && now >= this.#calmUntil;
+    }
     this.#events = 0;
-    this.#iterations = 0;
+    this.#lastIteration = iteration;
     this.#lastTick = now;
   }
 }

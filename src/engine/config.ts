@@ -65,11 +65,11 @@ export const engineConfig = defineConfig(
     defer: oneOf(['auto', 'off'], {
       default: 'auto',
       doc:
-        'auto: above DEFER_RATE, the requests of one event loop iteration are published together. off: each ' +
-        'request is published and answered on its own, for clients that pipeline.',
+        'auto: above DEFER_RATE, the requests of one event loop iteration are published together when they are three ' +
+        'or more on average. off: each request is published and answered on its own, for clients that pipeline.',
     }),
     deferRate: integer({
-      default: 20_000,
+      default: 5000,
       min: 0,
       doc: 'Events per second and acceptor above which requests are published together.',
     }),
