@@ -14,6 +14,7 @@
  * 143 a tool's first signal, a service's second one, 141 the reader of a tool's output has gone.
  */
 import { constants } from 'node:os';
+import { setImmediate as turn } from 'node:timers/promises';
 import { nearest } from './kernel/config.ts';
 import { errors, exitCodeOf, exitCodes, explain } from './kernel/errors.ts';
 import { HeldSignals } from './kernel/signals.ts';
@@ -130,7 +131,7 @@ async function main(argv: readonly string[]): Promise<number> {
       return exitCodes.usage;
     default: {
       if (Object.hasOwn(tools, command)) {
-        process.stdout.on('error', endOfPipe);
+        process.stdout.on('error', endOfOutput);
         return tools[command]!.run(rest);
       }
       if (Object.hasOwn(services, command)) {
@@ -145,13 +146,25 @@ async function main(argv: readonly string[]): Promise<number> {
   }
 }
 
-/** `ringmain journal cat | head`: the reader has enough. The exit code is that of a process that SIGPIPE ended. */
+/**
+ * `ringmain journal cat | head`: the reader has enough. The exit code is that of a process that SIGPIPE ended. Standard
+ * output that takes no more for another reason (`> events.ndjson` on a full disk) ends the tool with one line.
+ */
+function endOfOutput(error: NodeJS.ErrnoException): void {
+  endOfPipe(error);
+  process.stderr.write(`standard output takes no more: ${error.message}\n`);
+  process.exit(error.code === 'ENOSPC' ? exitCodes.temporary : exitCodes.failed);
+}
+
 function endOfPipe(error: unknown): void {
   if ((error as NodeJS.ErrnoException).code === 'EPIPE') process.exit(128 + constants.signals.SIGPIPE);
 }
 
 try {
-  process.exit(await main(process.argv.slice(2).map((word) => (word === '-h' ? '--help' : word))));
+  const code = await main(process.argv.slice(2).map((word) => (word === '-h' ? '--help' : word)));
+  // A write that failed is told in the next turn.
+  await turn();
+  process.exit(code);
 } catch (error) {
   endOfPipe(error);
   for (const line of explain(error)) process.stderr.write(`${line}\n`);

@@ -20,7 +20,7 @@ import { faultOf, withFaults } from './tool/fault.ts';
 import { Interrupt } from './tool/interrupt.ts';
 import { Progress } from './tool/progress.ts';
 import { askedOf, type Subcommand, type ToolHelp } from './tool/subcommand.ts';
-import { adviceOn, placeOf } from './tool/target.ts';
+import { adviceOn, mustBeConfigured, placeOf } from './tool/target.ts';
 
 const REASONS_SHOWN = 5;
 /** What is under way when the end is asked for has so long. */
@@ -86,10 +86,12 @@ function outputOf(configured: Configured): ConfiguredOutput | undefined {
   });
 }
 
-async function replayTo(output: ConfiguredOutput | undefined, { values }: Configured): Promise<number> {
+async function replayTo(output: ConfiguredOutput | undefined, configured: Configured): Promise<number> {
   // Who replays into the file sink would write to a file that a running collector holds and cuts.
   if (output === undefined || output.kind === 'log')
     throw errors.USAGE({ reason: `replay needs a sink other than log: found=${output?.name ?? 'none'}` });
+  mustBeConfigured(output, configured);
+  const { values } = configured;
   const { name: sink, config, load } = output;
   const { deadLetterDir: directory } = values.sinks;
   const kind = await loadSink(output.kind);

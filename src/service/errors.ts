@@ -72,10 +72,16 @@ export const serviceErrors = defineErrors('service', {
     (f: { path: string }) => `no space left on the disk: path=${f.path}; make room and run it again`,
     exitCodes.temporary,
   ),
-  FILE_UNUSABLE: inside(
+  FILE_WRONG: inside(
     false,
-    'A file or folder cannot be used',
-    (f: { path: string; reason: string }) => `cannot be used: path=${f.path}, reason=${f.reason}`,
+    'A path leads to something else',
+    (f: { path: string; reason: string }) => `path cannot be used: path=${f.path}, reason=${f.reason}`,
+    exitCodes.config,
+  ),
+  FILE_BROKEN: inside(
+    false,
+    'A file cannot be read or written',
+    (f: { path: string; reason: string }) => `file cannot be read or written: path=${f.path}, reason=${f.reason}`,
     exitCodes.failed,
   ),
   JOURNAL_REPLAY_ENDED: inside(

@@ -1,6 +1,6 @@
 /** `ringmain journal` on the log of a real collector: what it shows, sends again, forgets and delivers. */
 import assert from 'node:assert/strict';
-import { execFile } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
 import { closeSync, existsSync, openSync, readdirSync, readFileSync, writeSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -25,6 +25,27 @@ function ringmain(folder: string, args: readonly string[], env: Record<string, s
       resolve({ code: error === null ? 0 : Number(error.code ?? -1), out, err });
     });
   });
+}
+
+const DRAIN_LEFT = `the drain was interrupted; ${EVENTS} events are still owed, and the next drain continues there`;
+
+/** Runs a tool until it has said `word`, and ends it by SIGTERM. */
+function terminated(
+  folder: string,
+  args: readonly string[],
+  env: Record<string, string>,
+  word: string,
+): Promise<Ended> {
+  const child = spawn(process.execPath, [MAIN, ...args], { cwd: folder, env: { PATH: process.env['PATH'], ...env } });
+  const said = { out: '', err: '' };
+  child.stdout.setEncoding('utf8').on('data', (text: string) => {
+    said.out += text;
+  });
+  child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    if (!said.err.includes(word) && (said.err + text).includes(word)) child.kill('SIGTERM');
+    said.err += text;
+  });
+  return new Promise((resolve) => child.once('close', (code) => resolve({ code: code ?? -1, ...said })));
 }
 
 /** A collector that has taken EVENTS events, and where they lie. */
@@ -111,6 +132,9 @@ test('a collector that goes away for good: its sink was down, journal drain deli
     screenOf(locked.text),
     /^sink http {2}delivered 0 events in this run {2}owes 25 events {2}\(.*status=503\)$/m,
   );
+  // Kubernetes ends a drain by TERM when its collector comes back: cursors are written, and it says what is left.
+  const ended = await terminated(collector.folder, ['journal', 'drain'], env, 'takes no events');
+  assert.deepEqual([ended.code, ended.err.split('\n').at(-2)], [143, DRAIN_LEFT]);
   open = true;
   const drained = await ringmain(collector.folder, ['journal', 'drain', '--timeout=20'], env);
   assert.equal(drained.code, 0, drained.err + drained.out);

@@ -4,13 +4,13 @@
  * Method: the log of a real collector, the built program, real sockets; what it prints and how it ends is compared.
  */
 import { execFile, execFileSync, spawn } from 'node:child_process';
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmdirSync } from 'node:fs';
+import { chmodSync, mkdtempSync, readFileSync, rmdirSync } from 'node:fs';
 import { createServer, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, type TestContext, test } from 'vitest';
-import { Collector, main, temporary } from '../servers/collector.ts';
+import { Collector, main } from '../servers/collector.ts';
 import { onTerminal, screenOf } from '../servers/terminal.ts';
 
 const PORT = 22_210;
@@ -145,14 +145,6 @@ test('Ctrl-C ends a replay with its place, and --resume continues there', async 
   expect(got).toEqual(lines);
 });
 
-test('an event that the sink refuses is named and left out, the others arrive, and the exit code is 1', async (t) => {
-  const { got, env } = await receiver(t, (events) => (events.some((line) => line.includes('"n":7}')) ? 422 : 204));
-  const { code, err } = await ringmain(['journal', 'replay', '--sink=http'], env);
-  expect(code).toBe(1);
-  expect(err).toMatch(/^the event at 1-0:\d+ was refused: .*status=422\n24 events sent to http, 1 refused\n$/);
-  expect(got).toEqual(lines.filter((line) => !line.includes('"n":7}')));
-});
-
 /**
  * Runs the journal command as `nobody`. The modules are loaded before the rights are dropped: nobody need not be able to
  * read the folder of this build.
@@ -194,22 +186,6 @@ test("a journal of another user is 'permission denied', not 'there is no log'", 
     expect(err.trim().split('\n'), command).toHaveLength(1);
   }
   expect(readFileSync(join(journal, 'log'), 'utf8')).toContain('"life":1');
-});
-
-test('drain of a volume that never held a log has nothing to do; other commands say that there is no log', async (t) => {
-  const empty = temporary(t);
-  const drained = await ringmain(['journal', 'drain'], {}, empty);
-  expect([drained.code, drained.out]).toEqual([
-    0,
-    expect.stringMatching(/^there is no log in \S+: nothing was owed\n$/),
-  ]);
-  expect(existsSync(join(empty, 'data')), 'a drain makes no log').toBe(false);
-  const listed = await ringmain(['journal', 'ls'], {}, empty);
-  expect([listed.code, listed.err]).toEqual([78, expect.stringContaining('there is no log in this folder')]);
-  // Lanes without their log are no empty volume.
-  mkdirSync(join(empty, 'data', 'journal', 'lanes', '000001-0'), { recursive: true });
-  const parted = await ringmain(['journal', 'ls'], {}, empty);
-  expect([parted.code, parted.err]).toEqual([78, expect.stringContaining('the file log is missing here')]);
 });
 
 // Goal: whoever waits at a terminal sees how far it has come, and scripts never see that line.

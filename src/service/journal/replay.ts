@@ -21,7 +21,7 @@ import { serviceErrors } from '../errors.ts';
 import { Interrupt } from '../tool/interrupt.ts';
 import { Progress } from '../tool/progress.ts';
 import type { Subcommand } from '../tool/subcommand.ts';
-import { adviceOn, placeOf } from '../tool/target.ts';
+import { adviceOn, isFull, mustBeConfigured, placeOf } from '../tool/target.ts';
 import { bytesOf, type JournalTool, type Log, RANGE, rangeFlags, select } from './journal.ts';
 
 export const replayHelp: Subcommand = {
@@ -139,6 +139,7 @@ function outputOf({ configured, flags }: JournalTool): { readonly output: Config
     const meant = near === undefined ? '' : `, did you mean ${near}?`;
     throw errors.USAGE({ reason: `--sink must be one of ${names.join(', ')}: found=${wanted ?? 'none'}${meant}` });
   }
+  mustBeConfigured(output, configured);
   if (output.kind !== 'log') {
     if (file !== undefined) throw errors.USAGE({ reason: `--file belongs to --sink=log: found --sink=${wanted}` });
     return { output, config: output.config };
@@ -219,7 +220,9 @@ class Sender {
   /** What the sink says of an error; undefined: it is not about the target. */
   verdictOn(error: unknown): 'retry' | 'split' | 'stop' | undefined {
     if (error instanceof TypeError || error instanceof RangeError) return undefined;
-    return this.#parts.kind.classify(error);
+    const { kind, output } = this.#parts;
+    // The file sink waits for a path to become usable. Here somebody waits for an answer; only a full disk passes.
+    return output.kind === 'log' && !isFull(error) ? 'stop' : kind.classify(error);
   }
 
   async #patiently<T>(call: () => Promise<T>): Promise<T> {

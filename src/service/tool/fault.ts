@@ -8,6 +8,8 @@ import { serviceErrors } from '../errors.ts';
 
 const denied = new Set(['EACCES', 'EPERM', 'EROFS']);
 const full = new Set(['ENOSPC', 'EDQUOT']);
+/** The path is not what it should be. */
+const wrong = new Set(['ENOENT', 'ENOTDIR', 'EISDIR', 'ELOOP', 'ENAMETOOLONG']);
 
 /** Runs a tool; errors of the system become errors of the table. */
 export async function withFaults(run: () => Promise<number>): Promise<number> {
@@ -18,13 +20,18 @@ export async function withFaults(run: () => Promise<number>): Promise<number> {
   }
 }
 
+/** What an error says of no path: reads and writes of an open file. */
+const OPEN_FILE = 'an open file';
+
 /** The error as a row of the table when the system's refusal of a file is behind it; else the error itself. */
 export function faultOf(error: unknown): unknown {
-  const { code, path, syscall, message } = error as NodeJS.ErrnoException;
-  if (!(error instanceof Error) || code === undefined || syscall === undefined || path === undefined) return error;
+  const { code, path = OPEN_FILE, syscall, message } = error as NodeJS.ErrnoException;
+  // A reader that went away is no fault of a file: main.ts answers it.
+  if (!(error instanceof Error) || code === undefined || syscall === undefined || code === 'EPIPE') return error;
   if (denied.has(code)) return serviceErrors.FILE_DENIED({ path, code, advice: adviceFor(path) });
   if (full.has(code)) return serviceErrors.DISK_FULL({ path });
-  return serviceErrors.FILE_UNUSABLE({ path, reason: message });
+  const unusable = wrong.has(code) ? serviceErrors.FILE_WRONG : serviceErrors.FILE_BROKEN;
+  return unusable({ path, reason: message });
 }
 
 function adviceFor(path: string): string {

@@ -341,4 +341,18 @@ export const engineMutants: readonly Mutant[] = [
     edits: [['(found.size < state.length || tailSum(fd, state.length) === state.tail)', 'found.size >= 0']],
     tests: ['test/sinks/file.test.ts'],
   },
+  {
+    name: 'a replay of the journal continues behind the request that failed',
+    file: 'src/service/journal/replay.ts',
+    edits: [
+      ['batch.positions[indices[at]!]', 'batch.positions[indices[Math.min(indices.length, at + sender.records) - 1]!]'],
+    ],
+    tests: ['test/service/journal/replay.test.ts'],
+  },
+  {
+    name: 'a log that cannot be read counts as none',
+    file: 'src/engine/journal.ts',
+    edits: [["=== 'ENOENT') return undefined;", "!== '') return undefined;"]],
+    tests: ['test/service/journal/replay.test.ts'],
+  },
 ];

@@ -80,4 +80,10 @@ export const letterMutants: readonly Mutant[] = [
     edits: [['    this.#slot(turn).fill(0);\n', '']],
     tests: ['test/visitor/privacy.test.ts'],
   },
+  {
+    name: 'a replay of letters sends on after Ctrl-C',
+    file: 'src/service/dead-letter-command.ts',
+    edits: [['if (interrupt.wanted) {', 'if (interrupt.wanted && sent < 0) {']],
+    tests: ['test/service/dead-letter-command.test.ts'],
+  },
 ];
