@@ -20,14 +20,15 @@ export async function withFaults(run: () => Promise<number>): Promise<number> {
   }
 }
 
-/** What an error says of no path: reads and writes of an open file. */
-const OPEN_FILE = 'an open file';
-
 /** The error as a row of the table when the system's refusal of a file is behind it; else the error itself. */
 export function faultOf(error: unknown): unknown {
-  const { code, path = OPEN_FILE, syscall, message } = error as NodeJS.ErrnoException;
-  // A reader that went away is no fault of a file: main.ts answers it.
-  if (!(error instanceof Error) || code === undefined || syscall === undefined || code === 'EPIPE') return error;
+  const { code, path, syscall, message } = error as NodeJS.ErrnoException;
+  if (!(error instanceof Error) || code === undefined || syscall === undefined) return error;
+  // Reads and writes of an open file name no path, and neither do sockets; only files meet these two.
+  if (path === undefined) {
+    if (full.has(code)) return serviceErrors.DISK_FULL({ path: 'unknown' });
+    return code === 'EIO' ? serviceErrors.FILE_BROKEN({ path: 'unknown', reason: message }) : error;
+  }
   if (denied.has(code)) return serviceErrors.FILE_DENIED({ path, code, advice: adviceFor(path) });
   if (full.has(code)) return serviceErrors.DISK_FULL({ path });
   const unusable = wrong.has(code) ? serviceErrors.FILE_WRONG : serviceErrors.FILE_BROKEN;
