@@ -148,7 +148,7 @@ test('journal forget removes a sink for good; drain and forget refuse while a co
   const collector = await collected(t, 22_205);
   const busy = await ringmain(collector.folder, ['journal', 'forget', 'log']);
   assert.equal(busy.code, 75);
-  assert.match(busy.err, /one process/);
+  assert.match(busy.err, /in use by another Ringmain/);
   await collector.kill('SIGTERM');
   assert.equal((await ringmain(collector.folder, ['journal', 'forget', 'kafka'])).code, 64);
   assert.equal((await ringmain(collector.folder, ['journal', 'forget', 'log'])).code, 0);
