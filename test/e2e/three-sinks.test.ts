@@ -33,10 +33,10 @@ import {
 
 const LONG = process.env['LONG'] === '1';
 const SEED = Number(process.env['SEED'] ?? pick(Math.random, 2 ** 31));
-const ROUNDS = Number(process.env['ROUNDS'] ?? (LONG ? 40 : 5));
+const ROUNDS = Number(process.env['ROUNDS'] ?? (LONG ? 40 : 3));
 const CLIENTS = 24;
-/** Of each client between two requests: the long run is about many crashes, not about many gigabytes. */
-const PAUSE_MS = LONG ? 50 : 20;
+/** Of each client between two requests: this is about crashes, not about many gigabytes. */
+const PAUSE_MS = 50;
 
 const SERVERS = 23_000;
 const HTTP = 23_020;
@@ -172,9 +172,10 @@ test(`SIGKILL of collector, broker and server in ${ROUNDS} rounds: file and tabl
   const clients = Array.from({ length: CLIENTS }, (_, i) => new Client(oracle, HTTP, i % 4 === 0 ? 4 : 1, PAUSE_MS));
   t.onTestFinished(() => clients.forEach((client) => void client.cut()));
   for (let round = 0; round < ROUNDS; round++) {
-    // All three every third round; in the others broker or server, and who else has no luck.
+    // All three every third round; in the others broker or server, and who else has no luck. The last life follows a crash.
     const turn = round % victims.length;
-    const dying = victims.filter((_, i) => turn === 0 || i === turn || pick(random, 2) === 1);
+    const last = round === ROUNDS - 1 ? 0 : turn;
+    const dying = victims.filter((_, i) => turn === 0 || i === turn || i === last || pick(random, 2) === 1);
     // The collector has more time: what it does while the others are away must not be believed after its own death.
     const plan = dying.map((victim) => ({
       victim,
@@ -210,5 +211,5 @@ test(`SIGKILL of collector, broker and server in ${ROUNDS} rounds: file and tabl
   );
   assertRepetitionsExplained(t, arrived, passed);
   assert.ok(oracle.owed.size > 200 * ROUNDS, `too little happened: acknowledged=${oracle.owed.size}`);
-  assert.ok(passed.length >= Math.ceil(ROUNDS / victims.length));
+  assert.ok(passed.length > ROUNDS / victims.length);
 });

@@ -51,8 +51,8 @@ async function arrives(oracle: Oracle, port: number, path: string): Promise<void
 
 // fluent-bit#10952: chunk headers left invalid by a kill, acknowledged data thrown away at the start. vector#22489: 2xx before the sync.
 for (const [ack, rounds, named] of [
-  ['journal', Number(process.env.ROUNDS ?? (LONG ? 500 : 22)), 'fluent-bit#10952'],
-  ['sync', LONG ? 100 : 8, 'vector#22489, vector#8540'],
+  ['journal', Number(process.env.ROUNDS ?? (LONG ? 500 : 14)), 'fluent-bit#10952'],
+  ['sync', LONG ? 100 : 6, 'vector#22489, vector#8540'],
 ] as const)
   test(`${named}: every event acknowledged with ACK=${ack} is in the file exactly once after ${rounds} SIGKILLs`, {
     timeout: 3_600_000,

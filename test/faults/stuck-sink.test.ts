@@ -160,7 +160,7 @@ test('a sink whose thread dies over and over is told, stops nobody, and delivers
 for (const waits of ['blocking', 'event-loop'] as const)
   test(`Jitsu shutdown: SIGTERM while a sink hangs (${waits}) ends within DRAIN_TIMEOUT_MS, and the next start delivers each event once`, async (t) => {
     const s = stage(t, waits);
-    const collector = s.collector({ DRAIN_TIMEOUT_MS: '4s' });
+    const collector = s.collector({ DRAIN_TIMEOUT_MS: '2s' });
     await collector.start();
     await expect.poll(() => sendOne(s.oracle, PORT), { message: 'it takes events' }).toBeGreaterThanOrEqual(0);
     const clients = s.clients(4, 0);
@@ -169,7 +169,7 @@ for (const waits of ['blocking', 'event-loop'] as const)
     const begin = performance.now();
     assert.equal(await collector.kill('SIGTERM'), 0, collector.log);
     const ms = performance.now() - begin;
-    // The bound is the server's own; the second on top is for a machine that is busy with other things.
+    // The bound is the server's own; what is on top is for a machine that is busy with other things.
     assert.ok(ms < 5000, `the end took ${ms.toFixed(0)} ms`);
     assert.match(collector.log, /sinks could not deliver everything in time/);
     s.oracle.verify(linesOf(s.path));
