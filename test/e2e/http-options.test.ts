@@ -97,7 +97,7 @@ test('bad certificates and options that contradict each other end the start with
   t.onTestFinished(remove);
   const free = await freePort(21290);
   const rows: readonly (readonly [Record<string, string>, RegExp])[] = [
-    [{ SERVER_ADDR: `:${server.port}` }, /port must be free/],
+    [{ SERVER_ADDR: `:${server.port}` }, /port is in use/],
     [{ SERVER_ADDR: 'nonsense' }, /SERVER_ADDR must be host:port/],
     [{ TLS_CERT: join(folder, 'none') }, /TLS_CERT and TLS_KEY must be set together/],
     [{ TLS_CERT: join(folder, 'none'), TLS_KEY: join(folder, 'none') }, /TLS_CERT/],
@@ -125,7 +125,7 @@ test('bad certificates and options that contradict each other end the start with
       encoding: 'utf8',
       timeout: 20_000,
     });
-    assert.equal(status, /port must be free/.test(stderr) ? 75 : 78, `${JSON.stringify(options)}: ${stderr}`);
+    assert.equal(status, /port is in use/.test(stderr) ? 75 : 78, `${JSON.stringify(options)}: ${stderr}`);
     assert.match(stderr, message);
     assert.ok(stderr.trim().split('\n').length <= 2, `one clear line, not a trace: ${stderr}`);
   }
