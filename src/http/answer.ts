@@ -6,13 +6,15 @@
  */
 import type { HttpResponse } from 'uWebSockets.js';
 import { type ErrorMaker, type Problem, problemOf } from '../kernel/errors.ts';
-import { endWhole } from './hold-back.ts';
+import { endWhole, type OnClose } from './hold-back.ts';
 import { problemBody } from './problem.generated.ts';
 import type { Tally } from './tally.ts';
 
 /** State of one acceptor's wire; the acceptor flips it when the drain begins. */
 export interface Wire {
   closing: boolean;
+  /** Counts a connection that was closed because its client did not read a large answer. */
+  readonly onClose?: OnClose;
 }
 
 const phrases: Readonly<Record<number, string>> = {
@@ -98,7 +100,7 @@ export function answerBody(
   res.writeHeader('Content-Type', type);
   res.writeHeader('Cache-Control', 'no-store');
   if (at.head) endBare(res, Buffer.byteLength(body), at.wire.closing);
-  else endWhole(res, body, at.wire.closing);
+  else endWhole(res, body, at.wire.closing, at.wire.onClose);
 }
 
 export interface ProblemOptions {

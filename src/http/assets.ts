@@ -161,7 +161,7 @@ export class Assets {
     if (variant.encoding !== '') res.writeHeader('Content-Encoding', variant.encoding);
     if (asset.page && this.#csp !== '') res.writeHeader('Content-Security-Policy', this.#csp);
     if (head) endBare(res, variant.bytes.length, wire.closing);
-    else endWhole(res, variant.bytes, wire.closing);
+    else endWhole(res, variant.bytes, wire.closing, wire.onClose);
   }
 
   /** The fallback, for a browser that asks for a page: a missing script or picture must be 404, not a page. */

@@ -19,9 +19,9 @@ const BYTES_PER_MS = 16;
 const SMALL_BYTES = 16 * 1024;
 
 /** Ends a response with a body that may be large. `body` is not copied: it must stay as it is. */
-export function endWhole(res: HttpResponse, body: string | Uint8Array, close: boolean): void {
+export function endWhole(res: HttpResponse, body: string | Uint8Array, close: boolean, onClose?: OnClose): void {
   if (close || body.length <= SMALL_BYTES) res.end(body, close);
-  else drain(res, body);
+  else drain(res, body, onClose);
 }
 
 /**

@@ -126,7 +126,7 @@ export class Reply extends Deadline {
       this.#head(res, status, headers);
       res.writeHeader('Content-Type', type);
       if (this.at.head) endBare(res, Buffer.byteLength(body), close);
-      else endWhole(res, body, close);
+      else endWhole(res, body, close, this.at.wire.onClose);
     });
   }
 

@@ -134,7 +134,7 @@ class AcceptorThread {
     const cells = { pipelined: closed.at({ reason: 'pipelined' }), unread: closed.at({ reason: 'unread' }) };
     const onClose: OnClose = (reason) => cells[reason].add(1);
     const fairness = new Fairness(onClose);
-    this.#wire = { closing: values.http.proxyProtocol };
+    this.#wire = { closing: values.http.proxyProtocol, onClose };
     this.#bodies = new BodyReader(values.http, systemClock, fairness);
     this.#tls = tlsFiles(values.http);
     this.#tracing =
