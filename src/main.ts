@@ -34,28 +34,28 @@ interface Tool {
 
 const tools: Readonly<Record<string, Tool>> = {
   journal: {
-    summary: 'look into a log, send parts of it again',
+    summary: 'inspect a journal, resend parts of it',
     run: async (words) => {
       const { service, rest } = await ofService(words);
       return (await import('./service/journal/journal-command.ts')).runJournal(service, rest);
     },
   },
   deadletter: {
-    summary: 'look at refused events, send them again',
+    summary: 'inspect rejected events, replay them',
     run: async (words) => {
       const { service, rest } = await ofService(words);
       return (await import('./service/dead-letter-command.ts')).runDeadLetter(service, rest);
     },
   },
   doctor: {
-    summary: 'walk a configuration end to end: what is wrong, what to do',
+    summary: 'check a configuration end to end: what is wrong, how to fix it',
     run: async (words) => {
       const { service, rest } = await ofService(words);
       return (await import('./service/doctor/doctor-command.ts')).runDoctor(service, rest);
     },
   },
   migrate: {
-    summary: 'change or show the schema of a service',
+    summary: 'migrate the schema of a service, or show its state',
     run: async (words) => {
       const { answerWithoutService, runMigrateTool } = await import('./service/migrate.ts');
       const [name = '', ...rest] = words;
@@ -81,7 +81,7 @@ async function ofService(words: readonly string[]): Promise<{ service: AnyServic
   const [flag, next] = words.slice(at);
   const spaced = flag === '--service';
   const name = spaced ? next : flag!.slice('--service='.length);
-  if (name === undefined || name === '') throw errors.USAGE({ reason: '--service must have a value: found none' });
+  if (name === undefined || name === '') throw errors.USAGE({ reason: '--service requires a value' });
   return { service: await load(name), rest: words.toSpliced(at, spaced ? 2 : 1) };
 }
 
@@ -96,9 +96,9 @@ async function usage(): Promise<string> {
   for (const [name, { summary }] of Object.entries(tools))
     rows.push([`ringmain ${name} ${name === 'doctor' ? '' : '<command> '}...`, summary]);
   rows.push(
-    ['ringmain --healthcheck', 'exit 0 when /healthz of the configured address answers'],
-    ['ringmain help [command]', 'the same as --help behind the command'],
-    ['ringmain version', 'version and commit of this build'],
+    ['ringmain --healthcheck', 'exits with 0 if /healthz of the configured address answers'],
+    ['ringmain help [command]', 'same as --help after the command'],
+    ['ringmain version', 'prints version and commit of this build'],
   );
   const width = Math.max(...rows.map(([command]) => command.length)) + 3;
   const lines = rows.map(([command, summary]) => `${command.padEnd(width)}${summary}`.trimEnd());

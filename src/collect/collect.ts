@@ -59,7 +59,7 @@ export async function openCollect(
         options,
         frame.meters(visitorMetrics),
         (error) =>
-          log.warn({ error: String(error) }, 'the GeoIP database cannot be read again; the last good one stays'),
+          log.warn({ error: String(error) }, 'the GeoIP database cannot be reloaded; the previous one stays in use'),
         geoCheckMs,
       );
   const meters = frame.meters(collectMetrics);

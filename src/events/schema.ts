@@ -49,8 +49,8 @@ export const eventFields = [
     collect: 'take',
     sql: 'uuid',
     doc:
-      'Identity of the event; a retry with the same id is the same event. ' +
-      'Made here (version 7) when the client gives none.',
+      'Identity of the event; a retry with the same ID is the same event. ' +
+      'Generated here (version 7) if the client sends none.',
   },
   {
     key: 'ts',
@@ -59,7 +59,7 @@ export const eventFields = [
     pixel: 'take',
     collect: 'take',
     sql: 'timestamptz',
-    doc: 'When it happened, as the client says; else when it was received.',
+    doc: 'When it happened, according to the client; otherwise when it was received.',
   },
   {
     key: 'e',
@@ -79,7 +79,7 @@ export const eventFields = [
     collect: 'take',
     personal: true,
     sql: 'text',
-    doc: 'User id.',
+    doc: 'User ID.',
   },
   {
     key: 'sid',
@@ -90,8 +90,8 @@ export const eventFields = [
     personal: true,
     sql: 'text',
     doc:
-      'Session or visitor id: from the request, else from the cookie, else made here (`s_` and 128 random bits) where ' +
-      'a cookie can bring it back.',
+      'Session or visitor ID: from the request, else from the cookie, else generated here (`s_` and 128 random bits) ' +
+      'if a cookie can carry it back.',
   },
   {
     key: 'url',
@@ -100,9 +100,9 @@ export const eventFields = [
     pixel: 'take',
     collect: 'take',
     sql: 'text',
-    doc: 'The page. On the pixel the Referer header stands in when it is not given.',
+    doc: 'The page. On the pixel, defaults to the Referer header.',
   },
-  { key: 'ref', kind: 'text', presence: 'known', pixel: 'take', collect: 'take', sql: 'text', doc: 'The page before.' },
+  { key: 'ref', kind: 'text', presence: 'known', pixel: 'take', collect: 'take', sql: 'text', doc: 'The previous page.' },
   {
     key: 'ua',
     kind: 'text',
@@ -111,7 +111,7 @@ export const eventFields = [
     collect: 'take',
     personal: true,
     sql: 'text',
-    doc: 'User-Agent header; in a body of /collect an own `ua` wins, for servers that report for a browser.',
+    doc: 'User-Agent header; a `ua` in the body of /collect takes precedence, for servers that report for a browser.',
   },
   {
     key: 'ip',
@@ -121,7 +121,7 @@ export const eventFields = [
     collect: 'drop',
     personal: true,
     sql: 'text',
-    doc: 'Client address as IP_MODE leaves it; never from the client.',
+    doc: 'Client address, reduced by IP_MODE; never taken from the client.',
   },
   {
     key: 'utm',
@@ -132,8 +132,8 @@ export const eventFields = [
     prefix: 'utm_',
     sql: 'jsonb',
     doc:
-      'Campaign: `utm_source` is `utm.source`. On the pixel each one ' +
-      'that is not given is taken from the query of `url`.',
+      'Campaign: `utm_source` becomes `utm.source`. On the pixel, those ' +
+      'that are not given are taken from the query of `url`.',
   },
   {
     key: 'geo',
@@ -160,7 +160,7 @@ export const eventFields = [
     pixel: 'no',
     collect: 'no',
     sql: 'jsonb',
-    doc: 'Browser, system, kind of device, bot or not (UA_PARSE).',
+    doc: 'Browser, operating system, device type, bot or not (UA_PARSE).',
   },
 ] as const satisfies readonly Field[];
 

@@ -77,9 +77,9 @@ function timedDisk(cell: HistogramCell): Disk {
 
 function watch(listener: Listener, tls: TlsFiles, log: Logger): Renewal {
   return new Renewal(listener, tls, {
-    renewed: () => log.info({ cert: tls.cert }, 'new connections get the renewed certificate'),
+    renewed: () => log.info({ cert: tls.cert }, 'new connections use the renewed certificate'),
     problem: (error) =>
-      log.error({ error: String(error) }, 'the certificate cannot be renewed; the last one stays in use'),
+      log.error({ error: String(error) }, 'the renewed certificate cannot be loaded; the previous one stays in use'),
   });
 }
 
@@ -321,7 +321,7 @@ async function main(data: AcceptorData): Promise<void> {
   parentPort?.on('message', (order: ConnectWorker) => thread.connect(order));
   watchLoop(data.metrics, data.seat.index);
   process.on('uncaughtException', (error) => {
-    tools.log.fatal({ error: error.stack ?? String(error) }, 'the acceptor cannot go on');
+    tools.log.fatal({ error: error.stack ?? String(error) }, 'the acceptor cannot continue');
     parentPort?.postMessage(failure(error));
     thread.end();
   });

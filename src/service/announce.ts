@@ -30,13 +30,13 @@ export function announce({ sets, metrics, engine, outputs, log }: AnnounceDeps):
     [
       ...growingIn(sets, metrics),
       ...outputs.map(
-        figure('dead', 'deadBefore', 'the target has refused events for good; they are in its dead-letter file'),
+        figure('dead', 'deadBefore', 'the target rejected events for good; they are in the dead-letter file'),
       ),
       ...outputs.map(
         figure(
           'givenUp',
           'givenUpBefore',
-          'events were given up: damaged on disk, dropped for lag, or gone before the sink came',
+          'events were given up: damaged on disk, dropped because of lag, or deleted before the sink got to them',
         ),
       ),
     ],

@@ -287,7 +287,7 @@ export class ServiceProcess {
     const owed = Object.fromEntries(sinks.map((sink, i) => [sink, figures.get(i, 'owed')]));
     this.log.info(
       { lanes: finished.length, records, bytes, owed, ms: Math.round(ms) },
-      'recovered the log of earlier starts',
+      'recovered the journal of earlier runs',
     );
   }
 
@@ -295,15 +295,15 @@ export class ServiceProcess {
     for (const sink of this.#shared.engine.branched)
       this.log.warn(
         sink,
-        'the checkpoint of this sink was made on another copy of this journal; it goes on where the copies part',
+        'the checkpoint of this sink was made on another copy of this journal; the sink continues where the copies diverge',
       );
     const running = new Set(this.#configured.outputs.map(({ name }) => name));
     for (const { name, kept, owedBytes } of this.#shared.engine.absent.filter((sink) => !running.has(sink.name)))
       this.log.warn(
         { sink: name, owedBytes, kept },
         kept
-          ? 'a sink of this log is not in OUTPUTS; its undelivered segments are kept (SINK_KEEP)'
-          : 'a sink of this log is not in OUTPUTS; what it has not delivered is not kept for it ' +
+          ? 'a sink of this journal is not in OUTPUTS; its undelivered segments are kept (SINK_KEEP)'
+          : 'a sink of this journal is not in OUTPUTS; its undelivered events are not kept for it ' +
               '(SINK_KEEP keeps, `ringmain journal forget` forgets)',
       );
   }
@@ -317,14 +317,14 @@ export class ServiceProcess {
 
   /** SIGHUP: log files are opened anew, certificates read again. */
   reload(): void {
-    this.log.info('SIGHUP: log files are reopened, certificates are read again');
+    this.log.info('SIGHUP: reopening log files, reloading certificates');
     this.#threads!.reload();
   }
 
   /** A signal asks for the end. The second call ends at once, with the exit code of a process that the signal ended. */
   async drain(signal: NodeJS.Signals = 'SIGTERM'): Promise<void> {
     if (this.#draining) {
-      this.log.warn({ signal }, 'ended by a second signal; the journal keeps what is not delivered');
+      this.log.warn({ signal }, 'stopped by a second signal; the journal keeps what is undelivered');
       await this.#abandon(128 + constants.signals[signal]);
       return;
     }
@@ -348,11 +348,11 @@ export class ServiceProcess {
     const owed = Object.fromEntries(
       sinks.map((sink, i) => [sink, figures.get(i, 'lagRecords')] as const).filter(([, events]) => events > 0),
     );
-    if (Object.keys(owed).length === 0) this.log.info('drained: everything is delivered');
+    if (Object.keys(owed).length === 0) this.log.info('drained: everything was delivered');
     else if (this.#shared.engine.shared.journal !== undefined)
-      this.log.warn({ owed }, 'ended with events that sinks have not taken; the journal keeps them for the next start');
+      this.log.warn({ owed }, 'stopped with undelivered events; the journal keeps them for the next start');
     else
-      this.log.error({ owed }, 'ended with events that sinks have not taken; they are lost, for there is no journal');
+      this.log.error({ owed }, 'stopped with undelivered events; they are lost because there is no journal');
   }
 
   /** Each resolves with whether the drain goes on. */
@@ -374,7 +374,7 @@ export class ServiceProcess {
     this.#threads!.phase('acceptor', 'stop');
     const stuck = await this.#threads!.join('acceptor', left());
     if (stuck.length === 0) return true;
-    this.log.error({ threads: stuck }, 'acceptors did not end in time');
+    this.log.error({ threads: stuck }, 'acceptors did not stop in time');
     await this.#abandon(exitCodes.internal);
     return false;
   }
@@ -417,7 +417,7 @@ export class ServiceProcess {
   async #die(name: string, reason: string): Promise<void> {
     if (this.#draining) return;
     this.#draining = true;
-    this.log.fatal({ thread: name, reason }, 'the process cannot go on');
+    this.log.fatal({ thread: name, reason }, 'the process cannot continue');
     await this.#abandon(exitCodes.internal);
   }
 

@@ -39,7 +39,7 @@ export async function sendSamples({ at, samples, engine, log, ended }: TestModeD
     log.error({ sample: `${sample.method} ${sample.path.split('?')[0]}`, reason: refused }, 'a test event was refused');
     return;
   }
-  log.info({ events: samples.length }, 'test events were acknowledged (TEST_MODE)');
+  log.info({ events: samples.length }, 'test events acknowledged (TEST_MODE)');
   const tails = rings.map((ring) => ring.tail());
   const begin = performance.now();
   const waiting = new Set(engine.sinks.keys());
@@ -54,8 +54,8 @@ export async function sendSamples({ at, samples, engine, log, ended }: TestModeD
       waiting.delete(i);
       const dead = board.get(i, 'dead') - before[i]!;
       const line = { sink: engine.sinks[i], waitedMs: Math.round(performance.now() - begin) };
-      if (dead === 0) log.info(line, 'test events have arrived');
-      else log.error({ ...line, deadLetters: dead }, 'the target has refused events; see its dead-letter file');
+      if (dead === 0) log.info(line, 'test events arrived');
+      else log.error({ ...line, deadLetters: dead }, 'the target rejected test events; see the dead-letter file');
     }
     await sleep(LOOK_MS);
   }
@@ -63,7 +63,7 @@ export async function sendSamples({ at, samples, engine, log, ended }: TestModeD
   for (const i of waiting)
     log.error(
       { sink: engine.sinks[i], state: board.state(i), reason: board.reason(i), waitedMs: ARRIVAL_MS_MAX },
-      'test events have not arrived yet; they are delivered when the sink takes them',
+      'test events have not arrived yet; they are delivered once the sink is up',
     );
 }
 

@@ -142,7 +142,7 @@ test('a sink whose thread dies over and over is told, stops nobody, and delivers
     })
     .toBe(true);
   await expect
-    .poll(() => collector.log.split('a thread has ended').length, { message: 'it was started several times' })
+    .poll(() => collector.log.split('a thread died').length, { message: 'it was started several times' })
     .toBeGreaterThan(4);
   assert.equal((await collector.ready('?sinks=ignore')).status, 200);
   assert.equal(gatedLines(s).length, 0);

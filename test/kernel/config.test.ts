@@ -246,7 +246,7 @@ test('all problems are reported together, wherever they come from', (t) => {
   });
   assert.deepEqual(found, [
     '--sync-intervall-ms is not a flag: did you mean --sync-interval-ms?',
-    '--log-name must have a value: found none',
+    '--log-name requires a value',
     `${envFile}:3: a line must be NAME=value, empty, or start with #`,
     `${envFile}:2: RING_BYTE is not an option: did you mean RING_BYTES?`,
     'ACCEPTORS must be a whole number from 1 to 64: found="0" (environment)',
@@ -269,7 +269,7 @@ test('an unknown flag is refused with the nearest name, also a switch, and with 
   assert.equal(at(['--env-fiel=x']), '--env-fiel is not a flag: did you mean --env-file?');
   assert.equal(at(['-ack=sync']), '-ack is not a flag: did you mean --ack?');
   assert.equal(at(['--quetzalcoatl']), '--quetzalcoatl is not a flag');
-  assert.equal(at(['--check-config=yes']), '--check-config must stand without a value: found=yes');
+  assert.equal(at(['--check-config=yes']), '--check-config takes no value: found=yes');
 });
 
 // Goal: what Kubernetes injects for a service called kafka is nobody's mistake; a name misspelt in the environment is.
@@ -317,7 +317,7 @@ test('an empty value in the environment or the env file means not set, an empty 
   const envFile = inFile('ACK=sync\nLOG_NAME=\n', t);
   const { values } = load({ env: { ACK: '', RING_BYTES: '' }, envFile });
   assert.deepEqual([values.engine.ack, values.engine.ringBytes, values.sinks.logName], ['sync', 16 * MiB, 'events']);
-  assert.deepEqual(problems({ argv: ['--log-name='] }), ['--log-name must have a value: found none']);
+  assert.deepEqual(problems({ argv: ['--log-name='] }), ['--log-name requires a value']);
 });
 
 test('two names of one option must not differ, and a flag must not stand twice with two values', () => {
@@ -326,7 +326,7 @@ test('two names of one option must not differ, and a flag must not stand twice w
     'ACCEPTORS and WORKER_CONCURRENCY must not differ: they name the same option (environment)',
   ]);
   assert.equal(load({ env: { ACCEPTORS: '2' }, argv: ['--worker-concurrency=3'] }).values.engine.acceptors, 3);
-  assert.deepEqual(problems({ argv: ['--ack=sync', '--ack=memory'] }), ['--ack must stand once: found twice']);
+  assert.deepEqual(problems({ argv: ['--ack=sync', '--ack=memory'] }), ['--ack is given more than once']);
 });
 
 test('a secret may come from a file, and is never shown in a message', (t) => {

@@ -156,7 +156,7 @@ test('flags beat the environment, that beats the env file, that beats the YAML f
 test('the file of --config beats the one that the program names, and two are refused', () => {
   const argv = [`--config=${inFile('server: {acceptors: 9}')}`];
   expect(load('server: {acceptors: 2}', { argv }).values.server.acceptors).toBe(9);
-  expect(problems('', { argv: ['--config=a', '--config=b'] })[0]).toBe('--config must stand once: found twice');
+  expect(problems('', { argv: ['--config=a', '--config=b'] })[0]).toBe('--config is given more than once');
   expect(problems('', { argv: ['--confg=a'] })).toEqual(['--confg is not a flag: did you mean --config?']);
 });
 

@@ -62,7 +62,7 @@ export function readArguments<W extends string>(
     const switched = switchNames.find((candidate) => flag === `--${candidate}`);
     if (switched !== undefined) {
       if (equals < 0) switches.add(switched);
-      else problems.push(`${flag} must stand without a value: found=${word.slice(equals + 1)}`);
+      else problems.push(`${flag} takes no value: found=${word.slice(equals + 1)}`);
       continue;
     }
     const ownName = ownNames.find((candidate) => flag === `--${candidate}`);
@@ -84,15 +84,15 @@ export function readArguments<W extends string>(
       if (item && (next === undefined || !reads(item, next))) value = 'true';
       else if (next !== undefined && !next.startsWith('--')) value = rest.shift()!;
     }
-    if (value === undefined || value === '') problems.push(`${flag} must have a value: found none`);
+    if (value === undefined || value === '') problems.push(`${flag} requires a value`);
     else if (ownName !== undefined) {
-      if ((own.get(ownName) ?? value) !== value) problems.push(`${flag} must stand once: found twice`);
+      if ((own.get(ownName) ?? value) !== value) problems.push(`${flag} is given more than once`);
       own.set(ownName, value);
     } else if (fileFlags.has(name)) {
-      if ((files.get(name) ?? value) !== value) problems.push(`${flag} must stand once: found twice`);
+      if ((files.get(name) ?? value) !== value) problems.push(`${flag} is given more than once`);
       files.set(name, value);
     } else if (flags.has(name) && flags.get(name)!.text !== value)
-      problems.push(`${flag} must stand once: found twice`);
+      problems.push(`${flag} is given more than once`);
     else flags.set(name, { text: value, name, from: `flag ${flag}` });
   }
   return { flags, switches, words, own, envFile: files.get('ENV_FILE'), configFile: files.get('CONFIG') };

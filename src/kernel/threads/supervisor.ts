@@ -101,7 +101,7 @@ export class Supervisor {
     const pauseMs = Math.min(RESTART_MS_MAX, RESTART_MS_MIN * 2 ** thread.restarts);
     thread.restarts += 1;
     this.restarts += 1;
-    this.#log.error({ thread: spec.name, code, reason, pauseMs }, 'a thread has ended; it is started again');
+    this.#log.error({ thread: spec.name, code, reason, pauseMs }, 'a thread died; restarting it');
     spec.onEnd?.();
     setTimeout(() => {
       if (this.#stopping) return;
