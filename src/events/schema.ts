@@ -102,7 +102,15 @@ export const eventFields = [
     sql: 'text',
     doc: 'The page. On the pixel, defaults to the Referer header.',
   },
-  { key: 'ref', kind: 'text', presence: 'known', pixel: 'take', collect: 'take', sql: 'text', doc: 'The previous page.' },
+  {
+    key: 'ref',
+    kind: 'text',
+    presence: 'known',
+    pixel: 'take',
+    collect: 'take',
+    sql: 'text',
+    doc: 'The previous page.',
+  },
   {
     key: 'ua',
     kind: 'text',

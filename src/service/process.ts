@@ -351,8 +351,7 @@ export class ServiceProcess {
     if (Object.keys(owed).length === 0) this.log.info('drained: everything was delivered');
     else if (this.#shared.engine.shared.journal !== undefined)
       this.log.warn({ owed }, 'stopped with undelivered events; the journal keeps them for the next start');
-    else
-      this.log.error({ owed }, 'stopped with undelivered events; they are lost because there is no journal');
+    else this.log.error({ owed }, 'stopped with undelivered events; they are lost because there is no journal');
   }
 
   /** Each resolves with whether the drain goes on. */

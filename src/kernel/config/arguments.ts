@@ -91,8 +91,7 @@ export function readArguments<W extends string>(
     } else if (fileFlags.has(name)) {
       if ((files.get(name) ?? value) !== value) problems.push(`${flag} is given more than once`);
       files.set(name, value);
-    } else if (flags.has(name) && flags.get(name)!.text !== value)
-      problems.push(`${flag} is given more than once`);
+    } else if (flags.has(name) && flags.get(name)!.text !== value) problems.push(`${flag} is given more than once`);
     else flags.set(name, { text: value, name, from: `flag ${flag}` });
   }
   return { flags, switches, words, own, envFile: files.get('ENV_FILE'), configFile: files.get('CONFIG') };
