@@ -18,6 +18,8 @@ export interface AttendanceDeps {
   readonly free: (strand: Strand) => void;
   /** Strands have begun. */
   readonly begun: () => void;
+  /** The target could not be asked where the strands that have arrived begin. */
+  readonly failed: () => void;
 }
 
 export class Attendance {
@@ -41,14 +43,14 @@ export class Attendance {
     const { problem } = membership;
     if (problem !== this.#problem) {
       this.#problem = problem;
-      if (problem === undefined) standing.up();
-      else standing.down(problem);
+      if (problem === undefined) standing.up('source');
+      else standing.down(problem, 'source');
     }
     return true;
   }
 
   async #start(): Promise<boolean> {
-    const { membership, standing, target, begun } = this.#deps;
+    const { membership, standing, target, begun, failed } = this.#deps;
     const { arrived } = membership;
     const waiting = () => membership.arrived === arrived;
     for (let attempt = 0; waiting(); attempt++) {
@@ -57,8 +59,10 @@ export class Attendance {
         if (!waiting()) break;
         membership.begin(cursors);
         begun();
+        if (attempt > 0) standing.up();
         break;
       } catch (error) {
+        failed();
         standing.down(error);
         if (!(await standing.backOff(attempt, error, () => !waiting()))) return false;
       }

@@ -33,7 +33,8 @@ export interface DeadLetterSink {
 export interface RunnerMeters {
   /** A batch was delivered. */
   batch(records: number, bytes: number, seconds: number): void;
-  failure(kind: ErrorClass): void;
+  /** A try has failed: a write, by what follows; or to connect, which covers opening and asking an idle target. */
+  failure(kind: ErrorClass | 'connect'): void;
 }
 
 /** A batch between the runner and the target. */

@@ -39,6 +39,7 @@ export function tracedTarget(target: SinkTarget, sink: string, report: (span: Sp
     },
     write,
     ...(target.settle && { settle: (last?: boolean) => target.settle!(last) }),
+    ...(target.probe && { probe: () => target.probe!() }),
     ...(target.look && { look: () => target.look!() }),
     ...(target.settled && { settled: () => target.settled!() }),
     ...(target.cursors && { cursors: (lanes?: readonly LaneId[]) => target.cursors!(lanes) }),

@@ -96,6 +96,11 @@ export interface SinkTarget {
    * `lanes`, claims the cursors of these strands alone, because other processes have the others.
    */
   cursors?(lanes?: readonly LaneId[]): Promise<ReadonlyMap<string, Mark>>;
+  /**
+   * Asks whether events would be taken, without sending any. Called with pauses while the sink is away and nothing is
+   * under way; it may run beside a write. Left out: a sink that is away stays so until it has taken an event.
+   */
+  probe?(): Promise<void>;
   /** SIGHUP: open files anew. Called between two checkpoints, with nothing under way. */
   reopen?(): Promise<void>;
   /** Lets go of everything; never throws. */
@@ -132,10 +137,10 @@ export interface SinkContext {
    */
   readonly moved?: (moved: CursorMoved) => void;
   /**
-   * A target calls it when its connection goes (the reason) and comes back (undefined) between two writes, so that
-   * readiness tells it before the next event comes.
+   * A target with probe() calls it when its connection ends between two writes. probe() is called soon then, and when
+   * that fails readiness tells it before the next event comes.
    */
-  readonly connection?: (lost: Error | undefined) => void;
+  readonly lost?: () => void;
   /**
    * Aborted when the target has to end now. It fires between two turns of the event loop; a blocking loop asks `ended`.
    */
@@ -160,6 +165,8 @@ export interface SinkKind<C> {
   /** blocking: its thread may block (files). event-loop: it waits with timers only. */
   readonly waits: 'blocking' | 'event-loop';
   batching(config: C): Batching;
+  /** Where the target is, as reasons name it: each host:port, or the path of the file. Nothing secret. */
+  places(config: C): readonly string[];
   /** Opens the target, or throws; retried by the runner after back-off, classified like a write. */
   open(config: C, context: SinkContext): Promise<SinkTarget>;
   classify(error: unknown): ErrorClass;

@@ -4,12 +4,17 @@ import { seatStates } from '../kernel/threads/board.ts';
 
 import type { Amount } from './source.ts';
 
+/** What a failed try of a sink was, or what followed. */
+export const failureClasses = ['retry', 'split', 'stop', 'connect'] as const;
+
 /** Metrics that the threads of these outputs keep themselves; at least one output. */
 export const sinkMetrics = (outputs: readonly string[]) =>
   defineMetrics({
     sink_failures_total: counter({
-      help: 'Writes to a sink that failed, by what followed: retry, split (halved), stop (an operator is needed).',
-      labels: { sink: outputs, class: ['retry', 'split', 'stop'] },
+      help:
+        'Tries of a sink that failed. Writes, by what followed: retry, split (halved), stop (an operator is needed). ' +
+        'connect: the target could not be opened, or did not answer when it was asked without events.',
+      labels: { sink: outputs, class: failureClasses },
     }),
     batch_flush_seconds: histogram({
       help: 'Time from handing a batch to a sink until it was delivered, tries included.',

@@ -20,6 +20,7 @@ import type { Logger } from '../kernel/log.ts';
 import { Attendance } from './attendance.ts';
 import { BatchDelivery, type DeadLetterSink, Ended, type Entry, type RunnerMeters } from './batch-delivery.ts';
 import { type Batching, CursorMoved, type SinkKind, type SinkTarget, TargetLost } from './contract.ts';
+import { IdleProbe } from './idle-probe.ts';
 import { InFlight } from './in-flight.ts';
 import type { Source, Strand } from './source.ts';
 import { type Report, Standing } from './standing.ts';
@@ -43,6 +44,8 @@ export interface RunnerDeps {
   readonly records?: readonly number[];
   readonly checkpoint: CheckpointFile | undefined;
   readonly state: unknown;
+  /** Where the target is; reasons name it. */
+  readonly places?: readonly string[];
   readonly deadLetters: DeadLetterSink;
   readonly board: SinkBoard;
   readonly index: number;
@@ -66,6 +69,7 @@ export class SinkRunner {
   readonly #standing: Standing;
   readonly #delivery: BatchDelivery;
   readonly #attendance: Attendance | undefined;
+  readonly #probe: IdleProbe;
   readonly #source: Source;
   readonly #kinds: ReadonlySet<number> | undefined;
   #target: SinkTarget | undefined;
@@ -102,6 +106,12 @@ export class SinkRunner {
       moved: () => this.#moved !== undefined,
       settle: () => this.#settle(),
     });
+    this.#probe = new IdleProbe({
+      standing: this.#standing,
+      target: () => this.#target,
+      meters: deps.meters,
+      now: this.#now,
+    });
     if (membership !== undefined)
       this.#attendance = new Attendance({
         membership,
@@ -114,6 +124,7 @@ export class SinkRunner {
         },
         free: (strand) => this.#release(strand),
         begun: () => this.#tellPassed(),
+        failed: () => deps.meters.failure('connect'),
       });
     this.#reopens = deps.board.reloads(deps.index);
   }
@@ -125,10 +136,9 @@ export class SinkRunner {
     this.#moved ??= moved;
   }
 
-  /** The target's connection was lost, or is there again, between two writes. */
-  connection(lost: Error | undefined): void {
-    if (lost === undefined) this.#standing.up();
-    else this.#standing.down(lost);
+  /** The target's connection was lost between two writes. */
+  connectionLost(): void {
+    this.#probe.lost();
   }
 
   /** Runs until the phase says drain or stop and the work of that phase is done. Throws only for defects. */
@@ -141,6 +151,7 @@ export class SinkRunner {
       await this.#finish();
       if (this.#lost !== undefined) throw this.#lost;
     } finally {
+      this.#probe.end();
       await this.#target?.close();
       await this.#source.close();
       this.#deps.deadLetters.close();
@@ -166,6 +177,7 @@ export class SinkRunner {
       } catch (error) {
         await this.#target?.close();
         this.#target = undefined;
+        this.#deps.meters.failure('connect');
         this.#standing.down(error);
         if (!(await this.#standing.backOff(attempt, error))) return false;
       }
@@ -181,7 +193,10 @@ export class SinkRunner {
     if (checkpoint === undefined || this.#target?.settle === undefined) return true;
     for (let attempt = 0; ; attempt++) {
       const error = await this.#saveCheckpoint();
-      if (error === undefined) return true;
+      if (error === undefined) {
+        if (attempt > 0) this.#standing.up();
+        return true;
+      }
       if (this.#lost !== undefined) return false;
       this.#standing.down(error);
       if (!(await this.#standing.backOff(attempt, error))) return false;
@@ -389,6 +404,7 @@ export class SinkRunner {
       await this.#look();
     }
     if (this.#attendance !== undefined && !(await this.#attendance.look())) this.#over = true;
+    if (this.#inFlight.count === 0) this.#probe.look();
     if (this.#moved !== undefined) await this.#followCursors();
     if (this.#dirty && (this.#target?.settleDue || now - this.#lastCheckpoint >= CHECKPOINT_MS)) {
       this.#lastCheckpoint = now;
@@ -397,26 +413,29 @@ export class SinkRunner {
   }
 
   async #look(): Promise<void> {
+    let error: unknown;
     try {
-      if (await this.#target?.look?.()) await this.#saveCheckpoint();
-      this.#standing.transitions.up('look', 'the target can be looked at again');
-    } catch (error) {
-      // The next write or checkpoint meets the same error and retries.
-      this.#standing.transitions.down('look', 'the target cannot be looked at', { error: String(error) });
+      if (await this.#target?.look?.()) error = await this.#saveCheckpoint();
+    } catch (failure) {
+      error = failure;
     }
+    // With nothing under way no write tells whether the target is back. A lost target ends the run.
+    if (error === undefined && this.#inFlight.count === 0 && this.#standing.isAway('target')) this.#standing.up();
+    else if (error !== undefined && this.#lost === undefined) this.#standing.down(error);
   }
 
   async #followCursors(): Promise<void> {
     await this.#inFlight.allEnd();
     const moved = this.#moved as CursorMoved;
     this.#deps.log.warn({ reason: moved.message }, 'the target stands elsewhere; going on from its cursors');
-    for (let done = false; !done; ) {
+    for (let attempt = 0; ; attempt++) {
       try {
         this.#follow(moved.cursors);
-        done = true;
+        if (attempt > 0) this.#standing.up();
+        break;
       } catch (error) {
         this.#standing.down(error);
-        this.#over = !(await this.#standing.backOff(0, error));
+        this.#over = !(await this.#standing.backOff(attempt, error));
         if (this.#over) return;
       }
     }

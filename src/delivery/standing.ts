@@ -1,11 +1,14 @@
 /**
  * Standing: tells how an output is doing: its state and ledger on the board (for /readyz and /metrics), one log line
- * when its target goes away and one when it returns. It also makes the pauses between tries.
+ * when its target or its source goes away and one when it returns. It also makes the pauses between tries.
+ *
+ * The output is up when neither of the two is away. Every reason names where it happened (kernel/place.ts).
  */
 import { setImmediate as turn } from 'node:timers/promises';
 import type { Ledger } from '../engine/checkpoint.ts';
 import type { SinkBoard } from '../engine/sink-board.ts';
 import { type Logger, Transitions } from '../kernel/log.ts';
+import { reasonAt } from '../kernel/place.ts';
 import type { ErrorClass, SinkKind } from './contract.ts';
 import { Pace } from './pace.ts';
 import type { Waiter } from './waiter.ts';
@@ -24,6 +27,8 @@ export interface StandingDeps {
   readonly index: number;
   readonly waiter: Pick<Waiter, 'pause'>;
   readonly log: Logger;
+  /** Where the target is; reasons name it. */
+  readonly places?: readonly string[];
   /** Drain goes on through outages. */
   readonly patient?: boolean;
   readonly random?: () => number;
@@ -38,11 +43,25 @@ export interface Report {
   readonly oldestMs: number;
 }
 
+/** What an output depends on; `source` only where its strands come and go (a topic). */
+type Part = 'target' | 'source';
+
+const words: Readonly<Record<Part, { readonly up: string; readonly down: string }>> = {
+  target: { up: 'takes events', down: 'takes no events' },
+  source: { up: 'gets records', down: 'gets no records' },
+};
+
+interface Away {
+  readonly state: 'down' | 'stopped';
+  readonly reason: string;
+}
+
 export class Standing {
   readonly #deps: StandingDeps;
   readonly #now: () => number;
   readonly transitions: Transitions;
   readonly #pace = new Pace();
+  readonly #away = new Map<Part, Away>();
   /** Called while a pause lasts, so that the figures on the board stay fresh. */
   readonly #report: () => Report;
 
@@ -53,28 +72,51 @@ export class Standing {
     this.transitions = new Transitions(deps.log);
   }
 
-  up(): void {
-    const { board, index, name } = this.#deps;
-    if (board.state(index) !== 'up') board.setState(index, 'up');
-    this.transitions.up('target', `${name} takes events`);
+  /** Grows whenever the target is told to be away, or to be back: what was asked before is old news then. */
+  news = 0;
+
+  up(part: Part = 'target'): void {
+    const { name } = this.#deps;
+    if (this.#away.delete(part) && part === 'target') this.news += 1;
+    this.#tellState();
+    this.transitions.up(part, `${name} ${words[part].up}`);
   }
 
-  down(error: unknown): void {
-    const { board, index, name } = this.#deps;
+  down(error: unknown, part: Part = 'target'): void {
+    const { board, index, name, places = [] } = this.#deps;
     const stopped = this.#deps.classify(error) === 'stop';
-    const reason = String((error as Error)?.message ?? error);
-    board.setState(index, stopped ? 'stopped' : 'down', reason);
+    // The source names its brokers itself.
+    const reason = reasonAt(error, part === 'target' ? places : []);
+    this.#away.set(part, { state: stopped ? 'stopped' : 'down', reason });
+    if (part === 'target') this.news += 1;
+    this.#tellState();
     board.set(index, 'retries', board.get(index, 'retries') + 1);
-    this.transitions.down('target', `${name} takes no events; ${stopped ? 'an operator is needed' : 'retried'}`, {
+    this.transitions.down(part, `${name} ${words[part].down}; ${stopped ? 'an operator is needed' : 'retried'}`, {
       reason,
     });
   }
 
-  /** Waits before the next try, no longer than until `given up` is true. False: the run has to end. */
-  async backOff(attempt: number, error: unknown, givenUp: () => boolean = () => false): Promise<boolean> {
+  isAway(part: Part): boolean {
+    return this.#away.has(part);
+  }
+
+  #tellState(): void {
+    const { board, index } = this.#deps;
+    const [away] = this.#away.values();
+    if (away !== undefined) board.setState(index, away.state, away.reason);
+    else if (board.state(index) !== 'up') board.setState(index, 'up');
+  }
+
+  /** Ms until the next try, by how many have failed. */
+  pauseMs(attempt: number, error: unknown): number {
     const stopped = this.#deps.classify(error) === 'stop';
     const most = stopped ? BACKOFF_MS_MAX : Math.min(BACKOFF_MS_MAX, BACKOFF_MS_MIN * 2 ** Math.min(attempt, 20));
-    const until = this.#now() + most * (0.5 + (this.#deps.random ?? Math.random)() / 2);
+    return most * (0.5 + (this.#deps.random ?? Math.random)() / 2);
+  }
+
+  /** Waits before the next try, no longer than until `given up` is true. False: the run has to end. */
+  async backOff(attempt: number, error: unknown, givenUp: () => boolean = () => false): Promise<boolean> {
+    const until = this.#now() + this.pauseMs(attempt, error);
     for (;;) {
       const phase = this.#deps.board.phase(this.#deps.index);
       // A target that is away does not hold up the end of the process: the journal keeps what it owes.
@@ -106,6 +148,7 @@ export class Standing {
     board.set(index, 'seenRecords', published.records);
     board.set(index, 'seenBytes', published.bytes);
     board.tell(index);
+    this.transitions.look();
     this.#tellPace(lag.records, ledger.passed);
   }
 

@@ -73,6 +73,12 @@ interface Watched {
   /** Changes seen since that line, the present one included. */
   changes: number;
   last: boolean;
+  /** When it last went away, and for how long it was away in all since the last line that said it was back. */
+  wentMs: number;
+  awayMs: number;
+  /** The words for `last`, for a line that was held back. */
+  sentence: string;
+  fields: Readonly<Record<string, unknown>>;
 }
 
 export interface TransitionsOptions {
@@ -84,9 +90,10 @@ export interface TransitionsOptions {
 }
 
 /**
- * Logs once that something went away and once that it returned, however often callers report it. Everything counts as
- * up at first. Something that flaps gets at most one line per `quietMs`, with the number of changes since the previous
- * line. The first report after that time writes a line that was held back, so the last line tells the present state.
+ * Logs once that something went away and once that it returned and after how long, however often callers report it.
+ * Everything counts as up at first. Something that flaps gets at most one line per `quietMs`, with the number of changes
+ * since the previous line. The first report or look() after that time writes a line that was held back, so the last line
+ * tells the present state.
  */
 export class Transitions {
   private readonly log: Pick<Logger, 'info' | 'warn'>;
@@ -102,7 +109,7 @@ export class Transitions {
     this.keysMax = options.keysMax ?? 256;
   }
 
-  /** Reports that it is away. Call at every failed try; a call that writes the line uses `sentence` and `fields`. */
+  /** Reports that it is away. A call that writes the line uses `sentence` and `fields`. */
   down(key: string, sentence: string, fields: Readonly<Record<string, unknown>> = {}): void {
     this.observe(key, false, sentence, fields);
   }
@@ -112,31 +119,55 @@ export class Transitions {
     this.observe(key, true, sentence, fields);
   }
 
+  /** Writes the lines that were held back and are due. Whoever reports changes alone calls it now and then. */
+  look(): void {
+    for (const state of this.watched.values()) if (state.last !== state.up) this.write(state);
+  }
+
   private observe(key: string, up: boolean, sentence: string, fields: Readonly<Record<string, unknown>>): void {
     const state = this.watched.get(key) ?? this.watch(key);
     if (up !== state.last) {
       state.last = up;
       state.changes += 1;
+      const nowMs = this.clock.elapsed();
+      if (up) state.awayMs += nowMs - state.wentMs;
+      else state.wentMs = nowMs;
     }
     if (up === state.up) return;
+    state.sentence = sentence;
+    state.fields = fields;
+    this.write(state);
+  }
+
+  private write(state: Watched): void {
     const nowMs = this.clock.elapsed();
-    const sinceMs = nowMs - state.loggedMs;
-    if (sinceMs < this.quietMs) return;
+    if (nowMs - state.loggedMs < this.quietMs) return;
+    const { last: up, sentence } = state;
     const line = {
-      ...fields,
+      ...state.fields,
       ...(state.changes > 1 ? { changes: state.changes } : {}),
-      ...(up && Number.isFinite(sinceMs) ? { downMs: Math.round(sinceMs) } : {}),
+      ...(up ? { downMs: Math.round(state.awayMs) } : {}),
     };
     if (up) this.log.info(line, sentence);
     else this.log.warn(line, sentence);
     state.up = up;
     state.loggedMs = nowMs;
     state.changes = 0;
+    if (up) state.awayMs = 0;
   }
 
   private watch(key: string): Watched {
     if (this.watched.size >= this.keysMax) throw new RangeError(`keys must be at most ${this.keysMax}: key=${key}`);
-    const state: Watched = { up: true, loggedMs: Number.NEGATIVE_INFINITY, changes: 0, last: true };
+    const state: Watched = {
+      up: true,
+      loggedMs: Number.NEGATIVE_INFINITY,
+      changes: 0,
+      last: true,
+      wentMs: 0,
+      awayMs: 0,
+      sentence: '',
+      fields: {},
+    };
     this.watched.set(key, state);
     return state;
   }

@@ -8,7 +8,8 @@ import { type Collector, type MetricSet, metricsText, processMetrics } from '../
 import type { ThreadBoard } from '../kernel/threads/board.ts';
 import type { Roster, Seat } from '../kernel/threads/roster.ts';
 import { readVersion } from '../kernel/version.ts';
-import type { Missing, OpsSource, Readiness } from './routes-ops.ts';
+import type { OpsSource } from './routes-ops.ts';
+import type { Part } from './schemas.ts';
 
 export interface ObserverDeps {
   readonly engine: EngineShared;
@@ -34,44 +35,40 @@ export function observer(deps: ObserverDeps): OpsSource {
   if (engine.keeper !== undefined) collectors.push(journalCollector(new JournalFigures(engine.keeper.figures)));
   const slotNames = roster.map(({ name }) => name);
   return {
-    readiness: () => readiness(deps, controls),
+    readiness: () => partsOf(deps, controls),
     metrics: () => metricsText(sets, metrics, collectors, { slotNames }),
   };
 }
 
-function readiness({ engine, board, roster, outputs }: ObserverDeps, controls: readonly LaneControl[]): Readiness {
-  const intake: Missing[] = [];
-  const sinks: Missing[] = [];
+function partsOf({ engine, board, roster, outputs }: ObserverDeps, controls: readonly LaneControl[]): readonly Part[] {
   const stage = board.stage();
-  if (stage !== 'serving') intake.push({ part: 'process', reason: stage });
+  const parts: Part[] = [
+    stage === 'serving'
+      ? { part: 'process', kind: 'process', state: 'up' }
+      : { part: 'process', kind: 'process', state: stage, reason: stage },
+  ];
   for (const seat of roster) {
     if (seat.kind === 'keeper' && engine.keeper === undefined) continue;
-    const reason = seatProblem(board, seat);
-    if (reason === undefined) continue;
-    if (seat.kind === 'output') sinks.push({ part: outputs[seat.number]!, reason });
-    else intake.push({ part: seat.name, reason });
+    const [kind, part] = seat.kind === 'output' ? (['sink', outputs[seat.number]!] as const) : [seat.kind, seat.name];
+    parts.push({ part, kind, ...standingOf(board, seat) });
   }
   controls.forEach((control, k) => {
     const reason = laneProblem(control);
-    if (reason !== undefined) intake.push({ part: `journal, lane ${k}`, reason });
+    const state = reason === undefined ? ({ state: 'up' } as const) : ({ state: 'down', reason } as const);
+    parts.push({ part: `journal, lane ${k}`, kind: 'journal', ...state });
   });
-  return { intake, sinks };
+  return parts;
 }
 
-function seatProblem(board: ThreadBoard, { index, kind }: Seat): string | undefined {
+function standingOf(board: ThreadBoard, { index, kind }: Seat): Pick<Part, 'state' | 'reason'> {
   const state = board.state(index);
-  switch (kind) {
-    case 'keeper':
-      return board.running(index) && state === 'up' ? undefined : 'is being started';
-    case 'acceptor':
-      return state === 'up' ? undefined : 'does not listen';
-    case 'output':
-    case 'worker':
-      if (!board.running(index)) return 'its thread is being started';
-      // fluent-bit#11847: alive, and doing nothing.
-      if (board.silent(index)) {
-        return `no sign of life for ${Math.floor(board.quietMs(index) / 1000)} s: one call holds it up`;
-      }
-      return state === 'up' ? undefined : board.reason(index) || state;
+  if (kind === 'acceptor') return state === 'up' ? { state } : { state, reason: 'does not listen' };
+  if (!board.running(index)) return { state: 'starting', reason: 'its thread is being started' };
+  if (kind === 'keeper') return state === 'up' ? { state } : { state, reason: 'is being started' };
+  // fluent-bit#11847: alive, and doing nothing.
+  if (board.silent(index)) {
+    const seconds = Math.floor(board.quietMs(index) / 1000);
+    return { state: 'silent', reason: `no sign of life for ${seconds} s: one call holds it up` };
   }
+  return state === 'up' ? { state } : { state, reason: board.reason(index) || state };
 }

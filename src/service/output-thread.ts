@@ -5,7 +5,7 @@ import type { SinkKind } from '../delivery/contract.ts';
 import { DeadLetterFile } from '../delivery/dead-letter.ts';
 import type { KafkaSource } from '../delivery/kafka-source.ts';
 import { LaneSource, standingIn } from '../delivery/lane-source.ts';
-import { sinkMetrics } from '../delivery/metrics.ts';
+import { failureClasses, sinkMetrics } from '../delivery/metrics.ts';
 import { SinkRunner } from '../delivery/runner.ts';
 import { Waiter } from '../delivery/waiter.ts';
 import { CheckpointFile, type CheckpointState } from '../engine/checkpoint.ts';
@@ -88,11 +88,9 @@ export async function runOutput(data: OutputThreadData, kind: SinkKind<never>, l
   const batching = kind.batching(config as never);
   if (waits === 'event-loop') watchLoop(data.metrics, data.slot);
   const meters = attachBoard(sinkMetrics(data.outputs), data.metrics, data.slot);
-  const failures = {
-    retry: meters.sink_failures_total.at({ sink: name, class: 'retry' }),
-    split: meters.sink_failures_total.at({ sink: name, class: 'split' }),
-    stop: meters.sink_failures_total.at({ sink: name, class: 'stop' }),
-  };
+  const failures = new Map(
+    failureClasses.map((kind) => [kind, meters.sink_failures_total.at({ sink: name, class: kind })]),
+  );
   const flush = meters.batch_flush_seconds.at({ sink: name });
   const batches = meters.ringmain_sink_batches_total.at({ sink: name });
   const bytes = meters.ringmain_sink_bytes_total.at({ sink: name });
@@ -112,7 +110,7 @@ export async function runOutput(data: OutputThreadData, kind: SinkKind<never>, l
         state,
         log,
         moved: (moved) => runner.moved(moved),
-        connection: (lost) => runner.connection(lost),
+        lost: () => runner.connectionLost(),
         signal: abort.signal,
         ended,
       });
@@ -124,6 +122,7 @@ export async function runOutput(data: OutputThreadData, kind: SinkKind<never>, l
     source,
     checkpoint,
     state: stored?.state.target,
+    places: kind.places(config as never),
     deadLetters: new DeadLetterFile({ directory: data.deadLetterDir, sink: name, logId: engine.log }),
     board,
     index,
@@ -135,7 +134,7 @@ export async function runOutput(data: OutputThreadData, kind: SinkKind<never>, l
         bytes.add(size);
         flush.observe(seconds);
       },
-      failure: (error) => failures[error].add(1),
+      failure: (kind) => failures.get(kind)?.add(1),
     },
     line: (buffer, offset) => buffer.subarray(jsonStart(offset), jsonStart(offset) + jsonLength(buffer, offset)),
     patient: data.patient,

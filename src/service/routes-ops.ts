@@ -4,7 +4,7 @@
  *
  *   /healthz               200: this process answers. For a liveness probe: says nothing of disks or sinks
  *   /readyz                200 when every thread is up, there is room and every sink is connected; else 503 with what
- *                          is missing
+ *                          is missing. `parts` lists every thread, sink and lane with its state, also when all is well
  *   /readyz?sinks=ignore   judges intake alone, and still lists the sinks. For load balancers: with a journal the
  *                          outage of a sink must not take the collectors away, because they hold the events until the
  *                          sink is back
@@ -14,23 +14,11 @@ import type { HttpResponse } from 'uWebSockets.js';
 import { answerBody } from '../http/answer.ts';
 import type { Handler, MountedRoute, Route } from '../http/router.ts';
 import { readinessBody } from './schemas.generated.ts';
-
-/** Something that is not as it should be. */
-export interface Missing {
-  /** 'acceptor-1', 'keeper', 'journal', 'kafka'. */
-  readonly part: string;
-  readonly reason: string;
-}
-
-export interface Readiness {
-  /** What keeps events from being taken. */
-  readonly intake: readonly Missing[];
-  /** Sinks that are not connected, or have stopped. */
-  readonly sinks: readonly Missing[];
-}
+import type { Missing, Part } from './schemas.ts';
 
 export interface OpsSource {
-  readiness(): Readiness;
+  /** Every part there is, well or not. */
+  readiness(): readonly Part[];
   /** The text of /metrics. */
   metrics(): Promise<string>;
 }
@@ -48,6 +36,9 @@ function answer(res: HttpResponse, at: MountedRoute, status: number, type: strin
   answerBody(res, { head: at.head, wire: at.wire, tally }, status, type, body);
 }
 
+const missingOf = (parts: readonly Part[]): readonly Missing[] =>
+  parts.filter(({ state }) => state !== 'up').map(({ part, state, reason = state }) => ({ part, reason }));
+
 /** The routes of one source, to be mounted on SERVER_ADDR or on ADMIN_ADDR. */
 export function opsRoutes(source: OpsSource): readonly Route[] {
   const scrape = new Scrape(source);
@@ -60,10 +51,12 @@ export function opsRoutes(source: OpsSource): readonly Route[] {
   return [
     route('/healthz', (res, _req, at) => answer(res, at, 200, PLAIN, 'ok\n')),
     route('/readyz', (res, req, at) => {
-      const { intake, sinks } = source.readiness();
+      const parts = source.readiness();
+      const sinks = missingOf(parts.filter(({ kind }) => kind === 'sink'));
+      const intake = missingOf(parts.filter(({ kind }) => kind !== 'sink'));
       const missing = req.getQuery('sinks') === 'ignore' ? intake : [...intake, ...sinks];
       const ready = missing.length === 0;
-      const body = readinessBody({ status: ready ? 'ready' : 'not ready', missing, sinks });
+      const body = readinessBody({ status: ready ? 'ready' : 'not ready', missing, sinks, parts });
       answer(res, at, ready ? 200 : 503, JSON_TYPE, `${body}\n`);
     }),
     route('/metrics', (res, _req, at) => {

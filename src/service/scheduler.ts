@@ -14,7 +14,8 @@
  * A locked job whose process dies runs again on another process, so it must bear to be repeated.
  */
 import { type Clock, systemClock } from '../kernel/clock.ts';
-import type { Logger } from '../kernel/log.ts';
+import { type Logger, Transitions } from '../kernel/log.ts';
+import { textOf } from '../kernel/place.ts';
 import type { LedgerEnd, LedgerEntry, PostgresJobLedger } from '../store/postgres/job-ledger.ts';
 import type { WorkerFrame } from './contract.ts';
 
@@ -107,6 +108,7 @@ interface Seat {
 export class Scheduler<V, Shared> {
   readonly #deps: SchedulerDeps<V, Shared>;
   readonly #clock: Clock;
+  readonly #told: Transitions;
   readonly #seats: readonly Seat[];
   readonly #drain = new AbortController();
 
@@ -114,6 +116,7 @@ export class Scheduler<V, Shared> {
     checkJobs(jobs);
     this.#deps = deps;
     this.#clock = deps.clock ?? systemClock;
+    this.#told = new Transitions(deps.log, { clock: this.#clock });
     const now = this.#clock.now();
     this.#seats = jobs.map((job) => this.#seat(job, now));
     for (const { report } of this.#seats) deps.tell(report);
@@ -124,6 +127,7 @@ export class Scheduler<V, Shared> {
     const now = this.#clock.now();
     const elapsed = this.#clock.elapsed();
     let wait = LOOK_MS_MAX;
+    this.#told.look();
     for (const seat of this.#seats) {
       if (seat.running !== undefined || this.#drain.signal.aborted) continue;
       const dueMs = dueAt(seat.job, now);
@@ -185,21 +189,22 @@ export class Scheduler<V, Shared> {
 
   async #attempt(seat: Seat, dueMs: number): Promise<void> {
     const { job, intervalMs } = seat;
-    const { ledger, log } = this.#deps;
+    const { ledger } = this.#deps;
     let entry: LedgerEntry | undefined;
     if (this.#locked(job)) {
       const lock = typeof job.lock === 'string' ? job.lock : job.name;
       try {
         entry = await ledger!.enter(job.name, lock, dueMs, intervalMs, this.#clock.now());
       } catch (error) {
-        const reason = reasonOf(error);
-        if (seat.away === 0) log.warn({ job: job.name, reason }, 'the database of the locks is away; the job waits');
+        const reason = textOf(error);
+        this.#told.down('ledger', 'the database of the locks is away; jobs wait', { job: job.name, reason });
         this.#pause(seat, pauseMs(seat.away));
         seat.away += 1;
         this.#tell(seat, { state: 'away', reason });
         return;
       }
       seat.away = 0;
+      this.#told.up('ledger', 'the database of the locks is back');
     }
     if (entry === undefined || entry.kind === 'mine') await this.#run(seat, dueMs, entry);
     else if (entry.kind === 'done') {
@@ -235,7 +240,7 @@ export class Scheduler<V, Shared> {
       const ok = seat.report.ok + 1;
       this.#tell(seat, { state: 'waiting', reason: undefined, outcome: 'ok', ok, durationMs, failures: 0, nextMs });
     } catch (error) {
-      const reason = reasonOf(error);
+      const reason = textOf(error);
       const durationMs = this.#clock.elapsed() - began;
       if (signal.aborted) {
         end = { outcome: 'given_up' };
@@ -255,7 +260,7 @@ export class Scheduler<V, Shared> {
     try {
       await entry?.leave(end);
     } catch (error) {
-      const fields = { job: job.name, outcome: end.outcome, reason: reasonOf(error) };
+      const fields = { job: job.name, outcome: end.outcome, reason: textOf(error) };
       log.error(fields, 'the end of the job could not be recorded; another process may run it again');
     }
   }
@@ -282,10 +287,6 @@ export function dueAt(job: Pick<Job, 'at' | 'every'>, now: number): number {
 
 function pauseMs(failures: number): number {
   return Math.min(RETRY_MS_MAX, RETRY_MS_MIN * 2 ** Math.min(failures, 16));
-}
-
-function reasonOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }
 
 function checkJobs(jobs: readonly Job[]): void {

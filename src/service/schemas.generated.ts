@@ -197,6 +197,127 @@ return json + JSON_STR_END_OBJECT
       return json + JSON_STR_END_ARRAY
     }
 
+      // "#/properties/parts/items"
+      function anonymous6 (input) {
+        const obj = (input && typeof input.toJSON === 'function')
+    ? input.toJSON()
+    : input
+  
+        if (obj === null) return JSON_STR_EMPTY_OBJECT
+        let json = ''
+
+        let addComma_11 = false
+
+          const value_part_12 = obj["part"]
+          if (value_part_12 !== undefined) {
+            json += addComma_11 ? ",\"part\":" : ((addComma_11 = true), "{\"part\":")
+            
+        if (typeof value_part_12 !== 'string') {
+          if (value_part_12 === null) {
+            json += JSON_STR_EMPTY_STRING
+          } else if (value_part_12 instanceof Date) {
+            json += asDateTime(value_part_12)
+          } else if (value_part_12 instanceof RegExp) {
+            json += asString(value_part_12.source)
+          } else {
+            json += asString(value_part_12.toString())
+          }
+        } else {
+          json += asString(value_part_12)
+        }
+        
+          }
+
+          const value_kind_13 = obj["kind"]
+          if (value_kind_13 !== undefined) {
+            json += addComma_11 ? ",\"kind\":" : ((addComma_11 = true), "{\"kind\":")
+            
+        if (typeof value_kind_13 !== 'string') {
+          if (value_kind_13 === null) {
+            json += JSON_STR_EMPTY_STRING
+          } else if (value_kind_13 instanceof Date) {
+            json += asDateTime(value_kind_13)
+          } else if (value_kind_13 instanceof RegExp) {
+            json += asString(value_kind_13.source)
+          } else {
+            json += asString(value_kind_13.toString())
+          }
+        } else {
+          json += asString(value_kind_13)
+        }
+        
+          }
+
+          const value_state_14 = obj["state"]
+          if (value_state_14 !== undefined) {
+            json += addComma_11 ? ",\"state\":" : ((addComma_11 = true), "{\"state\":")
+            
+        if (typeof value_state_14 !== 'string') {
+          if (value_state_14 === null) {
+            json += JSON_STR_EMPTY_STRING
+          } else if (value_state_14 instanceof Date) {
+            json += asDateTime(value_state_14)
+          } else if (value_state_14 instanceof RegExp) {
+            json += asString(value_state_14.source)
+          } else {
+            json += asString(value_state_14.toString())
+          }
+        } else {
+          json += asString(value_state_14)
+        }
+        
+          }
+
+          const value_reason_15 = obj["reason"]
+          if (value_reason_15 !== undefined) {
+            json += addComma_11 ? ",\"reason\":" : ((addComma_11 = true), "{\"reason\":")
+            
+        if (typeof value_reason_15 !== 'string') {
+          if (value_reason_15 === null) {
+            json += JSON_STR_EMPTY_STRING
+          } else if (value_reason_15 instanceof Date) {
+            json += asDateTime(value_reason_15)
+          } else if (value_reason_15 instanceof RegExp) {
+            json += asString(value_reason_15.source)
+          } else {
+            json += asString(value_reason_15.toString())
+          }
+        } else {
+          json += asString(value_reason_15)
+        }
+        
+          }
+if (!addComma_11) json += JSON_STR_BEGIN_OBJECT
+
+return json + JSON_STR_END_OBJECT
+
+      }
+    
+
+    function anonymous5 (obj) {
+      // "#/properties/parts"
+      let json = ''
+  
+    if (obj === null) return JSON_STR_EMPTY_ARRAY
+    if (!Array.isArray(obj)) {
+      throw new TypeError("The value of '#/properties/parts' does not match schema definition.")
+    }
+    const arrayLength = obj.length
+  
+    json += JSON_STR_BEGIN_ARRAY
+  
+      if (arrayLength > 0) {
+        const value = obj[0]
+        json += anonymous6(value)
+        for (let i = 1; i < arrayLength; i++) {
+          json += JSON_STR_COMMA
+          const value = obj[i]
+          json += anonymous6(value)
+        }
+      }
+      return json + JSON_STR_END_ARRAY
+    }
+
       // "#"
       function anonymous0 (input) {
         const obj = (input && typeof input.toJSON === 'function')
@@ -238,6 +359,12 @@ return json + JSON_STR_END_OBJECT
           if (value_sinks_6 !== undefined) {
             json += addComma_0 ? ",\"sinks\":" : ((addComma_0 = true), "{\"sinks\":")
             json += anonymous3(value_sinks_6)
+          }
+
+          const value_parts_10 = obj["parts"]
+          if (value_parts_10 !== undefined) {
+            json += addComma_0 ? ",\"parts\":" : ((addComma_0 = true), "{\"parts\":")
+            json += anonymous5(value_parts_10)
           }
 if (!addComma_0) json += JSON_STR_BEGIN_OBJECT
 

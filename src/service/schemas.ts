@@ -10,21 +10,59 @@ const missing = {
   },
 } as const;
 
-/** GET /readyz. `missing`: what was judged; `sinks`: every sink that is not connected. */
+/** A part of the process: a thread, a sink, a lane of the journal. */
+const part = {
+  type: 'object',
+  properties: {
+    part: { type: 'string' },
+    kind: { type: 'string', enum: ['process', 'acceptor', 'keeper', 'worker', 'sink', 'journal'] },
+    state: {
+      type: 'string',
+      enum: ['starting', 'up', 'down', 'stopped', 'ended', 'silent', 'draining'],
+    },
+    reason: { type: 'string' },
+  },
+  required: ['part', 'kind', 'state'],
+} as const;
+
+/**
+ * GET /readyz. `missing`: what was judged and is not well; `sinks`: every sink that is not connected; `parts`:
+ * everything there is, well or not.
+ */
 export const readinessSchema = {
   $id: 'readiness',
   type: 'object',
-  properties: { status: { type: 'string', enum: ['ready', 'not ready'] }, missing, sinks: missing },
-  required: ['status', 'missing', 'sinks'],
+  properties: {
+    status: { type: 'string', enum: ['ready', 'not ready'] },
+    missing,
+    sinks: missing,
+    parts: { type: 'array', items: part },
+  },
+  required: ['status', 'missing', 'sinks', 'parts'],
 } as const satisfies BodySchema;
 
-interface Missing {
+/** Something that is not as it should be. */
+export interface Missing {
+  /** 'acceptor-1', 'keeper', 'journal, lane 0', 'kafka'. */
   readonly part: string;
   readonly reason: string;
+}
+
+/**
+ * State of a part: those of a seat (kernel/threads/board.ts); silent: up, and without a sign of life; draining: the
+ * process ends.
+ */
+export interface Part {
+  readonly part: string;
+  readonly kind: (typeof part.properties.kind.enum)[number];
+  readonly state: (typeof part.properties.state.enum)[number];
+  /** Why it is not up. */
+  readonly reason?: string;
 }
 
 export interface Readiness {
   readonly status: 'ready' | 'not ready';
   readonly missing: readonly Missing[];
   readonly sinks: readonly Missing[];
+  readonly parts: readonly Part[];
 }

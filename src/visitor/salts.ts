@@ -163,6 +163,7 @@ export function startSaltChain(journal: string | undefined, log: Logger): Shared
   const told = new Transitions(log);
   let unstored = false;
   setInterval(() => {
+    told.look();
     if (chain.look()) unstored = true;
     if (!unstored) return;
     try {

@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { test } from 'vitest';
 import { mendedKeys } from '../../src/collect/metrics.ts';
+import type { Part } from '../../src/service/schemas.ts';
 import { exchange, freePort, RawConnection, request, requestBytes } from '../http/raw.ts';
 import { assertProblem } from './contract.ts';
 import { startRig } from './rig.ts';
@@ -199,17 +200,21 @@ test('an exception in a handler costs one 500, leaves no half of a batch, and th
   );
 });
 
-test('/readyz says what is missing; ?sinks=ignore judges intake alone', async (t) => {
+test('/readyz lists every part with its state and says what is missing; ?sinks=ignore judges intake alone', async (t) => {
   const sinks = [{ part: 'kafka', reason: 'not connected' }];
-  const intake: { part: string; reason: string }[] = [];
-  await startRig(t, port, { ops: { readiness: () => ({ intake, sinks }) } });
+  const parts: Part[] = [
+    { part: 'keeper', kind: 'keeper', state: 'up' },
+    { part: 'kafka', kind: 'sink', state: 'down', reason: 'not connected' },
+    { part: 'log', kind: 'sink', state: 'up' },
+  ];
+  await startRig(t, port, { ops: { readiness: () => parts } });
   const red = await request(port, '/readyz');
   assert.equal(red.status, 503);
-  assert.deepEqual(red.json(), { status: 'not ready', missing: sinks, sinks });
+  assert.deepEqual(red.json(), { status: 'not ready', missing: sinks, sinks, parts });
   const ignoring = await request(port, '/readyz?sinks=ignore');
   assert.equal(ignoring.status, 200);
-  assert.deepEqual(ignoring.json(), { status: 'ready', missing: [], sinks });
-  intake.push({ part: 'journal', reason: 'full' });
+  assert.deepEqual(ignoring.json(), { status: 'ready', missing: [], sinks, parts });
+  parts.push({ part: 'journal, lane 0', kind: 'journal', state: 'down', reason: 'full' });
   assert.equal((await request(port, '/readyz?sinks=ignore')).status, 503);
   assert.equal((await request(port, '/healthz')).status, 200);
 });

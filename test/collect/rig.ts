@@ -82,7 +82,7 @@ export async function startRig(t: TestScope, port: number, options: RigOptions =
     now,
   };
   const mounted = await openCollect(frame, GEO_CHECK_MS);
-  const ops = { readiness: () => ({ intake: [], sinks: [] }), metrics: async () => '# none\n', ...options.ops };
+  const ops = { readiness: () => [], metrics: async () => '# none\n', ...options.ops };
   const routes = [...mounted.routes, ...opsRoutes(ops)];
   const listener = new Listener({
     endpoint: { host: '', port },

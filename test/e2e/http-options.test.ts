@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { TLSSocket } from 'node:tls';
 import { expect, test } from 'vitest';
+import type { Readiness } from '../../src/service/schemas.ts';
 import { Client } from '../collect/contract.ts';
 import { freePort, RawConnection, request, requestBytes } from '../http/raw.ts';
 import { temporaryFolder } from '../servers/process.ts';
@@ -82,8 +83,22 @@ test('ADMIN_ADDR takes /healthz, /readyz and /metrics away from the public port'
   await expect.poll(async () => (await request(admin, '/readyz')).status).toBe(200);
   for (const path of ['/healthz', '/readyz', '/readyz?sinks=ignore', '/metrics']) {
     assert.equal((await request(admin, path)).status, 200, path);
-    assert.equal((await request(server.port, path)).status, 404, path);
+    const outside = await request(server.port, path);
+    assert.equal(outside.status, 404, path);
+    assert.doesNotMatch(outside.text(), /events\.ndjson|sink|keeper|acceptor/, 'nothing of the inside is told outside');
   }
+  const { status, missing, parts } = (await request(admin, '/readyz')).json() as Readiness;
+  assert.deepEqual([status, missing], ['ready', []]);
+  assert.deepEqual(
+    parts.map(({ part, kind, state, reason }) => `${kind} ${part}: ${state}${reason ?? ''}`),
+    [
+      'process process: up',
+      'keeper keeper: up',
+      'sink log: up',
+      'acceptor acceptor-0: up',
+      'journal journal, lane 0: up',
+    ],
+  );
   assert.equal((await request(admin, '/px.gif')).status, 404);
   assert.equal((await request(server.port, '/px.gif')).status, 200);
   assert.equal((await request(server.port, '/robots.txt')).status, 200);

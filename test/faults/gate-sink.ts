@@ -35,6 +35,7 @@ export const httpSink: SinkKind<HttpSinkConfig> = {
   name: 'http',
   config: httpSinkConfig,
   waits: at === 'event-loop' ? 'event-loop' : 'blocking',
+  places: () => ['gate'],
   batching: () => ({ records: 1000, bytes: 512 * 1024, flushMs: 10 }),
   open: async () => ({ inFlightMax: 1, write, close: async () => undefined }),
   classify: () => 'retry',

@@ -7,6 +7,7 @@ import { serializeAccepted } from '../../src/collect/schemas.generated.ts';
 import { codeOf, compileSerializers, serializerOf } from '../../src/http/json.ts';
 import { problemBody } from '../../src/http/problem.generated.ts';
 import { readinessBody } from '../../src/service/schemas.generated.ts';
+import { type Part, readinessSchema } from '../../src/service/schemas.ts';
 import { generated } from '../serializers.ts';
 
 const text = fc.string({ unit: 'binary' });
@@ -49,9 +50,16 @@ test('the 202 of /collect and /readyz read as JSON.stringify would write them, b
     }),
   );
   const missing = fc.array(fc.record({ part: text, reason: text }));
+  const { kind, state } = readinessSchema.properties.parts.items.properties;
+  const parts = fc.array(
+    fc.record(
+      { part: text, kind: fc.constantFrom(...kind.enum), state: fc.constantFrom(...state.enum), reason: text },
+      { requiredKeys: ['part', 'kind', 'state'] },
+    ),
+  ) as fc.Arbitrary<Part[]>;
   fc.assert(
-    fc.property(missing, missing, (judged, sinks) => {
-      const body = { status: 'not ready', missing: judged, sinks } as const;
+    fc.property(missing, missing, parts, (judged, sinks, all) => {
+      const body = { status: 'not ready', missing: judged, sinks, parts: all } as const;
       assert.equal(readinessBody(body), JSON.stringify(body));
     }),
   );

@@ -65,6 +65,24 @@ test('something that flaps gives at most a line per quiet time, and the log ends
   assert.equal(lines.at(-1)?.msg, 'sink went away');
 });
 
+test('a line that was held back is written by a look, and says how long the outage was and not how late the line is', () => {
+  const { lines, log } = recorded();
+  const clock = new ManualClock();
+  const watch = new Transitions(log, { clock, quietMs: 10_000 });
+  watch.down('kafka', 'sink went away');
+  clock.advance(3000);
+  watch.up('kafka', 'sink is back', { sink: 'kafka' });
+  assert.equal(lines.length, 1, 'held back');
+  for (let ms = 3000; ms < 60_000; ms += 500) {
+    watch.look();
+    clock.advance(500);
+  }
+  assert.deepEqual(
+    lines.slice(1).map(({ msg, sink, downMs }) => ({ msg, sink, downMs })),
+    [{ msg: 'sink is back', sink: 'kafka', downMs: 3000 }],
+  );
+});
+
 test('keys do not know of each other, and their number is bounded', () => {
   const { lines, log } = recorded();
   const watch = new Transitions(log, { keysMax: 2 });

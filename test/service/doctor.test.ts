@@ -94,7 +94,10 @@ test('each thing that is wrong is one error with advice, and the exit code is 2'
     ],
     [{ KAFKA_CREATE_TOPIC: 'false', KAFKA_TOPIC: 'nowhere' }, /^output kafka: topic nowhere does not exist/],
     [{ KAFKA_REPLICATION: '3', KAFKA_TOPIC: 'wide' }, /^output kafka: topic wide does not exist and cannot be created/],
-    [{ PG_DSN: postgres.dsn.replace('ringmain@', 'wrong@') }, /^output postgres: password authentication failed/],
+    [
+      { PG_DSN: postgres.dsn.replace('ringmain@', 'wrong@') },
+      /^output postgres: 127\.0\.0\.1:\d+: password authentication failed/,
+    ],
     [{ PG_DSN: `postgres://x@127.0.0.1:${AWAY}/x` }, /^output postgres: .*ECONNREFUSED/],
     [{ PG_CREATE_TABLE: 'false' }, /^output postgres: table "events_json" does not exist, and PG_CREATE_TABLE=false/],
     [{ PG_TABLE: 'nowhere.events' }, /^output postgres: the schema of table "nowhere"\."events" does not exist/],

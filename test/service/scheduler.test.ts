@@ -61,11 +61,16 @@ interface Rig {
   look(): Promise<void>;
 }
 
-function rig(jobs: readonly Job[], { now = NOON, ledger }: { now?: number; ledger?: JobLedger } = {}): Rig {
+function rig(
+  jobs: readonly Job[],
+  { now = NOON, ledger, lines }: { now?: number; ledger?: JobLedger; lines?: string[] } = {},
+): Rig {
   const clock = new ManualClock(now);
   const reports = new Map<string, JobReport>();
   const tell = (report: JobReport): void => void reports.set(report.name, report);
-  const scheduler = new Scheduler(jobs, { frame, ledger, log, tell, clock });
+  const stream = { write: (line: string) => void lines?.push(line) };
+  const told = lines === undefined ? log : createLog({ level: 'info', destination: 1, name: 'scheduler', stream });
+  const scheduler = new Scheduler(jobs, { frame, ledger, log: told, tell, clock });
   onTestFinished(() => void scheduler.end()); // not awaited: a job of a test that fails may never end
   const look = async (): Promise<void> => {
     scheduler.tick();
@@ -397,7 +402,8 @@ test('a database goes away: the job that runs is told, and runs again when the d
       throw signal.reason;
     },
   };
-  const { scheduler, look, pass, reports } = rig([job], { ledger: ledger('outage') });
+  const lines: string[] = [];
+  const { scheduler, look, pass, reports } = rig([job], { ledger: ledger('outage'), lines });
   scheduler.tick();
   await running.promise;
   await postgres.stop();
@@ -411,6 +417,10 @@ test('a database goes away: the job that runs is told, and runs again when the d
   await look();
   expect(runs).toBe(2);
   expect(reports.get('daily')).toMatchObject({ state: 'waiting', outcome: 'ok', ok: 1 });
+  const outage = lines.filter((line) => line.includes('database of the locks'));
+  expect(outage).toHaveLength(2);
+  expect(outage[0]).toMatch(/127\.0\.0\.1:\d+.*is away; jobs wait/);
+  expect(outage[1]).toMatch(/"downMs":\d+.*is back/);
 });
 
 test('the worker runs the jobs of a module until the process drains, and counts them', async () => {

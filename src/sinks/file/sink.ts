@@ -470,6 +470,7 @@ export const fileSink: SinkKind<FileConfig> = {
   config: fileConfig,
   waits: 'blocking',
   batching: (config) => ({ records: config.batchSize, bytes: 512 * 1024, flushMs: config.flushIntervalMs }),
+  places: ({ logPath }) => [logPath === 'stdout' ? 'stdout' : resolve(logPath)],
   open: async (config, context) =>
     config.logPath === 'stdout' ? new StdoutTarget(context) : new FileTarget(config, context, Date.now),
   classify: (error) => (OPERATOR.has((error as { code?: string }).code ?? '') ? 'stop' : 'retry'),

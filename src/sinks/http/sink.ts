@@ -9,6 +9,9 @@
  *             without being sent
  *   operator  401, 403, 407 and redirects: they are about our configuration, not about an event
  *   bounds    one deadline for the whole exchange; at most a few KiB of an answer are read, for the reason
+ *   idle      there is no connection that could be lost. A sink that is away and has nothing to send asks with OPTIONS
+ *   secrets   a reason names host and port, never the path, the query or the login of the URL, also when the receiver
+ *             repeats them in its answer
  */
 import { createHmac } from 'node:crypto';
 import { readFileSync } from 'node:fs';
@@ -18,19 +21,25 @@ import type { ErrorClass, SinkBatch, SinkContext, SinkKind, SinkTarget } from '.
 import { laneKey } from '../../engine/segment.ts';
 import { jsonLength, jsonStart } from '../../events/record.ts';
 import { type Clock, systemClock } from '../../kernel/clock.ts';
+import { placeOf, reasonAt } from '../../kernel/place.ts';
 import { type HttpSinkConfig, httpSinkConfig } from './config.ts';
 
 /** Bytes of an answer that are kept for the reason, and bytes after which the connection is dropped. */
 const REASON_BYTES = 300;
+/** Read behind them, so that a secret that begins within the reason is seen whole. */
+const SECRET_BYTES = 4096;
 const ANSWER_BYTES_MAX = 64 * 1024;
+
+/** Shorter texts stand in every answer by chance, and are no secrets. */
+const SECRET_LENGTH_MIN = 4;
 
 /** The receiver has answered, and not with a 2xx. */
 export class HttpRefusal extends Error {
   override readonly name = 'HttpRefusal';
   readonly status: number;
 
-  constructor(status: number, reason: string) {
-    super(`the receiver must answer 2xx: status=${status}${reason === '' ? '' : `, answer=${reason}`}`);
+  constructor(place: string, status: number, reason: string) {
+    super(`the receiver ${place} must answer 2xx: status=${status}${reason === '' ? '' : `, answer=${reason}`}`);
     this.status = status;
   }
 }
@@ -53,6 +62,8 @@ export class HttpTarget implements SinkTarget {
   readonly #config: HttpSinkConfig;
   readonly #context: SinkContext;
   readonly #url: URL;
+  readonly #place: string;
+  readonly #secrets: readonly string[];
   readonly #agent: HttpAgent;
   readonly #clock: Clock;
   /** No request is sent before this time, by the clock that is never set. */
@@ -64,6 +75,8 @@ export class HttpTarget implements SinkTarget {
     this.#context = context;
     this.#clock = clock;
     this.#url = new URL(config.httpSinkUrl);
+    this.#place = placeOfUrl(this.#url);
+    this.#secrets = secretsOf(this.#url, config);
     this.inFlightMax = config.httpSinkConnections;
     const sockets = { keepAlive: true, maxSockets: config.httpSinkConnections };
     const ca = config.httpSinkTlsCa === undefined ? {} : { ca: readFileSync(config.httpSinkTlsCa) };
@@ -72,12 +85,29 @@ export class HttpTarget implements SinkTarget {
 
   async write(batch: SinkBatch): Promise<void> {
     if (batch.count === 0) return; // such a batch moves the cursors of targets that keep their own
+    this.#assertNoPause();
+    const answer = await this.#ask('POST', bodyOf(batch), { 'idempotency-key': this.#keyOf(batch) });
+    if (answer.status < 200 || answer.status >= 300) throw this.#refusal(answer);
+  }
+
+  /** Answers about OPTIONS itself (404, 405, 501) come from a receiver that is there; whether it takes events they leave open. */
+  async probe(): Promise<void> {
+    this.#assertNoPause();
+    const answer = await this.#ask('OPTIONS', Buffer.alloc(0), {});
+    const { status } = answer;
+    if (aboutUs.has(status) || later.has(status) || (status >= 500 && status !== NOT_IMPLEMENTED))
+      throw this.#refusal(answer);
+  }
+
+  #assertNoPause(): void {
     const left = this.#pausedUntilMs - this.#clock.elapsed();
-    if (left > 0) throw new Paused(`the receiver has asked for a pause: ${Math.ceil(left)} ms left`);
-    const { status, retryAfter, date, text } = await this.#post(bodyOf(batch), this.#keyOf(batch));
-    if (status >= 200 && status < 300) return;
+    if (left > 0) throw new Paused(`the receiver ${this.#place} has asked for a pause: ${Math.ceil(left)} ms left`);
+  }
+
+  #refusal({ status, retryAfter, date, text }: Answer): HttpRefusal {
     if (retryAfter !== undefined) this.#pause(retryAfter, date);
-    throw new HttpRefusal(status, text);
+    const told = this.#secrets.reduce((shown, secret) => shown.replaceAll(secret, '***'), text);
+    return new HttpRefusal(this.#place, status, told.slice(0, REASON_BYTES).replaceAll(/\s+/g, ' ').trim());
   }
 
   async close(): Promise<void> {
@@ -97,13 +127,13 @@ export class HttpTarget implements SinkTarget {
     if (ms > 0) this.#pausedUntilMs = this.#clock.elapsed() + Math.min(ms, this.#config.httpSinkRetryAfterMaxMs);
   }
 
-  #headers(body: Buffer, key: string): Record<string, string> {
+  #headers(body: Buffer, more: Readonly<Record<string, string>>): Record<string, string> {
     const { httpSinkSecret, httpSinkAuthorization } = this.#config;
     const headers: Record<string, string> = {
-      'content-type': 'application/x-ndjson',
+      ...(body.length > 0 ? { 'content-type': 'application/x-ndjson' } : {}),
       'content-length': String(body.length),
       'user-agent': 'ringmain',
-      'idempotency-key': key,
+      ...more,
     };
     if (httpSinkAuthorization !== undefined) headers['authorization'] = httpSinkAuthorization;
     if (httpSinkSecret !== undefined) {
@@ -112,11 +142,11 @@ export class HttpTarget implements SinkTarget {
     return headers;
   }
 
-  #post(body: Buffer, key: string): Promise<Answer> {
+  #ask(method: 'POST' | 'OPTIONS', body: Buffer, more: Readonly<Record<string, string>>): Promise<Answer> {
     const { promise, resolve, reject } = Promise.withResolvers<Answer>();
     const send = this.#url.protocol === 'https:' ? httpsRequest : httpRequest;
     const { httpSinkTimeoutMs } = this.#config;
-    const request = send(this.#url, { method: 'POST', agent: this.#agent, headers: this.#headers(body, key) });
+    const request = send(this.#url, { method, agent: this.#agent, headers: this.#headers(body, more) });
     const deadline = setTimeout(() => {
       request.destroy(new Error(`no answer within ${httpSinkTimeoutMs} ms`));
     }, httpSinkTimeoutMs);
@@ -125,11 +155,42 @@ export class HttpTarget implements SinkTarget {
     request.on('error', reject);
     request.on('response', (response) => readAnswer(response).then(resolve, reject));
     request.end(body);
-    return promise.finally(() => {
-      clearTimeout(deadline);
-      this.#context.signal.removeEventListener('abort', stop);
-    });
+    return promise
+      .catch((error: unknown) => {
+        if (error instanceof Error) error.message = reasonAt(error, [this.#place]);
+        throw error;
+      })
+      .finally(() => {
+        clearTimeout(deadline);
+        this.#context.signal.removeEventListener('abort', stop);
+      });
   }
+}
+
+function placeOfUrl({ protocol, hostname: host, port }: URL): string {
+  return placeOf({ host, port: Number(port || (protocol === 'https:' ? 443 : 80)) });
+}
+
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}
+
+/** What must not be told when a receiver repeats it ("Cannot POST /hook/a8c1?token=..."), the longest first. */
+function secretsOf(url: URL, { httpSinkAuthorization, httpSinkSecret }: HttpSinkConfig): readonly string[] {
+  const { pathname, search, username, password } = url;
+  const login = [username, password].flatMap((part) => [part, decoded(part)]);
+  const parts = [
+    ...(pathname.length > 1 ? [pathname + search, pathname] : []),
+    ...[search, ...url.searchParams.values()],
+    ...login,
+    ...(httpSinkAuthorization?.split(' ') ?? []).slice(-1),
+    httpSinkSecret ?? '',
+  ];
+  return [...new Set(parts)].filter((part) => part.length >= SECRET_LENGTH_MIN).sort((a, b) => b.length - a.length);
 }
 
 /** The value of the Ringmain-Signature header. */
@@ -158,14 +219,15 @@ async function readAnswer(response: IncomingMessage): Promise<Answer> {
   const chunks: Buffer[] = [];
   let length = 0;
   for await (const chunk of response as AsyncIterable<Buffer>) {
-    if (length < REASON_BYTES) chunks.push(chunk);
+    if (length < REASON_BYTES + SECRET_BYTES) chunks.push(chunk);
     length += chunk.length;
     if (length > ANSWER_BYTES_MAX) break; // leaving the loop destroys the connection
   }
-  const text = Buffer.concat(chunks).toString('utf8').slice(0, REASON_BYTES).replaceAll(/\s+/g, ' ').trim();
+  const text = Buffer.concat(chunks).toString('utf8');
   return { status, retryAfter: headers['retry-after'], date: headers.date, text };
 }
 
+const NOT_IMPLEMENTED = 501;
 const later = new Set([408, 425, 429]);
 const aboutUs = new Set([401, 403, 407]);
 
@@ -186,6 +248,7 @@ export const httpSink: SinkKind<HttpSinkConfig> = {
     bytes: httpSinkBatchBytes,
     flushMs: httpSinkFlushMs,
   }),
+  places: ({ httpSinkUrl }) => (httpSinkUrl === undefined ? [] : [placeOfUrl(new URL(httpSinkUrl))]),
   open: async (config, context) => new HttpTarget(config, context, systemClock),
   classify,
 };

@@ -19,9 +19,14 @@ export class KafkaClient {
   readonly #links: KafkaLinks;
 
   /** Reads the TLS files; a file that cannot be read is a KafkaFailure with the verdict 'stop'. */
-  constructor(config: KafkaConfig, clientId: string) {
+  constructor(config: KafkaConfig, clientId: string, lost?: () => void) {
     this.#config = config;
-    this.#links = new KafkaLinks(config, { clientId });
+    this.#links = new KafkaLinks(config, { clientId, ...(lost && { lost }) });
+  }
+
+  /** host:port of a node, for messages. */
+  place(node: number): string {
+    return this.#links.place(node);
   }
 
   /** Asks for the topic's partitions and leaders; creates the topic when it is missing and that is allowed. */

@@ -19,7 +19,8 @@
  *              correction on the broker's side heals it. Readiness says what is wrong
  */
 import type { SinkKind } from '../../delivery/contract.ts';
-import { usesTls } from '../../store/kafka/connection-options.ts';
+import { placeOf } from '../../kernel/place.ts';
+import { parseAddress, usesTls } from '../../store/kafka/connection-options.ts';
 import { KafkaFailure } from '../../store/kafka/failure.ts';
 import { type KafkaConfig, kafkaConfig } from './config.ts';
 import { KafkaTarget } from './target.ts';
@@ -32,8 +33,9 @@ export const kafkaSink: SinkKind<KafkaConfig> = {
   waits: 'event-loop',
   // Even incompressible, a batch of this size is below a broker's default message.max.bytes (1 MiB).
   batching: ({ kafkaLingerMs }) => ({ records: 5000, bytes: 768 * KiB, flushMs: kafkaLingerMs }),
-  open: async (config, { name, log }) => {
-    const target = new KafkaTarget(config, clientId(name), log);
+  places: ({ kafkaBrokers }) => kafkaBrokers.map((broker) => placeOf(parseAddress(broker))),
+  open: async (config, { name, log, lost }) => {
+    const target = new KafkaTarget(config, clientId(name), log, lost);
     try {
       await target.open();
     } catch (error) {

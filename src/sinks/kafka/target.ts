@@ -76,6 +76,7 @@ export class KafkaTarget implements SinkTarget {
   readonly #config: KafkaConfig;
   readonly #log: Logger;
   readonly #client: KafkaClient;
+  readonly #asks: NodeJS.Timeout;
   readonly #encoder: BatchEncoder;
   readonly #idempotent: boolean;
   readonly #queues: PartitionQueue[] = [];
@@ -92,10 +93,14 @@ export class KafkaTarget implements SinkTarget {
   #timesAt = 0;
   #timesUntil = 0;
 
-  constructor(config: KafkaConfig, clientId: string, log: Logger) {
+  /** `lost` is called when a connection ends, and as often as knowledge of the topic may grow old. */
+  constructor(config: KafkaConfig, clientId: string, log: Logger, lost: () => void = () => undefined) {
     this.#config = config;
     this.#log = log;
-    this.#client = new KafkaClient(config, clientId);
+    this.#client = new KafkaClient(config, clientId, lost);
+    // Nothing tells an idle sink of a broker that has vanished without a word.
+    this.#asks = setInterval(lost, config.kafkaMetadataMaxAgeMs);
+    this.#asks.unref();
     this.#encoder = new BatchEncoder(config.kafkaCompression);
     this.#idempotent = config.kafkaAcks === 'all';
     this.inFlightMax = config.kafkaMaxInFlight;
@@ -155,7 +160,15 @@ export class KafkaTarget implements SinkTarget {
     return true;
   }
 
+  /** Asks for the topic. The answer is of use to the next batch as well. */
+  async probe(): Promise<void> {
+    const { leaders } = await this.#prepare();
+    const leaderless = leaders.findIndex((leader) => leader < 0);
+    if (leaderless >= 0) throw failureOfCode(kafkaCode.leaderNotAvailable, `${this.#config.kafkaTopic}/${leaderless}`);
+  }
+
   async close(): Promise<void> {
+    clearInterval(this.#asks);
     await this.#client.close();
   }
 
@@ -286,7 +299,7 @@ export class KafkaTarget implements SinkTarget {
     for (const part of parts) {
       const result = byPartition.get(part.partition);
       if (result) {
-        if (this.#settle(part, result)) goOn.push(part.partition);
+        if (this.#settle(part, result, leader)) goOn.push(part.partition);
       } else {
         this.#queues[part.partition]!.unanswered(part);
         const none =
@@ -299,10 +312,10 @@ export class KafkaTarget implements SinkTarget {
   }
 
   /** Applies the broker's answer. True: the partition may go on sending. */
-  #settle(part: Part, { code, detail }: PartitionResult): boolean {
+  #settle(part: Part, { code, detail }: PartitionResult, leader: number): boolean {
     const queue = this.#queues[part.partition]!;
-    const where = `${this.#config.kafkaTopic}/${part.partition}`;
-    const verdict = code === kafkaCode.none ? undefined : produceVerdict(code, where, detail, part.doubts);
+    const where = () => `${this.#config.kafkaTopic}/${part.partition} at ${this.#client.place(leader)}`;
+    const verdict = code === kafkaCode.none ? undefined : produceVerdict(code, where(), detail, part.doubts);
     const failure = verdict?.failure;
     if (verdict?.doubtful) part.doubts += 1;
     const answer = queue.answered(part, code, failure?.verdict === 'split');

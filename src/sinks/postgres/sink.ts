@@ -7,6 +7,7 @@
  * keeps nothing in the session, as PgBouncer in transaction mode demands.
  */
 import type { Batching, SinkBatch, SinkContext, SinkKind } from '../../delivery/contract.ts';
+import { placeOf } from '../../kernel/place.ts';
 import type { PostgresLink } from '../../store/postgres/connection.ts';
 import { parseDsn } from '../../store/postgres/dsn.ts';
 import { SetupError } from '../../store/postgres/fault.ts';
@@ -121,6 +122,7 @@ export const postgresSink: SinkKind<PostgresConfig> = {
   config: postgresConfig,
   waits: 'event-loop',
   batching,
+  places: ({ pgDsn }) => (pgDsn === undefined ? [] : parseDsn(pgDsn).hosts.map(placeOf)),
   // Connects with the first call: the runner's back-off is then the only one.
   open,
   classify,

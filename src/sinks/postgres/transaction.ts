@@ -33,9 +33,6 @@ import { StartOrder, type Turn } from './start-order.ts';
 const DEADLINE_SLACK_MS_MAX = 5000;
 /** A batch that waits for the batch before it looks this often whether that batch waits for it. */
 const LOOK_MS = 200;
-/** An idle target whose session was lost looks for the server again, so that a failover is noticed without traffic. */
-const RECONNECT_MS_MIN = 1000;
-const RECONNECT_MS_MAX = 30_000;
 
 /** The batch before has failed, so this one was taken back although nothing is wrong with it. */
 export class PreviousFailed extends Error {
@@ -150,18 +147,17 @@ interface Session {
 export class TransactionTarget implements SinkTarget {
   readonly inFlightMax: number;
   readonly #options: TransactionOptions;
-  readonly #context: Pick<SinkContext, 'moved' | 'connection'>;
+  readonly #context: Pick<SinkContext, 'moved' | 'lost'>;
   readonly #cursors: Cursors;
   readonly #order = new StartOrder();
   readonly #free: Session[] = [];
-  /** Writes that found no session free, because the look for a lost server holds one. */
+  /** Writes that found no session free, because a probe holds one. */
   readonly #waiting: ((session: Session) => void)[] = [];
   readonly #sessions: readonly Session[];
   readonly #begin: string;
   #closed = false;
-  #watch: AbortController | undefined;
 
-  constructor(options: TransactionOptions, context: Pick<SinkContext, 'moved' | 'connection'>) {
+  constructor(options: TransactionOptions, context: Pick<SinkContext, 'moved' | 'lost'>) {
     this.#options = options;
     this.#context = context;
     this.#cursors = new Cursors(options.source, options.output, options.life);
@@ -221,9 +217,21 @@ export class TransactionTarget implements SinkTarget {
     return stored.finally(turn.done);
   }
 
+  /** Connects when no session is open. So a failover that lost commits is noticed without an event. */
+  async probe(): Promise<void> {
+    try {
+      await this.#withSession(async (session) => {
+        const link = await this.#ready(session);
+        await link.query('SELECT 1');
+      });
+    } catch (error) {
+      if (!(error instanceof CursorMoved)) throw error;
+      this.#context.moved?.(error);
+    }
+  }
+
   async close(): Promise<void> {
     this.#closed = true;
-    this.#watch?.abort();
     await Promise.all(this.#sessions.map((session) => session.link?.close()));
   }
 
@@ -321,45 +329,17 @@ export class TransactionTarget implements SinkTarget {
       applicationName: 'ringmain',
     });
     session.link = link;
-    link.onLost = (error) => this.#lost(error);
+    link.onLost = () => this.#lost();
     await session.load.prepare?.(link);
     await prepareCursors(link, cursors, createCursors);
     session.ready = true;
-    this.#watch?.abort();
     await this.#cursors.verify(link, cursors.sql);
     return link;
   }
 
-  #lost(error: Error): void {
+  #lost(): void {
     // A session in use is written to: that write fails, and the runner's next one connects.
     const idle = this.#free.length === this.#sessions.length;
-    if (this.#closed || this.#watch !== undefined || !this.#cursors.claimed || !idle) return;
-    this.#context.connection?.(error);
-    const watch = new AbortController();
-    this.#watch = watch;
-    void this.#lookAgain(watch.signal).finally(() => {
-      this.#watch = undefined;
-    });
-  }
-
-  async #lookAgain(signal: AbortSignal): Promise<void> {
-    for (let wait = RECONNECT_MS_MIN; ; wait = Math.min(2 * wait, RECONNECT_MS_MAX)) {
-      try {
-        await delay(wait, undefined, { signal, ref: false });
-      } catch {
-        return; // a write was faster, or the target closes
-      }
-      try {
-        await this.#withSession(async (session) => void (await this.#ready(session)));
-        this.#context.connection?.(undefined);
-        return;
-      } catch (error) {
-        if (error instanceof CursorMoved) {
-          this.#context.connection?.(undefined);
-          this.#context.moved?.(error);
-          return;
-        }
-      }
-    }
+    if (!this.#closed && this.#cursors.claimed && idle) this.#context.lost?.();
   }
 }

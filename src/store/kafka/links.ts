@@ -9,6 +9,7 @@
  */
 import { isIP } from 'node:net';
 import { apiVersionsV3, type ConnectionOptions, metadataV9, metadataV12 } from '@platformatic/kafka';
+import { placeOf } from '../../kernel/place.ts';
 import { BrokerConnection, unreadable } from './answer.ts';
 import type { KafkaConnectionConfig } from './config.ts';
 import { type Address, connectionOptions, parseAddress } from './connection-options.ts';
@@ -54,10 +55,13 @@ export interface LinksOptions {
   readonly clientId: string;
   /** Limit of a request; default: kafkaRequestTimeoutMs. */
   readonly requestTimeoutMs?: number;
+  /** Called when a connection ends that nobody here has closed. */
+  readonly lost?: () => void;
 }
 
 export class KafkaLinks {
   readonly #clientId: string;
+  readonly #lost: () => void;
   readonly #connectMs: number;
   readonly #options: ConnectionOptions;
   readonly #bootstrap: readonly Address[];
@@ -68,6 +72,7 @@ export class KafkaLinks {
   /** Reads the TLS files; a file that cannot be read is a KafkaFailure with the verdict 'stop'. */
   constructor(config: KafkaConnectionConfig, options: LinksOptions) {
     this.#clientId = options.clientId;
+    this.#lost = options.lost ?? (() => undefined);
     this.#connectMs = config.kafkaConnectTimeoutMs;
     this.#bootstrap = config.kafkaBrokers.map(parseAddress);
     const { requestTimeoutMs } = options;
@@ -81,12 +86,13 @@ export class KafkaLinks {
   async ask<T>(what: string, question: (link: Link) => Promise<T>): Promise<T> {
     let worst: KafkaFailure | undefined;
     for (const address of this.#addresses()) {
-      const where = `${what} from ${address.host}:${address.port}`;
+      const place = placeOf(address);
+      const where = `${what} from ${place}`;
       try {
         const link = await this.#link(address);
         return await this.#within(link.connection, question(link), where, this.#connectMs);
       } catch (error) {
-        const failure = failureOf(error, where);
+        const failure = named(failureOf(error, where), where, place);
         // A broker that is down says less than one that refuses us.
         if (!worst || (worst.verdict === 'retry' && failure.verdict !== 'retry')) worst = failure;
         if (this.#closed) break;
@@ -108,7 +114,7 @@ export class KafkaLinks {
     try {
       return await this.#within(link.connection, question(link), where, limitMs);
     } catch (error) {
-      throw failureOf(link.lastError ?? error, where);
+      throw named(failureOf(link.lastError ?? error, where), where, this.place(node));
     }
   }
 
@@ -116,12 +122,18 @@ export class KafkaLinks {
   async toNode(node: number, what: string): Promise<{ link: Link; where: string }> {
     const address = this.#nodes.get(node);
     if (!address) throw new KafkaFailure('retry', 'UNKNOWN_NODE', `broker is not in the cluster's list: node=${node}`);
-    const where = `${what} to ${address.host}:${address.port}`;
+    const where = `${what} to ${placeOf(address)}`;
     try {
       return { link: await this.#link(address), where };
     } catch (error) {
-      throw failureOf(error, where);
+      throw named(failureOf(error, where), where, placeOf(address));
     }
+  }
+
+  /** host:port of a node, for messages. */
+  place(node: number): string {
+    const address = this.#nodes.get(node);
+    return address === undefined ? `node ${node}` : placeOf(address);
   }
 
   /** Tells where a node is that an answer has named. */
@@ -203,12 +215,19 @@ export class KafkaLinks {
     const forget = () => {
       if (this.#links.get(key) === link) this.#links.delete(key);
     };
+    let ready = false;
+    const end = () => {
+      // Still in the list: neither close() nor a newer list of brokers has taken it out.
+      if (ready && this.#links.get(key) === link) this.#lost();
+      forget();
+    };
     const link: Linking = {
       connection,
       versions: new Map(),
       lastError: undefined,
       ready: this.#connect(connection, address).then(
         (versions) => {
+          ready = true;
           link.versions = versions;
           return link;
         },
@@ -221,9 +240,9 @@ export class KafkaLinks {
     };
     connection.on('error', (error) => {
       link.lastError ??= error;
-      forget();
+      end();
     });
-    connection.on('close', forget);
+    connection.on('close', end);
     connection.on('closing', forget);
     this.#links.set(key, link);
     return link.ready;
@@ -254,6 +273,12 @@ export class KafkaLinks {
       work.catch(() => {}); // it fails later, when the connection is destroyed; the failure above is what counts
     }
   }
+}
+
+/** The failure with `where` in front, unless it names the place already: what an answer says names topics alone. */
+function named(failure: KafkaFailure, where: string, place: string): KafkaFailure {
+  const { verdict, code, message } = failure;
+  return message.includes(place) ? failure : new KafkaFailure(verdict, code, `${where}: ${message}`, failure);
 }
 
 /** Whether somebody can be asked there: another answer of the same broker, or another broker, may know better. */

@@ -7,13 +7,15 @@
  *   deadline  when a query has no answer in time, the link destroys its socket: the server's statement_timeout cannot
  *             help when the server, or the network, is frozen
  *   broken    after a lost socket or a passed deadline the link stays broken; its owner opens another
+ *   errors    name host and port, but for those about a row
  */
 import { readFileSync } from 'node:fs';
 import { Socket } from 'node:net';
 import type { ConnectionOptions } from 'node:tls';
 import pg from 'pg';
+import { placeOf, reasonAt } from '../../kernel/place.ts';
 import { type Dsn, type Host, parseDsn, type SslMode } from './dsn.ts';
-import { describeFault, faultOf } from './fault.ts';
+import { describeFault, faultOf, nameServer } from './fault.ts';
 
 export interface LinkOptions {
   /** Longest wait for one host: TCP, TLS and login. */
@@ -71,9 +73,7 @@ export class PostgresLink {
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<never>((_, reject) => {
       timer = setTimeout(() => {
-        const error = new Error(
-          `no answer within ${this.#queryTimeoutMs} ms: host=${this.host.host}:${this.host.port}`,
-        );
+        const error = new Error(`no answer within ${this.#queryTimeoutMs} ms: host=${placeOf(this.host)}`);
         reject(error);
         this.#socket.destroy(error);
       }, this.#queryTimeoutMs);
@@ -82,6 +82,9 @@ export class PostgresLink {
     answer.catch(() => {});
     try {
       return await Promise.race([answer, late]);
+    } catch (error) {
+      nameServer(error, placeOf(this.host));
+      throw error;
     } finally {
       clearTimeout(timer);
     }
@@ -101,6 +104,7 @@ export class PostgresLink {
 
   #break(error: Error): void {
     if (this.#broken !== undefined) return;
+    nameServer(error, placeOf(this.host));
     this.#broken = error;
     this.onLost(error);
   }
@@ -126,6 +130,7 @@ export async function connect(dsn: Dsn, options: LinkOptions): Promise<PostgresL
     try {
       return await connectTo(dsn, host, options);
     } catch (error) {
+      if (dsn.hosts.length === 1) nameServer(error, placeOf(host));
       failures.push({ host, error });
     }
   }
@@ -135,7 +140,7 @@ export async function connect(dsn: Dsn, options: LinkOptions): Promise<PostgresL
   if (first === undefined) throw new Error('a DSN must name a host');
   const passing = failures.find(({ error }) => faultOf(error) !== 'setup') ?? first;
   if (failures.length === 1) throw passing.error;
-  const reasons = failures.map(({ host, error }) => `${host.host}:${host.port}: ${describeFault(error)}`);
+  const reasons = failures.map(({ host, error }) => reasonAt(describeFault(error), [placeOf(host)]));
   if (passing.error instanceof Error) passing.error.message = reasons.join('; ');
   throw passing.error;
 }

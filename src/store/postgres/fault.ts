@@ -8,6 +8,7 @@
  *   setup    tables, permissions or credentials: an operator has to act
  */
 import { DatabaseError } from 'pg';
+import { reasonAt, textOf } from '../../kernel/place.ts';
 
 /** What only an operator can mend: tables that do not fit, permissions that are missing. The message says how. */
 export class SetupError extends Error {
@@ -62,11 +63,17 @@ export function sqlState(error: unknown): string | undefined {
 /** One line for a log: the server's words, its code, and the table or constraint they concern; no data of the row. */
 export function describeFault(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
-  // Several addresses of one name: node puts the reasons into `errors` and leaves the message empty.
-  if (error instanceof AggregateError) return error.errors.map(describeFault).join('; ');
-  if (!(error instanceof DatabaseError)) return error.message;
+  if (!(error instanceof DatabaseError)) return textOf(error);
   const about = [error.schema, error.table, error.column, error.constraint]
     .filter((part) => part !== undefined)
     .join('.');
   return `${error.message} (SQLSTATE ${error.code}${about === '' ? '' : `, ${about}`})`;
+}
+
+/**
+ * Puts host and port into the message of an error, unless they stand there. What the server says about a row stays as it
+ * is: it becomes the reason of a dead letter, and reasons are counted by their text.
+ */
+export function nameServer(error: unknown, place: string): void {
+  if (error instanceof Error && faultOf(error) !== 'row') error.message = reasonAt(error, [place]);
 }

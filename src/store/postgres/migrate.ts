@@ -15,6 +15,7 @@
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import { DatabaseError } from 'pg';
+import { placeOf } from '../../kernel/place.ts';
 import { connect, type PostgresLink } from './connection.ts';
 import { parseDsn } from './dsn.ts';
 import { describeFault, SetupError } from './fault.ts';
@@ -207,7 +208,9 @@ async function lock(link: PostgresLink, { service, tell, lockWaitMs = LOCK_WAIT_
     if (rows[0]!.mine) return;
     if (waited === 0) tell?.(`another process migrates ${service}; waiting`);
     if (waited >= lockWaitMs) {
-      throw new MigrationError(`the lock of ${service}'s migrations must become free within ${lockWaitMs} ms`);
+      throw new MigrationError(
+        `the lock of ${service}'s migrations at ${placeOf(link.host)} must become free within ${lockWaitMs} ms`,
+      );
     }
     await delay(LOCK_POLL_MS);
   }

@@ -131,7 +131,7 @@ test('each status has its verdict', () => {
   };
   for (const [verdict, statuses] of Object.entries(verdicts)) {
     for (const status of statuses)
-      assert.equal(httpSink.classify(new HttpRefusal(status, '')), verdict, String(status));
+      assert.equal(httpSink.classify(new HttpRefusal('127.0.0.1:80', status, '')), verdict, String(status));
   }
   assert.equal(httpSink.classify(new Error('ECONNRESET')), 'retry');
 });
@@ -263,7 +263,8 @@ test('a large or endless answer is not read to its end', async (t) => {
   );
   assert.ok(error instanceof HttpRefusal);
   assert.ok(
-    error.message.startsWith('the receiver must answer 2xx: status=400, answer=no xxx') && error.message.length < 400,
+    error.message.startsWith(`the receiver 127.0.0.1:${port} must answer 2xx: status=400, answer=no xxx`) &&
+      error.message.length < 400,
   );
 });
 
@@ -296,4 +297,78 @@ test('requests run side by side over as many connections as allowed, and are use
   assert.equal(most, 4);
   assert.ok(ports.size <= 4, `connections=${ports.size}`);
   assert.equal(new Set(lines()).size, 1000);
+});
+
+// Goal: whoever reads /readyz or the log learns where the receiver is, and nothing that opens it. Method: a receiver that
+// answers with the whole request line and its headers, as frameworks do; errors of sockets and names; all kinds of secrets.
+test('every reason names host and port, and none shows what the URL or the options keep secret', async (t) => {
+  let status = 404;
+  const { port } = await receiver(t, ({ headers }, response) => {
+    response.statusCode = status;
+    response.end(`Cannot POST /hooks/T0AB-path-token?token=q-secret&short=1 ${JSON.stringify(headers)}`);
+  });
+  const options = (at: string) => ({
+    httpSinkUrl: `http://user-name:pass%2Fword@${at}/hooks/T0AB-path-token?token=q-secret&short=1`,
+    httpSinkAuthorization: 'Bearer bearer-secret',
+    httpSinkSecret: 'signing-secret',
+  });
+  const reasonOf = async (at: string) => {
+    const target = await open(t, port, { ...options(at), httpSinkTimeoutMs: 300 });
+    const batch = new TestLane(events(1)).batch(0, 1);
+    return target.write(batch, Promise.resolve()).then(
+      () => '',
+      (reason: Error) => reason.message,
+    );
+  };
+  const { port: closed } = await faultProxy(t, { target: { port } }).then(async (proxy) => {
+    await proxy.refuse();
+    return proxy;
+  });
+  const silent = await faultProxy(t, { target: { port } });
+  silent.silence();
+  const found = [
+    await reasonOf(`127.0.0.1:${port}`),
+    await reasonOf(`127.0.0.1:${closed}`),
+    await reasonOf(silent.address),
+  ];
+  status = 401;
+  found.push(await reasonOf(`localhost:${port}`), await reasonOf(`no-such-host.invalid:81`));
+  const places = [
+    `127.0.0.1:${port}`,
+    `127.0.0.1:${closed}`,
+    silent.address,
+    `localhost:${port}`,
+    'no-such-host.invalid:81',
+  ];
+  for (const [i, reason] of found.entries()) {
+    assert.ok(reason.includes(places[i]!), `${places[i]} must stand in: ${reason}`);
+    assert.doesNotMatch(reason, /user-name|pass%2Fword|pass\/word|path-token|q-secret|bearer-secret|signing-secret/);
+  }
+  assert.match(found[0]!, /status=404, answer=Cannot POST \*\*\*/);
+  assert.deepEqual(httpSink.places(configOf(port, options('example.org'))), ['example.org:80']);
+});
+
+test('an idle sink asks the receiver with OPTIONS and sends no event; 405 means that it is there, 503 and 401 that it takes nothing', async (t) => {
+  let status = 503;
+  const methods: (string | undefined)[] = [];
+  const { port, kept } = await receiver(t, ({ body }, response) => {
+    methods.push(response.req.method);
+    assert.equal(body.length, 0);
+    response.statusCode = status;
+  });
+  const target = await open(t, port, { httpSinkSecret: 'k' });
+  const probe = () =>
+    target.probe!().then(
+      () => 'there',
+      (error: Error) => error.message.replace(/.*status=/, ''),
+    );
+  assert.equal(await probe(), '503');
+  status = 401;
+  assert.equal(await probe(), '401');
+  status = 405;
+  assert.equal(await probe(), 'there');
+  status = 204;
+  assert.equal(await probe(), 'there');
+  assert.deepEqual(new Set(methods), new Set(['OPTIONS']));
+  assert.match(String(kept[0]!.headers['ringmain-signature']), /^t=\d+,v1=[0-9a-f]{64}$/);
 });

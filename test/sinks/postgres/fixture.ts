@@ -29,6 +29,8 @@ export function config(dsn: string, more: Partial<PostgresConfig> = {}): Postgre
 
 export interface TestTarget extends PostgresTarget {
   readonly moves: CursorMoved[];
+  /** When a session ended between two writes. */
+  readonly losses: number[];
   readonly classify: (error: unknown) => ErrorClass;
 }
 
@@ -40,6 +42,7 @@ export function open(
   life?: SinkContext['life'],
 ): TestTarget {
   const moves: CursorMoved[] = [];
+  const losses: number[] = [];
   const log = createLog({ level: 'silent', destination: 2, name: 'test' });
   const signal = new AbortController().signal;
   const moved = (move: CursorMoved) => void moves.push(move);
@@ -53,9 +56,10 @@ export function open(
     signal,
     ended: () => false,
     moved,
+    lost: () => void losses.push(performance.now()),
   });
   t.onTestFinished(() => target.close());
-  return Object.assign(target, { moves, classify: (error: unknown) => postgresSink.classify(error) });
+  return Object.assign(target, { moves, losses, classify: (error: unknown) => postgresSink.classify(error) });
 }
 
 /** Runs SQL as the owner of the server. */

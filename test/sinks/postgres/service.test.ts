@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { beforeAll, describe, expect, test, vi } from 'vitest';
 import { summarize } from '../../../src/delivery/dead-letter-replay.ts';
+import type { Readiness } from '../../../src/service/schemas.ts';
 import { Collector } from '../../servers/collector.ts';
 import { type FaultProxy, faultProxy } from '../../servers/fault-proxy.ts';
 import { type PostgresServer, startPostgres } from '../../servers/postgres.ts';
@@ -136,10 +137,27 @@ describe('Postgres in the collector', () => {
       .toBe(0);
     assert.equal((await collector.ready()).status, 200);
     // Without traffic it is told as well: nobody should learn of it from the first event of the morning.
+    const connects = await collector.metric('sink_failures_total{sink="postgres",class="connect"}');
     await proxy.refuse();
     await expect.poll(async () => (await collector.ready()).status, { message: 'readyz is red while idle' }).toBe(503);
+    const { sinks, parts } = JSON.parse((await collector.ready()).text) as Readiness;
+    const reason = `connect ECONNREFUSED ${proxy.address}`;
+    assert.deepEqual(sinks, [{ part: 'postgres', reason }]);
+    assert.deepEqual(
+      parts.filter(({ kind }) => kind === 'sink'),
+      [
+        { part: 'log', kind: 'sink', state: 'up' },
+        { part: 'postgres', kind: 'sink', state: 'down', reason },
+      ],
+    );
+    await expect
+      .poll(() => collector.metric('sink_failures_total{sink="postgres",class="connect"}'), {
+        message: 'connects that fail are counted',
+      })
+      .toBeGreaterThan(connects + 1);
     await proxy.heal();
     await expect.poll(async () => (await collector.ready()).status, { message: 'readyz is green again' }).toBe(200);
+    assert.match(collector.log, new RegExp(`"reason":"[^"]*${proxy.address}[^"]*","msg":"postgres takes no events`));
     t.annotate(`events/s before, during, after: ${rates.map(Math.round).join(', ')}`);
     assert.ok(rates[1]! > rates[0]! / 4, 'intake must not wait for the sink');
     const { numbers, rows } = await stored(dsn, 'outage');

@@ -80,6 +80,46 @@ describe('a Postgres link', () => {
     assert.ok(performance.now() - closing < 100);
   });
 
+  // Goal: whoever reads "password authentication failed" at night learns of which server. Method: an error of each source.
+  test('every error names host and port and no secret, but for those about a row', async (t) => {
+    const nobody = await faultProxy(t, { target: { port: PORT } });
+    await nobody.refuse();
+    const here = `127.0.0.1:${PORT}`;
+    const messageOf = async (work: Promise<unknown>) =>
+      work.then(
+        () => '',
+        (error: Error) => error.message,
+      );
+    const opened = await link(dsn);
+    const server = dsn.replace(/^.*@/, 'postgres://wrong:s3cret@');
+    const rows: readonly (readonly [string, string, RegExp])[] = [
+      [here, await messageOf(link(server)), /password authentication failed/],
+      [
+        `localhost:${PORT}`,
+        await messageOf(link(`postgres://localhost:${PORT}/postgres?user=wrong&password=s3cret`)),
+        /failed/,
+      ],
+      [nobody.address, await messageOf(link(dsn.replace(/@[^/]+/, `@${nobody.address}`))), /ECONNREFUSED/],
+      [
+        'no-such-host.invalid:5432',
+        await messageOf(link('postgres://x:s3cret@no-such-host.invalid/x')),
+        /ENOTFOUND|EAI/,
+      ],
+      [here, await messageOf(opened.query('SELECT * FROM absent')), /relation "absent" does not exist/],
+      [here, await messageOf(copyIn(opened, 'COPY absent FROM STDIN', Buffer.alloc(0))), /relation "absent"/],
+      [here, await messageOf(opened.query('SELECT pg_terminate_backend(pg_backend_pid())')), /terminat/],
+    ];
+    for (const [place, message, what] of rows) {
+      assert.match(message, what);
+      assert.ok(message.includes(place), `${place} must stand in: ${message}`);
+      assert.equal(message.split(place).length, 2, `once: ${message}`);
+      assert.doesNotMatch(message, /s3cret/);
+    }
+    await expect.poll(() => String(opened.broken)).toContain(here);
+    const again = await link(dsn);
+    assert.match(await messageOf(again.query("SELECT 'x'::int")), /^invalid input syntax for type integer: "x"$/);
+  });
+
   test('a COPY that is refused before all of it was sent leaves the link usable', async () => {
     const opened = await link(dsn, { queryTimeoutMs: 5000 });
     await opened.query('CREATE TEMPORARY TABLE numbers (n int)');

@@ -116,7 +116,7 @@ test('a file that fails leaves nothing behind, tells its line, and those before 
   });
   const service = options('failing', url);
   await expect(migrateUp(service)).rejects.toThrow(
-    `002_bad.sql:4 (SELECT 'x' FROM nowhere;): relation "nowhere" does not exist (SQLSTATE 42P01); ` +
+    `002_bad.sql:4 (SELECT 'x' FROM nowhere;): 127.0.0.1:${PORT}: relation "nowhere" does not exist (SQLSTATE 42P01); ` +
       'nothing of the file is applied',
   );
   expect([await exists('good'), await exists('half'), await exists('later')]).toEqual([true, false, false]);
@@ -169,7 +169,7 @@ test('a runner that waits too long for another one gives up', async () => {
     .poll(() => sql(dsn, "SELECT 1 FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(1)' AND state = 'active'"))
     .toHaveLength(1);
   await expect(migrateUp({ ...options('patience', url), lockWaitMs: 200 })).rejects.toThrow(
-    "the lock of patience's migrations must become free within 200 ms",
+    `the lock of patience's migrations at 127.0.0.1:${PORT} must become free within 200 ms`,
   );
   expect(await first).toHaveLength(1);
 });
