@@ -10,6 +10,7 @@ import { IdleProbe } from '../../src/delivery/idle-probe.ts';
 import { Standing } from '../../src/delivery/standing.ts';
 import { SinkBoard } from '../../src/engine/sink-board.ts';
 import { createLog } from '../../src/kernel/log.ts';
+import { loadSink, type SinkKindName } from '../../src/sinks/registry.ts';
 
 const PLACE = 'db.example:5432';
 
@@ -152,4 +153,16 @@ test('a reason names the place once, however the error was worded; several hosts
     new AggregateError([new Error('connect ECONNREFUSED ::1:1'), new Error('connect ECONNREFUSED 127.0.0.1:1')]),
   );
   assert.equal(two.state(), 'down a:1 and 2 more: connect ECONNREFUSED ::1:1; connect ECONNREFUSED 127.0.0.1:1');
+});
+
+test('each kind of sink says where its target is, and nothing secret', async () => {
+  const rows: readonly (readonly [SinkKindName, object, readonly string[]])[] = [
+    ['log', { logPath: '/var/log/events.ndjson' }, ['/var/log/events.ndjson']],
+    ['log', { logPath: 'stdout' }, ['stdout']],
+    ['postgres', { pgDsn: 'postgres://user:pass@db1,[::1]:5433/x?sslmode=require' }, ['db1:5432', '[::1]:5433']],
+    ['kafka', { kafkaBrokers: ['k1', 'k2:9093'] }, ['k1:9092', 'k2:9093']],
+    ['http', { httpSinkUrl: 'https://user:pass@hooks.example/token?key=1' }, ['hooks.example:443']],
+  ];
+  for (const [kind, config, places] of rows)
+    assert.deepEqual((await loadSink(kind)).places(config as never), places, kind);
 });

@@ -352,10 +352,10 @@ test('rotated files are compressed and pruned; nothing of the present file is to
   for (const file of rotatedFiles(path)) assert.equal(fs.statSync(file).mode, fs.statSync(path).mode, file);
   await target.close();
   assert.deepEqual(contentOf(path), lines);
-  const gone = pruneRotated(path, 1, 0, Date.now());
+  const gone = pruneRotated(path, 1, 0, Date.now(), (error) => assert.fail(String(error)));
   assert.equal(rotatedFiles(path).length, 1);
   assert.ok(gone.length >= 1 && fs.existsSync(path));
-  assert.equal(pruneRotated(path, 0, 1, Date.now() + 2 * 86_400_000).length, 1);
+  assert.equal(pruneRotated(path, 0, 1, Date.now() + 2 * 86_400_000, (error) => assert.fail(String(error))).length, 1);
   assert.ok(fs.existsSync(path));
 });
 

@@ -64,17 +64,30 @@ export function rotatedName(path: string, ms: number): string {
 
 /**
  * Removes rotated files beyond the limits; returns the removed ones. A file counts as old when it and all that were
- * written before it are: a clock that was wrong for a while makes no newer file old.
+ * written before it are: a clock that was wrong for a while makes no newer file old. `failed` hears of each file that
+ * stays.
  */
-export function pruneRotated(path: string, backups: number, maxAgeDays: number, now: number): string[] {
+export function pruneRotated(
+  path: string,
+  backups: number,
+  maxAgeDays: number,
+  now: number,
+  failed: (error: unknown) => void,
+): string[] {
   const files = rotatedFiles(path);
   const oldest = maxAgeDays > 0 ? now - maxAgeDays * 86_400_000 : Number.NEGATIVE_INFINITY;
   const young = files.findIndex((file) => statSync(file).mtimeMs >= oldest);
   const tooOld = young < 0 ? files.length : young;
   const tooMany = backups > 0 ? files.length - backups : 0;
-  const gone = files.slice(0, Math.max(0, tooOld, tooMany));
-  for (const file of gone) rmSync(file, { force: true });
-  return gone;
+  return files.slice(0, Math.max(0, tooOld, tooMany)).filter((file) => {
+    try {
+      rmSync(file, { force: true });
+      return true;
+    } catch (error) {
+      failed(error);
+      return false;
+    }
+  });
 }
 
 /** Job of the pool: compresses one rotated file. */

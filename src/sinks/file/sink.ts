@@ -37,8 +37,7 @@ import {
   statSync,
   writeSync,
 } from 'node:fs';
-import { basename, dirname, join, resolve } from 'node:path';
-import type { Piscina } from 'piscina';
+import { dirname, join, resolve } from 'node:path';
 import {
   SettleFirst,
   type SinkBatch,
@@ -67,8 +66,9 @@ import {
 } from './file-state.ts';
 import { gatherLines } from './lines.ts';
 import { forgetHolder, type LockedFile, openLocked, tellHolder } from './log-lock.ts';
-import { pruneRotated, rotatedFiles, rotatedName } from './rotated.ts';
+import { rotatedName } from './rotated.ts';
 import { StdoutTarget } from './stdout.ts';
+import { Tidy } from './tidy.ts';
 
 /** Bytes between two syncs of the file: a larger flush would hold up the journal's fdatasync. */
 const SYNC_BYTES = 8 * 2 ** 20;
@@ -86,6 +86,7 @@ class FileTarget implements SinkTarget {
   readonly #journal: boolean;
   readonly #log: Logger;
   readonly #now: () => number;
+  readonly #tidy: Tidy;
   #fd = -1;
   #lock: FileLock = { release: () => undefined };
   #identity: FileIdentity = { dev: 0, ino: 0 };
@@ -102,7 +103,6 @@ class FileTarget implements SinkTarget {
   #lines = Buffer.alloc(0);
   /** The rotation that the last settle() has announced. */
   #next: (FileIdentity & LockedFile) | undefined;
-  #pool: Piscina<string, void> | undefined;
   readonly #repeats: Repeats;
 
   constructor(config: FileConfig, context: SinkContext, now: () => number) {
@@ -113,6 +113,7 @@ class FileTarget implements SinkTarget {
     this.#repeats = { left: context.repeats ?? Number.POSITIVE_INFINITY };
     this.#log = context.log;
     this.#now = now;
+    this.#tidy = new Tidy({ path: this.#path, config, log: context.log, now });
     const state = context.journal ? (context.state as FileState | undefined) : undefined;
     const found = statSync(this.#path, { throwIfNoEntry: false });
     if (found !== undefined && !found.isFile())
@@ -127,7 +128,7 @@ class FileTarget implements SinkTarget {
       throw error;
     }
     tellHolder(this.#path);
-    this.#tidy();
+    this.#tidy.run();
   }
 
   #open(state: FileState | undefined): void {
@@ -280,6 +281,7 @@ class FileTarget implements SinkTarget {
   }
 
   async look(): Promise<boolean> {
+    this.#tidy.look();
     return this.#check() !== 'ours' || this.settleDue;
   }
 
@@ -393,7 +395,7 @@ class FileTarget implements SinkTarget {
     this.#take(next);
     // The checkpoint knows it as the next one, empty.
     this.#known = true;
-    this.#tidy();
+    this.#tidy.run();
   }
 
   /** Goes on in the file that has the name now, a new one if need be. A rotation that was prepared is dropped. */
@@ -419,34 +421,6 @@ class FileTarget implements SinkTarget {
     this.#next = undefined;
   }
 
-  /** Compresses and removes rotated files, in the background; a failure costs disk space, not events. */
-  #tidy(): void {
-    const { logBackups, logMaxAgeDays, logCompress } = this.#config;
-    try {
-      pruneRotated(this.#path, logBackups, logMaxAgeDays, this.#now());
-      if (!logCompress) return;
-      for (const file of rotatedFiles(this.#path)) if (!file.endsWith('.gz')) void this.#compress(file);
-    } catch (error) {
-      this.#log.warn({ error: String(error) }, 'rotated files cannot be tidied');
-    }
-  }
-
-  async #compress(file: string): Promise<void> {
-    try {
-      // Loaded only with LOG_COMPRESS: the pool takes memory.
-      const { Piscina: Pool } = await import('piscina');
-      this.#pool ??= new Pool<string, void>({
-        filename: new URL(`./rotated${import.meta.filename.endsWith('.ts') ? '.ts' : '.js'}`, import.meta.url).href,
-        minThreads: 0,
-        maxThreads: 1,
-        idleTimeout: 1000,
-      });
-      await this.#pool.run(file);
-    } catch (error) {
-      this.#log.warn({ file: basename(file), error: String(error) }, 'a rotated file cannot be compressed');
-    }
-  }
-
   /** SIGHUP. A file that still has its name stays open: to close a descriptor of it would drop its lock. */
   async reopen(): Promise<void> {
     this.#compare();
@@ -458,7 +432,7 @@ class FileTarget implements SinkTarget {
     if (held) forgetHolder(existsSync(this.#path) ? realpathSync(this.#path) : this.#path);
     this.#letGo();
     this.#dropNext();
-    await this.#pool?.close();
+    await this.#tidy.close();
   }
 }
 

@@ -7,6 +7,12 @@ const sink = 'src/sinks/postgres/sink.ts';
 const transaction = 'src/sinks/postgres/transaction.ts';
 export const postgresMutants: readonly Mutant[] = [
   {
+    name: 'nobody is told that an idle session has ended',
+    file: transaction,
+    edits: [['this.#cursors.claimed && idle) this.#context.lost?.();', 'this.#cursors.claimed && idle) return;']],
+    tests: ['test/sinks/postgres/faults.test.ts'],
+  },
+  {
     name: 'a life is known by its number alone',
     file: 'src/engine/segment.ts',
     edits: [

@@ -20,6 +20,7 @@ import { kafkaMutants } from './kafka.ts';
 import { letterMutants } from './letters.ts';
 import type { Mutant } from './mutant.ts';
 import { postgresMutants } from './postgres.ts';
+import { voiceMutants } from './voice.ts';
 
 const ROOT = join(import.meta.dirname, '..', '..', '..');
 const LIMIT_MS = 120_000;
@@ -33,6 +34,7 @@ export const quickMutants: readonly Mutant[] = [
   ...fileMutants,
   ...httpMutants,
   ...letterMutants,
+  ...voiceMutants,
 ];
 export const allMutants: readonly Mutant[] = [...quickMutants, ...kafkaMutants, ...postgresMutants];
 
