@@ -5,7 +5,8 @@
  * seat is closed at once.
  *
  * An address that floods the server with silent connections holds ten seats or so: the addon closes each after 10 s. The
- * probes of another address come in all the same.
+ * probes of another address come in all the same. Probes that share an address with clients do not; ADMIN_ADDR has room
+ * of its own for them.
  */
 import type { HttpResponse } from 'uWebSockets.js';
 import { type Clock, systemClock } from '../kernel/clock.ts';
