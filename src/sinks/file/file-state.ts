@@ -69,22 +69,22 @@ export function closeTornLine(fd: number, length: number): number {
   return length + writeSync(fd, '\n', length);
 }
 
-/** Lines of ours that may be cut: as many as the journal will deliver again. Counted down over the files of a start. */
+/** How many lines the journal will deliver again: more are not cut. Counted down over the files of a start. */
 export interface Repeats {
   left: number;
 }
 
 /**
  * Takes back what was written behind `length` since the checkpoint: it will be delivered again. Lines that somebody
- * else has appended stay, and so do those beyond what comes again: the journal was put back from a copy, or a power cut
- * has taken its end, and nobody else has them. Returns their bytes. Lines of ours begin with a brace, or with zeros
- * where a power cut has left them.
+ * else has appended stay. When there are more lines of ours than come again, all stay: the journal was put back from a
+ * copy, or a power cut has taken its end, and nothing tells which of them nobody else has. Returns the bytes that stay.
+ * Lines of ours begin with a brace, or with zeros where a power cut has left them.
  */
 export function cutBack(fd: number, length: number, repeats: Repeats): number {
   const { size } = fstatSync(fd);
   if (size <= length) return 0;
   const foreign = keptLines(fd, length, size, repeats);
-  // Rather twice than lost: more than this nobody appends in the second since the last checkpoint.
+  // Rather twice than lost.
   if (foreign === undefined) return size - length;
   ftruncateSync(fd, length);
   for (let done = 0; done < foreign.length; )
@@ -93,8 +93,8 @@ export function cutBack(fd: number, length: number, repeats: Repeats): number {
 }
 
 /**
- * The lines of [from, to) that are not ours, the last one with or without its newline, and those of ours that do not
- * come again; undefined: too many.
+ * The lines of [from, to) that are not ours, the last one with or without its newline; undefined: they are too many to
+ * move, or more lines are ours than come again.
  */
 function keptLines(fd: number, from: number, to: number, repeats: Repeats): Buffer | undefined {
   const kept: Buffer[] = [];
@@ -110,7 +110,8 @@ function keptLines(fd: number, from: number, to: number, repeats: Repeats): Buff
       if (cut === undefined) {
         const ours = chunk[begin] === BRACE;
         if (ours) repeats.left -= 1;
-        cut = chunk[begin] === 0 || (ours && repeats.left >= 0);
+        if (repeats.left < 0) return undefined;
+        cut = ours || chunk[begin] === 0;
       }
       const newline = chunk.subarray(0, n).indexOf(NEWLINE, begin);
       const end = newline < 0 ? n : newline + 1;

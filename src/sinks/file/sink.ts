@@ -3,8 +3,8 @@
  *
  *   delivery   exactly once across kill -9: the checkpoint holds the file's device, inode and length. A start cuts the
  *              file back to that length and delivers again from there. Standard output: at least once
- *   copies     a journal that was put back from a copy has not the lines that came after it: as many are cut as come
- *              again, and the others stay
+ *   copies     a journal that was put back from a copy has not the lines that came after it: when there are more lines
+ *              than come again, none is cut, and some stand twice
  *   one writer the file is locked (log-lock.ts); another process that has it stops this output
  *   others     every write, checkpoint and idle half second compares the name with the open file. Cut (copytruncate) or
  *              appended to: goes on at its end. Moved: goes on in the file that has the name. Each time after a

@@ -11,7 +11,7 @@ export const fileMutants: readonly Mutant[] = [
   {
     name: 'lines are cut that do not come again',
     file: 'src/sinks/file/file-state.ts',
-    edits: [['(ours && repeats.left >= 0)', 'ours']],
+    edits: [['if (repeats.left < 0) return undefined;', '']],
     tests: ['test/sinks/file/others.test.ts'],
   },
   {
