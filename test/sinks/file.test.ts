@@ -165,7 +165,8 @@ test('a file put in the place of ours, with the same inode even, is appended to'
   const path = join(folder(t), 'events.ndjson');
   const saved: Saved = { done: 0, state: undefined };
   await deliver(config(path), saved, 20);
-  const theirs = 'y'.repeat(50_000);
+  // Their lines begin as ours do.
+  const theirs = `${'y'.repeat(50_000)}\n{"their":"line"}\n{"their":"last`;
   // The same inode for sure: written over.
   fs.writeFileSync(path, theirs);
   await deliver(config(path), saved);

@@ -9,9 +9,10 @@
  * before anything is broken.
  */
 import { spawn } from 'node:child_process';
-import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { linkedCopy, runFiles } from './batch.ts';
 import { engineMutants } from './engine.ts';
 import { eventsMutants } from './events.ts';
 import { fileMutants } from './file.ts';
@@ -23,9 +24,10 @@ import { postgresMutants } from './postgres.ts';
 import { voiceMutants } from './voice.ts';
 
 const ROOT = join(import.meta.dirname, '..', '..', '..');
+const MODULES = join(ROOT, 'node_modules');
 const LIMIT_MS = 120_000;
-/** Copies that are broken side by side: one for each core of the machine that the limits of the tests are made for. */
-const SIDE_BY_SIDE = 2;
+/** The copy in which nothing is broken. */
+const WHOLE = 'whole';
 
 /** Those whose tests take seconds. */
 export const quickMutants: readonly Mutant[] = [
@@ -43,43 +45,73 @@ export type Verdict = 'killed' | 'lives' | 'does not apply';
 /** Tries every mutant. `told` gets each verdict as it comes; what is returned is what was not killed. */
 export async function tryMutants(
   mutants: readonly Mutant[],
-  told: (mutant: Mutant, verdict: Verdict, seconds: number) => void = () => {},
+  told: (mutant: Mutant, verdict: Verdict) => void = () => {},
 ): Promise<string[]> {
-  const waiting = [...mutants];
-  const alive: string[] = [];
-  const work = async () => {
-    const copy = copyOfTree();
-    try {
-      for (let mutant = waiting.shift(); mutant !== undefined; mutant = waiting.shift()) {
-        const begin = performance.now();
-        const verdict = await tryMutant(copy, mutant);
-        told(mutant, verdict, (performance.now() - begin) / 1000);
-        if (verdict !== 'killed') alive.push(`${mutant.name}: ${verdict}`);
-      }
-    } finally {
-      rmSync(copy, { recursive: true, force: true, maxRetries: 5 });
-    }
-  };
-  const copy = copyOfTree();
+  const folder = mkdtempSync(join(tmpdir(), 'ringmain-mutants-'));
   try {
-    const tests = [...new Set(mutants.flatMap((mutant) => mutant.tests))];
-    for (const test of tests) if (!existsSync(join(copy, test))) throw new Error(`no such test: ${test}`);
-    const red = await failure(copy, tests, 5 * LIMIT_MS);
-    if (red !== undefined)
-      throw new Error(`the tests must be green before anything is broken:
-${red}`);
+    copyOfTree(join(folder, WHOLE));
+    const alive: string[] = [];
+    const tell = (mutant: Mutant, verdict: Verdict) => {
+      told(mutant, verdict);
+      if (verdict !== 'killed') alive.push(`${mutant.name}: ${verdict}`);
+    };
+    const fit = mutants.filter((mutant) => {
+      const fits = broken(mutant) !== undefined;
+      if (!fits) tell(mutant, 'does not apply');
+      return fits;
+    });
+    const killed = await runAll(folder, fit, (mutant) => tell(mutant, 'killed'));
+    // Broken its process, hangs, or lives: alone, its exit code says it.
+    for (const mutant of fit.filter((mutant) => !killed.has(mutant))) tell(mutant, await tryAlone(folder, mutant));
+    return alive;
   } finally {
-    rmSync(copy, { recursive: true, force: true, maxRetries: 5 });
+    rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
   }
-  await Promise.all(Array.from({ length: SIDE_BY_SIDE }, work));
-  return alive;
 }
 
-function copyOfTree(): string {
-  const copy = mkdtempSync(join(tmpdir(), 'ringmain-mutant-'));
+/** All tests in the whole copy, which have to be green, and those of each mutant in a copy that is broken; returns what red tests killed. */
+async function runAll(
+  folder: string,
+  mutants: readonly Mutant[],
+  told: (mutant: Mutant) => void,
+): Promise<Set<Mutant>> {
+  const tests = [...new Set(mutants.flatMap((mutant) => mutant.tests))];
+  for (const test of tests) if (!existsSync(join(folder, WHOLE, test))) throw new Error(`no such test: ${test}`);
+  const green = new Set<string>();
+  const killed = new Set<Mutant>();
+  const red: string[] = [];
+  for (const [i, mutant] of mutants.entries()) brokenCopy(folder, String(i), mutant);
+  const files = [...mutants.entries()].flatMap(([i, { tests }]) => tests.map((test) => join(String(i), test)));
+  await runFiles(folder, MODULES, [...tests.map((test) => join(WHOLE, test)), ...files], (outcome) => {
+    const [copy = '', ...path] = outcome.file.split('/');
+    const mutant = mutants[Number(copy)];
+    if (mutant === undefined) {
+      if (outcome.red === undefined) green.add(path.join('/'));
+      else red.push(`${path.join('/')}: ${outcome.red}`);
+    } else if (outcome.red !== undefined && !killed.has(mutant)) {
+      killed.add(mutant);
+      told(mutant);
+    }
+  });
+  const missing = tests.filter((test) => !green.has(test));
+  if (missing.length > 0)
+    throw new Error(`the tests must be green before anything is broken: ${missing.join()}\n${red.join('\n')}`);
+  return killed;
+}
+
+function copyOfTree(copy: string): void {
+  mkdirSync(copy);
   for (const part of ['src', 'test', 'package.json', 'vitest.config.ts'])
     cpSync(join(ROOT, part), join(copy, part), { recursive: true });
-  symlinkSync(join(ROOT, 'node_modules'), join(copy, 'node_modules'));
+  symlinkSync(MODULES, join(copy, 'node_modules'));
+}
+
+function brokenCopy(folder: string, name: string, mutant: Mutant): string {
+  const copy = join(folder, name);
+  linkedCopy(join(folder, WHOLE), copy);
+  const path = join(copy, mutant.file);
+  rmSync(path);
+  writeFileSync(path, broken(mutant)!);
   return copy;
 }
 
@@ -94,22 +126,18 @@ export function broken({ file, edits }: Mutant, root: string = ROOT): string | u
   return text;
 }
 
-async function tryMutant(copy: string, mutant: Mutant): Promise<Verdict> {
-  const text = broken(mutant, copy);
-  if (text === undefined) return 'does not apply';
-  const path = join(copy, mutant.file);
-  const whole = readFileSync(path, 'utf8');
-  writeFileSync(path, text);
+async function tryAlone(folder: string, mutant: Mutant): Promise<Verdict> {
+  const copy = brokenCopy(folder, 'alone', mutant);
   try {
     return (await failure(copy, mutant.tests, LIMIT_MS)) === undefined ? 'lives' : 'killed';
   } finally {
-    writeFileSync(path, whole);
+    rmSync(copy, { recursive: true, force: true, maxRetries: 5 });
   }
 }
 
 /** What red tests print; undefined when they pass. A run that hangs is as red as one that fails. */
 async function failure(copy: string, tests: readonly string[], limitMs: number): Promise<string | undefined> {
-  const vitest = join(ROOT, 'node_modules', 'vitest', 'vitest.mjs');
+  const vitest = join(MODULES, 'vitest', 'vitest.mjs');
   const args = [vitest, 'run', '--bail=1', '--maxWorkers=1', ...tests];
   const run = spawn(process.execPath, args, { cwd: copy, stdio: ['ignore', 'pipe', 'pipe'], detached: true });
   let said = '';
@@ -126,8 +154,6 @@ async function failure(copy: string, tests: readonly string[], limitMs: number):
 if (process.argv[1] === import.meta.filename) {
   const words = process.argv.slice(2);
   const chosen = allMutants.filter(({ name }) => words.length === 0 || words.some((word) => name.includes(word)));
-  const alive = await tryMutants(chosen, ({ name }, verdict, seconds) =>
-    console.log(`${verdict.padEnd(15)} ${name} (${seconds.toFixed(0)} s)`),
-  );
+  const alive = await tryMutants(chosen, ({ name }, verdict) => console.log(`${verdict.padEnd(15)} ${name}`));
   process.exitCode = alive.length === 0 ? 0 : 1;
 }
