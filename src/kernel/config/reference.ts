@@ -49,7 +49,8 @@ export function referenceIsStale(document: string, sets: readonly ConfigSet[]): 
 
 /** The example env file: every option, commented out, at its default. */
 export function envExample(sets: readonly ConfigSet[]): string {
-  const head = '# Every option with its default. Copy this file, uncomment what you change, and start with --env-file.\n';
+  const head =
+    '# Every option with its default. Copy this file, uncomment what you change, and start with --env-file.\n';
   const sections = [...byRoom(sets)].map(([room, items]) => {
     const lines = items.map((item) => {
       const value = item.option.default === undefined ? '' : formatEnvValue(defaultText(item));
