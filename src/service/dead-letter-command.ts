@@ -42,8 +42,9 @@ still pending, the times of the first and the last one, and the most frequent re
 the collector, and may be stopped or killed at any time: the next replay continues there. A letter that is
 refused again stays pending.`,
     exits: {
-      [exitCodes.ok]: 'every pending letter is delivered, or none was pending',
-      [exitCodes.failed]: 'letters were refused again, or the sink needs an operator (credentials, a missing table)',
+      [exitCodes.ok]: 'every pending letter is delivered',
+      [exitCodes.failed]:
+        'letters were refused again, none was pending, or the sink needs an operator (credentials, a missing table)',
       [exitCodes.temporary]: 'the sink is away, or another replay of it runs',
       130: 'interrupted by Ctrl-C (143: by SIGTERM)',
     },
@@ -137,11 +138,12 @@ async function replayTo(output: ConfiguredOutput | undefined, configured: Config
       return interrupt.exit;
     }
     const { delivered, refused } = done;
-    process.stdout.write(
-      delivered + refused === 0
-        ? `nothing to replay: no letter of ${sink} is pending in ${directory}\n`
-        : `${delivered} delivered, ${refused} refused again\n`,
-    );
+    // Who replays expects letters: a mistyped folder must not look like a success.
+    if (delivered + refused === 0) {
+      process.stderr.write(`nothing to replay: no letter of ${sink} is pending in ${directory}\n`);
+      return exitCodes.failed;
+    }
+    process.stdout.write(`${delivered} delivered, ${refused} refused again\n`);
     return refused === 0 ? exitCodes.ok : exitCodes.failed;
   } catch (error) {
     progress.clear();

@@ -41,7 +41,7 @@ replay that stops early says how many events it has sent, and the --resume that 
   },
   exits: {
     [exitCodes.ok]: 'all events of the range were sent',
-    [exitCodes.failed]: 'the sink refused events, or needs an operator (credentials, a missing table)',
+    [exitCodes.failed]: 'the range holds no event, the sink refused events, or needs an operator (credentials, a missing table)',
     [exitCodes.temporary]: 'the sink is away, or a disk is full; continue later',
     130: 'interrupted by Ctrl-C (143: by SIGTERM)',
   },
@@ -97,6 +97,8 @@ export async function replay(tool: JournalTool): Promise<number> {
   }
   const { sent, refused } = sender;
   process.stderr.write(`${countOf(sent)} sent to ${output.name}${refused > 0 ? `, ${refused} refused` : ''}\n`);
+  // A range that holds nothing was mistyped more often than meant.
+  if (sent + refused === 0) return exitCodes.failed;
   return refused > 0 ? exitCodes.failed : exitCodes.ok;
 }
 

@@ -84,7 +84,11 @@ test('the collector posts every event, through an outage, and keeps what is refu
   await assert.rejects(replay(), { code: exitCodes.failed, stdout: '0 delivered, 1 refused again\n' });
   lenient = true;
   assert.equal((await replay()).stdout, '1 delivered, 0 refused again\n');
-  assert.match((await replay()).stdout, /^nothing to replay: no letter of http is pending in /);
+  await assert.rejects(replay(), (error: { code: number; stderr: string }) => {
+    assert.equal(error.code, exitCodes.failed);
+    assert.match(error.stderr, /^nothing to replay: no letter of http is pending in /);
+    return true;
+  });
   assert.equal(got.length, 200);
   assert.match(replayed[0]!, /^replay:[0-9a-f]{32}$/);
   assert.deepEqual(replayed, [replayed[0], replayed[0]], 'a letter keeps its key');
