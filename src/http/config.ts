@@ -22,6 +22,9 @@ import { endpointProblem } from './endpoint.ts';
 
 const HEADER_NAME = /^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}$/;
 
+/** Bytes of a request's line and headers, at most; what lies above is answered 431. */
+export const HEAD_BYTES_MAX = 32 * 1024;
+
 export const httpConfig = defineConfig(
   'http',
   {

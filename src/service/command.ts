@@ -1,7 +1,7 @@
 /** Command `ringmain <service> [role] [subcommand]`: options, the start, the words on the screen, signals. */
 import { request } from 'node:http';
 import { request as secureRequest } from 'node:https';
-import { tlsFiles } from '../http/config.ts';
+import { HEAD_BYTES_MAX, tlsFiles } from '../http/config.ts';
 import { type Endpoint, parseEndpoint } from '../http/endpoint.ts';
 import { checkCertificates } from '../http/renewal.ts';
 import { helpText, nearest, printConfig, setEnvironment } from '../kernel/config.ts';
@@ -14,9 +14,6 @@ import { pathProblems } from './paths.ts';
 import { ServiceProcess } from './process.ts';
 import { addressesOf, type NamedRole } from './seat.ts';
 import type { FrameValues } from './values.ts';
-
-/** The environment variable that the addon reads once, when it is loaded. Line and headers of a request, bytes. */
-const HEAD_BYTES_MAX = 32 * 1024;
 
 /**
  * One Ctrl-C under npm, or the TERM of `timeout`, arrives twice: from the sender and from whoever passes it on. That is
@@ -144,8 +141,13 @@ async function run(configured: Configured, signals: HeldSignals): Promise<number
   const end = (signal: HeldSignal) => {
     if (performance.now() - told < ECHO_MS) return;
     told = performance.now();
-    wanted = true;
     if (started) void service.drain(signal);
+    else if (wanted) {
+      // Whoever asks twice does not want to wait for a start that hangs. What is on disk is complete at any moment.
+      signals.release();
+      process.kill(process.pid, signal);
+    }
+    wanted = true;
   };
   signals.passTo((signal) => {
     if (signal !== 'SIGHUP') end(signal);

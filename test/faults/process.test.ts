@@ -115,6 +115,21 @@ test('SIGHUP and SIGTERM while the process starts: it ends in order, with exit 0
   await starting;
 });
 
+// Goal: Ctrl-C twice ends a start that hangs. Method: the GeoIP database is a pipe that nobody writes to.
+test('a second signal ends a start that hangs, by the signal itself', async (t) => {
+  const s = stage(t);
+  const pipe = join(s.folder, 'geo.mmdb');
+  execFileSync('mkfifo', [pipe]);
+  const collector = s.collector({ GEOIP_DB: pipe });
+  const starting = collector.start().catch(() => undefined);
+  await expect.poll(() => existsSync(join(s.folder, 'data', 'journal', 'lanes'))).toBe(true);
+  // Signals within 100 ms are one wish, so the second one comes later.
+  const again = setInterval(() => collector.signal('SIGINT'), 150);
+  t.onTestFinished(() => clearInterval(again));
+  assert.equal(await collector.kill('SIGINT'), 'SIGINT', collector.log);
+  await starting;
+});
+
 // Goal: logrotate does not kill a collector whose code is still being loaded. Method: it sends the signals to itself
 // when it asks for the first file of its service.
 test('SIGHUP and SIGTERM before the code of the service is loaded: it ends in order, with exit 0', async (t) => {

@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { closeSync, fdatasyncSync, openSync, readFileSync, statfsSync, unlinkSync, writeSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join, resolve } from 'node:path';
+import { HEAD_BYTES_MAX } from '../../http/config.ts';
 import { formatBytes, GiB, MiB } from '../../kernel/config.ts';
 import { error, type Finding, note, ok, warning } from '../../kernel/finding.ts';
 import { effectiveAcceptors, effectiveQuota, existingFolder } from '../effective.ts';
@@ -128,6 +129,12 @@ export function* examineMachine(values: FrameValues): Generator<Finding> {
           'Raise the limit, or lower ACCEPTORS, RING_BYTES or BODY_MEMORY_BYTES: the kernel would kill the process.',
         );
   } else yield note(`memory: about ${rounded(wanted)} needed at most; no cgroup limit`);
+  const heads = values.http.maxConnections * HEAD_BYTES_MAX;
+  if (Number.isFinite(limit) && wanted <= limit && wanted + heads > limit)
+    yield note(
+      `an attacker who keeps ${values.http.maxConnections} request heads open may take ${rounded(heads)} more; ` +
+        'MAX_CONNECTIONS bounds it',
+    );
   const files = Number(/^Max open files\s+\d+\s+(\d+)/m.exec(readLimits())?.[1] ?? Number.NaN);
   if (Number.isFinite(files))
     yield files >= FEW_FILES

@@ -41,7 +41,8 @@ replay that stops early says how many events it has sent, and the --resume that 
   },
   exits: {
     [exitCodes.ok]: 'all events of the range were sent',
-    [exitCodes.failed]: 'the range holds no event, the sink refused events, or needs an operator (credentials, a missing table)',
+    [exitCodes.failed]:
+      'the range holds no event, the sink refused events, or needs an operator (credentials, a missing table)',
     [exitCodes.temporary]: 'the sink is away, or a disk is full; continue later',
     130: 'interrupted by Ctrl-C (143: by SIGTERM)',
   },
