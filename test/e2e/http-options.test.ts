@@ -71,7 +71,7 @@ test('TLS: served from files, cookies are Secure, SIGHUP takes a renewed certifi
   }
   execFileSync('sh', ['-c', `echo garbage > ${cert}`]);
   server.signal('SIGHUP');
-  await expect.poll(() => server.log).toContain('cannot be renewed');
+  await expect.poll(() => server.log).toContain('the renewed certificate cannot be loaded');
   assert.equal((await visit()).name, 'two');
   assert.ok(server.running);
 });
