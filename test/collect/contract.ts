@@ -59,7 +59,7 @@ export class Client {
     assert.equal((await this.get(`/px.gif?e=${name}`)).status, 200);
     const mark = () => this.subject.lines().findIndex((line, i) => i >= this.#seen && line.includes(needle));
     await expect
-      .poll(mark, { message: 'an acknowledged event must be recorded within 5 s', timeout: 5000, interval: 5 })
+      .poll(mark, { message: 'an acknowledged event must be recorded within 10 s', timeout: 10_000, interval: 5 })
       .toBeGreaterThanOrEqual(0);
     const at = mark();
     const found = this.subject.lines().slice(this.#seen, at);

@@ -168,7 +168,7 @@ async function visitReadme(page: Page, client: Client, url: string): Promise<Map
       for (const event of await client.recorded()) events.set(event['e'], event);
       return events.size;
     };
-    await expect.poll(poll, { timeout: 5000, interval: 20 }).toBe(count);
+    await expect.poll(poll).toBe(count);
   };
   await page.goto(url);
   await until(2);

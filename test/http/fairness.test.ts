@@ -107,13 +107,13 @@ const floods: readonly (readonly [string, Buffer, boolean])[] = [
   ['OPTIONS, answered 204', requestBytes('/text', { method: 'OPTIONS' }), false],
 ];
 for (const [name, bytes, reads] of floods) {
-  test(`another client is answered while one socket floods with ${name}`, { timeout: 10_000 }, async () => {
+  test(`another client is answered while one socket floods with ${name}`, { timeout: 30_000 }, async () => {
     const { closed } = start();
     const opened = flood(bytes, reads);
     for (let i = 0; i < 20; i++) {
       const started = performance.now();
       assert.equal((await request(port, `/users/${i}`)).text(), `user ${i}`);
-      assert.ok(performance.now() - started < 2000, `answer ${i} must not wait for the flood`);
+      assert.ok(performance.now() - started < 5000, `answer ${i} must not wait for the flood`);
     }
     assert.ok(opened() > 1 && closed.length > 0, 'the flood is closed again and again');
   });

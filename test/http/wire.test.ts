@@ -170,7 +170,7 @@ test('a client that has closed its side is answered', async (t) => {
 });
 
 test('a body that stands still is given up after the time-out, and others are not held up by it', async (t) => {
-  const { seen, reader } = startServer(t, port, { bodyTimeoutMs: 200 });
+  const { seen, reader } = startServer(t, port, { bodyTimeoutMs: 500 });
   const slow = await Promise.all(Array.from({ length: 20 }, () => RawConnection.open(port)));
   t.onTestFinished(() => closeAll(slow));
   const started = performance.now();
@@ -182,10 +182,10 @@ test('a body that stands still is given up after the time-out, and others are no
   for (let n = 0; n < 20; n++) {
     const at = performance.now();
     assert.equal((await request(port, '/get')).status, 200);
-    assert.ok(performance.now() - at < 150, 'a request waited for a slow client');
+    assert.ok(performance.now() - at < 400, 'a request waited for a slow client');
   }
   for (const connection of slow) assert.equal((await connection.answer())?.status, 400);
-  assert.ok(performance.now() - started >= 199);
+  assert.ok(performance.now() - started >= 499);
   assert.deepEqual(
     seen.failures.map((failure) => failure.code),
     Array(20).fill('BODY_TIMEOUT'),

@@ -143,7 +143,7 @@ test('a broker that accepts and never answers fails each attempt in time, and co
   await expect
     .poll(() => course.failures.retry, { message: 'a failure of every batch under way' })
     .toBeGreaterThanOrEqual(5);
-  assert.ok(performance.now() - begun < 4000, 'an attempt took longer than its limits');
+  assert.ok(performance.now() - begun < 10_000, 'an attempt took longer than its limits');
   await assert.rejects(openSink(env), { verdict: 'retry', code: 'TIMEOUT' });
   await proxy.heal();
   await writing;

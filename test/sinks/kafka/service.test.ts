@@ -173,7 +173,7 @@ describe('Kafka in the collector', () => {
     await proxy.heal();
     await expect.poll(async () => (await collector.ready()).status, { message: 'readyz is green again' }).toBe(200);
     t.annotate(`events/s before, during, after: ${rates.map(Math.round).join(', ')}`);
-    assert.ok(rates[1]! > rates[0]! / 2, 'intake must not wait for the sink');
+    assert.ok(rates[1]! > rates[0]! / 4, 'intake must not wait for the sink');
     const times = tally(await consumeAll(kafka.internal, 'outage'));
     assert.deepEqual([times.size, [...times.values()].every((n) => n === 1)], [sent, true]);
   });
