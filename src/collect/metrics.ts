@@ -41,27 +41,27 @@ const latencyBuckets = [
 
 export const collectMetrics = defineMetrics({
   ingest_latency_seconds: histogram({
-    help: 'From the moment the request is complete to its answer, for requests whose events were stored.',
+    help: 'From the complete request to its answer, for requests whose events were stored.',
     labels: { route: collectRouteNames },
     buckets: latencyBuckets,
   }),
   ringmain_accepted_events_total: counter({
-    help: 'Events that a 2xx was given for.',
+    help: 'Events acknowledged with a 2xx.',
     labels: { route: collectRouteNames },
   }),
   ringmain_refused_events_total: counter({
-    help: 'Events refused under back-pressure (429, 503), by reason. A batch counts once.',
+    help: 'Events refused under backpressure (429, 503), by reason. A batch counts once.',
     labels: { reason: refusedReasons },
-    told: { level: 'warn', sentence: 'events are refused: there is no room for them now' },
+    told: { level: 'warn', sentence: 'refusing events: there is no room for them at the moment' },
   }),
   ringmain_ignored_events_total: counter({
     help: 'Events answered as usual and not recorded, by reason.',
     labels: { reason: ignoredReasons },
   }),
   ringmain_rejected_total: counter({
-    help: 'Requests, and events of a batch (bad_event, event_too_large), turned away for good, by reason.',
+    help: 'Requests, and events of a batch (bad_event, event_too_large), rejected for good, by reason.',
     labels: { reason: rejectedReasons },
-    told: { level: 'info', sentence: 'requests or events are turned away for good' },
+    told: { level: 'info', sentence: 'rejecting requests or events for good' },
   }),
   ringmain_mended_total: counter({
     help:
@@ -74,7 +74,7 @@ export const collectMetrics = defineMetrics({
       'Events recorded whose client saw no 2xx: it was gone (gone), or the write failed or took too long (unknown, ' +
       '503).',
     labels: { reason: ['gone', 'unknown'] },
-    told: { level: 'warn', sentence: 'events were recorded whose clients saw no 2xx; they may send them again' },
+    told: { level: 'warn', sentence: 'events were recorded but their clients saw no 2xx and may send them again' },
   }),
 });
 export type CollectMeters = Meters<typeof collectMetrics>;

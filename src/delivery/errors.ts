@@ -20,28 +20,28 @@ export const deliveryErrors = defineErrors('delivery', {
   ),
   REPLAY_BUSY: inside(
     true,
-    'Another replay of these dead letters runs',
+    'Another replay of these dead letters is running',
     (f: { readonly sink: string; readonly holder: string }) =>
-      `a replay of a sink must run alone: sink=${f.sink}, found=${f.holder}`,
+      `another replay of this sink is running: sink=${f.sink}, found=${f.holder}`,
     exitCodes.temporary,
   ),
   REPLAY_ENDED: inside(
     true,
-    'A replay of dead letters ended early, for its sink is away',
+    'A replay of dead letters ended early because its sink is down',
     (f: AtReplay) =>
-      `replay must reach its sink: ${atReplay(f)}; the other letters stay pending: start it again when the sink is back`,
+      `replay cannot reach its sink: ${atReplay(f)}; the other letters stay pending: start it again when the sink is back`,
     exitCodes.temporary,
   ),
   REPLAY_STOPPED: inside(
     false,
     'A replay of dead letters needs an operator',
-    (f: AtReplay) => `replay cannot go on by itself: ${atReplay(f)}; the other letters stay pending`,
+    (f: AtReplay) => `replay needs an operator: ${atReplay(f)}; the other letters stay pending`,
     exitCodes.failed,
   ),
   SINK_STOPPED: inside(
     false,
     'A sink needs an operator',
-    (f: AtSink) => `sink cannot go on by itself: sink=${f.sink}, reason=${f.reason}`,
+    (f: AtSink) => `sink needs an operator: sink=${f.sink}, reason=${f.reason}`,
   ),
   SINK_FENCED: inside(
     false,

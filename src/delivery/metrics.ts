@@ -12,12 +12,12 @@ export const sinkMetrics = (outputs: readonly string[]) =>
   defineMetrics({
     sink_failures_total: counter({
       help:
-        'Tries of a sink that failed. Writes, by what followed: retry, split (halved), stop (an operator is needed). ' +
-        'connect: the target could not be opened, or did not answer when it was asked without events.',
+        'Failed attempts of a sink. Writes, by what followed: retry, split (halved), stop (needs an operator). ' +
+        'connect: the target could not be opened, or did not respond to a probe.',
       labels: { sink: outputs, class: failureClasses },
     }),
     batch_flush_seconds: histogram({
-      help: 'Time from handing a batch to a sink until it was delivered, tries included.',
+      help: 'Time from handing a batch to a sink until its delivery, retries included.',
       labels: { sink: outputs },
       buckets: [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 60],
     }),
@@ -75,33 +75,33 @@ export function sinkCollector(
       (i) => board.get(i, 'passed') + lagRecords(i),
     ),
     ledger('ringmain_sink_delivered_total', 'Events delivered.', (i) => board.get(i, 'delivered')),
-    ledger('ringmain_sink_dead_letters_total', 'Events the target refused for good, now in a dead-letter file.', (i) =>
+    ledger('ringmain_sink_dead_letters_total', 'Events that the target rejected for good, now in a dead-letter file.', (i) =>
       board.get(i, 'dead'),
     ),
     ledger(
       'ringmain_sink_given_up_total',
-      'Events that cannot be delivered any more: damaged on disk, or gone before the sink came.',
+      'Events that can no longer be delivered: damaged on disk, or deleted before the sink got to them.',
       (i) => board.get(i, 'givenUp'),
     ),
-    ledger('ringmain_sink_skipped_total', 'Events of a kind that the output does not take.', (i) =>
+    ledger('ringmain_sink_skipped_total', 'Events of a kind that the output does not handle.', (i) =>
       board.get(i, 'skipped'),
     ),
     ledger(
       'ringmain_sink_ledger_mismatch',
-      'Passed less delivered, dead, given up and skipped. Anything but 0 is a defect: report it.',
+      'Passed minus delivered, dead, given up and skipped. Anything but 0 is a bug: please report it.',
       (i) => board.get(i, 'passed') - dealtWith.reduce((sum, figure) => sum + board.get(i, figure), 0),
       'gauge',
     ),
     ledger('ringmain_sink_lag_bytes', 'Bytes of the log that a sink has not delivered yet.', lagBytes, 'gauge'),
     ledger(
       'ringmain_sink_oldest_seconds',
-      'Age of the oldest event that a sink is busy with; 0: none.',
+      'Age of the oldest event that a sink is working on; 0: none.',
       oldestSeconds,
       'gauge',
     ),
     {
       name: 'ringmain_sink_up',
-      help: '1: the sink takes events; 0 also while its thread gives no sign of life.',
+      help: '1: the sink accepts events; 0 also while its thread is unresponsive.',
       type: 'gauge',
       values: each((i) => (board.state(i) === 'up' && !board.silent(i) ? 1 : 0)),
     },

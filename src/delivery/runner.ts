@@ -427,7 +427,7 @@ export class SinkRunner {
   async #followCursors(): Promise<void> {
     await this.#inFlight.allEnd();
     const moved = this.#moved as CursorMoved;
-    this.#deps.log.warn({ reason: moved.message }, 'the target stands elsewhere; going on from its cursors');
+    this.#deps.log.warn({ reason: moved.message }, 'the target is at a different position; continuing from its cursors');
     for (let attempt = 0; ; attempt++) {
       try {
         this.#follow(moved.cursors);
@@ -474,7 +474,7 @@ export class SinkRunner {
       await target?.settled?.();
       await this.#source.membership?.commit();
       for (const { key, position } of durable) deadLetters.passed(key, position);
-      this.#standing.transitions.up('checkpoint', 'the checkpoint is written again');
+      this.#standing.transitions.up('checkpoint', 'the checkpoint can be written again');
       return undefined;
     } catch (error) {
       this.#dirty = true;
@@ -482,7 +482,7 @@ export class SinkRunner {
         this.#lost = error;
         this.#over = true;
       }
-      this.#standing.transitions.down('checkpoint', 'the checkpoint cannot be written; retried', {
+      this.#standing.transitions.down('checkpoint', 'the checkpoint cannot be written; retrying', {
         error: String(error),
       });
       this.#deps.meters.failure('retry');

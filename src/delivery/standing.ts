@@ -47,8 +47,8 @@ export interface Report {
 type Part = 'target' | 'source';
 
 const words: Readonly<Record<Part, { readonly up: string; readonly down: string }>> = {
-  target: { up: 'takes events', down: 'takes no events' },
-  source: { up: 'gets records', down: 'gets no records' },
+  target: { up: 'accepts events', down: 'accepts no events' },
+  source: { up: 'receives records', down: 'receives no records' },
 };
 
 interface Away {
@@ -91,7 +91,7 @@ export class Standing {
     if (part === 'target') this.news += 1;
     this.#tellState();
     board.set(index, 'retries', board.get(index, 'retries') + 1);
-    this.transitions.down(part, `${name} ${words[part].down}; ${stopped ? 'an operator is needed' : 'retried'}`, {
+    this.transitions.down(part, `${name} ${words[part].down}; ${stopped ? 'needs an operator' : 'retrying'}`, {
       reason,
     });
   }
@@ -157,6 +157,6 @@ export class Standing {
     const found = this.#pace.observe(this.#now(), board.state(index) === 'up', lagEvents, passed);
     if (found === 'keeps up') this.transitions.up('pace', `${name} keeps up with the intake`);
     else if (found !== undefined)
-      this.transitions.down('pace', `intake has exceeded what ${name} takes for a minute`, { ...found });
+      this.transitions.down('pace', `intake has exceeded the throughput of ${name} for a minute`, { ...found });
   }
 }

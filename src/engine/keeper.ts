@@ -259,10 +259,10 @@ export class Keeper {
       // No third try: each would cost another segment. Intake ends, delivery goes on.
       lane.control.setFailed();
       this.#figures.set('failed', 1);
-      this.#events.warn?.('the journal cannot be synced; intake ends', fields);
+      this.#events.warn?.('the journal cannot be synced; intake stops', fields);
       return;
     }
-    this.#events.warn?.('fdatasync failed; the unsynced part of the lane is written anew', fields);
+    this.#events.warn?.('fdatasync failed; rewriting the unsynced part of the lane', fields);
     lane.control.setRescue(true);
   }
 
@@ -302,7 +302,7 @@ export class Keeper {
     } catch (error) {
       this.#store.abandon(lane.id);
       if (lane.control.full() !== FULL_DISK)
-        this.#events.warn?.('the disk refuses a segment; retried', { lane: laneName(lane.id), error: String(error) });
+        this.#events.warn?.('a segment cannot be created; retrying', { lane: laneName(lane.id), error: String(error) });
       lane.control.setFull(FULL_DISK);
       // What is delivered makes way for what comes, and a smaller segment does where a large one does not fit.
       const made = isDiskFull(error) && this.#giveBack(now);
@@ -349,7 +349,7 @@ export class Keeper {
         checkRing(lane.ring, true);
       } catch (error) {
         lane.broken = true;
-        this.#events.warn?.('a ring has broken its rules: a defect, please report it', {
+        this.#events.warn?.('a ring has broken its invariants; this is a bug, please report it', {
           lane: laneName(lane.id),
           error: String(error),
         });

@@ -12,7 +12,7 @@ export const keeperMetrics = defineMetrics({
     help: 'Time of one fdatasync of one lane.',
     buckets: [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5],
   }),
-  ringmain_journal_warnings_total: counter({ help: 'Syncs that failed and segments that the disk refused.' }),
+  ringmain_journal_warnings_total: counter({ help: 'Failed syncs and segments that could not be created.' }),
 });
 
 /** Figures that the keeper stores for the other threads: f64 each, in this order. */
@@ -56,12 +56,12 @@ export function journalCollector(figures: JournalFigures): Collector {
     const quota = figures.get('quotaBytes');
     const rate = figures.get('rateBytesPerSecond');
     return [
-      one('ringmain_journal_bytes', 'Disk space that the log uses.', used),
-      one('ringmain_journal_max_bytes', 'Disk space that it may use (JOURNAL_MAX_BYTES).', quota),
-      one('ringmain_journal_segments', 'Files of the log.', figures.get('segments')),
+      one('ringmain_journal_bytes', 'Disk space that the journal uses.', used),
+      one('ringmain_journal_max_bytes', 'Disk space that the journal may use (JOURNAL_MAX_BYTES).', quota),
+      one('ringmain_journal_segments', 'Files of the journal.', figures.get('segments')),
       one(
         'ringmain_journal_seconds_left',
-        'Time until the log is full at the present rate if no sink delivers; +Inf when idle.',
+        'Time until the journal is full at the current rate if no sink delivers; +Inf when idle.',
         rate > 0 ? Math.max(0, quota - used) / rate : Number.POSITIVE_INFINITY,
       ),
       one('ringmain_journal_syncs_total', 'Calls of fdatasync that succeeded.', figures.get('syncs'), 'counter'),
@@ -73,7 +73,7 @@ export function journalCollector(figures: JournalFigures): Collector {
       ),
       one(
         'ringmain_journal_failed',
-        '1: the journal could not be synced twice running; intake is over until a restart.',
+        '1: syncing the journal failed twice in a row; intake stops until a restart.',
         figures.get('failed'),
       ),
     ];
@@ -89,13 +89,13 @@ export function laneCollector(rings: readonly Ring[], journal: boolean): Collect
   return () => [
     {
       name: 'ringmain_lane_events_total',
-      help: 'Events published in this life.',
+      help: 'Events published in this run.',
       type: 'counter',
       values: each((ring) => ring.tailRecord()),
     },
     {
       name: 'ringmain_lane_bytes_total',
-      help: 'Bytes published in this life.',
+      help: 'Bytes published in this run.',
       type: 'counter',
       values: each((ring) => ring.tail()),
     },
@@ -108,9 +108,9 @@ export function laneCollector(rings: readonly Ring[], journal: boolean): Collect
   ];
 }
 
-/** Why a lane takes no events now, or soon will not; undefined: it is well. For /readyz. */
+/** Why a lane accepts no events now, or soon will not; undefined: it is well. For /readyz. */
 export function laneProblem(control: LaneControl): string | undefined {
-  if (control.failed()) return 'it could not be synced twice running; restart on a healthy disk';
+  if (control.failed()) return 'syncing failed twice in a row; restart on a healthy disk';
   if (control.stuck()) return 'a write failed and is being repeated';
   if (control.paused()) return 'a sink lags further than MAX_LAG_BYTES';
   if (control.spareReady()) return undefined;

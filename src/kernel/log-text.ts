@@ -1,7 +1,7 @@
 /**
  * Log lines for a terminal: time of day, level, thread, sentence, then the fields.
  *
- *   21:55:06.031 WARN  sink-kafka  kafka takes no events; retried  reason="connect ECONNREFUSED 127.0.0.1:9092"
+ *   21:55:06.031 WARN  sink-kafka  kafka accepts no events; retrying  reason="connect ECONNREFUSED 127.0.0.1:9092"
  */
 import { writeSync } from 'node:fs';
 import { isatty } from 'node:tty';

@@ -20,7 +20,7 @@ interface Stopped {
 }
 
 const stopped = ({ sink, at, reason, advice, sent, resume }: Stopped): string =>
-  `the replay stopped after ${sent} ${sent === 1 ? 'event' : 'events'}: ${sink} (${at}) takes no events: ${reason}; ` +
+  `the replay stopped after ${sent} ${sent === 1 ? 'event' : 'events'}: ${sink} (${at}) accepts no events: ${reason}; ` +
   `${advice}, then continue with ${resume}`;
 
 export const serviceErrors = defineErrors('service', {

@@ -13,12 +13,12 @@ export const jobMetrics = (jobs: readonly string[]) =>
     }),
     ringmain_job_running: gauge({ help: '1: the job runs in this process now.', labels: { job: jobs } }),
     ringmain_job_failures: gauge({
-      help: 'Runs in a row that failed; 0 after one that did not.',
+      help: 'Consecutive failed runs; 0 after a successful one.',
       labels: { job: jobs },
       threads: 'max',
     }),
     ringmain_job_last_run_timestamp_seconds: gauge({
-      help: 'Begin of the last run in this process, in seconds since 1970; 0: none yet.',
+      help: 'Start of the last run in this process, in seconds since 1970; 0: none yet.',
       labels: { job: jobs },
       threads: 'max',
     }),

@@ -9,22 +9,22 @@ export function frameMetrics(routes: readonly string[]) {
   const [preflight, other] = routerNames;
   return defineMetrics({
     requests_total: counter({
-      help: 'Requests answered, by route and class of status; 429 stands apart.',
+      help: 'Requests answered, by route and status class; 429 is separate.',
       labels: { route: [...routes, preflight, 'ops', other] as readonly string[], status: statusClasses },
     }),
     ringmain_http_connections: gauge({ help: 'Open connections.' }),
     ringmain_http_connections_shed_total: counter({
       help: 'Connections closed at once because of MAX_CONNECTIONS.',
-      told: { level: 'warn', sentence: 'connections are closed at once: MAX_CONNECTIONS are open' },
+      told: { level: 'warn', sentence: 'closing new connections at once: MAX_CONNECTIONS is reached' },
     }),
     ringmain_http_connections_closed_total: counter({
       help:
         'Connections closed for fairness: pipelined more than their share of a turn, or sent requests without reading ' +
         'the answers.',
       labels: { reason: closeReasons },
-      told: { level: 'warn', sentence: 'connections are closed: they pipeline too much or do not read answers' },
+      told: { level: 'warn', sentence: 'closing connections that pipeline too much or do not read answers' },
     }),
-    ringmain_http_body_bytes: gauge({ help: 'Memory that bodies on their way hold.' }),
+    ringmain_http_body_bytes: gauge({ help: 'Memory held by bodies in flight.' }),
   });
 }
 export type FrameMeters = Meters<ReturnType<typeof frameMetrics>>;

@@ -130,7 +130,7 @@ export class ServiceProcess {
     const twice = addresses.find((address, i) => addresses.indexOf(address) !== i);
     if (twice !== undefined)
       throw errors.CONFIG({
-        problems: [`each role of a process must have an address of its own: found=${twice} twice`],
+        problems: [`each role of a process must have its own address: ${twice} is used twice`],
       });
     for (const address of addresses) {
       const endpoint = parseEndpoint(address);
@@ -384,7 +384,7 @@ export class ServiceProcess {
   }
 
   async #drainOutputs(left: () => number): Promise<boolean> {
-    await this.#endInTime('output', left, 'sinks could not deliver everything in time; the journal keeps it');
+    await this.#endInTime('output', left, 'sinks could not deliver everything in time; the journal keeps the rest');
     return true;
   }
 

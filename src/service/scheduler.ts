@@ -197,14 +197,14 @@ export class Scheduler<V, Shared> {
         entry = await ledger!.enter(job.name, lock, dueMs, intervalMs, this.#clock.now());
       } catch (error) {
         const reason = textOf(error);
-        this.#told.down('ledger', 'the database of the locks is away; jobs wait', { job: job.name, reason });
+        this.#told.down('ledger', 'the database for job locks is down; jobs are waiting', { job: job.name, reason });
         this.#pause(seat, pauseMs(seat.away));
         seat.away += 1;
         this.#tell(seat, { state: 'away', reason });
         return;
       }
       seat.away = 0;
-      this.#told.up('ledger', 'the database of the locks is back');
+      this.#told.up('ledger', 'the database for job locks is back');
     }
     if (entry === undefined || entry.kind === 'mine') await this.#run(seat, dueMs, entry);
     else if (entry.kind === 'done') {
@@ -251,7 +251,7 @@ export class Scheduler<V, Shared> {
         this.#pause(seat, pause);
         const nextMs = this.#clock.now() + pause;
         end = { outcome: 'failed', retryAtMs: nextMs, beganMs, reason };
-        log.error({ job: job.name, failures: failures + 1, pauseMs: pause, reason }, 'the job failed; it is repeated');
+        log.error({ job: job.name, failures: failures + 1, pauseMs: pause, reason }, 'the job failed; it will be retried');
         const failed = seat.report.failed + 1;
         const change = { outcome: 'failed', failed, durationMs, failures: failures + 1, nextMs } as const;
         this.#tell(seat, { state: 'failing', reason, ...change });
@@ -261,7 +261,7 @@ export class Scheduler<V, Shared> {
       await entry?.leave(end);
     } catch (error) {
       const fields = { job: job.name, outcome: end.outcome, reason: textOf(error) };
-      log.error(fields, 'the end of the job could not be recorded; another process may run it again');
+      log.error(fields, 'the end of the job could not be recorded; another process may run the job again');
     }
   }
 

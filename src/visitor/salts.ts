@@ -171,7 +171,7 @@ export function startSaltChain(journal: string | undefined, log: Logger): Shared
       unstored = false;
       told.up('salt', 'the salt of address hashes is stored');
     } catch (error) {
-      told.down('salt', 'the salt of address hashes cannot be stored, so a restart begins anew; retried', {
+      told.down('salt', 'the salt of address hashes cannot be stored, so a restart would use a new one; retrying', {
         error: String(error),
       });
     }

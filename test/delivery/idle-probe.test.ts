@@ -98,7 +98,7 @@ test('a target that dies while idle is away at once, is asked with pauses, and c
   assert.deepEqual(lines.map(({ level, msg, reason }) => ({ level, msg, reason })).slice(0, 1), [
     {
       level: 'warn',
-      msg: 'postgres takes no events; retried',
+      msg: 'postgres accepts no events; retrying',
       reason: `${PLACE}: password authentication failed for user "ringmain"`,
     },
   ]);

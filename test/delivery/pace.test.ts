@@ -91,7 +91,7 @@ test('the warning is one line in the log, after a minute, with both rates; a tar
     assert.equal(warned.length, expected);
     for (const [ms, fields, sentence] of warned) {
       assert.ok(ms >= 60_000 && ms < 75_000, `after ${ms} ms`);
-      assert.equal(sentence, 'intake has exceeded what postgres takes for a minute');
+      assert.equal(sentence, 'intake has exceeded the throughput of postgres for a minute');
       assert.deepEqual({ ...fields, lagEvents: 0 }, { intakePerSecond: 5000, deliveredPerSecond: 2000, lagEvents: 0 });
     }
   }

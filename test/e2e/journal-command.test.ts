@@ -133,7 +133,7 @@ test('a collector that goes away for good: its sink was down, journal drain deli
     /^sink http {2}delivered 0 events in this run {2}owes 25 events {2}\(.*status=503\)$/m,
   );
   // Kubernetes ends a drain by TERM when its collector comes back: cursors are written, and it says what is left.
-  const ended = await terminated(collector.folder, ['journal', 'drain'], env, 'takes no events');
+  const ended = await terminated(collector.folder, ['journal', 'drain'], env, 'accepts no events');
   assert.deepEqual([ended.code, ended.err.split('\n').at(-2)], [143, DRAIN_LEFT]);
   open = true;
   const drained = await ringmain(collector.folder, ['journal', 'drain', '--timeout=20'], env);

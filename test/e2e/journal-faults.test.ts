@@ -95,7 +95,7 @@ test('a replay to a target that is away, refuses the credentials or has no room 
       const place = sink === 'http' && exit === 1 ? at : closed;
       expect([sink, code, err]).toEqual([sink, exit, expect.stringMatching(said)]);
       expect(err.trim().split('\n'), sink).toHaveLength(1);
-      expect(err).toContain(`the replay stopped after 0 events: ${sink} (${place}) takes no events: `);
+      expect(err).toContain(`the replay stopped after 0 events: ${sink} (${place}) accepts no events: `);
       expect(err).toMatch(/continue with --resume=1-0:\d+\n$/);
       expect(err).not.toContain('secret');
     }),
@@ -111,7 +111,7 @@ test('a replay to a file on a full disk says so', { skip: !root }, async (t) => 
   });
   const path = join(disk, 'again.ndjson');
   const { code, err } = await ringmain(['journal', 'replay', '--sink=log', `--file=${path}`]);
-  expect([code, err]).toEqual([75, expect.stringContaining(`log (${path}) takes no events: `)]);
+  expect([code, err]).toEqual([75, expect.stringContaining(`log (${path}) accepts no events: `)]);
   expect(err).toMatch(/ENOSPC.*; make room on the disk, then continue with --resume=1-0:\d+\n$/);
   expect(err.trim().split('\n')).toHaveLength(1);
 });

@@ -48,7 +48,7 @@ test('broker and server away until the quota: memory flat, 429 is no lie, everyt
   const before = residentBytes(collector.pid);
   // A topic that is made at the start is not led at once.
   const [kafkaAway, postgresAway] = ['kafka', 'postgres'].map((sink) =>
-    linesSaying(collector, `${sink} takes no events`),
+    linesSaying(collector, `${sink} accepts no events`),
   );
   await Promise.all([kafka.kill9(), postgres.kill9()]);
   const outset = taken.size;
@@ -66,7 +66,7 @@ test('broker and server away until the quota: memory flat, 429 is no lie, everyt
   const during = await figuresOf(collector);
   for (const [sink, away] of [['kafka', kafkaAway!] as const, ['postgres', postgresAway!] as const]) {
     assert.match(red.text, new RegExp(`"part":"${sink}"`));
-    const lines = linesSaying(collector, `${sink} takes no events`);
+    const lines = linesSaying(collector, `${sink} accepts no events`);
     assert.ok(lines >= 1 && lines <= away + 1, `one line when a sink goes away: ${lines}, ${away} before`);
     const { up, lagBytes, oldestSeconds, retries } = during(sink);
     assert.equal(up, 0);

@@ -24,7 +24,7 @@ test('a lane names the worst of what keeps it from taking events', () => {
   control.setStuck(true);
   expect(laneProblem(control)).toMatch(/write failed/);
   control.setFailed();
-  expect(laneProblem(control)).toMatch(/could not be synced/);
+  expect(laneProblem(control)).toMatch(/syncing failed twice in a row/);
 });
 
 test('a lane counts what is published, and with a journal what is not synced', () => {

@@ -112,7 +112,7 @@ for (const ack of ['sync', 'journal'])
         .poll(() => s.oracle.owed.size > before + 20, { message: 'events are acknowledged again' })
         .toBe(true);
     }
-    assert.match(collector.log, /fdatasync failed; the unsynced part of the lane is written anew/);
+    assert.match(collector.log, /fdatasync failed; rewriting the unsynced part of the lane/);
     await collector.kill('SIGKILL');
     for (const client of clients) client.cut();
     const next = await s.start(ack);

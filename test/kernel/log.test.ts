@@ -129,12 +129,12 @@ test('on a terminal a line is for people: time, level, thread, sentence, fields'
     reason: 'connect ECONNREFUSED 127.0.0.1:9092',
     retries: 3,
     sink: 'kafka',
-    msg: 'kafka takes no events; retried',
+    msg: 'kafka accepts no events; retrying',
   };
   const plain = readable(JSON.stringify(line), false);
   assert.match(
     plain,
-    /^\d\d:\d\d:06\.031 WARN {2}sink-kafka {2}kafka takes no events; retried {2}reason="connect ECONNREFUSED 127\.0\.0\.1:9092" retries=3 sink=kafka\n$/,
+    /^\d\d:\d\d:06\.031 WARN {2}sink-kafka {2}kafka accepts no events; retrying {2}reason="connect ECONNREFUSED 127\.0\.0\.1:9092" retries=3 sink=kafka\n$/,
   );
   const coloured = readable(JSON.stringify(line), true);
   assert.equal(coloured.replaceAll(/\u001B\[\d+m/g, ''), plain);

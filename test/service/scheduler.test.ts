@@ -417,9 +417,9 @@ test('a database goes away: the job that runs is told, and runs again when the d
   await look();
   expect(runs).toBe(2);
   expect(reports.get('daily')).toMatchObject({ state: 'waiting', outcome: 'ok', ok: 1 });
-  const outage = lines.filter((line) => line.includes('database of the locks'));
+  const outage = lines.filter((line) => line.includes('database for job locks'));
   expect(outage).toHaveLength(2);
-  expect(outage[0]).toMatch(/127\.0\.0\.1:\d+.*is away; jobs wait/);
+  expect(outage[0]).toMatch(/127\.0\.0\.1:\d+.*is down; jobs are waiting/);
   expect(outage[1]).toMatch(/"downMs":\d+.*is back/);
 });
 

@@ -4,7 +4,7 @@ import { defineMetrics, gauge } from './declare.ts';
 
 export const loopMetrics = defineMetrics({
   ringmain_event_loop_delay_seconds: gauge({
-    help: 'Longest delay of the event loop of a thread within the last ten to twenty seconds.',
+    help: 'Maximum event loop delay of a thread over the last ten to twenty seconds.',
     threads: 'each',
   }),
 });

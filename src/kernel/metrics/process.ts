@@ -21,10 +21,10 @@ export function processMetrics(version: Version): Collector {
     const build = { version: version.version, commit: version.commit, node: process.version };
     return [
       one('process_cpu_seconds_total', 'counter', cpu, (user + system) / 1e6),
-      one('process_resident_memory_bytes', 'gauge', 'Memory that is resident.', process.memoryUsage.rss()),
+      one('process_resident_memory_bytes', 'gauge', 'Resident memory.', process.memoryUsage.rss()),
       one('process_start_time_seconds', 'gauge', 'When the process started, in seconds since 1970.', startSeconds),
       one('process_open_fds', 'gauge', 'Open file descriptors.', openFiles()),
-      one('ringmain_build_info', 'gauge', 'Always 1; the labels say what runs.', 1, build),
+      one('ringmain_build_info', 'gauge', 'Always 1; the labels identify the build.', 1, build),
     ];
   };
 }

@@ -142,7 +142,7 @@ class FileTarget implements SinkTarget {
       else if (!this.#cutMoved(state))
         this.#log.warn(
           { path: state.path },
-          'the log file of the checkpoint is gone; events after the checkpoint may stand in it and here',
+          'the log file of the checkpoint is gone; events after the checkpoint may be in both files',
         );
       this.#closeTornLine();
     }
@@ -202,7 +202,7 @@ class FileTarget implements SinkTarget {
   #tellAppended(bytes: number): void {
     this.#log.warn(
       { path: this.#path, bytes },
-      'somebody else has appended to the log file, or another copy of this journal; going on behind that',
+      'another program, or another copy of this journal, has appended to the log file; continuing after that',
     );
   }
 
@@ -267,7 +267,7 @@ class FileTarget implements SinkTarget {
       else
         this.#log.warn(
           { path: this.#path, bytes: named.size, expected: this.#length },
-          'the log file was cut; appending',
+          'the log file was truncated; appending',
         );
       this.#known = false;
       this.#length = named.size;
@@ -290,11 +290,11 @@ class FileTarget implements SinkTarget {
     if (this.#journal) {
       this.#log.warn(
         { path: this.#path },
-        'the log file was removed; it is made anew, and what was written since the last checkpoint is written again',
+        'the log file was deleted; creating it again and rewriting what was written since the last checkpoint',
       );
-      throw new TargetLost(`the log file was removed: path=${this.#path}`);
+      throw new TargetLost(`the log file was deleted: path=${this.#path}`);
     }
-    this.#log.warn({ path: this.#path }, 'the log file was removed; it is made anew');
+    this.#log.warn({ path: this.#path }, 'the log file was deleted; creating it again');
     const fresh = this.#openNamed();
     const chunk = Buffer.allocUnsafe(Math.min(COPY_BYTES, this.#length - this.#seen));
     for (let at = this.#seen; at < this.#length; ) {
@@ -406,7 +406,7 @@ class FileTarget implements SinkTarget {
     }
     this.#log.warn(
       { path: this.#path },
-      'the log file was moved or replaced; going on in the file that has its name now',
+      'the log file was moved or replaced; continuing in the file that now has its name',
     );
     this.#take(this.#openNamed());
     this.#closeTornLine();

@@ -37,7 +37,7 @@ export class Tidy {
       this.#prune();
       this.#told.up('prune', 'rotated files can be deleted again');
     } catch (error) {
-      this.#failed('prune', 'rotated files cannot be deleted; tried again after the next rotation', error);
+      this.#failed('prune', 'rotated files cannot be deleted; retrying after the next rotation', error);
     }
     if (this.#deps.config.logCompress) void this.#compressAll();
   }
@@ -67,7 +67,7 @@ export class Tidy {
           logBackups,
           logMaxAgeDays,
         },
-        'rotated files were deleted, as LOG_BACKUPS and LOG_MAX_AGE_DAYS say',
+        'rotated files were deleted (LOG_BACKUPS, LOG_MAX_AGE_DAYS)',
       );
     if (failures.length > 0) throw failures[0];
   }
@@ -80,7 +80,7 @@ export class Tidy {
       if (failed !== undefined) throw failed.reason;
       this.#told.up('compress', 'rotated files can be compressed again');
     } catch (error) {
-      this.#failed('compress', 'rotated files cannot be compressed; tried again after the next rotation', error);
+      this.#failed('compress', 'rotated files cannot be compressed; retrying after the next rotation', error);
     }
   }
 

@@ -102,7 +102,7 @@ export class PostgresTarget extends TransactionTarget {
   override async close(): Promise<void> {
     await super.close();
     const { duplicates } = this;
-    if (duplicates > 0) this.#context.log.info({ duplicates }, 'events that Postgres had already');
+    if (duplicates > 0) this.#context.log.info({ duplicates }, 'Postgres already had these events');
   }
 }
 

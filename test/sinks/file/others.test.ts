@@ -89,7 +89,7 @@ test('a removed file: the target is lost, and its successor writes anew what cam
     if (when === 'before the write') {
       fs.rmSync(path);
       const said = await told(() => assert.rejects(target.write(lane.batch(15, 20), none), TargetLost));
-      assert.match(said, /removed/);
+      assert.match(said, /deleted/);
     } else {
       await target.write(lane.batch(15, 20), none);
       fs.rmSync(path);
@@ -133,7 +133,7 @@ test('bytes that somebody else appends stay, and are told: we go on behind them,
   await target.write(lane.batch(0, 10), none);
   fs.appendFileSync(path, 'a note\n{"event_id":"theirs"}\nno end');
   const said = await told(() => assert.rejects(target.write(lane.batch(10, 20), none), SettleFirst));
-  assert.match(said, /somebody else has appended/);
+  assert.match(said, /another program, or another copy of this journal, has appended/);
   await put(target, lane.batch(10, 20), () => checkpoint(target, saved, 10));
   await target.close();
   // Killed: only what came after the checkpoint is taken back.
@@ -177,7 +177,7 @@ test('after an end in order all that lies behind the checkpoint is of others and
   await target.close();
   fs.appendFileSync(path, '{"event_id":"put in by hand"}\nnote\n');
   const said = await told(() => deliver(config(path), saved));
-  assert.match(said, /somebody else has appended/);
+  assert.match(said, /another program, or another copy of this journal, has appended/);
   assert.deepEqual(linesOf(path), [...lines.slice(0, 20), '{"event_id":"put in by hand"}', 'note', ...lines.slice(20)]);
 });
 

@@ -84,7 +84,7 @@ test('the log names what rotation deletes, and says once that files can be neith
     { level, msg, count, bytes, files, kept },
     {
       level: 'info',
-      msg: 'rotated files were deleted, as LOG_BACKUPS and LOG_MAX_AGE_DAYS say',
+      msg: 'rotated files were deleted (LOG_BACKUPS, LOG_MAX_AGE_DAYS)',
       count: 12,
       bytes: 24,
       files: written.slice(0, 10).map((file) => basename(file)),
@@ -106,8 +106,8 @@ test('the log names what rotation deletes, and says once that files can be neith
   await expect.poll(() => fs.existsSync(`${after}.gz`) || !fs.existsSync(after)).toBe(true);
   const told = lines.slice(1).filter(({ level: said }) => said === 'warn');
   assert.deepEqual(told.map(({ msg: said }) => said).sort(), [
-    'rotated files cannot be compressed; tried again after the next rotation',
-    'rotated files cannot be deleted; tried again after the next rotation',
+    'rotated files cannot be compressed; retrying after the next rotation',
+    'rotated files cannot be deleted; retrying after the next rotation',
   ]);
   for (const { reason } of told) assert.ok(String(reason).includes(basename(written[12]!)), String(reason));
   await hindered.close();

@@ -76,7 +76,7 @@ test('the collector posts every event, through an outage, and keeps what is refu
   await proxy.refuse();
   await assert.rejects(replay(), (error: { code: number; stderr: string }) => {
     assert.equal(error.code, exitCodes.temporary);
-    assert.match(error.stderr, /replay must reach its sink: sink=http, delivered=0, reason=.*stay pending/);
+    assert.match(error.stderr, /replay cannot reach its sink: sink=http, delivered=0, reason=.*stay pending/);
     return true;
   });
   assert.equal(summarize(join(collector.folder, 'data', 'dead-letters'), 'http')[0]!.pending, 1);

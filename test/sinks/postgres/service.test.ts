@@ -157,7 +157,7 @@ describe('Postgres in the collector', () => {
       .toBeGreaterThan(connects + 1);
     await proxy.heal();
     await expect.poll(async () => (await collector.ready()).status, { message: 'readyz is green again' }).toBe(200);
-    assert.match(collector.log, new RegExp(`"reason":"[^"]*${proxy.address}[^"]*","msg":"postgres takes no events`));
+    assert.match(collector.log, new RegExp(`"reason":"[^"]*${proxy.address}[^"]*","msg":"postgres accepts no events`));
     t.annotate(`events/s before, during, after: ${rates.map(Math.round).join(', ')}`);
     assert.ok(rates[1]! > rates[0]! / 4, 'intake must not wait for the sink');
     const { numbers, rows } = await stored(dsn, 'outage');
