@@ -75,8 +75,10 @@ export function sinkCollector(
       (i) => board.get(i, 'passed') + lagRecords(i),
     ),
     ledger('ringmain_sink_delivered_total', 'Events delivered.', (i) => board.get(i, 'delivered')),
-    ledger('ringmain_sink_dead_letters_total', 'Events that the target rejected for good, now in a dead-letter file.', (i) =>
-      board.get(i, 'dead'),
+    ledger(
+      'ringmain_sink_dead_letters_total',
+      'Events that the target rejected for good, now in a dead-letter file.',
+      (i) => board.get(i, 'dead'),
     ),
     ledger(
       'ringmain_sink_given_up_total',

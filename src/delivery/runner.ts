@@ -427,7 +427,10 @@ export class SinkRunner {
   async #followCursors(): Promise<void> {
     await this.#inFlight.allEnd();
     const moved = this.#moved as CursorMoved;
-    this.#deps.log.warn({ reason: moved.message }, 'the target is at a different position; continuing from its cursors');
+    this.#deps.log.warn(
+      { reason: moved.message },
+      'the target is at a different position; continuing from its cursors',
+    );
     for (let attempt = 0; ; attempt++) {
       try {
         this.#follow(moved.cursors);

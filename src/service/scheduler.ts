@@ -251,7 +251,10 @@ export class Scheduler<V, Shared> {
         this.#pause(seat, pause);
         const nextMs = this.#clock.now() + pause;
         end = { outcome: 'failed', retryAtMs: nextMs, beganMs, reason };
-        log.error({ job: job.name, failures: failures + 1, pauseMs: pause, reason }, 'the job failed; it will be retried');
+        log.error(
+          { job: job.name, failures: failures + 1, pauseMs: pause, reason },
+          'the job failed; it will be retried',
+        );
         const failed = seat.report.failed + 1;
         const change = { outcome: 'failed', failed, durationMs, failures: failures + 1, nextMs } as const;
         this.#tell(seat, { state: 'failing', reason, ...change });

@@ -432,7 +432,10 @@ test('a second replay of the same sink is refused as long as the first one lives
   await once(first.stdout, 'data');
   const { lines, write } = target();
   const options = { directory, sink: 'kafka', open: opens({ write }), classify };
-  await assert.rejects(replay(options), new RegExp(`another replay of this sink is running: sink=kafka, found=process ${first.pid}`));
+  await assert.rejects(
+    replay(options),
+    new RegExp(`another replay of this sink is running: sink=kafka, found=process ${first.pid}`),
+  );
   assert.deepEqual(lines, []);
   first.kill('SIGKILL');
   await gone;
