@@ -3,6 +3,7 @@
  * record batches that are already encoded. Connections are those of store/kafka/links.ts, whose limits hold for every
  * question; a Produce request ends after kafkaRequestTimeoutMs.
  */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { createTopicsV5, createTopicsV7, initProducerIdV2, initProducerIdV4 } from '@platformatic/kafka';
 import { unreadable } from '../../store/kafka/answer.ts';
 import { failureOf, failureOfCode, KafkaFailure, kafkaCode } from '../../store/kafka/failure.ts';
@@ -11,6 +12,9 @@ import type { KafkaConfig } from './config.ts';
 import type { ProducerIdentity } from './encode.ts';
 import { encodeProduce, type PartitionResult, PRODUCE, parseProduce, produceVersions } from './produce.ts';
 
+/** How often a topic just made is looked for, and the pause between two looks. */
+const MADE_LOOKS = 20;
+const MADE_PAUSE_MS = 50;
 const CREATE_TOPICS = 19;
 const INIT_PRODUCER_ID = 22;
 
@@ -42,8 +46,12 @@ export class KafkaClient {
       );
     }
     await this.#links.ask('create topic', (link) => this.#createTopic(link));
-    // Leaders are elected a moment after the answer: until then this is a retry like any other.
-    const made = await this.#known(name);
+    // Leaders are elected a moment after the answer; what takes longer is a retry like any other.
+    let made = await this.#known(name);
+    for (let look = 0; !made && look < MADE_LOOKS; look++) {
+      await sleep(MADE_PAUSE_MS);
+      made = await this.#known(name);
+    }
     if (!made) throw failureOfCode(kafkaCode.unknownTopicOrPartition, 'topic was created and is not known yet');
     return made;
   }
