@@ -96,12 +96,12 @@ test('broker and server away until the quota: memory flat, 429 is no lie, everyt
   // A line that follows another one too soon is held back for ten seconds, and comes though nothing is sent.
   for (const sink of ['kafka', 'postgres']) {
     await expect
-      .poll(() => linesSaying(collector, `${sink} takes events`), {
+      .poll(() => linesSaying(collector, `${sink} accepts events`), {
         message: `a line when ${sink} returns`,
         timeout: PATIENCE_MS,
       })
       .toBeGreaterThan(0);
-    assert.match(collector.log, new RegExp(`"downMs":\\d+,"msg":"${sink} takes events"`));
+    assert.match(collector.log, new RegExp(`"downMs":\\d+,"msg":"${sink} accepts events"`));
   }
   await drained(collector);
   t.annotate(
