@@ -29,7 +29,7 @@ const GRACE_MS = 1000;
 const commands = {
   ls: {
     takes: '[SINK]',
-    summary: 'lists what lies in DEAD_LETTER_DIR, and why',
+    summary: 'lists the letters in DEAD_LETTER_DIR, and why they are there',
     about: `Lists the dead letters of one sink, or of all: for each file the number of letters, how many of them are
 still pending, the times of the first and the last one, and the most frequent reasons.`,
     exits: { [exitCodes.ok]: 'listed' },
@@ -37,15 +37,15 @@ still pending, the times of the first and the last one, and the most frequent re
   },
   replay: {
     takes: 'SINK',
-    summary: 'sends what is pending to its sink again',
+    summary: 'sends pending letters to their sink again',
     about: `Sends the pending letters of a sink to it again, once the cause of the refusal is fixed. It may run beside
 the collector, and may be stopped or killed at any time: the next replay continues there. A letter that is
 refused again stays pending.`,
     exits: {
       [exitCodes.ok]: 'every pending letter is delivered',
       [exitCodes.failed]:
-        'letters were refused again, none was pending, or the sink needs an operator (credentials, a missing table)',
-      [exitCodes.temporary]: 'the sink is away, or another replay of it runs',
+        'letters were rejected again, none was pending, or the sink needs an operator (credentials, a missing table)',
+      [exitCodes.temporary]: 'the sink is down, or another replay to it is running',
       130: 'interrupted by Ctrl-C (143: by SIGTERM)',
     },
     example: 'ringmain deadletter replay postgres --env-file=/etc/ringmain/ringmain.env',
@@ -54,7 +54,7 @@ refused again stays pending.`,
 
 const tool: ToolHelp & { readonly commands: typeof commands } = {
   name: 'ringmain deadletter',
-  about: 'Looks at the events that a sink refused for good, and sends them again once the cause is fixed.',
+  about: 'Shows the events that a sink rejected for good, and sends them again once the cause is fixed.',
   commands,
 };
 

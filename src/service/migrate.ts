@@ -23,11 +23,11 @@ export interface Migrated<V> {
   readonly migrations?: Migrations<V>;
 }
 
-const away = { [exitCodes.temporary]: 'the database is away or busy; run it again later' };
+const away = { [exitCodes.temporary]: 'the database is down or busy; run it again later' };
 const commands = {
   up: {
     takes: '',
-    summary: 'applies the migrations that are missing, oldest first',
+    summary: 'applies missing migrations, oldest first',
     about: `Applies the migrations that are missing, oldest first. Several processes may run it at once: one applies,
 the others wait. When a migration fails, the earlier ones stay applied; run it again once the cause is
 fixed.`,
@@ -40,9 +40,9 @@ fixed.`,
   },
   down: {
     takes: '[N]',
-    summary: 'takes the newest N versions back (default 1)',
-    about: 'Takes the newest N versions back, newest first. The data in the tables they drop is gone.',
-    exits: { [exitCodes.ok]: 'taken back', [exitCodes.failed]: 'one has failed, or cannot be taken back', ...away },
+    summary: 'reverts the newest N versions (default 1)',
+    about: 'Reverts the newest N versions, newest first. Data in the tables they drop is lost.',
+    exits: { [exitCodes.ok]: 'reverted', [exitCodes.failed]: 'one has failed, or cannot be reverted', ...away },
     example: 'ringmain migrate pixel down 2',
   },
   status: {
@@ -50,7 +50,7 @@ fixed.`,
     summary: 'lists every version, and whether it is applied',
     about: 'Lists every version of this build and of the database, with the time it was applied. Changes nothing.',
     exits: {
-      [exitCodes.ok]: 'all are applied as they are',
+      [exitCodes.ok]: 'all are applied, unchanged',
       [exitCodes.failed]: 'versions are missing, or were changed after they were applied',
       ...away,
     },
@@ -62,7 +62,7 @@ fixed.`,
 const toolFor = (service: string): ToolHelp & { readonly commands: typeof commands } => ({
   name: `ringmain migrate ${service}`,
   about:
-    'Changes and shows the schema of a service. The database must be reached directly, or by a pooler in session mode.',
+    'Migrates the schema of a service, or shows its state. Connect to the database directly, or through a pooler in session mode.',
   commands,
   options: optionsOf(service),
 });

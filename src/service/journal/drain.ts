@@ -24,20 +24,20 @@ import { type JournalTool, WALK_BYTES } from './journal.ts';
 
 export const drainHelp: Subcommand = {
   takes: '[--timeout=SECONDS]',
-  summary: 'delivers what is left without taking anything in',
+  summary: 'delivers the backlog without accepting new events',
   about: `Delivers what the journal still owes to the sinks in OUTPUTS, for a collector that goes away for good. It
 takes nothing in, and keeps trying a sink that is away. Each sink gets a line with what this run
 delivered. The collector must be stopped.`,
   flags: {
     timeout: {
       value: 'SECONDS',
-      text: 'gives up after so many seconds; default: keeps trying until everything is delivered',
+      text: 'gives up after this many seconds; default: keeps trying until everything is delivered',
     },
   },
   exits: {
-    [exitCodes.ok]: 'nothing is owed any more, or there is no log and nothing to deliver',
-    [exitCodes.failed]: 'events are still owed; run it again when the sinks take them',
-    [exitCodes.temporary]: 'a collector runs on this journal or log file',
+    [exitCodes.ok]: 'everything is delivered, or there is no log and nothing to deliver',
+    [exitCodes.failed]: 'events are still undelivered; run it again once the sinks are up',
+    [exitCodes.temporary]: 'a collector is running on this journal or log file',
     130: 'interrupted by Ctrl-C (143: by SIGTERM); the next drain continues',
   },
   example: 'ringmain journal drain --timeout=600',

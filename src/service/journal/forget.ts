@@ -8,10 +8,10 @@ import type { JournalTool } from './journal.ts';
 
 export const forgetHelp: Subcommand = {
   takes: 'NAME',
-  summary: 'removes a sink that will not come back',
+  summary: 'removes a sink that will not be used again',
   about: `Removes the checkpoint of a sink that will not come back. The next start deletes the segments that only
 this sink still needed; events it had not received are lost to it. The collector must be stopped.`,
-  exits: { [exitCodes.ok]: 'forgotten', [exitCodes.temporary]: 'a collector runs on this journal' },
+  exits: { [exitCodes.ok]: 'forgotten', [exitCodes.temporary]: 'a collector is running on this journal' },
   example: 'ringmain journal forget kafka',
 };
 

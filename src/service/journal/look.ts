@@ -15,7 +15,7 @@ import { bytesOf, type JournalTool, lanesOf, lookAgain, RANGE, rangeFlags, selec
 
 export const listHelp: Subcommand = {
   takes: '',
-  summary: 'lists lanes, and what each sink is owed',
+  summary: 'lists lanes, and the backlog of each sink',
   about: `Lists the lanes of the log (one per acceptor and life of the process) with their positions in bytes and
 their records, then each sink with its cursors, its ledger and the number of events it has yet to get.`,
   exits: { [exitCodes.ok]: 'listed' },
@@ -24,11 +24,11 @@ their records, then each sink with its cursors, its ledger and the number of eve
 
 export const verifyHelp: Subcommand = {
   takes: '',
-  summary: 'reads every frame and names the damaged ones',
+  summary: 'reads every frame and reports damaged ones',
   about: `Reads every frame of the log and checks it. A damaged place gets a line with its lane, positions and
 records; the events behind it are found and counted all the same.`,
   exits: {
-    [exitCodes.ok]: 'every frame is sound',
+    [exitCodes.ok]: 'every frame is intact',
     [exitCodes.failed]: 'at least one is damaged',
     130: 'interrupted by Ctrl-C (143: by SIGTERM)',
   },
@@ -41,7 +41,7 @@ export const catHelp: Subcommand = {
   about: `Writes the events of a range to standard output, one JSON object per line, as the sinks get them. Without
 a range: everything on disk, delivered events that JOURNAL_RETAIN_MS keeps included.`,
   flags: rangeFlags,
-  exits: { [exitCodes.ok]: 'all events of the range are written', 141: 'the reader went away (`| head`)' },
+  exits: { [exitCodes.ok]: 'all events in the range are written', 141: 'the reader went away (`| head`)' },
   example: 'ringmain journal cat --since=2026-11-21T08:00:00Z --until=2026-11-21T09:00:00Z > events.ndjson',
 };
 

@@ -26,7 +26,7 @@ import { bytesOf, type JournalTool, type Log, RANGE, rangeFlags, select } from '
 
 export const replayHelp: Subcommand = {
   takes: `--sink=NAME ${RANGE}`,
-  summary: 'sends events to one sink once more',
+  summary: 'sends events to one sink again',
   about: `Sends the events of a range to one sink once more; a running collector is not disturbed, and no cursor
 moves. A sink that recognises an event by its id keeps one copy of it, any other gets a second one. A
 replay that stops early says how many events it has sent, and the --resume that continues it.`,
@@ -40,10 +40,10 @@ replay that stops early says how many events it has sent, and the --resume that 
     ...rangeFlags,
   },
   exits: {
-    [exitCodes.ok]: 'all events of the range were sent',
+    [exitCodes.ok]: 'all events in the range were sent',
     [exitCodes.failed]:
-      'the range holds no event, the sink refused events, or needs an operator (credentials, a missing table)',
-    [exitCodes.temporary]: 'the sink is away, or a disk is full; continue later',
+      'the range contains no event, or the sink rejected events or needs an operator (credentials, a missing table)',
+    [exitCodes.temporary]: 'the sink is down, or a disk is full; continue later',
     130: 'interrupted by Ctrl-C (143: by SIGTERM)',
   },
   example: 'ringmain journal replay --sink=kafka --since=2026-11-21T08:00:00Z --until=2026-11-21T09:00:00Z',
