@@ -39,7 +39,7 @@ export class HttpRefusal extends Error {
   readonly status: number;
 
   constructor(place: string, status: number, reason: string) {
-    super(`the receiver ${place} must answer 2xx: status=${status}${reason === '' ? '' : `, answer=${reason}`}`);
+    super(`the receiver ${place} did not answer 2xx: status=${status}${reason === '' ? '' : `, answer=${reason}`}`);
     this.status = status;
   }
 }

@@ -263,7 +263,7 @@ test('a large or endless answer is not read to its end', async (t) => {
   );
   assert.ok(error instanceof HttpRefusal);
   assert.ok(
-    error.message.startsWith(`the receiver 127.0.0.1:${port} must answer 2xx: status=400, answer=no xxx`) &&
+    error.message.startsWith(`the receiver 127.0.0.1:${port} did not answer 2xx: status=400, answer=no xxx`) &&
       error.message.length < 400,
   );
 });
