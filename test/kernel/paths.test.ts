@@ -74,7 +74,7 @@ test('what may not be written or read is named with the code of the system', (t)
   const must = 'X must be a writable directory: path=';
   assert.deepEqual(JSON.parse(output), [
     `${must}${join(folder, 'new/deep')}, found=EACCES at ${folder}`,
-    `${must}${folder}, found=EACCES`,
+    `the folder of ${must}${folder}, found=EACCES`,
     `X must be a writable file: path=${join(folder, 'file')}, found=EACCES`,
   ]);
 });

@@ -61,7 +61,7 @@ export function writableFileProblem(name: string, path: string): string | undefi
     return code && `${must}, found=${code}`;
   }
   if (found !== 'ENOENT') return `${must}, found=${found}`;
-  return directoryProblem(name, dirname(path));
+  return directoryProblem(`the folder of ${name}`, dirname(path));
 }
 
 /** The path must be a readable file. */
