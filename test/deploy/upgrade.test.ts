@@ -151,11 +151,11 @@ test('a restart on a full disk starts, answers 429, delivers its backlog, and ta
   await runProgram('mount', ['-t', 'tmpfs', '-o', 'size=8m', 'ringmain-test', disk]);
   t.onTestFinished(async () => void (await runProgram('umount', ['-l', disk])));
   const env = { JOURNAL_DIR: join(disk, 'journal'), MAX_BODY_BYTES: '64KiB', ...away, JOURNAL_MAX_BYTES: '' };
-  const collector = await startCollector(t, { port: 21996, folder, env });
+  const collector = await startCollector(t, { port: 21998, folder, env });
   const accepted = await fill(collector.url);
   await collector.kill();
   assert.throws(() => writeFileSync(join(disk, 'ballast'), Buffer.alloc(8 * 2 ** 20)), { code: 'ENOSPC' });
-  const alive = { port: 21996, folder, env: collectorEnv(folder, 21996, env), ready: '/healthz' };
+  const alive = { port: 21998, folder, env: collectorEnv(folder, 21998, env), ready: '/healthz' };
   const again = await Collector.start(t, alive);
   accepted.push(...(await fill(again.url, 700_000)));
   assert.equal((await fetch(`${again.url}/readyz`)).status, 503);

@@ -531,7 +531,7 @@ test('a second failed fdatasync ends intake and says so; delivery goes on', () =
   }
   assert.equal(writer.refusal(8), 'journal_failed');
   assert.equal(log.figures.get('failed'), 1);
-  assert.ok(warnings.some((message) => message.includes('intake ends')));
+  assert.ok(warnings.some((message) => message.includes('intake stops')));
   const used = disk.usedBytes();
   for (let i = 0; i < 50; i++) {
     log.step(300);
