@@ -13,7 +13,7 @@ import type { Handler, Route } from '../../src/http/router.ts';
 import { type Answer, freePort, RawConnection, request, requestBytes } from './raw.ts';
 import { startRoutes } from './routes.ts';
 
-const port = await freePort(21330);
+const port = await freePort(21396);
 const text: Handler = (res, _req, at) => {
   at.tally.answered(200);
   if (at.head) endBare(res, 6, false);
