@@ -8,10 +8,7 @@
  *   ringmain --healthcheck                           for containers: exit 0 when /healthz of the collector answers
  *   ringmain help [command]   ringmain version       also -h, --help, -v, --version
  *
- * Each command has --help, each command of a tool as well. Exit codes: 0 done, 1 what a tool has checked or delivered
- * is not in order, 64 the command line is not understood, 70 a defect or a thread that cannot be replaced, 75 the port,
- * journal or file is in use, or the target of a tool is away (try again), 78 the configuration cannot be used; 130 and
- * 143 a tool's first signal, a service's second one, 141 the reader of a tool's output has gone.
+ * Each command has --help, each command of a tool as well. Exit codes are those of kernel/errors.ts.
  */
 import { constants } from 'node:os';
 import { setImmediate as turn } from 'node:timers/promises';
@@ -20,6 +17,7 @@ import { errors, exitCodeOf, exitCodes, explain } from './kernel/errors.ts';
 import { HeldSignals } from './kernel/signals.ts';
 import { readVersion } from './kernel/version.ts';
 import type { AnyService } from './service/contract.ts';
+import { commandAt } from './service/tool/subcommand.ts';
 
 /** A service's code is loaded when it is used: the tools need no HTTP server, one service none of the others. */
 const services: Readonly<Record<string, () => Promise<{ readonly default: AnyService }>>> = {
@@ -58,9 +56,10 @@ const tools: Readonly<Record<string, Tool>> = {
     summary: 'migrate the schema of a service, or show its state',
     run: async (words) => {
       const { answerWithoutService, runMigrateTool } = await import('./service/migrate.ts');
-      const [name = '', ...rest] = words;
       const ended = answerWithoutService(words, Object.keys(services));
-      return ended ?? runMigrateTool(await load(name), rest);
+      if (ended !== undefined) return ended;
+      const at = commandAt(words, Object.keys(services));
+      return runMigrateTool(await load(words[at]!), words.toSpliced(at, 1));
     },
   },
 };
@@ -105,8 +104,18 @@ async function usage(): Promise<string> {
   return `${lines.join('\n')}\n\nEach command has --help.\n`;
 }
 
+const commandNames: readonly string[] = [...Object.keys(services), ...Object.keys(tools), 'help', 'version'];
+const switchNames: readonly string[] = ['--help', '--version', '-v', '--healthcheck'];
+
+/** The command first: files of options may stand before it, as in `--env-file=FILE journal ls`. */
+function commandFirst(argv: readonly string[]): readonly string[] {
+  if (!/^--(env-file|config)(=|$)/.test(argv[0] ?? '')) return argv;
+  const at = commandAt(argv, [...commandNames, ...switchNames]);
+  return at < 0 ? [] : [argv[at]!, ...argv.toSpliced(at, 1)];
+}
+
 async function main(argv: readonly string[]): Promise<number> {
-  const [command, ...rest] = argv;
+  const [command, ...rest] = commandFirst(argv);
   switch (command) {
     case '--healthcheck': {
       const { runService } = await import('./service/command.ts');
@@ -119,10 +128,13 @@ async function main(argv: readonly string[]): Promise<number> {
       process.stdout.write(`ringmain ${version} (${commit})\n`);
       return exitCodes.ok;
     }
-    case 'help':
-      if (rest.length > 0) return main([...rest, '--help']);
+    case 'help': {
+      // Options change no help: those that an installation adds to every call are left out.
+      const at = commandAt(rest, commandNames);
+      if (at >= 0) return main([...rest.slice(at), '--help']);
       process.stdout.write(await usage());
       return exitCodes.ok;
+    }
     case '--help':
       process.stdout.write(await usage());
       return exitCodes.ok;
@@ -139,7 +151,7 @@ async function main(argv: readonly string[]): Promise<number> {
         const { runService } = await import('./service/command.ts');
         return runService(await load(command), rest, signals);
       }
-      const near = nearest(command, [...Object.keys(services), ...Object.keys(tools), 'help', 'version']);
+      const near = nearest(command, commandNames);
       const meant = near === undefined ? '' : `, did you mean ${near}?`;
       throw errors.USAGE({ reason: `the first word must be a command: found=${command}${meant}\n\n${await usage()}` });
     }

@@ -6,7 +6,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { chartSchema } from '../deploy/k8s/schema.ts';
 import { eventModelTable } from '../src/events/schema.ts';
 import { type ConfigSet, envExample, renewReference } from '../src/kernel/config.ts';
-import { errorsReference } from '../src/kernel/errors.ts';
+import { errorsReference, exitsReference } from '../src/kernel/errors.ts';
 import { renewPart } from '../src/kernel/markdown.ts';
 import pixel from '../src/pixel/pixel.ts';
 import { setsOf } from '../src/service/configured.ts';
@@ -20,6 +20,8 @@ export function renewed(): Record<string, string> {
   const withEvents = renewPart(readFileSync('src/pixel/README.md', 'utf8'), 'events', eventModelTable());
   return {
     'src/pixel/README.md': renewPart(withEvents, 'errors', errorsReference(errorSets)),
+    'README.md': renewPart(readFileSync('README.md', 'utf8'), 'exits', exitsReference()),
+    'deploy/RUNBOOK.md': renewPart(readFileSync('deploy/RUNBOOK.md', 'utf8'), 'exits', exitsReference()),
     'deploy/CONFIGURATION.md': renewReference(readFileSync('deploy/CONFIGURATION.md', 'utf8'), sets),
     '.env.example': envExample(sets),
     'deploy/k8s/chart/values.schema.json': chartSchema(sets),

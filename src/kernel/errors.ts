@@ -23,11 +23,64 @@ import { markdownTable } from './markdown.ts';
 
 /**
  * Exit codes of the process (sysexits.h): what an operator or a service manager may branch on. `temporary` passes by
- * itself, so it is worth a restart; `usage` and `config` need a person. `failed` is a tool's: it has worked as it should,
- * and what it checked or delivered is not in order.
+ * itself, so it is worth a restart; `usage` and `config` need a person. `failed` and `severe` are those of tools: one
+ * has worked as it should, and what it checked or delivered is not in order.
  */
-export const exitCodes = { ok: 0, failed: 1, usage: 64, internal: 70, temporary: 75, config: 78 } as const;
+export const exitCodes = { ok: 0, failed: 1, severe: 2, usage: 64, internal: 70, temporary: 75, config: 78 } as const;
 export type ExitCode = (typeof exitCodes)[keyof typeof exitCodes];
+
+/** What an exit code means, and who starts again after it. Codes of a signal are 128 and its number. */
+export interface ExitRow {
+  readonly code: string;
+  readonly meaning: string;
+  /** Whether systemd starts the service again; undefined: no service ends with it. */
+  readonly restarts: boolean | undefined;
+  /** After which time the chart repeats a drain that ended so; undefined: never. */
+  readonly repeats: string | undefined;
+}
+
+const SOON = '1 min, then twice as long';
+const LATE = '30 min';
+
+type Exit = readonly [code: number | string, meaning: string, restarts?: boolean | undefined, repeats?: string];
+const exits: readonly Exit[] = [
+    [exitCodes.ok, 'Success. A service has drained; what a sink could not take is in the journal.', false],
+    [
+      exitCodes.failed,
+      'What a tool checked or delivered has problems or needs an operator. `doctor`: warnings. ' +
+        '`--healthcheck`: not healthy.',
+      undefined,
+      SOON,
+    ],
+    [exitCodes.severe, '`doctor`: errors.'],
+    [exitCodes.usage, 'Invalid command line.', false, LATE],
+    [exitCodes.internal, 'Internal error, or a thread that cannot be replaced has died.', true, SOON],
+    [
+      exitCodes.temporary,
+      'Temporary: the port, the journal or the log file is in use by another process; the target of a tool is down, ' +
+        'or a disk is full.',
+      true,
+      SOON,
+    ],
+    [exitCodes.config, 'The configuration, a path or a permission has to be corrected first; nothing was touched.', false, LATE],
+    ['130, 143', 'A second SIGINT or SIGTERM cut the drain of a service short; the first one, a tool.', true, SOON],
+    [141, "The reader of a tool's output went away (`journal cat | head`)."],
+];
+
+/** All exit codes; the tables of README.md and RUNBOOK.md are made from them. */
+export const exitRows: readonly ExitRow[] = exits.map(([code, meaning, restarts, repeats]) => ({
+  code: String(code),
+  meaning,
+  restarts,
+  repeats,
+}));
+
+/** The table of the exit codes, between <!-- exits:begin --> and <!-- exits:end -->. */
+export function exitsReference(): string {
+  const word = (again: boolean | undefined): string => (again === undefined ? '–' : again ? 'yes' : 'no');
+  const rows = exitRows.map(({ code, meaning, restarts, repeats = '–' }) => [code, meaning, word(restarts), repeats]);
+  return markdownTable(['Code', 'Meaning', 'systemd restarts', 'Chart repeats the drain after'], rows);
+}
 
 type Fields = Readonly<Record<string, unknown>>;
 

@@ -205,12 +205,12 @@ export async function healthcheck(configured: Configured): Promise<number> {
   return new Promise((settle) => {
     const asked = (tls ? secureRequest : request)(options, (res) => {
       res.resume();
-      settle(res.statusCode === 200 ? exitCodes.ok : 1);
+      settle(res.statusCode === 200 ? exitCodes.ok : exitCodes.failed);
     });
     asked.on('timeout', () => asked.destroy(new Error(`no answer within ${HEALTH_MS} ms`)));
     asked.on('error', (error) => {
       process.stderr.write(`healthcheck: ${error.message}\n`);
-      settle(1);
+      settle(exitCodes.failed);
     });
     asked.end();
   });

@@ -38,9 +38,9 @@ still pending, the times of the first and the last one, and the most frequent re
   replay: {
     takes: 'SINK',
     summary: 'sends pending letters to their sink again',
-    about: `Sends the pending letters of a sink to it again, once the cause of the refusal is fixed. It may run beside
+    about: `Sends the pending letters of a sink to it again, once the cause of the rejection is fixed. It may run beside
 the collector, and may be stopped or killed at any time: the next replay continues there. A letter that is
-refused again stays pending.`,
+rejected again stays pending.`,
     exits: {
       [exitCodes.ok]: 'every pending letter is delivered',
       [exitCodes.failed]:
@@ -143,7 +143,7 @@ async function replayTo(output: ConfiguredOutput | undefined, configured: Config
       process.stderr.write(`nothing to replay: no letter of ${sink} is pending in ${directory}\n`);
       return exitCodes.failed;
     }
-    process.stdout.write(`${delivered} delivered, ${refused} refused again\n`);
+    process.stdout.write(`${delivered} delivered, ${refused} rejected again\n`);
     return refused === 0 ? exitCodes.ok : exitCodes.failed;
   } catch (error) {
     progress.clear();

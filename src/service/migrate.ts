@@ -14,7 +14,7 @@ import type { AnyService, Migrations } from './contract.ts';
 import { serviceErrors } from './errors.ts';
 import { withFaults } from './tool/fault.ts';
 import { Progress } from './tool/progress.ts';
-import { askedOf, optionsOf, type Subcommand, type ToolHelp, unknownCommand } from './tool/subcommand.ts';
+import { askedOf, commandAt, optionsOf, type Subcommand, type ToolHelp, unknownCommand } from './tool/subcommand.ts';
 import { placeOf } from './tool/target.ts';
 
 /** What of a service the tool reads. */
@@ -69,9 +69,9 @@ const toolFor = (service: string): ToolHelp & { readonly commands: typeof comman
 
 /** Answers words that begin with no service: with help, or by USAGE. Undefined: a name comes first. */
 export function answerWithoutService(words: readonly string[], services: readonly string[]): number | undefined {
-  const [first] = words;
+  const first = words[commandAt(words, [...services, ...Object.keys(commands)])];
   const isCommand = first !== undefined && Object.hasOwn(commands, first);
-  if (first !== undefined && !first.startsWith('-') && !isCommand) return undefined;
+  if (first !== undefined && !isCommand) return undefined;
   if (isCommand && !words.includes('--help'))
     throw errors.USAGE({
       reason: `the service comes first, one of ${services.join(', ')}: ringmain migrate ${services[0]} ${first}`,

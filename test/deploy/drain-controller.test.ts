@@ -8,7 +8,7 @@ import { createServer, type IncomingMessage } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { test } from 'vitest';
-import { exitCodes } from '../../src/kernel/errors.ts';
+import { exitCodes, exitRows } from '../../src/kernel/errors.ts';
 import { runProgram, type TestScope, temporaryFolder } from '../servers/process.ts';
 import { drainJob, type Manifest, rendered } from './chart.ts';
 import { collectorFolder, eventsIn, ringmain, startCollector } from './collector.ts';
@@ -128,6 +128,8 @@ test('the drain Job leaves repeating to the controller, ends what cannot start, 
   const fatal = spec.podFailurePolicy.rules.find(({ action }) => action === 'FailJob')?.onExitCodes?.values;
   // 75, a journal that is still locked for instance, passes by itself.
   assert.deepEqual(fatal, [exitCodes.usage, exitCodes.config]);
+  const late = exitRows.filter(({ repeats }) => repeats === '30 min').map(({ code }) => Number(code));
+  assert.deepEqual(fatal, late, 'the table of README.md');
 });
 
 test('what the drain Job runs delivers what a killed collector owed, once', async (t) => {

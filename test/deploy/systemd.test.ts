@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { readFileSync, realpathSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'vitest';
-import { exitCodes } from '../../src/kernel/errors.ts';
+import { exitCodes, exitRows } from '../../src/kernel/errors.ts';
 import { ensureCommand } from '../servers/apt.ts';
 import { answersOk, main } from '../servers/collector.ts';
 import { leaveIdleConnections, runProgram, ServerProcess, temporaryFolder } from '../servers/process.ts';
@@ -39,6 +39,8 @@ test('the unit agrees with the collector: drain time, exit codes, open files, se
     [exitCodes.usage, exitCodes.config],
     'what passes by itself (75) is tried again',
   );
+  const final = exitRows.filter(({ restarts, code }) => restarts === false && code !== String(exitCodes.ok));
+  assert.equal(setting('RestartPreventExitStatus'), final.map(({ code }) => code).join(' '), 'the table of README.md');
   assert.ok(Number(setting('LimitNOFILE')) > 100_000 + 1000, 'more than MAX_CONNECTIONS by default');
   const home = collectorFolder();
   writeFileSync(join(home, 'pg_dsn'), 'postgres://ringmain:x@127.0.0.1/ringmain\n');
@@ -145,9 +147,21 @@ curl -fsS -o /dev/null 'http://127.0.0.1:21973/px.gif?e=owed'
 echo 'STARTED'
 ${beside.map((command) => `echo '$ ${command}'; ${command}`).join('\n')}
 ringmain journal cat | grep -q '"e":"owed"'
+ringmain help | grep -q '^ringmain journal'
+ringmain help journal | grep -q '^ringmain journal ls'
+for tool in journal deadletter migrate doctor pixel; do ringmain $tool --help | grep -q "^ringmain $tool"; done
+for bare in '' journal deadletter migrate; do
+  if ringmain $bare 2> ${folder}/said; then exit 1; else [ $? = 64 ]; fi; grep -q "^ringmain $bare" ${folder}/said
+done
+ringmain journal ls --env-file /etc/ringmain/ringmain.env | grep -q 'owes 1 events'
+if ringmain doctor > ${folder}/said; then exit 1; else [ $? = ${exitCodes.severe} ]; fi
+grep -q 'ERROR.*127.0.0.1:21974' ${folder}/said
+ringmain journal replay --sink=log --file=/var/lib/ringmain/again.ndjson
+grep -q '"e":"owed"' /var/lib/ringmain/again.ndjson
 if ringmain journal drain --timeout=1; then exit 1; else code=$?; [ $code = 75 ]; fi
 kill $service; wait $service || true
 if ringmain journal drain --timeout=1; then exit 1; fi
+ringmain journal forget http
 foreign=$(find /var/lib/ringmain ! -user ringmain); [ -z "$foreign" ]
 if setpriv --reuid=nobody --clear-groups ringmain journal ls; then exit 1; else [ $? = 77 ]; fi
 trap - EXIT

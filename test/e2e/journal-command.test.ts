@@ -155,8 +155,8 @@ test('journal forget removes a sink for good; drain and forget refuse while a co
   assert.doesNotMatch((await ringmain(collector.folder, ['journal', 'ls'])).out, /^sink/m);
 });
 
-test('a folder without a log is refused with one clear line and exit 78', async (t) => {
+test('a folder without a journal is refused with one clear line and exit 78', async (t) => {
   const { code, err } = await ringmain(temporary(t), ['journal', 'ls']);
   assert.equal(code, 78);
-  assert.match(err, /there is no log in this folder/);
+  assert.match(err, /there is no journal in this folder/);
 });

@@ -168,7 +168,7 @@ function asNobody(words: readonly string[], cwd: string): Promise<Ended> {
   });
 }
 
-test("a journal of another user is 'permission denied', not 'there is no log'", { skip: !root }, async () => {
+test("a journal of another user is 'permission denied', not 'there is no journal'", { skip: !root }, async () => {
   const journal = join(folder, 'data', 'journal');
   chmodSync(folder, 0o755);
   const found = await Promise.all(

@@ -10,6 +10,8 @@ import {
   errorKinds,
   errorOf,
   errors,
+  exitCodes,
+  exitRows,
   errorsReference,
   exitCodeOf,
   explain,
@@ -139,6 +141,15 @@ test('an error crosses from a thread to main with code, status, retry, exit code
   );
   const answered = httpErrors.NOT_FOUND({ path: '/x' });
   assert.deepEqual(problem(errorOf(structuredClone(failureOf(answered)))), problem(answered));
+});
+
+test('every exit code has one row in the table that README.md and RUNBOOK.md show', () => {
+  const listed = exitRows.map(({ code }) => code);
+  assert.deepEqual(
+    Object.values(exitCodes).filter((code) => !listed.includes(String(code))),
+    [],
+  );
+  assert.equal(new Set(listed).size, listed.length);
 });
 
 test('a defect crosses as its stack, and so does anything else that was thrown', () => {

@@ -44,7 +44,7 @@ test('Ctrl-C ends a replay of letters behind the request under way, and the next
   const said = `the replay was interrupted after ${2 * REQUEST} letters; the next one continues there\n`;
   expect(first).toEqual({ code: 130, said });
   const second = await deadletter(directory, url, 'replay', 'http');
-  expect(second).toEqual({ code: 0, said: `${LETTERS - 2 * REQUEST} delivered, 0 refused again\n` });
+  expect(second).toEqual({ code: 0, said: `${LETTERS - 2 * REQUEST} delivered, 0 rejected again\n` });
   expect(got).toEqual(range(0, LETTERS));
 });
 
@@ -59,6 +59,6 @@ test('a replay that the receiver refuses says where that is and what to do; lett
   status = (numbers) => (numbers.includes(7) ? 400 : 204);
   expect(await deadletter(directory, url, 'replay', 'http')).toEqual({
     code: 1,
-    said: `${LETTERS - 1} delivered, 1 refused again\n`,
+    said: `${LETTERS - 1} delivered, 1 rejected again\n`,
   });
 });

@@ -2,7 +2,8 @@
  * Command `ringmain doctor`: walks a configuration end to end and says what is wrong and what to do. It starts nothing
  * and changes nothing; only a file for timing the disk comes and goes.
  *
- *   exit   0  nothing to say      1  warnings      2  errors      78  the configuration itself cannot be read
+ *   exit   0  nothing to say   1  warnings   2  errors   64  the command line is not understood
+ *          78  the configuration itself cannot be read
  */
 import { errors, exitCodes, RingmainError } from '../../kernel/errors.ts';
 import { error, type Finding, ok, type Severity } from '../../kernel/finding.ts';
@@ -20,10 +21,16 @@ Checks the configuration of a service end to end: DNS, TLS, credentials, topics,
 disk, memory, open files, proxies and cookies. It reads the options as the service does (flags, environment,
 --env-file, --config), reports what is wrong and how to fix it, and changes nothing.
 
-    --json        one JSON object per line instead of text
-    exit code     0 all is well, 1 warnings, 2 errors, 78 the configuration cannot be read
+    --json   one JSON object per line instead of text
 
-Example:
+exit codes
+    ${exitCodes.ok}    all is well
+    ${exitCodes.failed}    warnings
+    ${exitCodes.severe}    errors
+    ${exitCodes.usage}   the command line is not understood
+    ${exitCodes.config}   the configuration cannot be read
+
+example
     ringmain doctor --env-file=/etc/ringmain/ringmain.env
 `;
 
@@ -53,8 +60,8 @@ export async function runDoctor(service: AnyService, argv: readonly string[]): P
     }
   }
   if (!json) process.stdout.write(`\n${plural(counts.error, 'error')}, ${plural(counts.warning, 'warning')}\n`);
-  if (counts.error > 0) return 2;
-  return counts.warning > 0 ? 1 : exitCodes.ok;
+  if (counts.error > 0) return exitCodes.severe;
+  return counts.warning > 0 ? exitCodes.failed : exitCodes.ok;
 }
 
 function sections(configured: Configured): readonly Section[] {

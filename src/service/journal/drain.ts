@@ -35,8 +35,9 @@ delivered. The collector must be stopped.`,
     },
   },
   exits: {
-    [exitCodes.ok]: 'everything is delivered, or there is no log and nothing to deliver',
+    [exitCodes.ok]: 'everything is delivered, or there is no journal and nothing to deliver',
     [exitCodes.failed]: 'events are still undelivered; run it again once the sinks are up',
+    [exitCodes.internal]: 'a thread ended before it could deliver',
     [exitCodes.temporary]: 'a collector is running on this journal or log file',
     130: 'interrupted by Ctrl-C (143: by SIGTERM); the next drain continues',
   },
@@ -53,7 +54,7 @@ export async function drain(tool: JournalTool): Promise<number> {
   const timeoutMs = Math.min(tool.count('timeout') ?? TIMEOUT_S_MAX, TIMEOUT_S_MAX) * 1000;
   // Lanes without their log are a log that was put back in parts: openEngine() refuses it.
   if (tool.find() === undefined && (tool.dir === 'off' || listLanes(tool.dir).length === 0)) {
-    const what = tool.dir === 'off' ? 'JOURNAL_DIR is off' : `there is no log in ${tool.dir}`;
+    const what = tool.dir === 'off' ? 'JOURNAL_DIR is off' : `there is no journal in ${tool.dir}`;
     process.stdout.write(`${what}: nothing was owed\n`);
     return exitCodes.ok;
   }

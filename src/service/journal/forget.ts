@@ -23,7 +23,7 @@ export function forget(tool: JournalTool): number {
     const near = name === undefined ? undefined : nearest(name, known);
     throw errors.USAGE({
       reason:
-        `forget must name one sink of this log: found=${tool.words.join(' ') || 'none'}, ` +
+        `forget must name one sink of this journal: found=${tool.words.join(' ') || 'none'}, ` +
         `sinks=${known.join(', ') || 'none'}${near === undefined ? '' : `, did you mean ${near}?`}`,
     });
   }
@@ -33,6 +33,6 @@ export function forget(tool: JournalTool): number {
   } finally {
     lock.release();
   }
-  process.stdout.write(`${name} is forgotten. If it is started on this log again, SINK_START says where it begins.\n`);
+  process.stdout.write(`${name} is forgotten. If it is started on this journal again, SINK_START says where it begins.\n`);
   return exitCodes.ok;
 }

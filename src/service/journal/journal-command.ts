@@ -1,5 +1,5 @@
 /**
- * Command `ringmain journal`: looks into a log and sends parts of it again.
+ * Command `ringmain journal`: looks into a journal and sends parts of it again.
  *
  *   look.ts     ls, verify, cat
  *   replay.ts   replay

@@ -63,10 +63,10 @@ export class JournalTool {
     const { dir } = this;
     const reason =
       dir === 'off'
-        ? 'JOURNAL_DIR is off, so there is no log'
+        ? 'JOURNAL_DIR is off, so there is no journal'
         : listLanes(dir).length > 0
           ? 'the file log is missing here, but there are lanes: put it back from the copy that the lanes come from'
-          : 'there is no log in this folder; JOURNAL_DIR must be that of the collector';
+          : 'there is no journal in this folder; JOURNAL_DIR must be that of the collector';
     throw engineErrors.JOURNAL_OPEN({ path: dir, reason });
   }
 

@@ -16,7 +16,7 @@ import { bytesOf, type JournalTool, lanesOf, lookAgain, RANGE, rangeFlags, selec
 export const listHelp: Subcommand = {
   takes: '',
   summary: 'lists lanes, and the backlog of each sink',
-  about: `Lists the lanes of the log (one per acceptor and life of the process) with their positions in bytes and
+  about: `Lists the lanes of the journal (one per acceptor and life of the process) with their positions in bytes and
 their records, then each sink with its cursors, its ledger and the number of events it has yet to get.`,
   exits: { [exitCodes.ok]: 'listed' },
   example: 'ringmain journal ls --journal-dir=/var/lib/ringmain/journal',
@@ -25,7 +25,7 @@ their records, then each sink with its cursors, its ledger and the number of eve
 export const verifyHelp: Subcommand = {
   takes: '',
   summary: 'reads every frame and reports damaged ones',
-  about: `Reads every frame of the log and checks it. A damaged place gets a line with its lane, positions and
+  about: `Reads every frame of the journal and checks it. A damaged place gets a line with its lane, positions and
 records; the events behind it are found and counted all the same.`,
   exits: {
     [exitCodes.ok]: 'every frame is intact',

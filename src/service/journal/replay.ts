@@ -97,7 +97,7 @@ export async function replay(tool: JournalTool): Promise<number> {
     await sender.close();
   }
   const { sent, refused } = sender;
-  process.stderr.write(`${countOf(sent)} sent to ${output.name}${refused > 0 ? `, ${refused} refused` : ''}\n`);
+  process.stderr.write(`${countOf(sent)} sent to ${output.name}${refused > 0 ? `, ${refused} rejected` : ''}\n`);
   // A range that holds nothing was mistyped more often than meant.
   if (sent + refused === 0) return exitCodes.failed;
   return refused > 0 ? exitCodes.failed : exitCodes.ok;
@@ -217,7 +217,7 @@ class Sender {
     if (this.refused > REFUSALS_SHOWN) return [];
     const more = this.refused === REFUSALS_SHOWN ? '; further ones are only counted' : '';
     const at = `${laneName(batch.lane)}:${batch.positions[index]}`;
-    return [`the event at ${at} was refused: ${(error as Error).message}${more}`];
+    return [`the event at ${at} was rejected: ${(error as Error).message}${more}`];
   }
 
   /** What the sink says of an error; undefined: it is not about the target. */

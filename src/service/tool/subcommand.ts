@@ -76,6 +76,18 @@ function table(rows: readonly (readonly [string, string])[], indent: string): st
   return rows.map(([left, right]) => `${indent}${left.padEnd(width)}${right}`.trimEnd()).join('\n');
 }
 
+/**
+ * Where the command stands among the words; -1: there is none. Options may come first, as in `--env-file=FILE ls`: the
+ * word behind a flag without an equals sign is that flag's value, unless it is one of the `known` commands.
+ */
+export function commandAt(words: readonly string[], known: readonly string[]): number {
+  const isFlag = (word: string | undefined): boolean => word?.startsWith('-') ?? false;
+  const at = isFlag(words[0]) ? words.findIndex((word) => known.includes(word)) : -1;
+  if (at >= 0) return at;
+  const open = (word: string | undefined): boolean => isFlag(word) && word !== '--help' && !word!.includes('=');
+  return words.findIndex((word, i) => !isFlag(word) && !open(words[i - 1]));
+}
+
 /** What the words behind a tool's name ask for. */
 export type Asked<C extends string> =
   | { readonly command: C; readonly rest: readonly string[] }
@@ -89,13 +101,12 @@ export function askedOf<C extends string>(
 ): Asked<C> {
   const help = argv.includes('--help');
   const words = argv.filter((word) => word !== '--help');
-  if (words.length === 0) {
+  const at = commandAt(words, Object.keys(tool.commands));
+  const command = words[at];
+  if (command === undefined) {
     (help ? process.stdout : process.stderr).write(overview(tool));
     return { ends: help ? exitCodes.ok : exitCodes.usage };
   }
-  // Options may come first: --env-file=FILE ls.
-  const at = words[0]!.startsWith('-') ? words.findIndex((word) => Object.hasOwn(tool.commands, word)) : 0;
-  const command = words[Math.max(0, at)]!;
   if (!Object.hasOwn(tool.commands, command)) throw unknownCommand(tool, command);
   const rest = words.toSpliced(at, 1);
   if (!help) return { command: command as C, rest };

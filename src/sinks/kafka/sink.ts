@@ -61,18 +61,18 @@ function warningsOf(config: KafkaConfig): string[] {
   const warnings: string[] = [];
   if (kafkaAcks === '1') {
     warnings.push(
-      'KAFKA_ACKS=1: a leader that is lost takes events with it that were counted as delivered; a retry may duplicate.',
+      'KAFKA_ACKS=1: a leader that is lost takes events with it that were counted as delivered; a retry may duplicate',
     );
   }
   if (kafkaAcks === '0') {
     warnings.push(
       'KAFKA_ACKS=0: nobody confirms anything; ' +
-        'whenever a connection ends, events that were counted as delivered are lost.',
+        'whenever a connection ends, events that were counted as delivered are lost',
     );
   }
-  if (kafkaTlsSkipVerify) warnings.push('KAFKA_TLS_SKIP_VERIFY: anybody on the way can read and change events.');
+  if (kafkaTlsSkipVerify) warnings.push('KAFKA_TLS_SKIP_VERIFY: anybody on the way can read and change events');
   if (kafkaSaslMechanism === 'plain' && !usesTls(config)) {
-    warnings.push('KAFKA_SASL_MECHANISM=plain without TLS: anybody on the way can read the password.');
+    warnings.push('KAFKA_SASL_MECHANISM=plain without TLS: anybody on the way can read the password');
   }
   return warnings;
 }

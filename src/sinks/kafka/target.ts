@@ -153,7 +153,7 @@ export class KafkaTarget implements SinkTarget {
     if (code !== 'INVALID_TIMESTAMP' || time === undefined) return false;
     if (this.#timesAt <= times) {
       const words = time === 'none' ? 'without a time' : 'with the time of receipt';
-      this.#log.warn({ reason: message }, `The broker refuses the times of records: they go ${words} for a while.`);
+      this.#log.warn({ reason: message }, `the broker rejects the times of records; they go ${words} for a while`);
     }
     this.#timesAt = Math.max(this.#timesAt, times + 1);
     this.#timesUntil = performance.now() + TIMES_REST_MS;
@@ -400,7 +400,7 @@ export class KafkaTarget implements SinkTarget {
     const records = this.#queues.reduce((sum, queue) => sum + queue.duplicatesMax, 0);
     if (records === this.#duplicatesSaid) return;
     this.#duplicatesSaid = records;
-    this.#log.warn({ records }, 'The broker lost track of our batches: records may be in the topic twice.');
+    this.#log.warn({ records }, 'the broker lost track of our batches; records may be in the topic twice');
   }
 }
 

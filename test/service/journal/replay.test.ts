@@ -77,7 +77,7 @@ test('refused events are halved out of their requests, named, and counted', asyn
   const { code, said } = await replayTo(url, dir);
   expect(code).toBe(1);
   expect(said).toMatch(
-    /^the event at 1-0:\d+ was refused: .*\nthe event at 2-0:\d+ was refused: .*\n20 events sent to http, 2 refused\n$/,
+    /^the event at 1-0:\d+ was rejected: .*\nthe event at 2-0:\d+ was rejected: .*\n20 events sent to http, 2 rejected\n$/,
   );
   expect(got).toEqual(range(0, 22).filter((n) => n !== 3 && n !== 17));
 });
@@ -101,7 +101,7 @@ test('drain makes no log where none was, and refuses lanes whose log is missing'
   t.onTestFinished(() => rmSync(folder, { recursive: true }));
   const dir = join(folder, 'journal');
   const logPath = `--log-path=${join(folder, 'events.ndjson')}`;
-  const said = `there is no log in ${dir}: nothing was owed\n`;
+  const said = `there is no journal in ${dir}: nothing was owed\n`;
   expect(await journal(['drain', `--journal-dir=${dir}`, logPath])).toEqual({ code: 0, said });
   expect(readdirSync(folder)).toEqual([]);
   mkdirSync(dir);

@@ -81,9 +81,9 @@ test('the collector posts every event, through an outage, and keeps what is refu
   });
   assert.equal(summarize(join(collector.folder, 'data', 'dead-letters'), 'http')[0]!.pending, 1);
   await proxy.heal();
-  await assert.rejects(replay(), { code: exitCodes.failed, stdout: '0 delivered, 1 refused again\n' });
+  await assert.rejects(replay(), { code: exitCodes.failed, stdout: '0 delivered, 1 rejected again\n' });
   lenient = true;
-  assert.equal((await replay()).stdout, '1 delivered, 0 refused again\n');
+  assert.equal((await replay()).stdout, '1 delivered, 0 rejected again\n');
   await assert.rejects(replay(), (error: { code: number; stderr: string }) => {
     assert.equal(error.code, exitCodes.failed);
     assert.match(error.stderr, /^nothing to replay: no letter of http is pending in /);

@@ -325,7 +325,7 @@ for (const time of ['received', 'event'])
     const course = newCourse();
     await deliverAll(sink, sent, 50, course);
     assert.deepEqual(course.deadLetters, []);
-    assert.match(warnings.join(), /refuses the times of records.*without a time/);
+    assert.match(warnings.join(), /rejects the times of records.*without a time/);
     assertEachOnce(await consumeAll(kafka.internal, topic), sent, () => -1);
     assertEachOnce(await kcatAll(kafka.internal[0]!, topic), sent, () => -1);
   });

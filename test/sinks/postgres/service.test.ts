@@ -199,7 +199,7 @@ describe('Postgres in the collector', () => {
       .toBe(5);
     await expect.poll(() => collector.metric('ringmain_sink_delivered_total', 'postgres')).toBe(107);
     await sql(dsn, 'ALTER TABLE dead DROP CONSTRAINT small');
-    assert.equal(command('replay', 'postgres'), '5 delivered, 0 refused again\n');
+    assert.equal(command('replay', 'postgres'), '5 delivered, 0 rejected again\n');
     assert.match(command('ls', 'postgres'), /5 letters, 0 pending/);
     await collector.deliver(numbered(1000, 10));
     await expect.poll(async () => (await stored(dsn, 'dead')).rows, { message: 'everything is delivered' }).toBe(122);
