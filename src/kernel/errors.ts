@@ -39,32 +39,37 @@ export interface ExitRow {
   readonly repeats: string | undefined;
 }
 
-const SOON = '1 min, then twice as long';
+const SOON = '1, 2, 4 … 30 min';
 const LATE = '30 min';
 
 type Exit = readonly [code: number | string, meaning: string, restarts?: boolean | undefined, repeats?: string];
 const exits: readonly Exit[] = [
-    [exitCodes.ok, 'Success. A service has drained; what a sink could not take is in the journal.', false],
-    [
-      exitCodes.failed,
-      'What a tool checked or delivered has problems or needs an operator. `doctor`: warnings. ' +
-        '`--healthcheck`: not healthy.',
-      undefined,
-      SOON,
-    ],
-    [exitCodes.severe, '`doctor`: errors.'],
-    [exitCodes.usage, 'Invalid command line.', false, LATE],
-    [exitCodes.internal, 'Internal error, or a thread that cannot be replaced has died.', true, SOON],
-    [
-      exitCodes.temporary,
-      'Temporary: the port, the journal or the log file is in use by another process; the target of a tool is down, ' +
-        'or a disk is full.',
-      true,
-      SOON,
-    ],
-    [exitCodes.config, 'The configuration, a path or a permission has to be corrected first; nothing was touched.', false, LATE],
-    ['130, 143', 'A second SIGINT or SIGTERM cut the drain of a service short; the first one, a tool.', true, SOON],
-    [141, "The reader of a tool's output went away (`journal cat | head`)."],
+  [exitCodes.ok, 'Success. A service has drained; what a sink could not take is in the journal.', false],
+  [
+    exitCodes.failed,
+    'What a tool checked or delivered has problems or needs an operator. `doctor`: warnings. ' +
+      '`--healthcheck`: not healthy.',
+    undefined,
+    SOON,
+  ],
+  [exitCodes.severe, '`doctor`: errors.'],
+  [exitCodes.usage, 'Invalid command line.', false, LATE],
+  [exitCodes.internal, 'Internal error, or a thread that cannot be replaced has died.', true, SOON],
+  [
+    exitCodes.temporary,
+    'Temporary: the port, the journal or the log file is in use by another process; the target of a tool is down, ' +
+      'or a disk is full.',
+    true,
+    SOON,
+  ],
+  [
+    exitCodes.config,
+    'The configuration, a path or a permission has to be corrected first; nothing was touched.',
+    false,
+    LATE,
+  ],
+  ['130, 143', 'A second SIGINT or SIGTERM cut the drain of a service short; the first one, a tool.', true, SOON],
+  [141, "The reader of a tool's output went away (`journal cat | head`)."],
 ];
 
 /** All exit codes; the tables of README.md and RUNBOOK.md are made from them. */

@@ -153,7 +153,9 @@ for tool in journal deadletter migrate doctor pixel; do ringmain $tool --help | 
 for bare in '' journal deadletter migrate; do
   if ringmain $bare 2> ${folder}/said; then exit 1; else [ $? = 64 ]; fi; grep -q "^ringmain $bare" ${folder}/said
 done
-ringmain journal ls --env-file /etc/ringmain/ringmain.env | grep -q 'owes 1 events'
+cp -p /etc/ringmain/ringmain.env /etc/ringmain/other.env
+ringmain journal ls --env-file /etc/ringmain/other.env | grep -q 'owes 1 events'
+ringmain journal ls --env-file=/etc/ringmain/other.env | grep -q 'owes 1 events'
 if ringmain doctor > ${folder}/said; then exit 1; else [ $? = ${exitCodes.severe} ]; fi
 grep -q 'ERROR.*127.0.0.1:21974' ${folder}/said
 ringmain journal replay --sink=log --file=/var/lib/ringmain/again.ndjson

@@ -33,6 +33,8 @@ export function forget(tool: JournalTool): number {
   } finally {
     lock.release();
   }
-  process.stdout.write(`${name} is forgotten. If it is started on this journal again, SINK_START says where it begins.\n`);
+  process.stdout.write(
+    `${name} is forgotten. If it is started on this journal again, SINK_START says where it begins.\n`,
+  );
   return exitCodes.ok;
 }

@@ -49,9 +49,16 @@ for (const [tool, { run, commands }] of Object.entries(tools)) {
     const help = await written('stdout', () => run(pixel, [first, '--help']));
     for (const options of [['--env-file=x'], ['--env-file', 'x'], ['--config', 'y', '--env-file=x']]) {
       expect(await written('stderr', async () => expect(await run(pixel, options)).toBe(64))).toBe(list);
-      for (const words of [['--help', ...options], [...options, '--help']])
+      for (const words of [
+        ['--help', ...options],
+        [...options, '--help'],
+      ])
         expect(await written('stdout', async () => expect(await run(pixel, words)).toBe(0))).toBe(list);
-      for (const words of [[first, '--help', ...options], [...options, first, '--help'], ['--help', ...options, first]])
+      for (const words of [
+        [first, '--help', ...options],
+        [...options, first, '--help'],
+        ['--help', ...options, first],
+      ])
         expect(await written('stdout', async () => expect(await run(pixel, words)).toBe(0))).toBe(help);
       await expect(run(pixel, [...options, `${first}x`])).rejects.toThrow(`found=${first}x, did you mean ${first}?`);
     }
