@@ -53,7 +53,7 @@ export interface OutputThreadData {
   readonly traced?: boolean;
 }
 
-export async function runOutput(data: OutputThreadData, kind: SinkKind<never>, log: Logger): Promise<void> {
+async function runOutput(data: OutputThreadData, kind: SinkKind<never>, log: Logger): Promise<void> {
   const { engine, index, output } = data;
   const { name, config } = output;
   const board = new SinkBoard(engine.board);

@@ -57,7 +57,7 @@ export function overview({ name, about, commands, options = OPTIONS }: ToolHelp)
 }
 
 /** The help of one command: `ringmain journal replay --help`. */
-export function commandHelp({ name, commands, options = OPTIONS }: ToolHelp, command: string): string {
+function commandHelp({ name, commands, options = OPTIONS }: ToolHelp, command: string): string {
   const { takes, about, flags = {}, exits, example } = commands[command]!;
   const rows = Object.entries(flags).map(([flag, { value, text }]) => [`--${flag}=${value}`, text] as const);
   const codes = Object.entries({ ...commonExits, ...exits }).map(([code, when]) => [code, when] as const);

@@ -35,7 +35,7 @@ const DEADLINE_SLACK_MS_MAX = 5000;
 const LOOK_MS = 200;
 
 /** The batch before has failed, so this one was taken back although nothing is wrong with it. */
-export class PreviousFailed extends Error {
+class PreviousFailed extends Error {
   override readonly name = 'PreviousFailed';
 }
 

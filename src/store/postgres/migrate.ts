@@ -47,7 +47,7 @@ export interface MigrationStatus {
 }
 
 /** A file has failed, or does not fit what is applied. The message names the file and, where it is known, the line. */
-export class MigrationError extends SetupError {}
+class MigrationError extends SetupError {}
 
 interface Applied {
   readonly version: number;
