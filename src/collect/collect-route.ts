@@ -41,11 +41,10 @@ import type { RejectedReason } from './metrics.ts';
 
 const JSON_TYPE = wireText('application/json');
 const ACCEPTED_COUNT = wireText('X-Gotrack-Accepted');
-const reasonOf: Readonly<Record<BodyFailure['code'], RejectedReason>> = {
+const reasonOf: Readonly<Record<Exclude<BodyFailure['code'], 'BODY_MEMORY'>, RejectedReason>> = {
   BODY_TOO_LARGE: 'body_too_large',
   UNPACKED_TOO_LARGE: 'body_too_large',
   BODY_TIMEOUT: 'body_timeout',
-  BODY_MEMORY: 'body_memory',
   BAD_ENCODING: 'encoding',
 };
 const NO_BODY = Buffer.alloc(0);
@@ -293,8 +292,9 @@ class CollectRequest implements BodyTaker, Encoding, Answerable {
     const { bodies, meters, retryAfterS } = this.#route.deps;
     this.#close = true;
     const problem = bodyProblem(failure, bodies.limits, this.#packing);
-    meters.rejected[reasonOf[failure.code]].add(1);
-    const retry = failure.code === 'BODY_MEMORY' ? { retryAfterS } : {};
+    const full = failure.code === 'BODY_MEMORY';
+    (full ? meters.refused.body_memory : meters.rejected[reasonOf[failure.code]]).add(1);
+    const retry = full ? { retryAfterS } : {};
     this.#end(inHandler, problem.status, (res, close) =>
       writeProblem(res, problem, { ...this.#options(close), ...retry }),
     );

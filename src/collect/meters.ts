@@ -1,12 +1,18 @@
 /** Collect meters: the cells of one intake route, looked up once, so that a request only adds. */
-import type { Refusal } from '../engine/lane.ts';
 import { F, firstOf } from '../events/line-plan.ts';
 import type { CounterCell, HistogramCell } from '../kernel/metrics.ts';
-import { type CollectMeters, mendedKeys, type RejectedReason, refusedReasons, rejectedReasons } from './metrics.ts';
+import {
+  type CollectMeters,
+  mendedKeys,
+  type RefusedReason,
+  type RejectedReason,
+  refusedReasons,
+  rejectedReasons,
+} from './metrics.ts';
 
 export class RouteMeters {
   readonly rejected: Readonly<Record<RejectedReason, CounterCell>>;
-  readonly refused: Readonly<Record<Refusal, CounterCell>>;
+  readonly refused: Readonly<Record<RefusedReason, CounterCell>>;
   readonly ignored: CounterCell;
   /** By field of the event model; only those that a client may set have a cell. */
   readonly #mended: CounterCell[] = [];
@@ -19,7 +25,7 @@ export class RouteMeters {
     const rejected = rejectedReasons.map((reason) => [reason, meters.ringmain_rejected_total.at({ reason })]);
     this.rejected = Object.fromEntries(rejected) as Record<RejectedReason, CounterCell>;
     const refused = refusedReasons.map((reason) => [reason, meters.ringmain_refused_events_total.at({ reason })]);
-    this.refused = Object.fromEntries(refused) as Record<Refusal, CounterCell>;
+    this.refused = Object.fromEntries(refused) as Record<RefusedReason, CounterCell>;
     this.ignored = meters.ringmain_ignored_events_total.at({ reason: 'dnt' });
     for (const key of mendedKeys) this.#mended[F[key]] = meters.ringmain_mended_total.at({ key });
     this.#latency = meters.ingest_latency_seconds.at({ route });

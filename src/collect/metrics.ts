@@ -11,7 +11,8 @@ import { visitorMetrics } from '../visitor/metrics.ts';
 export const collectRouteNames = ['px', 'collect'] as const;
 
 /** Why events were not taken; a client that sends them again later may succeed. */
-export const refusedReasons = refusals;
+export const refusedReasons = [...refusals, 'body_memory'] as const;
+export type RefusedReason = (typeof refusedReasons)[number];
 
 /** Why events are not recorded, for good. */
 const ignoredReasons = ['dnt'] as const;
@@ -24,7 +25,6 @@ export const rejectedReasons = [
   'encoding',
   'body_too_large',
   'body_timeout',
-  'body_memory',
   'bad_json',
   'bad_event',
   'event_too_large',
@@ -50,7 +50,7 @@ export const collectMetrics = defineMetrics({
     labels: { route: collectRouteNames },
   }),
   ringmain_refused_events_total: counter({
-    help: 'Events refused under backpressure (429, 503), by reason. A batch counts once.',
+    help: 'Events refused under backpressure (429, 503), by reason. A batch counts once, as does a body without memory.',
     labels: { reason: refusedReasons },
     told: { level: 'warn', sentence: 'refusing events: there is no room for them at the moment' },
   }),

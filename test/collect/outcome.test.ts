@@ -3,7 +3,7 @@ import './head-limit.ts';
 import assert from 'node:assert/strict';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { test } from 'vitest';
-import { mendedKeys } from '../../src/collect/metrics.ts';
+import { mendedKeys, rejectedReasons } from '../../src/collect/metrics.ts';
 import type { Part } from '../../src/service/schemas.ts';
 import { exchange, freePort, RawConnection, request, requestBytes } from '../http/raw.ts';
 import { assertProblem } from './contract.ts';
@@ -32,6 +32,21 @@ test('without room a pixel is answered 429 with Retry-After and the GIF, a batch
   lane.refuses = undefined;
   assert.equal((await request(port, '/px.gif')).status, 200);
   assert.equal(lane.lines.length, 1, 'nothing that was refused may be stored');
+});
+
+// Goal: a body that finds no memory is one of the 429s that operators are warned and paged about: it may come again.
+test('a body that finds no memory is answered 429 with Retry-After, and counts as refused, not as rejected', async (t) => {
+  const { count } = await startRig(t, port, { env: { BODY_MEMORY_BYTES: '1MiB' } });
+  const connection = await RawConnection.open(port);
+  t.onTestFinished(() => connection.close());
+  // It comes in pieces, and a buffer of more than half of the memory would have to be doubled.
+  const whole = requestBytes('/collect', { method: 'POST', body: 'y'.repeat(1_000_000) });
+  connection.send(whole.subarray(0, 600_000));
+  const batch = (await connection.answer())!;
+  assert.equal(assertProblem(batch, 429, 'BACKPRESSURE')['reason'], 'body_memory');
+  assert.equal(batch.headers['retry-after'], '1');
+  assert.equal(count('ringmain_refused_events_total', { reason: 'body_memory' }), 1);
+  for (const reason of rejectedReasons) assert.equal(count('ringmain_rejected_total', { reason }), 0, reason);
 });
 
 test('when the journal has failed for good both are answered 503', async (t) => {
