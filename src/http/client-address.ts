@@ -74,6 +74,11 @@ export function trustsNobody(text: string): boolean {
   return parseTrust(text).kind === 'socket';
 }
 
+/** Whether a TRUST_PROXY text, which is a valid one, means that whatever a client writes is believed. */
+export function trustsEverybody(text: string): boolean {
+  return parseTrust(text).kind === 'first';
+}
+
 /** Compiles the policy into one function. */
 export function addressReader(policy: AddressPolicy): AddressReader {
   const trust = parseTrust(policy.trustProxy);

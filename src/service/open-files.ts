@@ -22,37 +22,61 @@ const CONNECTIONS_MIN = 16;
 const TIGHT_FILES = 10_000;
 
 /** Files that a process opens beside the connections of MAX_CONNECTIONS. */
-export function ownFiles(acceptors: number, threads: number, outputs: number): number {
+function ownFiles({ acceptors, threads, outputs }: Pick<FileNeeds, 'acceptors' | 'threads' | 'outputs'>): number {
   const seats = acceptors * (RESERVE_SEATS + ADMIN_CONNECTIONS_MAX);
   return PROCESS_FILES + threads * THREAD_FILES + outputs * OUTPUT_FILES + seats;
 }
 
-/**
- * How many connections may be open at once. `set`: `wanted` is somebody's wish, not the default. Throws CONFIG when the
- * limit leaves none.
- */
-export function connectionsWithin(
-  wanted: number,
-  set: boolean,
-  acceptors: number,
-  threads: number,
-  outputs: number,
-  log: Logger,
-): number {
-  // Node has raised the soft limit to the hard one; more is the operator's to give.
-  const limit = Number(/^Max open files\s+(\d+)/m.exec(limits())?.[1] ?? Number.POSITIVE_INFINITY);
-  const own = ownFiles(acceptors, threads, outputs);
-  if (limit >= wanted + own) return wanted;
+export interface FileNeeds {
+  /** MAX_CONNECTIONS. */
+  readonly wanted: number;
+  /** It is somebody's wish, not the default. */
+  readonly set: boolean;
+  readonly acceptors: number;
+  /** All but main. */
+  readonly threads: number;
+  readonly outputs: number;
+}
+
+/** What the limit of open files comes to. */
+export interface FileRoom {
+  readonly own: number;
+  /** How many connections may be open at once. */
+  readonly connections: number;
+  /** A sentence when these are fewer than wanted, and whether an operator should act on it. */
+  readonly shortage?: { readonly severity: 'note' | 'warning' | 'error'; readonly text: string };
+}
+
+/** error: the limit leaves no connections that are worth a start. */
+export function fileRoom(needs: FileNeeds, limit: number): FileRoom {
+  const { wanted, set } = needs;
+  const own = ownFiles(needs);
+  if (limit >= wanted + own) return { own, connections: wanted };
   const connections = limit - own;
-  if (connections < CONNECTIONS_MIN)
-    throw errors.CONFIG({
-      problems: [`the limit of open files must be at least ${own + CONNECTIONS_MIN}: found=${limit} (ulimit -n)`],
-    });
-  log[set || limit < TIGHT_FILES ? 'warn' : 'info'](
-    { limit, own, connections, MAX_CONNECTIONS: wanted },
-    `the limit of open files (${limit}) leaves room for ${connections} connections, fewer than MAX_CONNECTIONS (${wanted})`,
+  if (connections < CONNECTIONS_MIN) {
+    const text = `the limit of open files must be at least ${own + CONNECTIONS_MIN}: found=${limit} (ulimit -n)`;
+    return { own, connections, shortage: { severity: 'error', text } };
+  }
+  const text = `the limit of open files (${limit}) leaves room for ${connections} connections, fewer than MAX_CONNECTIONS (${wanted})`;
+  return { own, connections, shortage: { severity: set || limit < TIGHT_FILES ? 'warning' : 'note', text } };
+}
+
+/** How many connections may be open at once; the log hears of a shortage. Throws CONFIG when the limit leaves none. */
+export function connectionsWithin(needs: FileNeeds, log: Logger): number {
+  const limit = openFileLimit();
+  const { own, connections, shortage } = fileRoom(needs, limit);
+  if (shortage === undefined) return connections;
+  if (shortage.severity === 'error') throw errors.CONFIG({ problems: [shortage.text] });
+  log[shortage.severity === 'warning' ? 'warn' : 'info'](
+    { limit, own, connections, MAX_CONNECTIONS: needs.wanted },
+    shortage.text,
   );
   return connections;
+}
+
+/** Of this process. Node has raised the soft limit to the hard one; more is the operator's to give. */
+export function openFileLimit(): number {
+  return Number(/^Max open files\s+(\d+)/m.exec(limits())?.[1] ?? Number.POSITIVE_INFINITY);
 }
 
 function limits(): string {

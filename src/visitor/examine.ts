@@ -1,7 +1,11 @@
-/** What `ringmain doctor` sees in the options about visitors: databases that are old, cookies that do not come back. */
+/**
+ * What `ringmain doctor` sees in the options about visitors: databases that are old, pages that may not send, cookies
+ * that do not come back.
+ */
 import { readFileSync } from 'node:fs';
 import { type CityResponse, Reader } from 'maxmind';
 import type { HttpConfig } from '../http/config.ts';
+import { Cors } from '../http/cors.ts';
 import { error, type Finding, note, ok, warning } from '../kernel/finding.ts';
 import type { VisitorConfig } from './config.ts';
 
@@ -10,6 +14,7 @@ const GEO_DAYS_MAX = 90;
 
 export function* examineVisitors(visitor: VisitorConfig, http: HttpConfig): Generator<Finding> {
   if (visitor.geoipDb !== undefined) yield geo(visitor.geoipDb);
+  yield* originFindings(http.corsOrigins);
   if (!visitor.cookies) {
     yield note('no cookies: only the sid that clients send tells visitors apart');
     return;
@@ -22,7 +27,7 @@ export function* examineVisitors(visitor: VisitorConfig, http: HttpConfig): Gene
       `the cookie ${name} (SameSite=None) comes back from pages of other sites only in browsers that do not block it`,
       'Set COOKIE_PARTITIONED=true: each site then gets its own cookie, which browsers keep.',
     );
-  else if (http.corsOrigins.includes('*'))
+  else if (http.corsOrigins.includes('*') || sitesOf(http.corsOrigins).size > 1)
     yield note(
       `the cookie ${name} (SameSite=${sameSite}) comes back only from pages of the same site; events of other sites have no sid`,
     );
@@ -30,6 +35,37 @@ export function* examineVisitors(visitor: VisitorConfig, http: HttpConfig): Gene
   if (visitor.ipMode === 'hash' && visitor.ipHashSecret === undefined)
     yield note('IP_MODE=hash without IP_HASH_SECRET: two collectors hash the same address differently');
 }
+
+/** Which pages may send, and whether the list forgets what browsers hold apart. */
+function* originFindings(origins: readonly string[]): Generator<Finding> {
+  if (origins.includes('*')) {
+    yield ok('CORS_ORIGINS=*: every page may send events, with credentials; no other route gives credentials away');
+    return;
+  }
+  yield ok(`CORS_ORIGINS: pages of ${origins.join(', ')} may send events, with credentials; all others get 403`);
+  const cors = new Cors(origins, { intake: true });
+  const foreign = origins
+    .filter((origin) => /^http:/i.test(origin) && !/^http:\/\/(\*\.)?(localhost|127\.|\[::1\])/i.test(origin))
+    // Another port is another server: only what stands on the scheme's own port moves to https as it is.
+    .filter((origin) => !/:\d+$/.test(origin))
+    .map((origin) => origin.replace(/^http:/i, 'https:'))
+    .filter((origin) => cors.judge(origin.replace('*', 'x').toLowerCase()) === 'foreign');
+  if (foreign.length > 0)
+    yield warning(
+      `CORS_ORIGINS has http origins only: pages of ${foreign.join(', ')} get 403`,
+      'Browsers hold http and https apart: list the https origins as well.',
+    );
+  if (origins.includes('null'))
+    yield note('CORS_ORIGINS includes null: any page can send as null, from a sandboxed frame');
+}
+
+/** By the last two names of a host. Too few sites are found below suffixes like co.uk, which costs a note. */
+const sitesOf = (origins: readonly string[]): ReadonlySet<string> =>
+  new Set(
+    origins
+      .filter((origin) => origin.includes('://'))
+      .map((origin) => new URL(origin.replace('*', 'x')).hostname.split('.').slice(-2).join('.')),
+  );
 
 function geo(file: string): Finding {
   try {

@@ -3,8 +3,10 @@
  * Method: the program is run against a real broker, a real database and a receiver, each right and wrong in one thing.
  */
 import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
+import { connect } from 'node:net';
 import { join } from 'node:path';
 import pg from 'pg';
 import { beforeAll, expect, test } from 'vitest';
@@ -155,8 +157,17 @@ test('a receiver whose clock is an hour off is a warning, one that refuses the c
 test('beside a running collector it says who connects, and changes nothing', async (t) => {
   const collector = new Collector(t, { port: PORT + 8 });
   await collector.start();
+  // An address that nobody else comes from.
+  const client = connect({ host: '127.0.0.1', port: PORT + 8, localAddress: '127.8.7.6' });
+  t.onTestFinished(() => void client.destroy());
+  await once(client, 'connect');
   const { code, lines } = await doctor(collector.folder, {});
   expect(code).toBe(0);
+  expect(lines.find(({ text }) => text.startsWith('connected now: '))).toMatchObject({
+    section: 'front',
+    severity: 'note',
+    text: expect.stringContaining('127.8.7.6'),
+  });
   expect(lines.map(({ text }) => text)).toContain(
     `127.0.0.1:${PORT + 8} is in use, by a running Ringmain or by something else`,
   );

@@ -10,15 +10,18 @@ import { error, type Finding, ok, type Severity } from '../../kernel/finding.ts'
 import { examineSink } from '../../sinks/registry.ts';
 import { type Configured, configure, rolesIn } from '../configured.ts';
 import type { AnyService } from '../contract.ts';
+import { effectiveAcceptors } from '../effective.ts';
+import type { FileNeeds } from '../open-files.ts';
 import { pathProblems } from '../paths.ts';
 import { addressesOf } from '../seat.ts';
+import { workersOf } from '../threads.ts';
 import { examineFront } from './front.ts';
 import { examineJournal, examineMachine } from './machine.ts';
 
 const USAGE = `ringmain doctor [--service=NAME] [--json] [--option=value ...]
 
 Checks the configuration of a service end to end: DNS, TLS, credentials, topics, tables and permissions, clocks,
-disk, memory, open files, proxies and cookies. It reads the options as the service does (flags, environment,
+disk, memory, open files, proxies, CORS and cookies. It reads the options as the service does (flags, environment,
 --env-file, --config), reports what is wrong and how to fix it, and changes nothing.
 
     --json   one JSON object per line instead of text
@@ -69,7 +72,7 @@ function sections(configured: Configured): readonly Section[] {
   const roles = rolesIn(configured);
   return [
     { title: 'configuration', findings: () => examineConfiguration(configured) },
-    { title: 'machine', findings: () => examineMachine(values) },
+    { title: 'machine', findings: () => examineMachine(values, fileNeeds(configured)) },
     { title: 'journal', findings: () => examineJournal(values) },
     { title: 'front', findings: () => examineFront(values, addressesOf(roles, values)) },
     ...roles
@@ -85,6 +88,23 @@ function sections(configured: Configured): readonly Section[] {
       },
     })),
   ];
+}
+
+/** The threads of a start with these options. */
+function fileNeeds(configured: Configured): FileNeeds {
+  const { values, outputs, loaded } = configured;
+  const roles = rolesIn(configured);
+  const jobs = roles.flatMap((role) => role.jobs?.names ?? []);
+  const workers = roles.flatMap((role) => workersOf(role, jobs, configured));
+  const acceptors = effectiveAcceptors(values);
+  const keeper = 1;
+  return {
+    wanted: values.http.maxConnections,
+    set: loaded.sources.has('MAX_CONNECTIONS'),
+    acceptors,
+    threads: keeper + outputs.length + workers.reduce((sum, { spec }) => sum + (spec.count ?? 1), 0) + acceptors,
+    outputs: outputs.length,
+  };
 }
 
 function* examineConfiguration(configured: Configured): Generator<Finding> {

@@ -1,8 +1,10 @@
 /** What the doctor looks at where requests come in: ports, certificates, and who really connects. */
 import { X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { tlsFiles } from '../../http/config.ts';
+import { trustsEverybody, trustsNobody } from '../../http/client-address.ts';
+import { type HttpConfig, tlsFiles } from '../../http/config.ts';
 import { type Endpoint, parseEndpoint, probeEndpoint } from '../../http/endpoint.ts';
+import type { TlsFiles } from '../../http/listen.ts';
 import { checkCertificates } from '../../http/renewal.ts';
 import { environment } from '../../kernel/config.ts';
 import { RingmainError } from '../../kernel/errors.ts';
@@ -11,6 +13,7 @@ import type { FrameValues } from '../values.ts';
 
 const EXPIRY_DAYS_MIN = 14;
 const DAY_MS = 86_400_000;
+const PEERS_SHOWN = 5;
 
 export async function* examineFront(values: FrameValues, addresses: readonly string[]): AsyncGenerator<Finding> {
   const { http } = values;
@@ -28,13 +31,13 @@ export async function* examineFront(values: FrameValues, addresses: readonly str
       for (const peer of peersOf(endpoint.port)) peers.add(peer);
     }
   }
-  yield* certificates(values);
-  yield* proxies(http.trustProxy, http.proxyProtocol, [...peers]);
+  const files = tlsFiles(http);
+  if (files !== undefined) yield* certificateFindings(files, Date.now());
+  const inPod = environment()['KUBERNETES_SERVICE_HOST'] !== undefined;
+  yield* proxyFindings(http, [...peers], inPod);
 }
 
-function* certificates({ http }: FrameValues): Generator<Finding> {
-  const files = tlsFiles(http);
-  if (files === undefined) return;
+export function* certificateFindings(files: TlsFiles, nowMs: number): Generator<Finding> {
   try {
     checkCertificates(files);
   } catch (cause) {
@@ -42,7 +45,7 @@ function* certificates({ http }: FrameValues): Generator<Finding> {
     return;
   }
   const { validTo, subjectAltName = '' } = new X509Certificate(readFileSync(files.cert));
-  const days = Math.floor((Date.parse(validTo) - Date.now()) / DAY_MS);
+  const days = Math.floor((Date.parse(validTo) - nowMs) / DAY_MS);
   const text = `the certificate for ${subjectAltName.replaceAll('DNS:', '')} is valid until ${validTo}`;
   if (days < 0) yield error(`${text}: it has expired`, 'Renew it; new files are loaded without a restart.');
   else if (days < EXPIRY_DAYS_MIN)
@@ -50,17 +53,22 @@ function* certificates({ http }: FrameValues): Generator<Finding> {
   else yield ok(text);
 }
 
-/** Whether the address of an event will be that of its visitor. */
-function* proxies(trust: string, proxyProtocol: boolean, peers: readonly string[]): Generator<Finding> {
-  const trusting = proxyProtocol || (trust !== 'false' && trust !== '0');
+/** Whether the address of an event will be that of its visitor. `peers`: who is connected now. */
+export function* proxyFindings(
+  { trustProxy: trust, proxyProtocol }: Pick<HttpConfig, 'trustProxy' | 'proxyProtocol'>,
+  peers: readonly string[],
+  inPod: boolean,
+): Generator<Finding> {
+  const trusting = proxyProtocol || !trustsNobody(trust);
   const near = peers.filter((peer) => isPrivate(peer));
-  const inKubernetes = environment()['KUBERNETES_SERVICE_HOST'] !== undefined;
+  if (peers.length > 0)
+    yield note(`connected now: ${peers.slice(0, PEERS_SHOWN).join(', ')}${peers.length > PEERS_SHOWN ? ', ...' : ''}`);
   const advice = 'Set TRUST_PROXY to the networks of the proxies, or PROXY_PROTOCOL=true.';
   if (trusting) {
     yield ok(
       `the client address comes from ${proxyProtocol ? 'the PROXY header' : `the proxy's header (TRUST_PROXY=${trust})`}`,
     );
-    if (trust === 'true')
+    if (!proxyProtocol && trustsEverybody(trust))
       yield warning('TRUST_PROXY=true trusts any address that a client writes into the header', advice);
     const far = peers.filter((peer) => !isPrivate(peer) && !isLoopback(peer));
     if (far.length > 0)
@@ -73,7 +81,7 @@ function* proxies(trust: string, proxyProtocol: boolean, peers: readonly string[
       `connections come from ${near.slice(0, 3).join(', ')}, which looks like a proxy; every event gets its address`,
       advice,
     );
-  else if (inKubernetes)
+  else if (inPod)
     yield warning('this is a pod, and TRUST_PROXY=false: behind an ingress every event gets its address', advice);
   else yield ok('the client address comes from the socket (TRUST_PROXY=false)');
 }

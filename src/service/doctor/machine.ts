@@ -6,7 +6,8 @@ import { join, resolve } from 'node:path';
 import { HEAD_BYTES_MAX } from '../../http/config.ts';
 import { formatBytes, GiB, MiB } from '../../kernel/config.ts';
 import { error, type Finding, note, ok, warning } from '../../kernel/finding.ts';
-import { effectiveAcceptors, effectiveQuota, existingFolder } from '../effective.ts';
+import { effectiveQuota, existingFolder } from '../effective.ts';
+import { type FileNeeds, fileRoom, openFileLimit } from '../open-files.ts';
 import type { FrameValues } from '../values.ts';
 
 /** Node, its threads and the buffers of the sinks, without rings and bodies. */
@@ -24,7 +25,7 @@ export function rounded(bytes: number): string {
   return formatBytes(Math.floor(bytes / unit) * unit);
 }
 
-export function* examineJournal(values: FrameValues): Generator<Finding> {
+export function* examineJournal(values: Pick<FrameValues, 'engine'>): Generator<Finding> {
   const { journalDir } = values.engine;
   const quota = effectiveQuota(values);
   if (quota === undefined) {
@@ -108,8 +109,8 @@ function cgroup(name: string): string | undefined {
   return undefined;
 }
 
-export function* examineMachine(values: FrameValues): Generator<Finding> {
-  const acceptors = effectiveAcceptors(values);
+export function* examineMachine(values: FrameValues, needs: FileNeeds): Generator<Finding> {
+  const { acceptors } = needs;
   const cores = availableParallelism();
   const quota = /^(\d+) (\d+)$/.exec(cgroup('cpu.max') ?? '');
   const granted = quota === null ? cores : Math.min(cores, Number(quota[1]) / Number(quota[2]));
@@ -120,34 +121,37 @@ export function* examineMachine(values: FrameValues): Generator<Finding> {
         'Lower ACCEPTORS, or grant more cores.',
       );
   const wanted = BASE_BYTES + acceptors * (values.engine.ringBytes + values.http.bodyMemoryBytes);
-  const limit = Number(cgroup('memory.max') ?? Number.NaN);
-  if (Number.isFinite(limit)) {
-    yield wanted <= limit
-      ? ok(`memory: about ${rounded(wanted)} needed at most, limit ${rounded(limit)}`)
-      : error(
-          `memory: up to about ${rounded(wanted)} may be needed, but the cgroup limit is ${rounded(limit)}`,
-          'Raise the limit, or lower ACCEPTORS, RING_BYTES or BODY_MEMORY_BYTES: the kernel would kill the process.',
-        );
-  } else yield note(`memory: about ${rounded(wanted)} needed at most; no cgroup limit`);
   const heads = values.http.maxConnections * HEAD_BYTES_MAX;
-  if (Number.isFinite(limit) && wanted <= limit && wanted + heads > limit)
-    yield note(
-      `an attacker who keeps ${values.http.maxConnections} request heads open may take ${rounded(heads)} more; ` +
-        'MAX_CONNECTIONS bounds it',
-    );
-  const files = Number(/^Max open files\s+\d+\s+(\d+)/m.exec(readLimits())?.[1] ?? Number.NaN);
-  if (Number.isFinite(files))
-    yield files >= FEW_FILES
-      ? ok(`open-file limit: ${files}`)
-      : warning(`open-file limit: only ${files}, connections included`, 'Raise LimitNOFILE (systemd) or ulimit -n.');
+  yield* memoryFindings(wanted, heads, Number(cgroup('memory.max') ?? Number.NaN));
+  yield filesFinding(needs, openFileLimit());
 }
 
-const FEW_FILES = 10_000;
-
-function readLimits(): string {
-  try {
-    return readFileSync('/proc/self/limits', 'utf8');
-  } catch {
-    return '';
+/** `wanted`: bytes needed at most; `heads`: what unfinished request heads may take beside them. NaN: no limit. */
+export function* memoryFindings(wanted: number, heads: number, limit: number): Generator<Finding> {
+  if (!Number.isFinite(limit)) {
+    yield note(`memory: about ${rounded(wanted)} needed at most; no cgroup limit`);
+    return;
   }
+  if (wanted > limit) {
+    yield error(
+      `memory: up to about ${rounded(wanted)} may be needed, but the cgroup limit is ${rounded(limit)}`,
+      'Raise the limit, or lower ACCEPTORS, RING_BYTES or BODY_MEMORY_BYTES: the kernel would kill the process.',
+    );
+    return;
+  }
+  yield ok(`memory: about ${rounded(wanted)} needed at most, limit ${rounded(limit)}`);
+  if (wanted + heads > limit)
+    yield note(
+      `an attacker who keeps MAX_CONNECTIONS request heads open may take ${rounded(heads)} more; lower it if that matters`,
+    );
+}
+
+/** Judges as the start does: what it only logs is no more here. */
+export function filesFinding(needs: FileNeeds, limit: number): Finding {
+  const { own, connections, shortage } = fileRoom(needs, limit);
+  if (shortage === undefined)
+    return ok(`open-file limit: ${limit}, enough for ${connections} connections (MAX_CONNECTIONS) and ${own} files`);
+  const { severity, text } = shortage;
+  if (severity === 'note') return note(text);
+  return { severity, text, advice: 'Raise LimitNOFILE (systemd) or ulimit -n, or lower MAX_CONNECTIONS.' };
 }
