@@ -250,16 +250,19 @@ function registerSinks(
     }
     const file = new CheckpointFile(path, disk);
     const stored = file.read();
-    if (stored === undefined || stored.state.log !== log) {
+    let state = stored?.state;
+    if (state === undefined || state.log !== log) {
       // `earliest` means the oldest event still there. What was deleted before this sink came is not its loss.
       const first = options.start === 'latest' && isNew ? life : (finished[0]?.id.life ?? life);
       const lanes = finished
         .filter(({ id }) => id.life === first)
         .map(({ id, begin }) => [id.lane, begin.position, begin.record] as const);
       const ledger = { passed: 0, delivered: 0, dead: 0, givenUp: 0 };
-      file.write({ log, life: first, ...branchOf(lives, first), lanes, ledger });
+      state = { log, life: first, ...branchOf(lives, first), lanes, ledger };
+      file.write(state);
     }
     board.setCheckpoint(index, file.sequence);
+    board.set(index, 'owed', owedRecords(state, finished));
     file.close();
   }
   disk.syncFolder(sinksFolder(dir));
@@ -287,6 +290,14 @@ function absentSinks(
 export function owedBytes(state: CheckpointState | undefined, lanes: readonly FinishedLane[]): number {
   return lanes.reduce(
     (sum, lane) => sum + Math.max(0, lane.end.position - Math.max(lane.begin.position, markOf(state, lane).position)),
+    0,
+  );
+}
+
+/** The same in records. */
+function owedRecords(state: CheckpointState, lanes: readonly FinishedLane[]): number {
+  return lanes.reduce(
+    (sum, lane) => sum + Math.max(0, lane.end.record - Math.max(lane.begin.record, markOf(state, lane).record)),
     0,
   );
 }

@@ -9,7 +9,7 @@ const LOOK_MS = 1000;
 export interface AnnounceDeps {
   readonly sets: readonly MetricSet[];
   readonly metrics: SharedArrayBuffer;
-  readonly engine: EngineShared;
+  readonly engine: Pick<EngineShared, 'board'>;
   /** Names of the outputs, in the order of their seats. */
   readonly outputs: readonly string[];
   readonly log: Logger;
@@ -24,7 +24,8 @@ export function announce({ sets, metrics, engine, outputs, log }: AnnounceDeps):
       level: 'warn',
       sentence,
       fields: { sink },
-      read: () => board.get(i, now) - board.get(i, before),
+      // The two are not set at once: what an earlier process has counted must not look like a restart of the counter.
+      read: () => Math.max(0, board.get(i, now) - board.get(i, before)),
     });
   const announcer = new Announcer(
     [
@@ -46,6 +47,6 @@ export function announce({ sets, metrics, engine, outputs, log }: AnnounceDeps):
   timer.unref();
   return () => {
     clearInterval(timer);
-    announcer.look();
+    announcer.look(true);
   };
 }

@@ -201,11 +201,13 @@ export class ServiceProcess {
       workers: this.#workers,
       acceptors: this.acceptors,
       connections: connectionsWithin(
-        values.http.maxConnections,
-        this.#configured.loaded.sources.has('MAX_CONNECTIONS'),
-        this.acceptors,
-        roster.length,
-        outputs.length,
+        {
+          wanted: values.http.maxConnections,
+          set: this.#configured.loaded.sources.has('MAX_CONNECTIONS'),
+          acceptors: this.acceptors,
+          threads: roster.length,
+          outputs: outputs.length,
+        },
         this.log,
       ),
       shared: this.#shared,
@@ -324,7 +326,7 @@ export class ServiceProcess {
   /** A signal asks for the end. The second call ends at once, with the exit code of a process that the signal ended. */
   async drain(signal: NodeJS.Signals = 'SIGTERM'): Promise<void> {
     if (this.#draining) {
-      this.log.warn({ signal }, 'stopped by a second signal; the journal keeps what is undelivered');
+      this.log.warn({ signal }, `stopped by a second signal${this.#rest}`);
       await this.#abandon(128 + constants.signals[signal]);
       return;
     }
@@ -340,6 +342,13 @@ export class ServiceProcess {
     this.#hush();
     this.#sayDrained();
     this.#exit(exitCodes.ok);
+  }
+
+  /** What becomes of undelivered events, to end a sentence with. A topic says nothing: it has its events anyway. */
+  get #rest(): string {
+    const { journal, sinks } = this.#shared.engine.shared;
+    if (journal !== undefined) return '; the journal keeps what is undelivered';
+    return sinks.length > 0 ? '; what is undelivered is lost because there is no journal' : '';
   }
 
   #sayDrained(): void {
@@ -384,7 +393,7 @@ export class ServiceProcess {
   }
 
   async #drainOutputs(left: () => number): Promise<boolean> {
-    await this.#endInTime('output', left, 'sinks could not deliver everything in time; the journal keeps the rest');
+    await this.#endInTime('output', left, `sinks could not deliver everything in time${this.#rest}`);
     return true;
   }
 
@@ -422,6 +431,7 @@ export class ServiceProcess {
 
   /** Ends without delivering. Acceptors close their sockets first: the addon would abort the process otherwise. */
   async #abandon(code: number): Promise<void> {
+    this.#hush();
     this.#threads!.stop();
     this.#threads!.phase('acceptor', 'abort');
     await this.#threads!.join('acceptor', 500);

@@ -10,7 +10,7 @@ import { combinations, labelsAt, type MetricSet, stride, type Told } from './dec
 
 const QUIET_MS = 60_000;
 
-/** A number that only grows, and the words for it. */
+/** A number that grows from 0 while this process runs, and the words for it. */
 export interface Growing extends Told {
   readonly fields: Readonly<Record<string, string>>;
   read(): number;
@@ -32,23 +32,25 @@ export class Announcer {
   constructor(growing: readonly Growing[], log: Pick<Logger, 'info' | 'warn' | 'error'>, clock: Clock = systemClock) {
     this.#log = log;
     this.#clock = clock;
-    this.#watched = growing.map((one) => ({ growing: one, told: one.read(), toldMs: Number.NEGATIVE_INFINITY }));
+    this.#watched = growing.map((one) => ({ growing: one, told: 0, toldMs: Number.NEGATIVE_INFINITY }));
   }
 
-  /** Writes the lines that are due. Call about once a second. */
-  look(): void {
+  /** Writes the lines that are due. Call about once a second. `last`: nobody will look again, so nothing is held back. */
+  look(last = false): void {
     const now = this.#clock.elapsed();
     for (const one of this.#watched) {
       const value = one.growing.read();
       const count = value - one.told;
       // A thread that is started again counts from 0 in the same cells: nothing to tell.
       if (count < 0) one.told = value;
-      if (count <= 0 || now - one.toldMs < QUIET_MS) continue;
+      if (count <= 0 || (!last && now - one.toldMs < QUIET_MS)) continue;
       const { level, sentence, fields } = one.growing;
       const seconds = (now - one.toldMs) / 1000;
-      // After a pause the first line says only that it has begun.
+      // After a pause the first line says only that it has begun; a rate over less than a second says nothing.
       const rate =
-        seconds < 2 * (QUIET_MS / 1000) ? { seconds: Math.round(seconds), perSecond: rounded(count / seconds) } : {};
+        seconds >= 1 && seconds < 2 * (QUIET_MS / 1000)
+          ? { seconds: Math.round(seconds), perSecond: rounded(count / seconds) }
+          : {};
       this.#log[level]({ ...fields, count, ...rate }, sentence);
       one.told = value;
       one.toldMs = now;

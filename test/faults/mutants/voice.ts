@@ -1,6 +1,8 @@
 /** What operators are told: readiness, reasons, and one line when something goes away and when it is back. */
 import type { Mutant } from './mutant.ts';
 
+const announce = 'test/service/announce.test.ts';
+const announcer = 'test/kernel/announcer.test.ts';
 const idle = 'test/delivery/idle-probe.test.ts';
 const log = 'test/kernel/log.test.ts';
 const rotated = 'test/sinks/file/rotated.test.ts';
@@ -60,6 +62,36 @@ export const voiceMutants: readonly Mutant[] = [
     file: 'src/sinks/file/tidy.ts',
     edits: [['if (gone.length > 0)', 'if (gone.length < 0)']],
     tests: [rotated],
+  },
+  {
+    name: 'the last look keeps back what waits for its minute',
+    file: 'src/kernel/metrics/announcer.ts',
+    edits: [['(!last && now - one', '(now - one']],
+    tests: [announcer],
+  },
+  {
+    name: 'what was counted before the first look is not told',
+    file: 'src/kernel/metrics/announcer.ts',
+    edits: [['told: 0,', 'told: one.read(),']],
+    tests: [announcer],
+  },
+  {
+    name: 'the end of main holds its last look to the minute',
+    file: 'src/service/announce.ts',
+    edits: [['announcer.look(true);', 'announcer.look();']],
+    tests: [announce],
+  },
+  {
+    name: 'dead letters of an earlier process look like news',
+    file: 'src/service/announce.ts',
+    edits: [['Math.max(0, board.get(i, now) - board.get(i, before))', 'board.get(i, now) - board.get(i, before)']],
+    tests: [announce],
+  },
+  {
+    name: 'a body without memory is told as rejected for good',
+    file: 'src/collect/collect-route.ts',
+    edits: [['meters.refused.body_memory :', 'meters.rejected.body_timeout :']],
+    tests: [outcome],
   },
   {
     name: '/readyz lists only what is not well',
