@@ -50,7 +50,9 @@ export const collectMetrics = defineMetrics({
     labels: { route: collectRouteNames },
   }),
   ringmain_refused_events_total: counter({
-    help: 'Events refused under backpressure (429, 503), by reason. A batch counts once, as does a body without memory.',
+    help:
+      'Events refused under backpressure (429, 503), by reason. A batch counts once, as does a body without ' +
+      'memory.',
     labels: { reason: refusedReasons },
     told: { level: 'warn', sentence: 'refusing events: there is no room for them at the moment' },
   }),

@@ -29,7 +29,8 @@ export const deliveryErrors = defineErrors('delivery', {
     true,
     'A replay of dead letters ended early because its sink is down',
     (f: AtReplay) =>
-      `replay cannot reach its sink: ${atReplay(f)}; the other letters stay pending: start it again when the sink is back`,
+      `replay cannot reach its sink: ${atReplay(f)}; the other letters stay pending: ` +
+      'start it again when the sink is back',
     exitCodes.temporary,
   ),
   REPLAY_STOPPED: inside(

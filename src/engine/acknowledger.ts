@@ -25,7 +25,9 @@ export interface Answerable {
 export interface AcknowledgerOptions {
   /** auto: gather above deferRate; off: always answer in the handler. */
   readonly defer: 'auto' | 'off';
-  /** Events per second above which requests are gathered. 0: also when an iteration brings a single one, now and then. */
+  /**
+   * Events per second above which requests are gathered. 0: also when an iteration brings a single one, now and then.
+   */
   readonly deferRate: number;
   /** After a client that pipelines was seen, the acceptor answers in the handler for this long, ms. */
   readonly deferHoldMs: number;

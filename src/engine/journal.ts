@@ -52,8 +52,8 @@ const holderPath = (dir: string): string => join(dir, 'holder');
 export const checkpointPath = (dir: string, sink: string): string => join(sinksFolder(dir), `${sink}.checkpoint`);
 
 /**
- * The identity of the log in `dir`; `undefined` when there is no log yet. Refuses an unknown format. Throws the system's
- * error when the file cannot be read: a log that is hidden from this user is not a log that is not there.
+ * The identity of the log in `dir`; `undefined` when there is no log yet. Refuses an unknown format. Throws the
+ * system's error when the file cannot be read: a log that is hidden from this user is not a log that is not there.
  */
 export function readIdentity(dir: string): LogIdentity | undefined {
   const path = join(dir, 'log');

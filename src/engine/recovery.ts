@@ -1,7 +1,7 @@
 /**
  * Recovery: finds the lanes that earlier lives have left, and where each ends. Per lane it reads the headers and at
- * most one segment that holds frames, each byte of it once or twice, and it writes nothing (L10). A lane ends behind its last valid frame: what a torn
- * write left there does not validate.
+ * most one segment that holds frames, each byte of it once or twice, and it writes nothing (L10). A lane ends behind
+ * its last valid frame: what a torn write left there does not validate.
  */
 import { join } from 'node:path';
 import type { Mark } from './checkpoint.ts';

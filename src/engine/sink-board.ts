@@ -17,8 +17,8 @@ const FIGURES = 8;
  * passed: records between the sink's first mark and the present one, by record numbers; delivered, dead, givenUp,
  * skipped: the same, counted one by one. passed = delivered + dead + givenUp + skipped, always (L5). All are cumulative
  * across restarts: they live in the checkpoint. owed: records of earlier lives not passed when this process began;
- * lagBytes, lagRecords, oldestMs (0: none): what is not delivered. seenBytes, seenRecords: what the live lanes held when
- * the sink's thread last told its figures. deadBefore, givenUpBefore: those two when this process began.
+ * lagBytes, lagRecords, oldestMs (0: none): what is not delivered. seenBytes, seenRecords: what the live lanes held
+ * when the sink's thread last told its figures. deadBefore, givenUpBefore: those two when this process began.
  */
 const sinkFigures = [
   'passed',

@@ -228,7 +228,8 @@ export class ItemReader {
 
   /**
    * Where the array begins that an envelope holds, {"batch":[...]} or {"events":[...]}; -1: the scanned item is none.
-   * Asked of an item without a known key. The last of two equal names counts; between arrays of both there is no choice.
+   * Asked of an item without a known key. The last of two equal names counts; between arrays of both there is no
+   * choice.
    */
   envelope(): number {
     const moved = this.#moved;

@@ -7,8 +7,8 @@
  *              right
  *   a list     from the right, the first address that is not in the list; the socket's unless the socket is in the list
  *
- * An entry that is no address (`unknown`, the `_hidden` of RFC 7239, garbage) ends the walk: the client's address is the
- * last one that a trusted party vouched for. So garbage is never stored, and no entry left of it is believed.
+ * An entry that is no address (`unknown`, the `_hidden` of RFC 7239, garbage) ends the walk: the client's address is
+ * the last one that a trusted party vouched for. So garbage is never stored, and no entry left of it is believed.
  *
  * What it costs. Asking the socket is a system call and an ArrayBuffer, as much as all our parsing of a pixel request:
  * the reader asks only when the header did not give the address, or when trust depends on the socket. A number and a

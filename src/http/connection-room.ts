@@ -1,12 +1,12 @@
 /**
- * Connection room: how many connections an acceptor has, and who may come when there are too many. Up to `max` everybody.
- * Beyond it lies a reserve for those who only look in, so that a probe of a busy server is answered: each address may
- * take one seat of it a second, and as long as it is in use every answer closes its connection. Who comes and finds no
- * seat is closed at once.
+ * Connection room: how many connections an acceptor has, and who may come when there are too many. Up to `max`
+ * everybody. Beyond it lies a reserve for those who only look in, so that a probe of a busy server is answered: each
+ * address may take one seat of it a second, and as long as it is in use every answer closes its connection. Who comes
+ * and finds no seat is closed at once.
  *
- * An address that floods the server with silent connections holds ten seats or so: the addon closes each after 10 s. The
- * probes of another address come in all the same. Probes that share an address with clients do not; ADMIN_ADDR has room
- * of its own for them.
+ * An address that floods the server with silent connections holds ten seats or so: the addon closes each after 10 s.
+ * The probes of another address come in all the same. Probes that share an address with clients do not; ADMIN_ADDR has
+ * room of its own for them.
  */
 import type { HttpResponse } from 'uWebSockets.js';
 import { type Clock, systemClock } from '../kernel/clock.ts';

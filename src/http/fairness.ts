@@ -31,8 +31,8 @@ const TURN_UNITS = 256;
 const UNIT_BYTES = 4096;
 const LOOK_UNITS = 64;
 /**
- * Share of the looks that close a connection if its answer has no body (HEAD, 204): nothing tells whether others in this
- * turn are of the same connection, nor whether it reads. On average it has had TURN_UNITS.
+ * Share of the looks that close a connection if its answer has no body (HEAD, 204): nothing tells whether others in
+ * this turn are of the same connection, nor whether it reads. On average it has had TURN_UNITS.
  */
 const BLIND_SHARE = LOOK_UNITS / TURN_UNITS;
 /**

@@ -2,8 +2,9 @@
  * Forwarded: the header of RFC 7239, as in `for="[2001:db8::1]:4711";proto=https, for=10.0.0.2`. One element per proxy,
  * each of parameters; texts may stand in quotes.
  *
- * Elements are found from the right. The right-most one is our own proxy's and well-formed; what a client made up stands
- * to its left, perhaps with a quote that never ends. From the left such a quote would swallow the element of our proxy.
+ * Elements are found from the right. The right-most one is our own proxy's and well-formed; what a client made up
+ * stands to its left, perhaps with a quote that never ends. From the left such a quote would swallow the element of our
+ * proxy.
  */
 
 const QUOTE = 34;

@@ -1,9 +1,9 @@
 /**
- * Hold back: ends of answers that wait. The addon buffers without a bound what a client does not read, and tells nobody.
- * But tryEnd writes only what fits and leaves the rest to onWritable, and the answer stays open meanwhile; the addon
- * closes a connection whose next request arrives while an answer is open. So a client that reads gets everything, one
- * that sends without reading is closed, and one that does neither is closed when the time is over. An answer without a
- * body (HEAD, 204) cannot be held back so; some of them close their connection instead.
+ * Hold back: ends of answers that wait. The addon buffers without a bound what a client does not read, and tells
+ * nobody. But tryEnd writes only what fits and leaves the rest to onWritable, and the answer stays open meanwhile; the
+ * addon closes a connection whose next request arrives while an answer is open. So a client that reads gets everything,
+ * one that sends without reading is closed, and one that does neither is closed when the time is over. An answer
+ * without a body (HEAD, 204) cannot be held back so; some of them close their connection instead.
  */
 import type { HttpResponse } from 'uWebSockets.js';
 

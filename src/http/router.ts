@@ -43,8 +43,8 @@ export interface Route {
   /** No span: probes and files are not worth one. */
   readonly untraced?: true;
   /**
-   * GET and HEAD of a route that takes most of the load: of the headers that frame a body only the first of each name is
-   * looked at, because reading all headers of a browser's request costs a microsecond (guards.ts).
+   * GET and HEAD of a route that takes most of the load: of the headers that frame a body only the first of each name
+   * is looked at, because reading all headers of a browser's request costs a microsecond (guards.ts).
    */
   readonly hot?: true;
   /** A request was refused for its framing, before the handler. */

@@ -232,7 +232,10 @@ export function errorKinds(sets: readonly ErrorSet[]): readonly ErrorKind[] {
   return kinds;
 }
 
-/** The table of the codes in a service's README that clients may meet, between <!-- errors:begin --> and <!-- errors:end -->. */
+/**
+ * The table of the codes in a service's README that clients may meet, between <!-- errors:begin --> and <!-- errors:end
+ * -->.
+ */
 export function errorsReference(sets: readonly ErrorSet[]): string {
   const answers = errorKinds(sets)
     .filter(({ shown }) => shown)

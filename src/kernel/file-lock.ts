@@ -80,7 +80,9 @@ function lockNamed(path: string): FileLock | undefined {
   };
 }
 
-/** node:sqlite announces on stderr that it is experimental. Only its locks are used here, so the warning is kept back. */
+/**
+ * node:sqlite announces on stderr that it is experimental. Only its locks are used here, so the warning is kept back.
+ */
 export function quietSqlite(): typeof import('node:sqlite') {
   const emit = process.emitWarning;
   process.emitWarning = () => undefined;

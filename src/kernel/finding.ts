@@ -20,8 +20,8 @@ export const error = (text: string, advice: string): Finding => ({ severity: 'er
 const SKEW_MS_MAX = 2000;
 
 /**
- * Compares another clock with ours. `theirMs`: what the other told; `askedMs`, `toldMs`: our clock before and after. The
- * true difference lies within half of the round trip.
+ * Compares another clock with ours. `theirMs`: what the other told; `askedMs`, `toldMs`: our clock before and after.
+ * The true difference lies within half of the round trip.
  */
 export function skewFinding(who: string, theirMs: number, askedMs: number, toldMs: number): Finding {
   const skewMs = Math.round(theirMs - (askedMs + toldMs) / 2);

@@ -91,9 +91,9 @@ export interface TransitionsOptions {
 
 /**
  * Logs once that something went away and once that it returned and after how long, however often callers report it.
- * Everything counts as up at first. Something that flaps gets at most one line per `quietMs`, with the number of changes
- * since the previous line. The first report or look() after that time writes a line that was held back, so the last line
- * tells the present state.
+ * Everything counts as up at first. Something that flaps gets at most one line per `quietMs`, with the number of
+ * changes since the previous line. The first report or look() after that time writes a line that was held back, so the
+ * last line tells the present state.
  */
 export class Transitions {
   private readonly log: Pick<Logger, 'info' | 'warn'>;

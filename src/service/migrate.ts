@@ -62,7 +62,8 @@ fixed.`,
 const toolFor = (service: string): ToolHelp & { readonly commands: typeof commands } => ({
   name: `ringmain migrate ${service}`,
   about:
-    'Migrates the schema of a service, or shows its state. Connect to the database directly, or through a pooler in session mode.',
+    'Migrates the schema of a service, or shows its state. ' +
+    'Connect to the database directly, or through a pooler in session mode.',
   commands,
   options: optionsOf(service),
 });

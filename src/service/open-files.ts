@@ -57,7 +57,9 @@ export function fileRoom(needs: FileNeeds, limit: number): FileRoom {
     const text = `the limit of open files must be at least ${own + CONNECTIONS_MIN}: found=${limit} (ulimit -n)`;
     return { own, connections, shortage: { severity: 'error', text } };
   }
-  const text = `the limit of open files (${limit}) leaves room for ${connections} connections, fewer than MAX_CONNECTIONS (${wanted})`;
+  const text =
+    `the limit of open files (${limit}) leaves room for ${connections} connections, ` +
+    `fewer than MAX_CONNECTIONS (${wanted})`;
   return { own, connections, shortage: { severity: set || limit < TIGHT_FILES ? 'warning' : 'note', text } };
 }
 

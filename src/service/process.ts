@@ -2,7 +2,8 @@
  * Process: a service as a whole. Main opens the engine, spawns the threads, watches them, and ends them in order. It
  * touches no event.
  *
- *   start   ports, paths, files of outputs > log > prepare > migrations > keeper > outputs > workers > acceptors listen > ready
+ *   start   ports, paths, files of outputs > log > prepare > migrations > keeper > outputs > workers > acceptors listen
+ *           > ready
  *   drain   /readyz red > acceptors > workers > outputs > keeper > spans > exit 0
  *
  * Both orders are lists (startSteps, drainSteps).
@@ -297,7 +298,8 @@ export class ServiceProcess {
     for (const sink of this.#shared.engine.branched)
       this.log.warn(
         sink,
-        'the checkpoint of this sink was made on another copy of this journal; the sink continues where the copies diverge',
+        'the checkpoint of this sink was made on another copy of this journal; ' +
+          'the sink continues where the copies diverge',
       );
     const running = new Set(this.#configured.outputs.map(({ name }) => name));
     for (const { name, kept, owedBytes } of this.#shared.engine.absent.filter((sink) => !running.has(sink.name)))

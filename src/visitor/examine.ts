@@ -29,7 +29,8 @@ export function* examineVisitors(visitor: VisitorConfig, http: HttpConfig): Gene
     );
   else if (http.corsOrigins.includes('*') || sitesOf(http.corsOrigins).size > 1)
     yield note(
-      `the cookie ${name} (SameSite=${sameSite}) comes back only from pages of the same site; events of other sites have no sid`,
+      `the cookie ${name} (SameSite=${sameSite}) comes back only from pages of the same site; ` +
+        'events of other sites have no sid',
     );
   else yield ok(`the cookie ${name} (SameSite=${sameSite}) comes back from pages of the same site`);
   if (visitor.ipMode === 'hash' && visitor.ipHashSecret === undefined)

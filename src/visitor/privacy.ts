@@ -17,7 +17,9 @@ import { DAY_MS, dayOf, SaltReader, startSaltChain } from './salts.ts';
 /** Where salts come from; goes to the threads through workerData. `chain`: memory of a SaltChain. */
 export type SaltSource = { readonly secret: string } | { readonly chain: SharedArrayBuffer };
 
-/** Where this process takes its salts from; undefined: IP_MODE needs none. Main calls it once. `journal`: its folder. */
+/**
+ * Where this process takes its salts from; undefined: IP_MODE needs none. Main calls it once. `journal`: its folder.
+ */
 export function openSalts(
   { ipMode, ipHashSecret }: { readonly ipMode: IpMode; readonly ipHashSecret?: string | undefined },
   journal: string | undefined,

@@ -1,6 +1,7 @@
 /**
  * Reference: everything an operator reads about the options, made from the declarations: the tables of
- * deploy/CONFIGURATION.md, the example env file, --help and --print-config. A test compares the committed files with this output, so they stay true.
+ * deploy/CONFIGURATION.md, the example env file, --help and --print-config. A test compares the committed files with
+ * this output, so they stay true.
  */
 import { markdownTable, partIsStale, renewPart } from '../markdown.ts';
 import { formatEnvValue } from './envfile.ts';
@@ -85,8 +86,8 @@ export function helpText(sets: readonly ConfigSet[]): string {
 }
 
 /**
- * The values in force as an env file, each with its source; secrets are masked. `effective`: what options come to on this
- * machine that are not set and have no fixed default, by name.
+ * The values in force as an env file, each with its source; secrets are masked. `effective`: what options come to on
+ * this machine that are not set and have no fixed default, by name.
  */
 export function printConfig(
   sets: readonly ConfigSet[],

@@ -35,7 +35,9 @@ export class Announcer {
     this.#watched = growing.map((one) => ({ growing: one, told: 0, toldMs: Number.NEGATIVE_INFINITY }));
   }
 
-  /** Writes the lines that are due. Call about once a second. `last`: nobody will look again, so nothing is held back. */
+  /**
+   * Writes the lines that are due. Call about once a second. `last`: nobody will look again, so nothing is held back.
+   */
   look(last = false): void {
     const now = this.#clock.elapsed();
     for (const one of this.#watched) {

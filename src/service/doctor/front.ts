@@ -66,7 +66,8 @@ export function* proxyFindings(
   const advice = 'Set TRUST_PROXY to the networks of the proxies, or PROXY_PROTOCOL=true.';
   if (trusting) {
     yield ok(
-      `the client address comes from ${proxyProtocol ? 'the PROXY header' : `the proxy's header (TRUST_PROXY=${trust})`}`,
+      'the client address comes from ' +
+        (proxyProtocol ? 'the PROXY header' : `the proxy's header (TRUST_PROXY=${trust})`),
     );
     if (!proxyProtocol && trustsEverybody(trust))
       yield warning('TRUST_PROXY=true trusts any address that a client writes into the header', advice);

@@ -142,7 +142,8 @@ export function* memoryFindings(wanted: number, heads: number, limit: number): G
   yield ok(`memory: about ${rounded(wanted)} needed at most, limit ${rounded(limit)}`);
   if (wanted + heads > limit)
     yield note(
-      `an attacker who keeps MAX_CONNECTIONS request heads open may take ${rounded(heads)} more; lower it if that matters`,
+      `an attacker who keeps MAX_CONNECTIONS request heads open may take ${rounded(heads)} more; ` +
+        'lower it if that matters',
     );
 }
 

@@ -4,7 +4,9 @@ import { sinkConfigs } from '../../sinks/registry.ts';
 import { parseDsn } from '../../store/postgres/dsn.ts';
 import type { Configured, ConfiguredOutput } from '../configured.ts';
 
-/** Throws CONFIG when options that the output needs are missing; for those in OUTPUTS, configure() has looked already. */
+/**
+ * Throws CONFIG when options that the output needs are missing; for those in OUTPUTS, configure() has looked already.
+ */
 export function mustBeConfigured({ kind, config }: ConfiguredOutput, { values }: Configured): void {
   const seen = { ...values, sinks: { ...values.sinks, outputs: [kind] } };
   const problems = sinkConfigs[kind].check(config as never, seen as never);

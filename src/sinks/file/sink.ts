@@ -16,8 +16,8 @@
  *   sync       a failed fdatasync is not repeated, because nobody knows what the kernel has kept. The file is cut back
  *              to its checkpoint and written anew
  *
- * What cannot be told: a process that dies between logrotate's cut and its own next look writes the lines since the last
- * checkpoint again, and they may also stand in logrotate's copy. And a start after kill -9 takes lines behind the
+ * What cannot be told: a process that dies between logrotate's cut and its own next look writes the lines since the
+ * last checkpoint again, and they may also stand in logrotate's copy. And a start after kill -9 takes lines behind the
  * checkpoint that begin with a brace for ours.
  */
 import {
@@ -207,9 +207,9 @@ class FileTarget implements SinkTarget {
   }
 
   /**
-   * The file was moved while the collector was down, or in its last second (logrotate, another LOG_PATH). It is found by
-   * its inode in its old folder and cut there; so is the file that a rotation had put in its place. Returns whether one
-   * of them is there: all that came after the checkpoint went into the second one, if there is one.
+   * The file was moved while the collector was down, or in its last second (logrotate, another LOG_PATH). It is found
+   * by its inode in its old folder and cut there; so is the file that a rotation had put in its place. Returns whether
+   * one of them is there: all that came after the checkpoint went into the second one, if there is one.
    */
   #cutMoved(state: FileState): boolean {
     const folder = dirname(state.path);

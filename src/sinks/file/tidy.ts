@@ -1,7 +1,7 @@
 /**
  * Tidy: deletes rotated files beyond the limits and compresses the others, in the background. A failure costs disk
- * space, not events. What is deleted is events that somebody may look for, so the log names the files; a failure is told
- * when it begins and when it is over, however many files it concerns.
+ * space, not events. What is deleted is events that somebody may look for, so the log names the files; a failure is
+ * told when it begins and when it is over, however many files it concerns.
  */
 import { statSync } from 'node:fs';
 import { basename, dirname } from 'node:path';

@@ -90,7 +90,10 @@ export class HttpTarget implements SinkTarget {
     if (answer.status < 200 || answer.status >= 300) throw this.#refusal(answer);
   }
 
-  /** Answers about OPTIONS itself (404, 405, 501) come from a receiver that is there; whether it takes events they leave open. */
+  /**
+   * Answers about OPTIONS itself (404, 405, 501) come from a receiver that is there; whether it takes events they leave
+   * open.
+   */
   async probe(): Promise<void> {
     this.#assertNoPause();
     const answer = await this.#ask('OPTIONS', Buffer.alloc(0), {});

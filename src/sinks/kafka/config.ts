@@ -1,4 +1,7 @@
-/** Kafka sink: its options. What each does to delivery is said here, once; the table in deploy/CONFIGURATION.md is made from this. */
+/**
+ * Kafka sink: its options. What each does to delivery is said here, once; the table in deploy/CONFIGURATION.md is made
+ * from this.
+ */
 import { bool, type ConfigOf, defineConfig, duration, integer, oneOf, text } from '../../kernel/config.ts';
 import { brokerOptions, limitOptions, loginOptions } from '../../store/kafka/config.ts';
 

@@ -15,9 +15,10 @@
  *           characters), value = the line, headers event_type and schema=v1, of a traced request traceparent (a foreign
  *           record, which came from another topic, has no headers); lengths and deltas are zig-zag varints
  *
- *   time    by RecordTime. A broker refuses a whole batch for one time outside its limits (message.timestamp.before.max.ms,
- *           unlimited by default, and after.max.ms, one hour since Kafka 4.0), and its retention goes by the newest time of
- *           a segment. A record without a time (-1) is never refused; its retention goes by when the broker wrote it
+ *   time    by RecordTime. A broker refuses a whole batch for one time outside its limits
+ *           (message.timestamp.before.max.ms, unlimited by default, and after.max.ms, one hour since Kafka 4.0), and
+ *           its retention goes by the newest time of a segment. A record without a time (-1) is never refused; its
+ *           retention goes by when the broker wrote it
  *
  * Always true: the bytes of a part are private and do not change once it is made, apart from stamp(). Partitions are
  * chosen as Java's default partitioner does (murmur2 of the key), so one key lies in one partition whoever wrote it.
@@ -66,8 +67,8 @@ function partitionOf(buffer: Buffer, record: number, partitions: number): number
 }
 
 /**
- * The time of a record in the topic: when it was received; the time that it gives itself, at most EVENT_AGE_MS before it
- * was received and not after it; none.
+ * The time of a record in the topic: when it was received; the time that it gives itself, at most EVENT_AGE_MS before
+ * it was received and not after it; none.
  */
 export type RecordTime = 'received' | 'event' | 'none';
 const NO_TIME = -1;

@@ -1,6 +1,6 @@
 /**
- * What `ringmain doctor` asks a Kafka cluster: names, connection with TLS and login, the topic, and the rights on it. It
- * writes nothing. Kafka has no question for a broker's clock; KAFKA_TIMESTAMP=received makes it matter less.
+ * What `ringmain doctor` asks a Kafka cluster: names, connection with TLS and login, the topic, and the rights on it.
+ * It writes nothing. Kafka has no question for a broker's clock; KAFKA_TIMESTAMP=received makes it matter less.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createTopicsV5, createTopicsV7, metadataV9, metadataV12 } from '@platformatic/kafka';

@@ -7,8 +7,8 @@
  *              the same batch again, and the target sends only the parts that are still open: no delivered part is
  *              repeated
  *   refused    for the times of its records: sent again with other times, then without any, within the same write().
- *              Otherwise write() rejects with 'split' once no other part is open. The target remembers the records of delivered
- *              parts by their positions and leaves them out of the halves
+ *              Otherwise write() rejects with 'split' once no other part is open. The target remembers the records of
+ *              delivered parts by their positions and leaves them out of the halves
  *
  * Always true: a record is encoded into a second part only if its first part was refused or its partition is gone. Each
  * attempt ends within the client's time limits. Memory is bounded by the batches that the runner has under way.
@@ -67,7 +67,9 @@ interface Split {
   readonly from: number;
   readonly to: number;
   readonly delivered: Set<number>;
-  /** Nobody knows whether a record of it is to blame. Halves are halved at once; the single record gets every chance. */
+  /**
+   * Nobody knows whether a record of it is to blame. Halves are halved at once; the single record gets every chance.
+   */
   doubtful: boolean;
 }
 

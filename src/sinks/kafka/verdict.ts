@@ -3,8 +3,8 @@
  * ever, so each one is one of these:
  *
  *   the batch    too large, a time or a record that the broker refuses: halved at once (failure.ts: 'split')
- *   not it       the cluster, our rights, our numbers: the same batch again for as long as it takes. Readiness names the
- *                code, and what an operator puts right heals by itself
+ *   not it       the cluster, our rights, our numbers: the same batch again for as long as it takes. Readiness names
+ *                the code, and what an operator puts right heals by itself
  *   doubtful     everything else, codes of later brokers and of gateways too: again DOUBTS_MAX times, for it may pass;
  *                then the batch is halved, and a record that is refused alone so often is a dead letter. So one bad
  *                record holds up the others for about twenty seconds, and a broker that refuses everything for an hour

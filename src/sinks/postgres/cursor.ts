@@ -8,8 +8,8 @@
  *   life, lane        the strand's id, as the source gives it (delivery/source.ts); position is a byte, or an offset.
  *                     Lane -1: the claim of a life, which has a row of its own
  *
- * A log that is put back from a copy counts its lives from the copy on. The random id of a life keeps the cursors of the
- * copy apart from those of the log that it left.
+ * A log that is put back from a copy counts its lives from the copy on. The random id of a life keeps the cursors of
+ * the copy apart from those of the log that it left.
  *
  * `sink` is the name of the output, so several outputs share the table. A transaction ends with `UPDATE ... SET
  * position = to WHERE position = from AND epoch = mine`. When the UPDATE finds no row:
@@ -282,7 +282,8 @@ export class Cursors {
       [this.#source, this.#sink, this.#logId(this.#life)],
     );
     await link.query(
-      `INSERT INTO ${table} (log_id, sink, life, lane, position, record, epoch) VALUES ($1, $2, $3, ${CLAIM}, 0, 0, $4)`,
+      `INSERT INTO ${table} (log_id, sink, life, lane, position, record, epoch)
+       VALUES ($1, $2, $3, ${CLAIM}, 0, 0, $4)`,
       [this.#logId(this.#life), this.#sink, this.#life.life, epoch],
     );
   }

@@ -2,23 +2,27 @@
  * Answers of brokers, before anybody believes them. The library's Connection frames and parses them; here is what it
  * leaves unchecked.
  *
- * Always true, whatever bytes come: reading an answer ends after as many steps as it has bytes; no length or count in it
- * makes memory grow beyond the answer itself, which is at most ANSWER_BYTES_MAX; nothing is thrown into the event loop.
- * A connection whose answer cannot be read is closed, for nobody knows where its next answer begins. What was asked
- * fails with UNREADABLE_ANSWER and the verdict 'retry'.
+ * Always true, whatever bytes come: reading an answer ends after as many steps as it has bytes; no length or count in
+ * it makes memory grow beyond the answer itself, which is at most ANSWER_BYTES_MAX; nothing is thrown into the event
+ * loop. A connection whose answer cannot be read is closed, for nobody knows where its next answer begins. What was
+ * asked fails with UNREADABLE_ANSWER and the verdict 'retry'.
  */
 import type { Socket } from 'node:net';
 import { Connection, Reader, ResponseError, type Writer } from '@platformatic/kafka';
 import { KafkaFailure } from './failure.ts';
 
-/** Largest request that a broker takes by default (socket.request.max.bytes): no record batch of an answer is larger. */
+/**
+ * Largest request that a broker takes by default (socket.request.max.bytes): no record batch of an answer is larger.
+ */
 const ANSWER_BYTES_MAX = 100 * 2 ** 20;
 /** Every answer begins with the number of its request. */
 const ANSWER_BYTES_MIN = 4;
 
 export type Parser<T> = (correlationId: number, api: number, version: number, reader: Reader) => T;
 
-/** A parser that fails with UNREADABLE_ANSWER, however the bytes are wrong. An answer that names errors was readable. */
+/**
+ * A parser that fails with UNREADABLE_ANSWER, however the bytes are wrong. An answer that names errors was readable.
+ */
 export function readable<T>(parser: Parser<T>): Parser<T> {
   return (correlationId, api, version, reader) => {
     try {

@@ -71,8 +71,8 @@ export function describeFault(error: unknown): string {
 }
 
 /**
- * Puts host and port into the message of an error, unless they stand there. What the server says about a row stays as it
- * is: it becomes the reason of a dead letter, and reasons are counted by their text.
+ * Puts host and port into the message of an error, unless they stand there. What the server says about a row stays as
+ * it is: it becomes the reason of a dead letter, and reasons are counted by their text.
  */
 export function nameServer(error: unknown, place: string): void {
   if (error instanceof Error && faultOf(error) !== 'row') error.message = reasonAt(error, [place]);
