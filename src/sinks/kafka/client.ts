@@ -4,18 +4,18 @@
  * question; a Produce request ends after kafkaRequestTimeoutMs.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { createTopicsV5, createTopicsV7, initProducerIdV2, initProducerIdV4 } from '@platformatic/kafka';
+import { initProducerIdV2, initProducerIdV4 } from '@platformatic/kafka';
 import { unreadable } from '../../store/kafka/answer.ts';
 import { failureOf, failureOfCode, KafkaFailure, kafkaCode } from '../../store/kafka/failure.ts';
 import { KafkaLinks, type Link, pick, type Topic } from '../../store/kafka/links.ts';
 import type { KafkaConfig } from './config.ts';
+import { createTopic } from './create-topic.ts';
 import type { ProducerIdentity } from './encode.ts';
 import { encodeProduce, type PartitionResult, PRODUCE, parseProduce, produceVersions } from './produce.ts';
 
 /** How often a topic just made is looked for, and the pause between two looks. */
 const MADE_LOOKS = 20;
 const MADE_PAUSE_MS = 50;
-const CREATE_TOPICS = 19;
 const INIT_PRODUCER_ID = 22;
 
 export class KafkaClient {
@@ -115,23 +115,11 @@ export class KafkaClient {
   }
 
   async #createTopic(link: Link): Promise<void> {
-    const { kafkaTopic: name, kafkaPartitions, kafkaReplication, kafkaConnectTimeoutMs } = this.#config;
-    const call = pick(link, CREATE_TOPICS, [
-      [7, createTopicsV7.api],
-      [5, createTopicsV5.api],
-    ]);
-    const numPartitions = kafkaPartitions || -1;
-    const replicationFactor = kafkaReplication || -1;
-    const wanted = [{ name, numPartitions, replicationFactor, assignments: [], configs: [] }];
-    try {
-      await call.async(link.connection, wanted, kafkaConnectTimeoutMs, false);
-    } catch (error) {
-      const { response } = error as { response?: Awaited<ReturnType<typeof createTopicsV7.api.async>> };
-      const result = response?.topics?.[0];
-      if (!result) throw error;
-      if (result.errorCode === kafkaCode.topicAlreadyExists) return; // somebody was quicker
-      throw failureOfCode(result.errorCode, `topic ${name} could not be created`, result.errorMessage);
-    }
+    const refused = await createTopic(link, this.#config, false);
+    // Somebody was quicker.
+    if (refused === undefined || refused.errorCode === kafkaCode.topicAlreadyExists) return;
+    const what = `topic ${this.#config.kafkaTopic} could not be created`;
+    throw failureOfCode(refused.errorCode, what, refused.errorMessage);
   }
 }
 

@@ -3,18 +3,18 @@
  * It writes nothing. Kafka has no question for a broker's clock; KAFKA_TIMESTAMP=received makes it matter less.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { createTopicsV5, createTopicsV7, metadataV9, metadataV12 } from '@platformatic/kafka';
+import { metadataV9, metadataV12 } from '@platformatic/kafka';
 import { error, type Finding, note, ok, warning } from '../../kernel/finding.ts';
 import { resolveFinding } from '../../kernel/resolve.ts';
 import { parseAddress, usesTls } from '../../store/kafka/connection-options.ts';
 import { KafkaFailure } from '../../store/kafka/failure.ts';
-import { KafkaLinks, type Link, pick } from '../../store/kafka/links.ts';
+import { KafkaLinks, pick } from '../../store/kafka/links.ts';
 import { KafkaClient } from './client.ts';
 import type { KafkaConfig } from './config.ts';
+import { createTopic } from './create-topic.ts';
 
 const RETRY_MS = 200;
 const METADATA = 3;
-const CREATE_TOPICS = 19;
 /** Bit of WRITE in topicAuthorizedOperations (the code of AclOperation.WRITE, KIP-430). */
 const WRITE = 1 << 4;
 /** Stands for "the broker does not tell". */
@@ -121,7 +121,7 @@ async function* topic(links: KafkaLinks, config: KafkaConfig): AsyncGenerator<Fi
 
 /** A topic that is not there: whether the start could make it, asked without making it. */
 async function* missing(links: KafkaLinks, config: KafkaConfig): AsyncGenerator<Finding> {
-  const { kafkaTopic: name, kafkaPartitions, kafkaReplication, kafkaConnectTimeoutMs } = config;
+  const { kafkaTopic: name } = config;
   if (!config.kafkaCreateTopic) {
     yield error(
       `topic ${name} does not exist, and KAFKA_CREATE_TOPIC=false`,
@@ -129,35 +129,11 @@ async function* missing(links: KafkaLinks, config: KafkaConfig): AsyncGenerator<
     );
     return;
   }
-  const wanted = [
-    {
-      name,
-      numPartitions: kafkaPartitions || -1,
-      replicationFactor: kafkaReplication || -1,
-      assignments: [],
-      configs: [],
-    },
-  ];
-  const ask = async (link: Link): Promise<string | undefined> => {
-    const call = pick(link, CREATE_TOPICS, [
-      [7, createTopicsV7.api],
-      [5, createTopicsV5.api],
-    ]);
-    try {
-      await call.async(link.connection, wanted, kafkaConnectTimeoutMs, true);
-      return undefined;
-    } catch (cause) {
-      const { response } = cause as { response?: Awaited<ReturnType<typeof createTopicsV7.api.async>> };
-      const result = response?.topics?.[0];
-      if (!result) throw cause;
-      return result.errorMessage ?? `error code ${result.errorCode}`;
-    }
-  };
-  const refused = await links.ask('create topic', ask);
+  const refused = await links.ask('create topic', (link) => createTopic(link, config, true));
   yield refused === undefined
     ? note(`topic ${name} does not exist yet; it is created at startup`)
     : error(
-        `topic ${name} does not exist and cannot be created: ${refused}`,
+        `topic ${name} does not exist and cannot be created: ${refused.errorMessage ?? `error code ${refused.errorCode}`}`,
         `Create it, or grant CREATE; KAFKA_PARTITIONS and KAFKA_REPLICATION must suit the cluster.`,
       );
 }
