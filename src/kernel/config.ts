@@ -42,7 +42,7 @@ export {
 } from './config/kinds.ts';
 export { type Loaded, type LoadOptions, loadConfig } from './config/load.ts';
 export { nearest } from './config/nearest.ts';
-export { directoryProblem, readableFileProblem, writableFileProblem } from './config/paths.ts';
+export { directoryProblem, existingFolder, readableFileProblem, writableFileProblem } from './config/paths.ts';
 export {
   envExample,
   helpText,

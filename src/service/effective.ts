@@ -1,17 +1,10 @@
 /** Effective: what options come to on this machine that have no fixed default. */
 import { existsSync, readdirSync, statSync } from 'node:fs';
-import { dirname, join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { defaultQuota, lanesFolder } from '../engine/journal.ts';
-import { formatBytes } from '../kernel/config.ts';
+import { existingFolder, formatBytes } from '../kernel/config.ts';
 import { defaultAcceptors } from './config.ts';
 import type { FrameValues } from './values.ts';
-
-/** The nearest folder on the way to `path` that is there: its disk is the disk that `path` will be on. */
-export function existingFolder(path: string): string {
-  let at = resolve(path);
-  while (!existsSync(at)) at = dirname(at);
-  return at;
-}
 
 /** Bytes that the journal may use; undefined without one. */
 export function effectiveQuota({ engine }: Pick<FrameValues, 'engine'>): number | undefined {

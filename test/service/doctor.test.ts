@@ -71,7 +71,7 @@ const pixel = (): Record<string, string> => ({
 });
 
 test('where all is well there is no complaint and the exit code is 0', async (t) => {
-  const { code, complaints, lines } = await doctor(temporary(t), pixel());
+  const { code, complaints, lines } = await doctor(temporary(t), { ...pixel(), LOG_PATH: './new/folder/x.ndjson' });
   expect(complaints).toEqual([]);
   expect(code).toBe(0);
   const texts = lines.map(({ text }) => text).join('\n');

@@ -3,7 +3,7 @@
  * returns the line to show, or undefined when the path is fine. A service checks only the paths that it will use: the
  * directory of a sink that is off may be missing.
  */
-import { accessSync, constants, type Stats, statfsSync, statSync } from 'node:fs';
+import { accessSync, constants, existsSync, type Stats, statfsSync, statSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 
 type Code = NodeJS.ErrnoException['code'];
@@ -72,4 +72,11 @@ export function readableFileProblem(name: string, path: string): string | undefi
   if (found.isDirectory()) return `${must}, found=a directory`;
   const code = denied(path, constants.R_OK);
   return code && `${must}, found=${code}`;
+}
+
+/** The nearest folder on the way to `path` that is there: its disk is the disk that `path` will be on. */
+export function existingFolder(path: string): string {
+  let at = resolve(path);
+  while (!existsSync(at)) at = dirname(at);
+  return at;
 }

@@ -4,9 +4,9 @@ import { closeSync, fdatasyncSync, openSync, readFileSync, statfsSync, unlinkSyn
 import { availableParallelism } from 'node:os';
 import { join, resolve } from 'node:path';
 import { HEAD_BYTES_MAX } from '../../http/config.ts';
-import { formatBytes, GiB, MiB } from '../../kernel/config.ts';
+import { existingFolder, formatBytes, GiB, MiB } from '../../kernel/config.ts';
 import { error, type Finding, note, ok, warning } from '../../kernel/finding.ts';
-import { effectiveQuota, existingFolder } from '../effective.ts';
+import { effectiveQuota } from '../effective.ts';
 import { type FileNeeds, fileRoom, openFileLimit } from '../open-files.ts';
 import type { FrameValues } from '../values.ts';
 

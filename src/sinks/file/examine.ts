@@ -1,7 +1,7 @@
 /** What `ringmain doctor` looks at for a file of events: whether it can be written, and the room of its disk. */
 import { statfsSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
-import { formatBytes, GiB, writableFileProblem } from '../../kernel/config.ts';
+import { existingFolder, formatBytes, GiB, writableFileProblem } from '../../kernel/config.ts';
 import { error, type Finding, note, ok, warning } from '../../kernel/finding.ts';
 import type { FileConfig } from './config.ts';
 
@@ -19,7 +19,7 @@ export async function* examineFile(config: FileConfig): AsyncGenerator<Finding> 
     return;
   }
   yield ok(`${resolve(logPath)} is writable`);
-  const { bavail, bsize } = statfsSync(dirname(resolve(logPath)));
+  const { bavail, bsize } = statfsSync(existingFolder(dirname(logPath)));
   const free = bavail * bsize;
   yield free >= ROOM_BYTES_MIN
     ? ok(`${formatBytes(roundedBytes(free))} free on its disk`)
