@@ -1,9 +1,11 @@
 /**
- * The test runner: five projects, each with the concurrency that it bears on two cores.
+ * The test runner: seven projects, each with the concurrency that it bears on two cores.
  *
  *   unit     everything quick, in this process or in threads of it; files side by side
  *   servers  real Kafka, Postgres and HTTP targets
  *   faults   SIGKILL, full disks, failed syncs, mutants
+ *   kills    the same of the three services that stand on Postgres
+ *   pages    the pages and demos of the services in real browsers
  *   e2e      the built collector with browsers and other clients, and the tests of the benchmarks
  *   deploy   what stands around it: Dockerfile, Kubernetes, proxies, Prometheus, systemd
  *
@@ -13,14 +15,16 @@
 import { globSync, readFileSync } from 'node:fs';
 import { defineConfig } from 'vitest/config';
 
-/** Whoever imports the harness of a server starts one. */
-const harness = /from '(\.\.\/)+servers\/(kafka|postgres|collector|fault-proxy)\.ts'/;
+/** Whoever imports the harness of a server starts one, a service's own harness included. */
+const harness = /from '(\.\.?\/)+(servers\/(kafka|postgres|collector|fault-proxy|chdb)|database|running)\.ts'/;
 const servers = [
-  ...globSync('test/{delivery,service,sinks,store}/**/*.test.ts').filter((file) =>
+  ...globSync('test/{analytics,delivery,gateway,service,sinks,sms,store}/**/*.test.ts').filter((file) =>
     harness.test(readFileSync(file, 'utf8')),
   ),
   'test/sinks/{kafka,postgres,http}/**/*.test.ts',
 ];
+const kills = globSync('test/faults/{analytics,gateway,sms}*.test.ts');
+const pages = ['test/e2e/{analytics-dashboard,analytics-dashboard-page,gateway-admin,sms-reports,demo}.test.ts'];
 const folders = { faults: 'test/faults', e2e: 'test/e2e', deploy: 'test/deploy' };
 /** Limits are for what hangs: no promise rests on them. */
 const patience = process.env['LONG'] ? 60 : 1;
@@ -56,8 +60,10 @@ export default defineConfig({
         maxWorkers: 2,
       }),
       project('servers', [...servers, 'test/servers/*.test.ts'], waiting),
-      project('faults', [`${folders.faults}/**/*.test.ts`], loading),
-      project('e2e', [`${folders.e2e}/**/*.test.ts`, 'test/bench/*.test.ts'], loading),
+      project('faults', [`${folders.faults}/**/*.test.ts`], { ...loading, exclude: kills }),
+      project('kills', kills, waiting),
+      project('pages', pages, waiting),
+      project('e2e', [`${folders.e2e}/**/*.test.ts`, 'test/bench/*.test.ts'], { ...loading, exclude: pages }),
       project('deploy', [`${folders.deploy}/**/*.test.ts`], waiting),
     ],
   },

@@ -3,7 +3,7 @@
  *
  *   npm run bench                   all questions: half an hour, and a soak of ten minutes at the end, with LONG=1 of an hour
  *   npm run bench -- --only pixel   one question (or several, comma-separated)
- *   npm run bench -- --only rows    the questions that the dozen rows come from: <= 15 minutes
+ *   npm run bench -- --only rows    the questions that the rows of PERFORMANCE.md come from: half an hour
  *   npm run bench -- --skip soak    all but one (or several)
  *   npm run bench -- --short        every question once and cold: shows that all of it works; leaves the pages alone
  *   npm run bench -- --print        measures in full, but leaves the pages alone

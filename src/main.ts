@@ -5,7 +5,7 @@
  *   ringmain <service> [role] [--option=value ...]   run a service, or one role of it
  *   ringmain <service> <subcommand> ...              a tool of the service
  *   ringmain <tool> ...                              look into a log, send again what was refused, change a database
- *   ringmain --healthcheck                           for containers: exit 0 when /healthz of the collector answers
+ *   ringmain --healthcheck                           for containers: exit 0 when /healthz of the service in it answers
  *   ringmain help [command]   ringmain version       also -h, --help, -v, --version
  *
  * Each command has --help, each command of a tool as well. Exit codes are those of kernel/errors.ts.
@@ -22,6 +22,9 @@ import { commandAt } from './service/tool/subcommand.ts';
 /** A service's code is loaded when it is used: the tools need no HTTP server, one service none of the others. */
 const services: Readonly<Record<string, () => Promise<{ readonly default: AnyService }>>> = {
   pixel: () => import('./pixel/pixel.ts'),
+  analytics: () => import('./analytics/analytics.ts'),
+  gateway: () => import('./gateway/gateway.ts'),
+  sms: () => import('./sms/sms.ts'),
 };
 
 /** A tool works on the data of one service: --service=NAME, or the first word behind it. */
@@ -62,6 +65,15 @@ const tools: Readonly<Record<string, Tool>> = {
       return runMigrateTool(await load(words[at]!), words.toSpliced(at, 1));
     },
   },
+  site: {
+    summary: 'register the sites of analytics, make and revoke their keys',
+    run: async (words) => (await import('./analytics/access/site-command.ts')).runSite(await load('analytics'), words),
+  },
+  import: {
+    summary: 'import access logs and exports of other tools into a site of analytics',
+    run: async (words) =>
+      (await import('./analytics/import/import-command.ts')).runImport(await load('analytics'), words),
+  },
 };
 
 async function load(name: string): Promise<AnyService> {
@@ -84,6 +96,9 @@ async function ofService(words: readonly string[]): Promise<{ service: AnyServic
   return { service: await load(name), rest: words.toSpliced(at, spaced ? 2 : 1) };
 }
 
+/** What stands behind a tool that has no commands. */
+const toolWords: Readonly<Record<string, string>> = { doctor: '', import: '--site=ID --format=FORMAT FILE' };
+
 async function usageRow(name: string): Promise<readonly [string, string]> {
   const { roles, summary } = await load(name);
   return [`ringmain ${name}${Object.keys(roles).length > 1 ? ' [role]' : ''} [--option=value ...]`, summary];
@@ -93,9 +108,9 @@ async function usage(): Promise<string> {
   const rows: (readonly [string, string])[] = [];
   for (const name of Object.keys(services)) rows.push(await usageRow(name));
   for (const [name, { summary }] of Object.entries(tools))
-    rows.push([`ringmain ${name} ${name === 'doctor' ? '' : '<command> '}...`, summary]);
+    rows.push([`ringmain ${name} ${toolWords[name] ?? '<command> '}...`, summary]);
   rows.push(
-    ['ringmain --healthcheck', 'exits with 0 if /healthz of the configured address answers'],
+    ['ringmain --healthcheck', 'for containers: exits with 0 if /healthz of the service in this one answers'],
     ['ringmain help [command]', 'same as --help after the command'],
     ['ringmain version', 'prints version and commit of this build'],
   );
@@ -119,7 +134,9 @@ async function main(argv: readonly string[]): Promise<number> {
   switch (command) {
     case '--healthcheck': {
       const { runService } = await import('./service/command.ts');
-      return runService(await load('pixel'), ['--healthcheck', ...rest]);
+      const { containedCommand } = await import('./service/contained.ts');
+      const [service, ...words] = containedCommand(Object.keys(services)) ?? ['pixel'];
+      return runService(await load(service!), [...words, '--healthcheck', ...rest]);
     }
     case 'version':
     case '-v':

@@ -39,11 +39,21 @@ export const libraries: Readonly<Record<string, readonly string[]>> = {
   '@opentelemetry/resources': ['kernel', 'service'],
   '@opentelemetry/sdk-trace': ['kernel', 'service'],
   isbot: ['visitor', 'analytics'],
+  kysely: ['analytics', 'gateway', 'sms', 'access'],
   maxmind: ['visitor'],
   piscina: ['engine', 'sinks', 'analytics', 'gateway', 'sms'],
   'ua-parser-js': ['visitor'],
+  'libphonenumber-js': ['sms/message'],
   'fast-json-stringify': ['http', 'service', 'collect', 'analytics', 'gateway', 'sms'],
   yaml: ['kernel'],
+  ajv: ['service'],
+  'ajv-formats': ['service'],
+  ioredis: ['access', 'gateway'],
+  re2js: ['analytics/columns'],
+  undici: ['gateway', 'sms', 'store/clickhouse'],
+  '@fastify/busboy': ['gateway'],
+  hyparquet: ['sms'],
+  'hyparquet-writer': ['sms'],
 };
 
 /** Files that hold what must stand in one place only. */
@@ -63,10 +73,25 @@ const onlyIn = [
  * reason why a clock that is wrong does no harm.
  */
 export const wallClock: Readonly<Record<string, string>> = {
+  'src/analytics/import/import-command.ts':
+    'the time of receipt of imported events, for people; a line counts by its own time',
+  'src/analytics/intake/salts-keeper.ts': 'UTC days; tested with clocks that are set (salts-keeper.test.ts)',
+  'src/analytics/live/worker.ts':
+    'who had an event in the last five minutes, by the times of records of a topic, and of frames',
+  'src/analytics/processor/load.ts':
+    'when a record of somebody else was read, where its topic has no time of the broker; the time of a dead letter',
+  'src/analytics/query/lag-teller.ts':
+    'how old what came just now may be, against times of receipt; a clock that is set lets an hour show late what is lost',
   'src/delivery/dead-letter.ts': 'the time of a letter, for people; order is the place in the file',
   'src/engine/disk.ts': 'the time of a segment file, for segment-age.ts',
   'src/engine/keeper-thread.ts': 'the age of what earlier lives left; then a clock that is never set',
   'src/engine/lane.ts': 'the time of receipt of a frame, for people and for journal --since; order is the position',
+  'src/gateway/cache/janitor-worker.ts':
+    'which file of the cache was used longest ago; a wrong order evicts another one',
+  'src/gateway/quota/worker.ts': 'months of UTC, and the time that is signed',
+  'src/gateway/jobs.ts': 'the age of leftovers of uploads, by the times of files',
+  'src/gateway/upload/store.ts':
+    'the age of leftovers: a clock that is wrong keeps them longer, or drops an upload under way',
   'src/http/renewal.ts':
     'a file time that differs from the last one says that the file was changed, whichever is later',
   'src/kernel/clock.ts': 'the clock itself',
@@ -82,9 +107,16 @@ export const wallClock: Readonly<Record<string, string>> = {
   'src/sinks/http/examine.ts': 'how far the receiver and this machine are apart',
   'src/sinks/http/sink.ts': 'the time that is signed; a date in Retry-After of a receiver without a Date',
   'src/sinks/postgres/examine.ts': 'how far the server and this machine are apart',
+  'src/sms/callbacks/worker.ts': 'the time that is signed',
+  'src/sms/operators/smpp/driver.ts': 'how long a message is valid, which is a time of the wall clock',
+  'src/sms/operators/smpp/receipts.ts': 'the time of a receipt, for people; states only go forward',
   'src/visitor/examine.ts': 'the age of a geo database',
   'src/visitor/geo.ts': 'a file time that differs from the last one says that the file was changed, whichever is later',
   'src/visitor/salts.ts': 'UTC days; tested with clocks that are set (privacy.test.ts)',
+  'src/sms/delivery/jobs.ts': 'the age of messages, by the time in their ids',
+  'src/sms/delivery/resend-command.ts': 'when the validity of a message begins anew',
+  'src/sms/delivery/worker.ts': 'validity, promised times and pauses of messages, which outlast a process',
+  'src/sms/outbox/worker.ts': 'the time of receipt of a record, for people',
 };
 
 const READS_WALL_CLOCK =

@@ -4,6 +4,7 @@
  */
 import { writeFileSync } from 'node:fs';
 import { basename } from 'node:path';
+import { eventsAcceptedSchema } from '../src/analytics/intake/schemas.ts';
 import { acceptedSchema } from '../src/collect/schemas.ts';
 import { type BodySchema, codeOf } from '../src/http/json.ts';
 import { problemSchema } from '../src/http/problem.ts';
@@ -37,6 +38,14 @@ const bodies: readonly Body[] = [
     type: 'Accepted',
     from: './schemas.ts',
     json: '../http/json.ts',
+  },
+  {
+    source: 'src/analytics/intake/schemas',
+    schema: eventsAcceptedSchema,
+    name: 'serializeEventsAccepted',
+    type: 'EventsAccepted',
+    from: './schemas.ts',
+    json: '../../http/json.ts',
   },
   {
     source: 'src/service/schemas',

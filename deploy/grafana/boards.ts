@@ -202,6 +202,111 @@ const sinks: Board = {
   ],
 };
 
+const STORE = `${F}, sink="store"`;
+
+const analytics: Board = {
+  uid: 'ringmain-analytics',
+  title: 'Ringmain: analytics',
+  source: 'prometheus',
+  panels: [
+    stat(
+      'Stored/s',
+      'Events stored and counted.',
+      `sum(rate(ringmain_analytics_events_stored_total{${F}}[${R}]))`,
+      'cps',
+    ),
+    stat(
+      'Behind',
+      'Age of the oldest event that the processors work on: how old the statistics are.',
+      `max(ringmain_sink_oldest_seconds{${STORE}})`,
+      's',
+      { at: 300 },
+    ),
+    stat(
+      'Waiting',
+      'Events in the journal or the topic that are not stored yet.',
+      `sum(queue_depth{${STORE}})`,
+      'short',
+    ),
+    stat(
+      'Rejected/s',
+      'Records that were no events: see RingmainRecordsRejected in the runbook.',
+      `sum(rate(ringmain_analytics_rejected_total{${F}}[${R}]))`,
+      'cps',
+      { at: 0.001 },
+    ),
+    stat(
+      'Partitions missing',
+      'Of this month and the next. Must be 0: see RingmainPartitionsMissing in the runbook.',
+      `max(ringmain_analytics_partitions_missing{${F}})`,
+      'short',
+      { at: 1 },
+    ),
+    stat('Questions', '0: the database does not answer, /stats is 503.', `min(ringmain_query_up{${F}})`, 'short', {
+      at: 1,
+      below: true,
+    }),
+    graph('Accepted and stored/s', 'Stored follows accepted; above it while a backlog is worked off.', 'cps', [
+      [`sum(rate(ringmain_accepted_events_total{${F}}[${R}]))`, 'accepted'],
+      [`sum(rate(ringmain_analytics_events_stored_total{${F}}[${R}]))`, 'stored'],
+      [`sum(rate(ringmain_analytics_duplicates_total{${F}}[${R}]))`, 'duplicates'],
+      [`sum(rate(ringmain_analytics_repeats_total{${F}}[${R}]))`, 'repeats'],
+    ]),
+    graph('Rejected/s by reason', 'They are in <topic>.dead, without Kafka in DEAD_LETTER_DIR.', 'cps', [
+      [`sum by (reason) (rate(ringmain_analytics_rejected_total{${F}}[${R}]))`, '{{reason}}'],
+    ]),
+    graph('Age of the oldest event, by processor', 'How far behind each processor is.', 's', [
+      [`max by (instance) (ringmain_sink_oldest_seconds{${STORE}})`, '{{instance}}'],
+    ]),
+    graph('Events waiting', 'By processor: a topic deals its partitions out among them.', 'short', [
+      [`sum by (instance) (queue_depth{${STORE}})`, '{{instance}}'],
+    ]),
+    graph(
+      'Lateness',
+      'From the time that an event gives itself to its receipt: imports and phones that were offline.',
+      's',
+      [
+        [quantile(0.5, 'ringmain_analytics_lateness_seconds', 'job'), 'p50'],
+        [quantile(0.99, 'ringmain_analytics_lateness_seconds', 'job'), 'p99'],
+      ],
+    ),
+    graph('Transaction time', 'Rows, sums and cursor of one batch, retries included.', 's', [
+      [quantileOf(0.5, 'batch_flush_seconds', 'instance', STORE), 'p50 {{instance}}'],
+      [quantileOf(0.99, 'batch_flush_seconds', 'instance', STORE), 'p99 {{instance}}'],
+    ]),
+    graph('Events per transaction', 'Few: the processor keeps up. Near PG_BATCH_SIZE: it is catching up.', 'short', [
+      [
+        `sum by (instance) (rate(ringmain_analytics_events_stored_total{${F}}[${R}])) / sum by (instance) (rate(ringmain_sink_batches_total{${STORE}}[${R}]))`,
+        '{{instance}}',
+      ],
+    ]),
+    graph(
+      'Failed transactions/s',
+      'retry: tried again. split: halved to find the record that Postgres refuses.',
+      'cps',
+      [[`sum by (class) (rate(sink_failures_total{${STORE}}[${R}]))`, '{{class}}']],
+    ),
+    graph('Time of questions, p95', 'In Postgres, by question; without the wait for a connection.', 's', [
+      [`ringmain:query_seconds:p95{job="ringmain"}`, '{{question}}'],
+    ]),
+    graph('Questions/s', 'By question.', 'ops', [
+      [`sum by (question) (rate(ringmain_query_seconds_count{${F}}[${R}]))`, '{{question}}'],
+    ]),
+    graph('Rows in default partitions', 'Of months that should have one of their own.', 'short', [
+      [`max by (table) (ringmain_analytics_default_partition_rows{${F}})`, '{{table}}'],
+    ]),
+    graph('Failures of jobs', 'In a row; 0 after a success.', 'short', [
+      [`max by (exported_job) (ringmain_job_failures{${F}})`, '{{exported_job}}'],
+    ]),
+    graph('Visitors of one process', 'Ids made by a salt that others do not have, because Postgres was away.', 'cps', [
+      [`sum by (instance) (rate(ringmain_unshared_visitor_ids_total{${F}}[${R}]))`, '{{instance}}'],
+    ]),
+    graph('Pixels not recorded/s', 'Answered like others: no site, too long, too old, forbidden.', 'cps', [
+      [`sum by (reason) (rate(ringmain_unrecorded_pixels_total{${F}}[${R}]))`, '{{reason}}'],
+    ]),
+  ],
+};
+
 const analysts: Board = {
   uid: 'ringmain-events',
   title: 'Events: views, visitors, paths, funnels',
@@ -248,7 +353,282 @@ const analysts: Board = {
   ],
 };
 
-export const boards: readonly Board[] = [overview, sinks, analysts];
+const REFUSED = 'outcome=~"no_key|bad_key|expired_key|inactive_user|scope|network|limited|quota|foreign_origin"';
+const FAILED = 'outcome=~"failed|too_slow|no_room"';
+const LOGS = `${F}, sink="logs"`;
+const requestsOf = (outcomes: string): string => `sum(rate(ringmain_gateway_requests_total{${F}, ${outcomes}}[${R}]))`;
+
+const gateway: Board = {
+  uid: 'ringmain-gateway',
+  title: 'Ringmain: gateway',
+  source: 'prometheus',
+  panels: [
+    stat(
+      'Requests/s',
+      'All of them, refused ones included.',
+      `sum(rate(ringmain_gateway_requests_total{${F}}[${R}]))`,
+      'cps',
+    ),
+    stat('Refused/s', 'Keys, networks, limits and quotas: 401, 403 and 429.', requestsOf(REFUSED), 'cps'),
+    stat(
+      'Failed/s',
+      'Anything but 0: backends fail or are too slow. See RingmainGatewayFailing in the runbook.',
+      requestsOf(FAILED),
+      'cps',
+      { at: 0.001 },
+    ),
+    stat(
+      'From the cache',
+      'Share of pictures that no backend was asked for.',
+      `${requestsOf('route="image", outcome=~"hit|stale|revalidated|coalesced"')} / ${requestsOf('route="image", outcome=~"hit|stale|revalidated|coalesced|miss|ok"')}`,
+      'percentunit',
+    ),
+    stat(
+      'Usage behind',
+      'How old usage and logs in the database are.',
+      `max(ringmain_sink_oldest_seconds{${LOGS}})`,
+      's',
+      { at: 120 },
+    ),
+    stat(
+      'Unrecorded',
+      'Served and counted nowhere, in a quarter of an hour. Must be 0: see RingmainGatewayUnrecorded in the runbook.',
+      `sum(increase(ringmain_gateway_records_lost_total{${F}}[15m]))`,
+      'short',
+      { at: 1 },
+    ),
+    graph('Requests/s by outcome', 'hit, miss, stale: the cache. no_key to quota: refusals.', 'cps', [
+      [`sum by (outcome) (rate(ringmain_gateway_requests_total{${F}}[${R}]))`, '{{outcome}}'],
+    ]),
+    graph('Requests/s by route', 'Refused ones included.', 'cps', [
+      [`sum by (route) (rate(ringmain_gateway_requests_total{${F}}[${R}]))`, '{{route}}'],
+    ]),
+    graph('Time of pictures', 'From the head of the request to the end of the answer; refusals are left out.', 's', [
+      [quantileOf(0.5, 'ringmain_gateway_request_seconds', 'job', `${F}, route="image"`), 'p50'],
+      [quantileOf(0.99, 'ringmain_gateway_request_seconds', 'job', `${F}, route="image"`), 'p99'],
+    ]),
+    graph('Time of uploads', 'With what the network of the client takes.', 's', [
+      [quantileOf(0.5, 'ringmain_gateway_request_seconds', 'job', `${F}, route="upload"`), 'p50'],
+      [quantileOf(0.99, 'ringmain_gateway_request_seconds', 'job', `${F}, route="upload"`), 'p99'],
+    ]),
+    graph('Answers of backends/s', 'By backend and class of status; gone: the client left first.', 'cps', [
+      [`sum by (backend, status) (rate(ringmain_gateway_backend_answers_total{${F}}[${R}]))`, '{{backend}} {{status}}'],
+    ]),
+    graph('Requests at backends', 'Under way now, by backend, and those that wait for a place.', 'short', [
+      [`sum by (backend) (ringmain_gateway_backend_in_flight{${F}})`, '{{backend}}'],
+      [`sum(ringmain_gateway_backend_waiting{${F}})`, 'waiting'],
+    ]),
+    graph('Backends that take requests', 'By gateway. Fewer than there are: down, ejected or drained.', 'short', [
+      [`sum by (instance) (ringmain_gateway_backend_available{${F}})`, '{{instance}}'],
+    ]),
+    graph('Retries, ejections, requests without a place/s', 'Anything but 0: a backend fails or is full.', 'cps', [
+      [`sum by (result) (rate(ringmain_gateway_backend_retries_total{${F}}[${R}]))`, 'retry: {{result}}'],
+      [`sum(rate(ringmain_gateway_backend_ejections_total{${F}}[${R}]))`, 'ejections'],
+      [`sum by (reason) (rate(ringmain_gateway_backend_refusals_total{${F}}[${R}]))`, 'no place: {{reason}}'],
+    ]),
+    graph('Bytes', 'Bodies alone: what quotas count.', 'Bps', [
+      [`sum(rate(ringmain_gateway_sent_bytes_total{${F}}[${R}]))`, 'sent'],
+      [`sum(rate(ringmain_gateway_received_bytes_total{${F}}[${R}]))`, 'received'],
+    ]),
+    graph('Decisions about limits/s', 'process: Redis was away, each process limits by itself.', 'cps', [
+      [`sum by (by) (rate(ringmain_gateway_limit_decisions_total{${F}}[${R}]))`, '{{by}}'],
+    ]),
+    graph(
+      'Acceptors without Redis',
+      'They limit by themselves; 0 without REDIS_ADDR. See RingmainGatewayRedisAway.',
+      'short',
+      [[`sum by (instance) (ringmain_gateway_redis_away{${F}})`, '{{instance}}']],
+    ),
+    graph(
+      'Where pictures come from/s',
+      'A tier of the cache, another request, the backend; passed: too large to keep.',
+      'cps',
+      [[`sum by (result) (rate(ringmain_gateway_cache_requests_total{${F}}[${R}]))`, '{{result}}']],
+    ),
+    graph('Bytes in the cache', 'Of all gateways; each may have CACHE_MEMORY_BYTES and CACHE_DISK_BYTES.', 'bytes', [
+      [`sum(ringmain_gateway_cache_memory_bytes{${F}})`, 'memory'],
+      [`sum(ringmain_gateway_cache_disk_bytes{${F}})`, 'disk'],
+    ]),
+    graph('Thrown out of the cache/s', 'To make room. Many of them and few hits: the cache is too small.', 'cps', [
+      [`sum by (tier) (rate(ringmain_gateway_cache_evictions_total{${F}}[${R}]))`, '{{tier}}'],
+    ]),
+    graph(
+      'Messages about quotas/s',
+      'To QUOTA_WEBHOOK_URL. failed: tried again; given_up: after twenty tries.',
+      'cps',
+      [[`sum by (outcome) (rate(ringmain_gateway_quota_messages_total{${F}}[${R}]))`, '{{outcome}}']],
+    ),
+    graph('Records waiting', 'For room in the journal: usage is not lost yet.', 'short', [
+      [`sum by (instance) (ringmain_gateway_records_waiting{${F}})`, '{{instance}}'],
+    ]),
+    graph('Records in the journal', 'Logs and usage on their way to the database.', 'short', [
+      [`sum by (instance) (queue_depth{${LOGS}})`, '{{instance}}'],
+    ]),
+    graph('Transaction time', 'Logs, usage and last use of keys of one batch.', 's', [
+      [quantileOf(0.5, 'batch_flush_seconds', 'instance', LOGS), 'p50 {{instance}}'],
+      [quantileOf(0.99, 'batch_flush_seconds', 'instance', LOGS), 'p99 {{instance}}'],
+    ]),
+  ],
+};
+
+const SENDS = `sum(rate(sms_accepted_total{${F}}[${R}]))`;
+
+const sms: Board = {
+  uid: 'ringmain-sms',
+  title: 'Ringmain: SMS gateway',
+  source: 'prometheus',
+  panels: [
+    stat('Accepted/s', 'Messages answered 200: charged, and in the database.', SENDS, 'cps'),
+    stat(
+      'Sent/s',
+      'Messages that an operator has taken.',
+      `sum(rate(ringmain_sms_outcomes_total{${F}, outcome="sent"}[${R}]))`,
+      'cps',
+    ),
+    stat(
+      'Express p99',
+      'From acceptance to the operator. See RingmainSmsExpressLate in the runbook.',
+      quantileOf(0.99, 'ringmain_sms_accept_to_operator_seconds', 'job', `${F}, lane="express"`),
+      's',
+      { at: 1 },
+    ),
+    stat(
+      'Outbox behind',
+      'How long it has not been empty: Kafka is away, or the log is full. See RingmainSmsOutboxOld.',
+      `max(ringmain_sms_outbox_oldest_seconds{${F}})`,
+      's',
+      { at: 60 },
+    ),
+    stat(
+      'Balances that differ',
+      'Of the nightly audit. Must be 0: see RingmainSmsBalancesDiffer in the runbook.',
+      `max(sms_audit_differences{${F}})`,
+      'short',
+      { at: 1 },
+    ),
+    stat(
+      'Shards without a worker',
+      'Of 64. Messages of their customers wait. See RingmainSmsShardsUnowned.',
+      `max(ringmain_sms_shards_unowned{${F}})`,
+      'short',
+      { at: 1 },
+    ),
+    graph('Accepted/s by lane', 'Answered 200.', 'cps', [
+      [`sum by (lane) (rate(sms_accepted_total{${F}}[${R}]))`, '{{lane}}'],
+    ]),
+    graph('Accepted/s by operator', 'By the operator that the number is routed to first.', 'cps', [
+      [`sum by (operator) (rate(sms_accepted_total{${F}}[${R}]))`, '{{operator}}'],
+      [`sum(rate(sms_replayed_total{${F}}[${R}]))`, 'repeats, not charged'],
+    ]),
+    graph('Refused/s', 'balance, backlog, invalid: the customers. database, busy: ours.', 'cps', [
+      [`sum by (reason) (rate(sms_refused_total{${F}}[${R}]))`, '{{reason}}'],
+    ]),
+    graph('Time of the transaction', 'Charges the customers of a group and writes its messages.', 's', [
+      [quantileOf(0.5, 'balance_deduction_duration_seconds', 'job', F), 'p50'],
+      [quantileOf(0.99, 'balance_deduction_duration_seconds', 'job', F), 'p99'],
+    ]),
+    graph('Acceptance to operator', 'What customers wait for; normal messages wait for their rate as well.', 's', [
+      [quantileOf(0.5, 'ringmain_sms_accept_to_operator_seconds', 'lane', F), 'p50 {{lane}}'],
+      [quantileOf(0.99, 'ringmain_sms_accept_to_operator_seconds', 'lane', F), 'p99 {{lane}}'],
+    ]),
+    graph('Outcomes/s', 'later, held and deferred come again; failed is refunded.', 'cps', [
+      [`sum by (outcome) (rate(ringmain_sms_outcomes_total{${F}}[${R}]))`, '{{outcome}}'],
+    ]),
+    graph('Calls of operators/s', 'taken; rejected: final; later: tried again; unknown: held.', 'cps', [
+      [`sum by (operator, outcome) (rate(ringmain_sms_operator_calls_total{${F}}[${R}]))`, '{{operator}} {{outcome}}'],
+    ]),
+    graph('Time of operators, p99', 'From giving a message to the answer.', 's', [
+      [quantileOf(0.99, 'ringmain_sms_operator_call_seconds', 'operator', F), '{{operator}}'],
+    ]),
+    graph('Operators that take messages', '0: the breaker is open, or it is not connected.', 'short', [
+      [`max by (operator) (ringmain_sms_operator_up{${F}})`, '{{operator}}'],
+    ]),
+    graph('Under way at operators', 'Bounded by their windows and by NUM_WORKERS.', 'short', [
+      [`sum by (operator) (ringmain_sms_operator_in_flight{${F}})`, '{{operator}}'],
+    ]),
+    graph(
+      'Messages that wait',
+      'In the outbox, in the queue of the database (estimated), in the memory of workers.',
+      'short',
+      [
+        [`max(ringmain_sms_outbox_rows{${F}})`, 'outbox'],
+        [`max(ringmain_sms_queue_rows{${F}})`, 'queue'],
+        [`sum by (lane) (ringmain_sms_worker_waiting{${F}})`, 'worker: {{lane}}'],
+      ],
+    ),
+    graph(
+      'In the memory of processes',
+      'Of apis: for a transaction. Of workers: calls, and outcomes for Postgres.',
+      'short',
+      [
+        [`sum(sms_accept_waiting{${F}})`, 'api: to be accepted'],
+        [`sum(ringmain_sms_worker_calls{${F}})`, 'worker: calls'],
+        [`sum(ringmain_sms_worker_unsettled{${F}})`, 'worker: outcomes'],
+        [`sum by (lane) (ringmain_sms_worker_customers{${F}})`, 'worker: customers, {{lane}}'],
+      ],
+    ),
+    graph('Shards by worker', 'Of 64; each worker has its part of the customers.', 'short', [
+      [`sum by (instance) (ringmain_sms_worker_shards{${F}})`, '{{instance}}'],
+    ]),
+    graph('Relayed/s', 'Records that have left the outbox.', 'cps', [
+      [`sum by (instance) (rate(ringmain_sms_outbox_records_total{${F}}[${R}]))`, '{{instance}}'],
+    ]),
+    graph('Breakers', '0: closed. 1: a trial is made. 2: open.', 'short', [
+      [`max by (operator) (ringmain_sms_operator_breaker_state{${F}})`, '{{operator}}'],
+    ]),
+    graph('Attempts/s', 'Messages given to an operator, by lane and by what came of it.', 'cps', [
+      [`sum by (lane, result) (rate(ringmain_sms_attempts_total{${F}}[${R}]))`, '{{lane}} {{result}}'],
+    ]),
+    graph('Held and doubled/s', 'held: a worker died while it sent them. doubled: they had ended already.', 'cps', [
+      [`sum(rate(ringmain_sms_held_found_total{${F}}[${R}]))`, 'held'],
+      [`sum(rate(ringmain_sms_duplicates_total{${F}}[${R}]))`, 'doubled'],
+    ]),
+    graph('Receipts/s', 'Over HTTP by result; stray: of a connection, naming no message of ours.', 'cps', [
+      [`sum by (operator, result) (rate(ringmain_sms_receipts_total{${F}}[${R}]))`, '{{operator}} {{result}}'],
+      [`sum by (operator) (rate(ringmain_sms_receipts_stray_total{${F}}[${R}]))`, '{{operator}} stray'],
+    ]),
+    graph('Callbacks/s', 'failed: tried again. given_up: the customer was never told.', 'cps', [
+      [`sum by (outcome) (rate(ringmain_sms_callbacks_total{${F}}[${R}]))`, '{{outcome}}'],
+    ]),
+    graph('Callbacks that wait', 'Of all customers; under way: of all workers.', 'short', [
+      [`max(ringmain_sms_callbacks_waiting{${F}})`, 'waiting'],
+      [`sum(ringmain_sms_callbacks_in_flight{${F}})`, 'under way'],
+    ]),
+    graph('Oldest callback', 'A receiver that is dead is tried for CALLBACK_RETRY_MS.', 's', [
+      [`max(ringmain_sms_callbacks_oldest_seconds{${F}})`, 'oldest'],
+    ]),
+    graph('Balances that end', 'Customers that send, at their pace. See RingmainSmsBalancesLow.', 'short', [
+      [`max by (within) (ringmain_sms_balances_low{${F}})`, 'within a {{within}}'],
+    ]),
+    graph('Reports', 'up: ClickHouse answers. computes: it makes the sums for all that report.', 'short', [
+      [`min by (instance) (ringmain_sms_reports_up{${F}})`, '{{instance}} up'],
+      [`max by (instance) (ringmain_sms_rollup_turn{${F}})`, '{{instance}} computes'],
+    ]),
+    graph('Time of reports, p99', 'rollup: the sums of all minutes that records have come for.', 's', [
+      [quantileOf(0.99, 'ringmain_sms_report_seconds', 'report', F), '{{report}}'],
+      [quantileOf(0.99, 'ringmain_sms_rollup_seconds', 'job', F), 'rollup'],
+    ]),
+    graph('Computed minutes/s', 'A minute is computed anew when a record of it comes.', 'cps', [
+      [`sum(rate(ringmain_sms_rollup_minutes_total{${F}}[${R}]))`, 'minutes'],
+    ]),
+    graph('Archived rows/s', 'Of days past their retention.', 'cps', [
+      [`sum by (table) (rate(ringmain_sms_archived_rows_total{${F}}[${R}]))`, '{{table}}'],
+    ]),
+    graph(
+      'Express misses/s',
+      'No operator was known to have it within EXPRESS_DEADLINE_MS. See RingmainSmsExpressMissed.',
+      'cps',
+      [[`sum(rate(ringmain_sms_express_missed_total{${F}}[${R}]))`, 'missed']],
+    ),
+    graph('Partitions', 'missing: must be 0. held: days past retention with a message that has not ended.', 'short', [
+      [`max(ringmain_sms_partitions_missing{${F}})`, 'missing'],
+      [`max(ringmain_sms_partitions_held{${F}})`, 'held'],
+      [`sum by (table) (ringmain_sms_default_partition_rows{${F}})`, 'astray: {{table}}'],
+    ]),
+  ],
+};
+
+export const boards: readonly Board[] = [overview, sinks, analytics, gateway, sms, analysts];
 
 function stat(title: string, doc: string, text: string, unit: string, bad?: Panel['bad']): Panel {
   return { title, doc, unit, queries: [{ text }], type: 'stat', width: 4, height: 4, ...(bad && { bad }) };
@@ -275,5 +655,9 @@ function sql(
 }
 
 function quantile(q: number, histogram: string, by: string): string {
-  return `histogram_quantile(${q}, sum by (${by}, le) (rate(${histogram}_bucket{${F}}[${R}])))`;
+  return quantileOf(q, histogram, by, F);
+}
+
+function quantileOf(q: number, histogram: string, by: string, series: string): string {
+  return `histogram_quantile(${q}, sum by (${by}, le) (rate(${histogram}_bucket{${series}}[${R}])))`;
 }

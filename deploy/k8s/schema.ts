@@ -34,6 +34,23 @@ const named: Schema = { type: 'object', required: ['name'], properties: { name: 
 
 /** What the default of a key does not tell, by the path of the key. Kubernetes checks what is its own. */
 const exact: Readonly<Record<string, Schema>> = {
+  // Services and their roles: what stands on the command line behind `ringmain`.
+  run: {
+    enum: [
+      ['pixel'],
+      ['analytics'],
+      ['analytics', 'api'],
+      ['analytics', 'processor'],
+      ['analytics', 'all'],
+      ['gateway'],
+      ['sms', 'api'],
+      ['sms', 'worker'],
+      ['sms', 'reporting'],
+      ['sms', 'partitions'],
+      ['sms', 'all'],
+      ['sms'],
+    ],
+  },
   'image.pullPolicy': { enum: ['Always', 'IfNotPresent', 'Never'] },
   'image.tag': { type: 'string' },
   'service.type': { enum: ['ClusterIP', 'NodePort', 'LoadBalancer'] },
@@ -64,9 +81,9 @@ const open = new Set([
   'drain.controllerResources',
 ]);
 
-/** The whole file. */
-export function chartSchema(sets: readonly ConfigSet[]): string {
-  const options = declaredIn(sets);
+/** The whole file. `services`: the options of each service that the chart starts. */
+export function chartSchema(services: readonly (readonly ConfigSet[])[]): string {
+  const options = services.flatMap((sets) => declaredIn(sets));
   const values = parse(readFileSync(join(import.meta.dirname, 'chart', 'values.yaml'), 'utf8')) as object;
   const ofOptions: Readonly<Record<string, Schema>> = {
     config: closed(byName(options, ofOption)),

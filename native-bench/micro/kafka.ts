@@ -23,6 +23,7 @@ import { type KafkaConfig, kafkaConfig } from '../../src/sinks/kafka/config.ts';
 import { kafkaSink } from '../../src/sinks/kafka/sink.ts';
 import { ensureCommand } from '../../test/servers/apt.ts';
 import { benchJava, kafkaVersion, startKafka } from '../../test/servers/kafka.ts';
+import { makeTopic } from '../../test/servers/topics.ts';
 import { benchLane, id as laneId, scratch } from '../rig/lane-rig.ts';
 import { libraryVersion, versionBehind } from '../rig/machine.ts';
 import { type Kind, type MicroResult, mark } from '../rig/micro.ts';
@@ -148,7 +149,7 @@ const whole = ({ lane, count, buffer, offsets, positions, from, to }: Batch) => 
 
 function kafkaJs(compression: kafkajs.CompressionTypes): Case['open'] {
   return async (topic) => {
-    await createTopic(topic);
+    await makeTopic(kafka.brokers[0]!, topic, PARTITIONS);
     const client = new kafkajs.Kafka({ clientId: 'bench', brokers: kafka.brokers, logLevel: kafkajs.logLevel.NOTHING });
     const producer = client.producer({
       idempotent: true,
@@ -190,7 +191,7 @@ writeFileSync(
 
 function kcat(codec: string): Case['open'] {
   return async (topic) => {
-    await createTopic(topic);
+    await makeTopic(kafka.brokers[0]!, topic, PARTITIONS);
     let spentUs = 0;
     return {
       async send() {
@@ -215,13 +216,6 @@ function kcat(codec: string): Case['open'] {
 function ownCpu(): number {
   const { user, system } = process.cpuUsage();
   return user + system;
-}
-
-async function createTopic(topic: string): Promise<void> {
-  await admin.createTopics({
-    topics: [{ topic, numPartitions: PARTITIONS, replicationFactor: 1 }],
-    waitForLeaders: true,
-  });
 }
 
 async function patiently<T>(work: () => Promise<T>): Promise<T> {

@@ -35,7 +35,7 @@ async function tablesOf(bench: Bench, files: readonly string[]): Promise<Answer>
   };
 }
 
-const sinkFiles = ['kafka.ts', 'postgres.ts'];
+const sinkFiles = ['kafka.ts', 'postgres.ts', 'rollups.ts'];
 
 export const sinks: Question = {
   name: 'sinks',

@@ -139,6 +139,8 @@ export interface OpenLoopOptions {
 }
 
 export function openLoop(requestFile: string, options: OpenLoopOptions): Load<OpenReply> {
+  // The generator takes NaN for a rate, and all memory of the machine for its schedule.
+  if (!(options.rate > 0)) throw new RangeError(`a rate must be above 0: found=${options.rate}`);
   return {
     name: 'open-loop',
     spins: !(options.nap ?? false),

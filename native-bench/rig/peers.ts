@@ -22,7 +22,7 @@ export interface Place {
 
 const here = join(import.meta.dirname, '..');
 
-async function startPeer(
+export async function startPeer(
   name: string,
   place: Place,
   how: Omit<Start, 'messages'>,

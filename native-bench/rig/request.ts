@@ -119,6 +119,43 @@ export function collectRequest(next: () => number, events: number, forwarded = t
   return { method: 'POST', path: '/collect', headers, body };
 }
 
+/** The same as an event of analytics, under the names that POST /events has for it. */
+function eventOf(
+  site: unknown,
+  { e, uid, sid: _, ts, ua, utm, ...event }: Record<string, unknown>,
+): Record<string, unknown> {
+  const { source, medium } = utm as { readonly source: string; readonly medium: string };
+  return {
+    ...event,
+    event_type: e,
+    user_id: uid,
+    site_id: site,
+    timestamp: ts,
+    title: ua,
+    utm_source: source,
+    utm_medium: medium,
+  };
+}
+
+/**
+ * What collectRequests() makes, for POST /events: the same values, and bodies of nearly the same size. Those of a body
+ * have one site, as most clients do.
+ */
+export function eventsRequests(events: number, seed = 1): HttpRequest[] {
+  return collectRequests(events, seed).map(({ method, headers, body }) => {
+    const items = JSON.parse(body!) as Record<string, unknown> | Record<string, unknown>[];
+    const list = [items].flat();
+    const mapped = list.map((item) => eventOf(list[0]!['sid'], item));
+    const text = JSON.stringify(Array.isArray(items) ? mapped : mapped[0]);
+    return {
+      method,
+      path: '/events',
+      headers: { ...headers, 'Content-Length': String(Buffer.byteLength(text)) },
+      body: text,
+    };
+  });
+}
+
 export function rawRequest(request: HttpRequest): Buffer {
   const head = Object.entries(request.headers).map(([name, value]) => `${name}: ${value}\r\n`);
   return Buffer.from(`${request.method} ${request.path} HTTP/1.1\r\n${head.join('')}\r\n${request.body ?? ''}`);

@@ -61,11 +61,13 @@ const warmBytes = 400 * 2 ** 20;
 const hasLog = (subject: Subject): boolean => subject.logs.length > 0;
 
 /** What a subject, the machine and this process with its generators, ended ones and the one that still runs, have used so far. */
-const used = (subject: Subject, generator?: number) => ({
+const used = (subject: Subject, behind: readonly Subject[], generator?: number) => ({
   atMs: performance.now(),
   cpuUs: treeCpuUs(subject.pid),
   machine: machineTime(),
-  ownUs: ownCpuUs() + (generator === undefined ? 0 : treeCpuUs(generator)),
+  ownUs: [...behind.map(({ pid }) => pid), ...(generator === undefined ? [] : [generator])]
+    .map(treeCpuUs)
+    .reduce((sum, one) => sum + one, ownCpuUs()),
 });
 
 /** How long a server may take to notice that its connections were closed, ms. */
@@ -80,6 +82,23 @@ async function untilQuiet(subject: Subject): Promise<void> {
   }
 }
 
+export interface MeasureOptions {
+  readonly eventsPerRequest?: number | undefined;
+  /** What is measured is refusals: a round with other answers than those of 3xx or more is void. */
+  readonly refusals?: boolean | undefined;
+  /** Servers that the subject asks. They are never frozen, and what they use counts with the load. */
+  readonly behind?: readonly Subject[] | undefined;
+}
+
+/** Limits let a request through now and then. */
+const notRefusedMax = 0.001;
+
+/** Of a load that is to be refused, the reply with its refusals as answers. */
+function refusedOf<R extends Reply>(reply: R): R {
+  const passed = reply.answered - reply.refused;
+  return { ...reply, refused: 0, failed: reply.failed + (passed > notRefusedMax * reply.answered ? passed : 0) };
+}
+
 /**
  * Runs one load against one subject and counts the cost of everything from its first request until its files are written. Opening
  * and closing the connections is in it only if the generator cannot hold them.
@@ -87,17 +106,17 @@ async function untilQuiet(subject: Subject): Promise<void> {
 export async function measure(
   subject: Subject,
   load: Load,
-  { eventsPerRequest = 1 }: { eventsPerRequest?: number | undefined } = {},
+  { eventsPerRequest = 1, refusals = false, behind = [] }: MeasureOptions = {},
 ): Promise<Round> {
   warmFreeMemory(eventsPerRequest > 1 ? 3 * warmBytes : warmBytes);
   thaw(subject);
   const linesBefore = counter.count(subject.logs);
-  let before = used(subject);
+  let before = used(subject, behind);
   let after = before;
   let rssMiB = Number.NaN;
   const reply = await load.run(subject.url, {
     opened: (generator) => {
-      before = used(subject, generator);
+      before = used(subject, behind, generator);
     },
     answered: async ({ answered }, generator) => {
       subject.flush?.();
@@ -108,7 +127,7 @@ export async function measure(
         if (counter.count(subject.logs) >= least) break;
         await untilWritten(subject.logs);
       }
-      after = used(subject, generator);
+      after = used(subject, behind, generator);
       rssMiB = treeRssMiB(subject.pid);
     },
   });
@@ -134,7 +153,10 @@ export async function measure(
     steal: between(before.machine, after.machine).steal,
     foreignCores,
     ...(isOpen(reply) ? { open: reply } : {}),
-    invalid: invalidReason(reply, lines, { eventsPerRequest, inFlightMax: load.inFlightMax }),
+    invalid: invalidReason(refusals ? refusedOf(reply) : reply, lines, {
+      eventsPerRequest,
+      inFlightMax: load.inFlightMax,
+    }),
   };
 }
 
@@ -148,6 +170,8 @@ export interface Entry {
   readonly subject: Subject;
   readonly load: Load;
   readonly eventsPerRequest?: number;
+  readonly refusals?: boolean;
+  readonly behind?: readonly Subject[];
 }
 
 /** Which requests a subject has been warmed with. */
@@ -185,9 +209,9 @@ export async function contest(entries: readonly Entry[], rounds: number): Promis
     if (needsWarming(subject, load)) await warmUp(subject, load);
   }
   for (const { subject } of entries) freeze(subject);
-  const contestants = entries.map(({ name, subject, load, eventsPerRequest }) => ({
+  const contestants = entries.map(({ name, subject, load, eventsPerRequest, refusals, behind }) => ({
     name,
-    once: () => measure(subject, load, { eventsPerRequest }),
+    once: () => measure(subject, load, { eventsPerRequest, refusals, behind }),
   }));
   return interleave(contestants, rounds);
 }

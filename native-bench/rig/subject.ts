@@ -6,7 +6,7 @@
  *   lines           every subject that logs is asked how many lines it really wrote; a row whose lines do not match the
  *                   answers is void, however fast it was
  */
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { closeSync, existsSync, openSync, readFileSync, readSync, statSync } from 'node:fs';
 import { createConnection } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -102,6 +102,12 @@ export async function stopChild(
 
 export const freeze = (subject: Subject): void => signalTree(subject.pid, 'SIGSTOP');
 export const thaw = (subject: Subject): void => signalTree(subject.pid, 'SIGCONT');
+
+/** Puts a running subject on another core, or on several: a list as taskset takes it. */
+export function move({ pid }: Pick<Subject, 'pid'>, core: number | string): void {
+  for (const one of processTree(pid))
+    execFileSync('taskset', ['-acp', String(core), String(one.pid)], { stdio: 'ignore' });
+}
 
 function signalTree(root: number, signal: NodeJS.Signals): void {
   for (const { pid } of processTree(root)) {

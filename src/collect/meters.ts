@@ -2,7 +2,7 @@
 import { F, firstOf } from '../events/line-plan.ts';
 import type { CounterCell, HistogramCell } from '../kernel/metrics.ts';
 import {
-  type CollectMeters,
+  type IntakeMeters,
   mendedKeys,
   type RefusedReason,
   type RejectedReason,
@@ -10,24 +10,27 @@ import {
   rejectedReasons,
 } from './metrics.ts';
 
+const eventModelFields = Object.fromEntries(mendedKeys.map((key) => [key, F[key]]));
+
 export class RouteMeters {
   readonly rejected: Readonly<Record<RejectedReason, CounterCell>>;
   readonly refused: Readonly<Record<RefusedReason, CounterCell>>;
   readonly ignored: CounterCell;
-  /** By field of the event model; only those that a client may set have a cell. */
+  /** By field number of the route's encoder; only those that a client may set have a cell. */
   readonly #mended: CounterCell[] = [];
   readonly #latency: HistogramCell;
   readonly #accepted: CounterCell;
   readonly #gone: CounterCell;
   readonly #unknown: CounterCell;
 
-  constructor(meters: CollectMeters, route: 'px' | 'collect') {
+  /** `fields`: what a client may set, with its numbers in the route's encoder. Default: the event model's. */
+  constructor(meters: IntakeMeters, route: string, fields: Readonly<Record<string, number>> = eventModelFields) {
     const rejected = rejectedReasons.map((reason) => [reason, meters.ringmain_rejected_total.at({ reason })]);
     this.rejected = Object.fromEntries(rejected) as Record<RejectedReason, CounterCell>;
     const refused = refusedReasons.map((reason) => [reason, meters.ringmain_refused_events_total.at({ reason })]);
     this.refused = Object.fromEntries(refused) as Record<RefusedReason, CounterCell>;
     this.ignored = meters.ringmain_ignored_events_total.at({ reason: 'dnt' });
-    for (const key of mendedKeys) this.#mended[F[key]] = meters.ringmain_mended_total.at({ key });
+    for (const [key, field] of Object.entries(fields)) this.#mended[field] = meters.ringmain_mended_total.at({ key });
     this.#latency = meters.ingest_latency_seconds.at({ route });
     this.#accepted = meters.ringmain_accepted_events_total.at({ route });
     this.#gone = meters.ringmain_unanswered_events_total.at({ reason: 'gone' });

@@ -8,7 +8,8 @@
  */
 import type { HttpRequest, HttpResponse } from 'uWebSockets.js';
 import type { Draft } from '../events/draft.ts';
-import type { PixelEncoder, PixelInput } from '../events/pixel-encoder.ts';
+import { blankOrigin } from '../events/origin.ts';
+import type { PixelInput } from '../events/pixel-encoder.ts';
 import { answerProblem, endBare, shown, statusLine, type Wire } from '../http/answer.ts';
 import type { Cors, OriginVerdict } from '../http/cors.ts';
 import { httpErrors } from '../http/errors.ts';
@@ -57,10 +58,29 @@ const FOR_ALL_PAGES = 'Cross-Origin-Resource-Policy: cross-origin';
 /** The value of Content-Type and the constant headers behind it; the addon writes values as they are. */
 const HEAD_TEXT = `image/gif\r\nCache-Control: ${NO_STORE}\r\nPragma: no-cache\r\nExpires: 0\r\n${FOR_ALL_PAGES}`;
 
+/** What became of a request; the next call overwrites it. */
+export interface PixelMade {
+  /**
+   * Of a request that is not recorded, for reasons that the encoder counts. NOTHING: it is answered as usual.
+   * UNAVAILABLE: it may come again, 503.
+   */
+  readonly code: 'OK' | 'EVENT_TOO_LARGE' | 'NOTHING' | 'UNAVAILABLE';
+  /** The sid that was made for this request, for Set-Cookie; '' when none was made. */
+  readonly mintedSid: string;
+  /** The fields whose value was not of their kind, as a set. */
+  readonly mended: number;
+}
+
+/** Turns a request into one record in the draft. */
+export interface PixelEncoding {
+  readonly result: PixelMade;
+  encode(draft: Draft, input: PixelInput): PixelMade;
+}
+
 export interface PixelRouteDeps {
   readonly intake: Intake;
-  readonly encoder: PixelEncoder;
-  readonly visitor: Visitor;
+  readonly encoder: PixelEncoding;
+  readonly visitor: Pick<Visitor, 'track' | 'read' | 'overTls' | 'cookieLine'>;
   readonly cors: Cors;
   readonly meters: RouteMeters;
   readonly tally: Tally;
@@ -91,15 +111,7 @@ export class PixelRoute {
   readonly #input: PixelInput = {
     query: '',
     referer: '',
-    userAgent: '',
-    ip: '',
-    cookieSid: '',
-    mintSid: false,
-    anonymous: false,
-    geo: undefined,
-    device: undefined,
-    receivedMs: 0,
-    source: 0,
+    ...blankOrigin(),
   };
 
   constructor(deps: PixelRouteDeps) {
@@ -111,7 +123,11 @@ export class PixelRoute {
     this.#slots = [new PixelSlot(this)];
     const { encoder } = deps;
     this.#encoding = {
-      encode: (draft: Draft) => (encoder.encode(draft, this.#input).code === 'OK' ? 'ok' : 'too_large'),
+      encode: (draft: Draft) => {
+        const { code } = encoder.encode(draft, this.#input);
+        if (code === 'OK') return 'ok';
+        return code === 'EVENT_TOO_LARGE' ? 'too_large' : 'nothing';
+      },
     };
   }
 
@@ -171,8 +187,12 @@ export class PixelRoute {
         meters.unknown(1);
         this.answer(res, UNAVAILABLE, head, verdict, origin, '');
         break;
+      case 'nothing': {
+        const kind = this.#deps.encoder.result.code === 'UNAVAILABLE' ? UNAVAILABLE : IGNORED;
+        this.answer(res, kind, head, verdict, origin, '');
+        break;
+      }
       case 'too_large':
-      case 'nothing':
         meters.rejected.event_too_large.add(1);
         this.answer(res, TOO_LARGE, head, verdict, origin, '');
         break;

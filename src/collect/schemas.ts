@@ -1,6 +1,21 @@
 /** Schemas of the JSON that the intake routes answer with. Problems have theirs in http/problem.ts. */
-import type { ItemError } from '../events/collect-encoder.ts';
+import type { ItemError } from '../events/batch-result.ts';
 import type { BodySchema } from '../http/json.ts';
+
+/** Items of a body that were not taken. */
+export const itemErrorsSchema = {
+  type: 'array',
+  items: {
+    type: 'object',
+    properties: {
+      index: { type: 'integer' },
+      event_id: { type: 'string' },
+      code: { type: 'string' },
+      message: { type: 'string' },
+    },
+    required: ['index', 'code', 'message'],
+  },
+} as const satisfies BodySchema;
 
 /** 202 of POST /collect. `rejected` and `errors` are there when some items were bad. */
 export const acceptedSchema = {
@@ -10,19 +25,7 @@ export const acceptedSchema = {
     accepted: { type: 'integer' },
     status: { type: 'string', const: 'ok' },
     rejected: { type: 'integer' },
-    errors: {
-      type: 'array',
-      items: {
-        type: 'object',
-        properties: {
-          index: { type: 'integer' },
-          event_id: { type: 'string' },
-          code: { type: 'string' },
-          message: { type: 'string' },
-        },
-        required: ['index', 'code', 'message'],
-      },
-    },
+    errors: itemErrorsSchema,
   },
   required: ['accepted', 'status'],
 } as const satisfies BodySchema;

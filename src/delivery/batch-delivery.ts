@@ -1,7 +1,8 @@
 /**
  * Batch delivery: takes one batch into the target, however long that takes.
  *   retry  the same batch again after a pause, for ever
- *   split  a refused batch is halved until the refused record stands alone; that record goes to the dead-letter file
+ *   split  a refused batch is halved until the refused record stands alone; that record goes to the dead-letter file.
+ *          Records that the target names (RecordsRefused) go there at once
  * The target's cursor moves last, so a crash in between repeats the batch.
  */
 import type { Batch } from '../engine/batch.ts';
@@ -10,6 +11,7 @@ import { keyOf } from '../events/record-key.ts';
 import {
   CursorMoved,
   type ErrorClass,
+  RecordsRefused,
   SettleFirst,
   type SinkBatch,
   type SinkKind,
@@ -105,7 +107,7 @@ export class BatchDelivery {
         const kind = this.#deps.kind.classify(error);
         this.#deps.meters.failure(kind);
         if (kind === 'split') {
-          await this.#bisect(entry);
+          await this.#bisect(entry, error);
           return;
         }
         await this.#backOff(entry, attempt, error);
@@ -146,14 +148,15 @@ export class BatchDelivery {
    * Delivers a refused batch piece by piece; records refused alone are dead letters. An empty batch moves the cursor
    * last.
    */
-  async #bisect(entry: Entry): Promise<void> {
-    const { batch } = entry;
-    const pieces: [from: number, to: number][] = [[0, batch.count]];
+  async #bisect(entry: Entry, refusal: unknown): Promise<void> {
+    const whole = pieceOf(entry.batch, 0, entry.batch.count, false);
+    // Without its cursor the batch is tried once more, unless it is known what is refused.
+    const pieces = refusal instanceof RecordsRefused ? await this.#apart(entry, whole, refusal) : [whole];
     for (let attempt = 0; pieces.length > 0; ) {
-      const [from, to] = pieces[pieces.length - 1];
+      const piece = pieces.at(-1)!;
       this.#check(entry);
       try {
-        if (to > from) await this.#write(entry, pieceOf(batch, from, to, false), Promise.resolve());
+        if (piece.count > 0) await this.#write(entry, piece, Promise.resolve());
         pieces.pop();
         attempt = 0;
       } catch (error) {
@@ -165,12 +168,24 @@ export class BatchDelivery {
           continue;
         }
         pieces.pop();
-        const middle = (from + to) >>> 1;
-        if (to - from > 1) pieces.push([middle, to], [from, middle]);
-        else await this.#bury(entry, from, error);
+        pieces.push(...(await this.#apart(entry, piece, error)));
       }
     }
     await this.#moveCursor(entry);
+  }
+
+  /** What a refused piece leaves to deliver, the last first. */
+  async #apart(entry: Entry, piece: SinkBatch, error: unknown): Promise<SinkBatch[]> {
+    if (error instanceof RecordsRefused) {
+      await this.#bury(entry, piece, error.reasons);
+      return [without(piece, error.reasons)];
+    }
+    if (piece.count === 1) {
+      await this.#bury(entry, piece, new Map([[0, String((error as Error).message ?? error)]]));
+      return [];
+    }
+    const middle = piece.count >>> 1;
+    return [pieceOf(piece, middle, piece.count, false), pieceOf(piece, 0, middle, false)];
   }
 
   async #moveCursor(entry: Entry): Promise<void> {
@@ -186,21 +201,27 @@ export class BatchDelivery {
     }
   }
 
-  async #bury(entry: Entry, i: number, error: unknown): Promise<void> {
-    const { batch } = entry;
-    const key = keyOf(batch.buffer, batch.offsets[i]);
-    const letter: DeadLetter = {
-      lane: entry.strand.key,
-      position: batch.positions[i],
-      reason: String((error as Error).message ?? error),
-      event: this.#deps.line(batch.buffer, batch.offsets[i]),
-      head: headOf(batch.buffer, batch.offsets[i]),
-      ...(key === undefined ? {} : { key }),
-    };
+  /** `reasons`: by the index of the record in the piece. */
+  async #bury(
+    entry: Entry,
+    { buffer, offsets, positions }: SinkBatch,
+    reasons: ReadonlyMap<number, string>,
+  ): Promise<void> {
+    const letters = Array.from(reasons, ([i, reason]): DeadLetter => {
+      const key = keyOf(buffer, offsets[i]);
+      return {
+        lane: entry.strand.key,
+        position: positions[i],
+        reason,
+        event: this.#deps.line(buffer, offsets[i]),
+        head: headOf(buffer, offsets[i]),
+        ...(key === undefined ? {} : { key }),
+      };
+    });
     for (let attempt = 0; ; attempt++) {
       try {
-        this.#deps.deadLetters.append([letter]);
-        entry.dead += 1;
+        this.#deps.deadLetters.append(letters);
+        entry.dead += letters.length;
         return;
       } catch (failure) {
         // While the letter cannot be written, nothing behind the record is passed.
@@ -211,7 +232,7 @@ export class BatchDelivery {
 }
 
 /** Records [from, to) of a batch, as a target sees them. */
-function pieceOf(batch: Batch, from: number, to: number, commit: boolean): SinkBatch {
+function pieceOf(batch: Batch | SinkBatch, from: number, to: number, commit: boolean): SinkBatch {
   return {
     lane: batch.lane,
     count: to - from,
@@ -222,4 +243,11 @@ function pieceOf(batch: Batch, from: number, to: number, commit: boolean): SinkB
     to: batch.to,
     commit,
   };
+}
+
+/** The records of a piece but for those at some indexes. */
+function without(piece: SinkBatch, left: ReadonlyMap<number, unknown>): SinkBatch {
+  const stays = (_: number, i: number) => i < piece.count && !left.has(i);
+  const offsets = piece.offsets.filter(stays);
+  return { ...piece, count: offsets.length, offsets, positions: piece.positions.filter(stays) };
 }

@@ -15,6 +15,7 @@ import type { Mark } from '../engine/checkpoint.ts';
 import type { LaneId } from '../engine/segment.ts';
 import type { ConfigSet } from '../kernel/config.ts';
 import type { Logger } from '../kernel/log.ts';
+import type { Meters, MetricSet } from '../kernel/metrics.ts';
 
 /** Records of one strand, read through events/record.ts. */
 export interface SinkBatch {
@@ -69,6 +70,19 @@ export class TargetLost extends Error {}
  */
 export class SettleFirst extends Error {}
 
+/**
+ * Thrown by write() of a target that knows which records of the batch it refuses; classified as split. Their letters
+ * are written at once, and the others come again together: nothing has to be halved.
+ */
+export class RecordsRefused extends Error {
+  /** Index in the batch -> reason. */
+  readonly reasons: ReadonlyMap<number, string>;
+  constructor(reasons: ReadonlyMap<number, string>) {
+    super(`${reasons.size} records are refused: ${reasons.values().next().value}`);
+    this.reasons = reasons;
+  }
+}
+
 export interface SinkTarget {
   /** Batches that may be under way at once. */
   readonly inFlightMax: number;
@@ -119,8 +133,16 @@ export interface SinkContext {
    * Left out by a source whose strands are claimed one by one.
    */
   readonly life?: Omit<LaneId, 'lane'>;
-  /** kind postgres: URL of the module that loads batches (Output.load), and the values of its service. */
-  readonly load?: { readonly module: string; readonly values: unknown };
+  /**
+   * kind postgres: URL of the module that loads batches (Output.load), and the values of its service. `shared`: what
+   * its role has prepared, `meters`: the cells of the thread; both are left out by tools.
+   */
+  readonly load?: {
+    readonly module: string;
+    readonly values: unknown;
+    readonly shared?: unknown;
+    readonly meters?: <M extends MetricSet>(set: M) => Meters<M>;
+  };
   /** False: memory only; nothing can be delivered again after a crash. */
   readonly journal: boolean;
   /**

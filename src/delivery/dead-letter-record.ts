@@ -1,6 +1,6 @@
 /** Dead letters as records again: what a letter keeps is enough to make the record that the target refused. */
 import { createHash } from 'node:crypto';
-import { foreignBytes, putForeign } from '../events/foreign.ts';
+import { foreignBytes, hasBrokerTime, putForeign } from '../events/foreign.ts';
 import { at, isEventLine, kindAt, putRecord, receivedMsAt, sourceAt } from '../events/record.ts';
 import { addKey } from '../events/record-key.ts';
 import { putServiceRecord, SERVICE_KIND_MIN } from '../events/service-record.ts';
@@ -41,8 +41,10 @@ function putLetter(buffer: Buffer, record: number, one: Letter, key: Buffer | un
   const receivedMs = head === undefined ? Date.parse(letter.time) : receivedMsAt(head, 0);
   const source = head === undefined ? 0 : sourceAt(head, 0);
   const partition = partitionOf(one);
-  if (partition !== undefined)
-    return putForeign(buffer, record, line, key, receivedMs, { topic: source, partition, offset: letter.position });
+  if (partition !== undefined) {
+    const origin = { topic: source, partition, offset: letter.position };
+    return putForeign(buffer, record, line, key, receivedMs, origin, head !== undefined && hasBrokerTime(head, 0));
+  }
   if (isServiceRecord(head)) {
     const fields = { kind: kindAt(head!, 0), key: key ?? Buffer.alloc(0), line, receivedMs };
     return putServiceRecord(buffer, record, fields);

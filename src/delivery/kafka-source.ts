@@ -1,18 +1,20 @@
 /**
  * KafkaSource: the partitions that a consumer group has dealt to this process. A strand is a partition, and its
- * position is an offset. Its id is made of the topic's name and the partition's number, so a cursor in a target means
- * the same in every process and every run.
+ * position is an offset. Its id is made of the topic's name and id and the partition's number, so a cursor in a target
+ * means the same in every process and every run, and nothing in a topic that was deleted and made anew.
  *
  *   start     at the target's own cursor, else where the group stands
  *   progress  offsets are committed to the group after the checkpoint, so never ahead of the target (L4)
  *   numbers   a strand counts the records that it has read; offsets have holes (compaction, transactions)
- *   lost      offsets that retention took before they were read are given up, counted and logged
+ *   lost      offsets that retention took before they were read, or whose batch nobody can unpack, are given up, counted
+ *             and logged
  */
 import { createHash } from 'node:crypto';
 import type { Batch } from '../engine/batch.ts';
 import { type CheckpointState, type Mark, NO_LANES } from '../engine/checkpoint.ts';
 import { type LaneId, laneKey } from '../engine/segment.ts';
 import { foreignBytes, putForeign } from '../events/foreign.ts';
+import type { Logger } from '../kernel/log.ts';
 import type { KafkaConnectionConfig } from '../store/kafka/config.ts';
 import { type Arrival, type ConsumerOptions, KafkaConsumer } from '../store/kafka/consumer.ts';
 import { KafkaFailure } from '../store/kafka/failure.ts';
@@ -35,17 +37,19 @@ export interface KafkaSourceDeps {
   readonly clientId: string;
   /** The log that the checkpoint belongs to. */
   readonly log: string;
+  /** Told when a topic was made anew. */
+  readonly logger?: Logger;
   /** Wakes the runner. */
   readonly wake: () => void;
 }
 
 /** Number of a topic that is the same in every process: 48 bits of a hash of its name. */
-const topicNumber = (topic: string): number => createHash('sha256').update(topic).digest().readUIntBE(0, 6);
+export const topicNumber = (topic: string): number => createHash('sha256').update(topic).digest().readUIntBE(0, 6);
 
-const idOf = ({ topic, partition }: { topic: string; partition: number }): LaneId => ({
-  life: topicNumber(topic),
-  lane: partition,
-});
+interface Place {
+  readonly topic: string;
+  readonly partition: number;
+}
 
 export class KafkaSource implements Source {
   readonly #deps: KafkaSourceDeps;
@@ -57,6 +61,8 @@ export class KafkaSource implements Source {
   /** Where each strand began: what a target without a cursor of it stands at. */
   readonly #starts = new Map<string, Mark>();
   readonly #committed = new Map<string, number>();
+  /** Ids of the topics that the partitions belong to. */
+  readonly #topicIds = new Map<string, string | undefined>();
   #identity: string | undefined;
 
   constructor(deps: KafkaSourceDeps, checkpoint: CheckpointState | undefined) {
@@ -135,11 +141,20 @@ export class KafkaSource implements Source {
   #strand(partition: Partition, mark: Mark): Strand {
     const topic = this.#deps.options.topics.indexOf(partition.topic);
     const reader = new PartitionReader(this.#consumer, partition, topic, mark);
-    return new Strand(idOf(partition), reader, `${partition.topic}/${partition.partition}`);
+    return new Strand(this.#idOf(partition), reader, `${partition.topic}/${partition.partition}`);
+  }
+
+  #idOf({ topic, partition }: Place): LaneId {
+    const lifeId = this.#topicIds.get(topic);
+    return { life: topicNumber(topic), lane: partition, ...(lifeId === undefined ? {} : { lifeId }) };
   }
 
   #asMembership(): Membership {
     const consumer = this.#consumer;
+    const idOf = (arrival: Arrival) => {
+      this.#topicIds.set(arrival.topic, arrival.topicId);
+      return this.#idOf(arrival);
+    };
     let seen: readonly Arrival[] = [];
     let ids: readonly LaneId[] = [];
     return {
@@ -170,15 +185,21 @@ export class KafkaSource implements Source {
   }
 
   #begin(cursors: ReadonlyMap<string, Mark>): void {
-    const markOf = (topicPartition: { topic: string; partition: number }, offset: number): Mark =>
-      cursors.get(laneKey(idOf(topicPartition))) ?? { position: offset, record: 0 };
+    const keyOf = (place: Place): string => laneKey(this.#idOf(place));
+    const markOf = (place: Place, offset: number): Mark => cursors.get(keyOf(place)) ?? { position: offset, record: 0 };
     const begun = this.#consumer.begin((arrival) => {
-      this.#committed.set(laneKey(idOf(arrival)), arrival.offset);
-      return markOf(arrival, arrival.offset).position;
+      const { topic, partition, topicId, offset, remade } = arrival;
+      if (remade)
+        this.#deps.logger?.warn(
+          { topic, partition, topicId, offset },
+          'the topic was deleted and made anew: it is read from its earliest record',
+        );
+      this.#committed.set(keyOf(arrival), offset);
+      return markOf(arrival, offset).position;
     });
     const strands = begun.map((partition) => {
       const mark = markOf(partition, partition.position);
-      this.#starts.set(laneKey(idOf(partition)), mark);
+      this.#starts.set(keyOf(partition), mark);
       return this.#strand(partition, mark);
     });
     this.strands = [...this.strands, ...strands];
@@ -238,7 +259,7 @@ class PartitionReader implements StrandReader {
     while (batch.count < recordsMax) {
       const record = partition.read();
       if (record === undefined) break;
-      const { offset, timeMs, key, value } = record;
+      const { offset, timeMs, brokerTime, key, value } = record;
       const bytes = foreignBytes(value, key);
       if (bytes > batch.buffer.length - batch.bytes) {
         if (batch.bytes > 0) {
@@ -247,11 +268,8 @@ class PartitionReader implements StrandReader {
         }
         batch.reserve(bytes);
       }
-      putForeign(batch.buffer, batch.bytes, value, key, timeMs, {
-        topic: this.#topic,
-        partition: partition.partition,
-        offset,
-      });
+      const origin = { topic: this.#topic, partition: partition.partition, offset };
+      putForeign(batch.buffer, batch.bytes, value, key, timeMs, origin, brokerTime);
       partition.pass(record);
       this.mark = { position: partition.position, record: this.mark.record + 1 };
       batch.adoptRecord(bytes, offset, this.mark, timeMs);
@@ -272,7 +290,7 @@ class PartitionReader implements StrandReader {
       return false;
     }
     const to = { position: gap.to, record: this.mark.record + Math.max(0, gap.to - gap.from) };
-    batch.losses.push({ from: this.mark, to, reason: 'gone' });
+    batch.losses.push({ from: this.mark, to, reason: gap.reason });
     batch.to = to;
     this.mark = to;
     this.partition.passGap();

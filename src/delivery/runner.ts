@@ -13,20 +13,21 @@
  *               way
  */
 import { setTimeout as delay, setImmediate as turn } from 'node:timers/promises';
-import { Batch } from '../engine/batch.ts';
+import type { Batch } from '../engine/batch.ts';
 import type { CheckpointFile, Mark } from '../engine/checkpoint.ts';
 import type { SinkBoard } from '../engine/sink-board.ts';
 import type { Logger } from '../kernel/log.ts';
 import { Attendance } from './attendance.ts';
 import { BatchDelivery, type DeadLetterSink, Ended, type Entry, type RunnerMeters } from './batch-delivery.ts';
+import { CheckpointWriter } from './checkpoint-writer.ts';
 import { type Batching, CursorMoved, type SinkKind, type SinkTarget, TargetLost } from './contract.ts';
+import { Filler } from './filler.ts';
 import { IdleProbe } from './idle-probe.ts';
 import { InFlight } from './in-flight.ts';
 import type { Source, Strand } from './source.ts';
 import { type Report, Standing } from './standing.ts';
 import type { Waiter } from './waiter.ts';
 
-const CHECKPOINT_MS = 1000;
 const REPORT_MS = 100;
 /** How often a target looks whether others have changed its file; a deep sleep of a waiter lasts as long. */
 const LOOK_MS = 450;
@@ -71,40 +72,45 @@ export class SinkRunner {
   readonly #attendance: Attendance | undefined;
   readonly #probe: IdleProbe;
   readonly #source: Source;
-  readonly #kinds: ReadonlySet<number> | undefined;
+  readonly #filler: Filler;
+  readonly #checkpoints: CheckpointWriter;
   #target: SinkTarget | undefined;
   readonly #inFlight = new InFlight();
-  readonly #free: Batch[] = [];
-  #dirty = false;
-  #lastCheckpoint = Number.NEGATIVE_INFINITY;
   #lastReport = Number.NEGATIVE_INFINITY;
   #lastLook = Number.NEGATIVE_INFINITY;
   #reopens: number;
   #moved: CursorMoved | undefined;
   /** The run ends. A batch may be left undelivered; nothing behind it on its strand is passed. */
   #over = false;
-  #lost: TargetLost | undefined;
   #oldestMs = 0;
   #ended = false;
   #lastTurn = Number.NEGATIVE_INFINITY;
-  /** Bytes that have come since the last rest. */
-  #came = 0;
 
   constructor(deps: RunnerDeps) {
     this.#deps = deps;
     this.#now = deps.now ?? (() => performance.now());
     this.#source = deps.source;
-    this.#kinds = deps.records && new Set(deps.records);
+    this.#filler = new Filler({ ...deps, inFlightMax: () => (this.#target as SinkTarget).inFlightMax });
     const { kind, source } = deps;
     const { membership } = source;
     const classify = (error: unknown) => membership?.classify(error) ?? kind.classify(error);
-    this.#standing = new Standing({ ...deps, classify }, this.#now, () => this.#report());
+    const foreign = (error: unknown) => membership?.classify(error) !== undefined;
+    this.#standing = new Standing({ ...deps, classify, foreign }, this.#now, () => this.#report());
+    this.#checkpoints = new CheckpointWriter({
+      ...deps,
+      standing: this.#standing,
+      target: () => this.#target,
+      inFlight: this.#inFlight,
+      lost: () => {
+        this.#over = true;
+      },
+    });
     this.#delivery = new BatchDelivery({
       ...deps,
       standing: this.#standing,
       target: () => this.#target as SinkTarget,
       moved: () => this.#moved !== undefined,
-      settle: () => this.#settle(),
+      settle: () => this.#checkpoints.settle(),
     });
     this.#probe = new IdleProbe({
       standing: this.#standing,
@@ -120,9 +126,9 @@ export class SinkRunner {
         strands: () => source.strands,
         settle: async () => {
           await this.#inFlight.allEnd();
-          if (this.#dirty) await this.#saveCheckpoint();
+          if (this.#checkpoints.dirty) await this.#checkpoints.save();
         },
-        free: (strand) => this.#release(strand),
+        free: (strand) => this.#filler.release(strand),
         begun: () => this.#tellPassed(),
         failed: () => deps.meters.failure('connect'),
       });
@@ -149,7 +155,7 @@ export class SinkRunner {
       this.#standing.tell();
       if ((await this.#open()) && (await this.#begin())) await this.#loop();
       await this.#finish();
-      if (this.#lost !== undefined) throw this.#lost;
+      if (this.#checkpoints.lost !== undefined) throw this.#checkpoints.lost;
     } finally {
       this.#probe.end();
       await this.#target?.close();
@@ -192,12 +198,12 @@ export class SinkRunner {
     const { checkpoint } = this.#deps;
     if (checkpoint === undefined || this.#target?.settle === undefined) return true;
     for (let attempt = 0; ; attempt++) {
-      const error = await this.#saveCheckpoint();
+      const error = await this.#checkpoints.save();
       if (error === undefined) {
         if (attempt > 0) this.#standing.up();
         return true;
       }
-      if (this.#lost !== undefined) return false;
+      if (this.#checkpoints.lost !== undefined) return false;
       this.#standing.down(error);
       if (!(await this.#standing.backOff(attempt, error))) return false;
     }
@@ -237,8 +243,8 @@ export class SinkRunner {
       }
       const before = this.#source.strands;
       if (this.#source.advance()) {
-        for (const strand of before) this.#release(strand);
-        this.#dirty = true;
+        for (const strand of before) this.#filler.release(strand);
+        this.#checkpoints.dirty = true;
         continue;
       }
       if (phase === 'drain' || this.#source.exhausted) return;
@@ -248,8 +254,8 @@ export class SinkRunner {
 
   async #rest(ms: number): Promise<void> {
     const now = this.#now();
-    if (this.#came > 0) this.#deps.waiter.busy(this.#came);
-    this.#came = 0;
+    const came = this.#filler.takeCame();
+    if (came > 0) this.#deps.waiter.busy(came);
     // Timers and batches under way need turns of the event loop.
     if (this.#inFlight.count > 0 || (this.#deps.kind.waits === 'blocking' && now - this.#lastTurn >= TURN_MS)) {
       this.#lastTurn = now;
@@ -268,35 +274,7 @@ export class SinkRunner {
   }
 
   #fill(strand: Strand, now: number): boolean {
-    if (this.#moved !== undefined || strand.recalled) return false;
-    if (strand.filling === undefined) {
-      // A batch for each of many idle strands would be memory for nothing.
-      if (strand.reader.end().position <= strand.reader.mark.position) return false;
-      const batch = this.#free.pop() ?? this.#make();
-      if (batch === undefined) return false;
-      batch.begin(strand.id, strand.reader.mark);
-      strand.filling = batch;
-    }
-    const { filling } = strand;
-    if (filling.count + filling.skipped === 0) {
-      strand.fillingSince = now;
-      const { lagBytesMax = 0 } = this.#deps;
-      if (lagBytesMax > 0 && filling.losses.length === 0) strand.reader.drop(filling, lagBytesMax);
-    }
-    const before = filling.bytes;
-    const { count } = filling;
-    const added = strand.reader.fill(filling, this.#deps.batching.records);
-    if (this.#kinds !== undefined) filling.passOver(count, this.#kinds);
-    this.#came += filling.bytes - before;
-    return added;
-  }
-
-  #made = 0;
-  #make(): Batch | undefined {
-    const max = this.#source.strands.length + (this.#target as SinkTarget).inFlightMax;
-    if (this.#made >= max) return undefined;
-    this.#made += 1;
-    return new Batch(this.#deps.batching.bytes);
+    return this.#moved === undefined && !strand.recalled && this.#filler.fill(strand, now);
   }
 
   async #dispatch(strand: Strand, batch: Batch): Promise<void> {
@@ -317,14 +295,12 @@ export class SinkRunner {
    */
   async #oneEnds(): Promise<void> {
     const ends = this.#inFlight.oneEnds().then(() => true);
-    if (this.#dirty && this.#target?.settle === undefined) {
+    if (this.#checkpoints.dirty && this.#target?.settle === undefined) {
       const cancel = new AbortController();
-      const left = Math.max(0, this.#lastCheckpoint + CHECKPOINT_MS - this.#now());
-      const due = delay(left, false, { signal: cancel.signal }).catch(() => false);
+      const due = delay(this.#checkpoints.dueMs(this.#now()), false, { signal: cancel.signal }).catch(() => false);
       const ended = await Promise.race([ends, due]).finally(() => cancel.abort());
       if (ended) return;
-      this.#lastCheckpoint = this.#now();
-      await this.#saveCheckpoint();
+      await this.#checkpoints.saveDue(this.#now());
     }
     await ends;
   }
@@ -340,7 +316,7 @@ export class SinkRunner {
       // Whoever has the strand now moves its cursor.
       if (entry.strand.recalled && !(error instanceof TargetLost)) return;
       if (error instanceof CursorMoved) this.#moved = error;
-      else if (error instanceof TargetLost) this.#lost = error;
+      else if (error instanceof TargetLost) this.#checkpoints.lost = error;
       else if (!(error instanceof Ended)) throw error;
       // After CursorMoved the strands are read again from the target's cursors. After anything else the run ends.
       if (this.#moved === undefined) this.#over = true;
@@ -357,7 +333,7 @@ export class SinkRunner {
       // A delivered batch behind an undelivered one is not passed: both are read again.
       if (!head.delivered) strand.broken = true;
       if (!strand.broken) this.#pass(head);
-      this.#free.push(head.batch);
+      this.#filler.free(head.batch);
     }
   }
 
@@ -379,7 +355,7 @@ export class SinkRunner {
     if (this.#deps.checkpoint === undefined && batch.count - dead < batch.to.record - batch.from.record)
       this.#standing.tell();
     this.#oldestMs = 0;
-    this.#dirty = true;
+    this.#checkpoints.dirty = true;
   }
 
   async #chores(): Promise<void> {
@@ -392,10 +368,10 @@ export class SinkRunner {
       if (reopens !== this.#reopens && this.#target?.reopen !== undefined) {
         // The checkpoint before says what the old file holds, the one after what the new file is. While the second one
         // cannot be written, the target writes nothing to the new file.
-        if ((await this.#saveCheckpoint()) === undefined) {
+        if ((await this.#checkpoints.save()) === undefined) {
           this.#reopens = reopens;
           await this.#target.reopen();
-          await this.#saveCheckpoint();
+          await this.#checkpoints.save();
         }
       }
     }
@@ -406,22 +382,19 @@ export class SinkRunner {
     if (this.#attendance !== undefined && !(await this.#attendance.look())) this.#over = true;
     if (this.#inFlight.count === 0) this.#probe.look();
     if (this.#moved !== undefined) await this.#followCursors();
-    if (this.#dirty && (this.#target?.settleDue || now - this.#lastCheckpoint >= CHECKPOINT_MS)) {
-      this.#lastCheckpoint = now;
-      await this.#saveCheckpoint();
-    }
+    await this.#checkpoints.look(now);
   }
 
   async #look(): Promise<void> {
     let error: unknown;
     try {
-      if (await this.#target?.look?.()) error = await this.#saveCheckpoint();
+      if (await this.#target?.look?.()) error = await this.#checkpoints.save();
     } catch (failure) {
       error = failure;
     }
     // With nothing under way no write tells whether the target is back. A lost target ends the run.
     if (error === undefined && this.#inFlight.count === 0 && this.#standing.isAway('target')) this.#standing.up();
-    else if (error !== undefined && this.#lost === undefined) this.#standing.down(error);
+    else if (error !== undefined && this.#checkpoints.lost === undefined) this.#standing.down(error);
   }
 
   async #followCursors(): Promise<void> {
@@ -444,65 +417,18 @@ export class SinkRunner {
     }
     this.#tellPassed();
     this.#moved = undefined;
-    this.#dirty = true;
+    this.#checkpoints.dirty = true;
   }
 
   #follow(cursors: ReadonlyMap<string, Mark>): void {
-    for (const strand of this.#source.strands) this.#release(strand);
+    for (const strand of this.#source.strands) this.#filler.release(strand);
     this.#source.follow(cursors, (strand, from, to) => this.#deps.deadLetters.count(strand, from, to));
-  }
-
-  /** Settles the target and writes the checkpoint, with nothing under way. Returns the error if one failed. */
-  async #saveCheckpoint(last = false): Promise<unknown> {
-    if (this.#target?.settle !== undefined) await this.#inFlight.allEnd();
-    return this.#settle(last);
-  }
-
-  /** The same for a batch under way that waits for the checkpoint. */
-  async #settle(last = false): Promise<unknown> {
-    const { checkpoint, board, index, deadLetters } = this.#deps;
-    const target = this.#target;
-    try {
-      // A checkpoint must not claim what the target may have lost.
-      if (this.#lost !== undefined) return this.#lost;
-      const settled = await target?.settle?.(last);
-      const state = this.#source.state(settled);
-      const durable = this.#source.strands.map(({ key, delivered }) => ({ key, position: delivered.position }));
-      // Cleared now, not at the end: a batch that is delivered during the waits below makes it dirty again.
-      this.#dirty = false;
-      if (checkpoint !== undefined) {
-        checkpoint.write(state);
-        board.setCheckpoint(index, checkpoint.sequence);
-      }
-      await target?.settled?.();
-      await this.#source.membership?.commit();
-      for (const { key, position } of durable) deadLetters.passed(key, position);
-      this.#standing.transitions.up('checkpoint', 'the checkpoint can be written again');
-      return undefined;
-    } catch (error) {
-      this.#dirty = true;
-      if (error instanceof TargetLost) {
-        this.#lost = error;
-        this.#over = true;
-      }
-      this.#standing.transitions.down('checkpoint', 'the checkpoint cannot be written; retrying', {
-        error: String(error),
-      });
-      this.#deps.meters.failure('retry');
-      return error;
-    }
   }
 
   async #finish(): Promise<void> {
     if (this.#phase() !== 'stop') await this.#inFlight.allEnd();
     const settles = this.#target?.settle !== undefined || this.#deps.checkpoint === undefined;
-    if (this.#target !== undefined && (this.#dirty || settles)) await this.#saveCheckpoint(true);
-  }
-
-  /** The batch that the strand was filling is free again. */
-  #release(strand: Strand): void {
-    if (strand.filling !== undefined) this.#free.push(strand.filling);
-    strand.filling = undefined;
+    if (this.#target !== undefined && (this.#checkpoints.dirty || settles)) await this.#checkpoints.save(true);
   }
 
   #tellPassed(): void {

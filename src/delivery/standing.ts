@@ -23,6 +23,8 @@ export interface StandingDeps {
   readonly name: string;
   readonly kind: Pick<SinkKind<never>, 'waits'>;
   readonly classify: (error: unknown) => ErrorClass;
+  /** Whether an error is of the source, or of another server that names itself, and not of the target. */
+  readonly foreign?: (error: unknown) => boolean;
   readonly board: SinkBoard;
   readonly index: number;
   readonly waiter: Pick<Waiter, 'pause'>;
@@ -83,10 +85,10 @@ export class Standing {
   }
 
   down(error: unknown, part: Part = 'target'): void {
-    const { board, index, name, places = [] } = this.#deps;
+    const { board, index, name, places = [], foreign } = this.#deps;
     const stopped = this.#deps.classify(error) === 'stop';
     // The source names its brokers itself.
-    const reason = reasonAt(error, part === 'target' ? places : []);
+    const reason = reasonAt(error, part === 'source' || foreign?.(error) ? [] : places);
     this.#away.set(part, { state: stopped ? 'stopped' : 'down', reason });
     if (part === 'target') this.news += 1;
     this.#tellState();

@@ -12,8 +12,8 @@ export interface Loss {
   readonly from: Mark;
   readonly to: Mark;
   /**
-   * damaged: the bytes on disk are not valid. gone: the segment was deleted before this sink had passed it. dropped:
-   * the sink lagged further than it may (ON_LAG=drop).
+   * damaged: the bytes on disk are not valid, or records of a topic cannot be unpacked. gone: the segment was deleted
+   * before this sink had passed it. dropped: the sink lagged further than it may (ON_LAG=drop).
    */
   readonly reason: 'damaged' | 'gone' | 'dropped';
 }

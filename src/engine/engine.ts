@@ -24,6 +24,7 @@ import type { KeeperShared, KeeperSink } from './keeper.ts';
 import type { LaneShared } from './lane.ts';
 import { createLaneControl } from './lane-control.ts';
 import type { FinishedLane, LiveLane } from './lane-reader.ts';
+import type { WatchedLanes } from './lane-watcher.ts';
 import { branchOf, isOfBranch, type Lives, livesOf, movedToBranch } from './lineage.ts';
 import { JournalFigures } from './metrics.ts';
 import { recoverLanes } from './recovery.ts';
@@ -183,6 +184,13 @@ function makeLanes(
 }
 
 export const liveLanes = (shared: EngineShared): LiveLane[] => shared.lanes.map(({ id, ring }) => ({ id, ring }));
+
+export const watchedLanes = (shared: EngineShared): WatchedLanes => ({
+  live: liveLanes(shared),
+  finished: shared.finished,
+  logId: shared.logId,
+  journal: shared.journal === undefined ? undefined : { lanes: lanesFolder(shared.journal), logId: shared.logId },
+});
 
 /**
  * A segment holds a whole draft, which is a quarter of the ring. Four segments per lane fit the quota: one is being

@@ -4,6 +4,7 @@ import { createLog, type LogTarget } from '../kernel/log.ts';
 import { attachBoard } from '../kernel/metrics.ts';
 import { ThreadBoard } from '../kernel/threads/board.ts';
 import { KEEPER_SEAT } from '../kernel/threads/roster.ts';
+import { settle } from '../kernel/threads/settle.ts';
 import { WakeWords } from '../kernel/threads/wake.ts';
 import { Keeper, type KeeperShared } from './keeper.ts';
 import { keeperMetrics } from './metrics.ts';
@@ -34,6 +35,7 @@ function main(data: KeeperThreadData): void {
   const board = new ThreadBoard(data.shared.board.threads);
   const wake = new WakeWords(data.shared.wake);
   let idleSince = 0;
+  let settled = false;
   board.setState(KEEPER_SEAT, 'up');
   for (;;) {
     // The count is read before the phase: a wish that comes after this look ends the nap below.
@@ -45,6 +47,9 @@ function main(data: KeeperThreadData): void {
     if (keeper.busy) idleSince = 0;
     else if (idleSince === 0) idleSince = now;
     if (idleSince > 0 && now - idleSince > DEEP_AFTER_MS) {
+      // Nobody waits for a sync now.
+      if (!settled) settle();
+      settled = true;
       wake.lieDown(KEEPER_SEAT);
       if (!keeper.busy) wake.nap(KEEPER_SEAT, count, DEEP_MS);
       wake.getUp(KEEPER_SEAT);

@@ -83,12 +83,19 @@ export const MEND = 2;
  */
 export class Slots {
   /** By field; valid only for fields that are present. */
-  readonly from = new Int32Array(fieldCount);
-  readonly to = new Int32Array(fieldCount);
+  readonly from: Int32Array;
+  readonly to: Int32Array;
   /** PLAIN, ESCAPE or MEND. */
-  readonly how = new Uint8Array(fieldCount);
+  readonly how: Uint8Array;
   /** The fields that are present. */
   present = 0;
+
+  /** `count`: of fields, at most 31; default: those of the event model. */
+  constructor(count: number = fieldCount) {
+    this.from = new Int32Array(count);
+    this.to = new Int32Array(count);
+    this.how = new Uint8Array(count);
+  }
 
   has(field: number): boolean {
     return (this.present & (1 << field)) !== 0;

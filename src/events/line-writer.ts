@@ -42,7 +42,7 @@ const hexPairs = Uint16Array.from({ length: 256 }, (_, byte) =>
 );
 
 /** Writes 16 bytes as the text of a UUID, unrolled, two digits per store: a loop costs a twentieth of the hot path. */
-function putUuid(view: DataView, from: number, at: number): void {
+export function putUuid(view: DataView, from: number, at: number): void {
   const pairs = hexPairs;
   view.setUint16(at, pairs[view.getUint8(from)]!, true);
   view.setUint16(at + 2, pairs[view.getUint8(from + 1)]!, true);

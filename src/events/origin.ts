@@ -24,6 +24,19 @@ export interface Origin {
   source: number;
 }
 
+/** An origin to be written over for each request: of nobody, at no time. */
+export const blankOrigin = (source = 0): Origin => ({
+  userAgent: '',
+  ip: '',
+  cookieSid: '',
+  mintSid: false,
+  anonymous: false,
+  geo: undefined,
+  device: undefined,
+  receivedMs: 0,
+  source,
+});
+
 export interface EncoderOptions {
   /** MAX_EVENT_BYTES: the longest line, without its newline. */
   readonly eventBytesMax: number;

@@ -28,6 +28,7 @@ import { asItIs, type EncoderOptions, type Origin } from './origin.ts';
 import { type NamedValues, QUERY_END, QueryReader } from './query-reader.ts';
 import { recordBytes } from './record.ts';
 import { defaultEvent } from './schema.ts';
+import { findMark } from './url-mark.ts';
 
 /** What a pixel request carries. */
 export interface PixelInput extends Origin {
@@ -57,7 +58,6 @@ const OPEN = 0x7b;
 const CLOSE = 0x7d;
 const OPEN_ARRAY = 0x5b;
 const CLOSE_ARRAY = 0x5d;
-const QUESTION = 0x3f;
 const HASH = 0x23;
 /** A UTF-16 unit takes at most this many bytes of UTF-8. */
 const UNIT_BYTES = 3;
@@ -246,19 +246,6 @@ export class PixelEncoder {
     this.#view = viewOf(this.#scratch);
     DEFAULT_EVENT.copy(this.#scratch);
   }
-}
-
-/** Offset of the first '?' or '#' in [from, to), or `to`. */
-function findMark(scratch: Buffer, view: DataView, from: number, to: number): number {
-  let p = from;
-  for (; p < to; p += 4) {
-    const word = view.getInt32(p, true);
-    const question = word ^ 0x3f3f3f3f;
-    const hash = word ^ 0x23232323;
-    if (((((question - 0x01010101) & ~question) | ((hash - 0x01010101) & ~hash)) & 0x80808080) !== 0) break;
-  }
-  for (; p < to; p += 1) if (scratch[p] === QUESTION || scratch[p] === HASH) return p;
-  return to;
 }
 
 /**

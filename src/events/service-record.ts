@@ -40,6 +40,18 @@ export function commitRecord(draft: Draft, { kind, key, line, receivedMs }: Serv
   draft.commit(putFields(draft.buffer, record, { kind, key, line, receivedMs }), kind, EVENT_VERSION | KEYED);
 }
 
+/** The same of a line that is a text, written into the draft at once: for a record that is made on the way of a request. */
+export function commitText(
+  draft: Draft,
+  { kind, key, text, receivedMs }: Omit<ServiceRecord, 'line'> & { readonly text: string },
+): void {
+  // A character of UTF-16 takes three bytes of UTF-8 at most.
+  const record = draft.begin(at.json + 3 * text.length + 1 + keyBytes(key));
+  const { buffer } = draft;
+  const length = buffer.write(text, record + at.json, 'utf8');
+  draft.commit(putRest(buffer, record, length, key, receivedMs), kind, EVENT_VERSION | KEYED);
+}
+
 /**
  * Makes a whole record in a buffer, for a dead letter that is sent again. Returns the offset behind the record, padding
  * included.
@@ -56,12 +68,18 @@ export function putServiceRecord(buffer: Buffer, record: number, fields: Service
 
 /** Everything but what Draft.commit() stores. Returns the offset behind the key. */
 function putFields(buffer: Buffer, record: number, { key, line, receivedMs }: ServiceRecord): number {
-  buffer.fill(0, record, record + at.json);
-  buffer.writeUInt32LE(line.length, record + at.jsonLength);
+  line.copy(buffer, record + at.json);
+  return putRest(buffer, record, line.length, key, receivedMs);
+}
+
+/** Everything but the line, of `length` bytes, which stands already. */
+function putRest(buffer: Buffer, record: number, length: number, key: Buffer, receivedMs: number): number {
+  // Buffer.fill() judges its arguments for longer than this takes.
+  for (let i = record; i < record + at.json; i += 1) buffer[i] = 0;
+  buffer.writeUInt32LE(length, record + at.jsonLength);
   buffer.writeDoubleLE(receivedMs, record + at.receivedMs);
   buffer.writeDoubleLE(receivedMs, record + at.tsMs);
-  line.copy(buffer, record + at.json);
-  const newline = record + at.json + line.length;
+  const newline = record + at.json + length;
   buffer[newline] = NEWLINE;
   return putKey(buffer, newline + 1, key);
 }

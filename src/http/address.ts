@@ -184,6 +184,33 @@ export function canonicalAddress(text: string, from = 0, to = text.length): stri
 }
 
 /**
+ * The one spelling of a network in CIDR notation; an address is the network of it alone, and ::ffff:a.b.c.d is IPv4.
+ * Throws a RangeError for what is none, and for one that has bits behind its prefix: that is a typo more often than a
+ * network.
+ */
+export function canonicalNetwork(text: string): string {
+  const must = (what: string) => new RangeError(`a network must be ${what}: found=${text.slice(0, 60)}`);
+  const [address = '', bitsText, ...more] = text.split('/');
+  const length = parseAddress(address);
+  const mapped = length === 4 && address.includes(':');
+  const bitsMax = address.includes(':') ? 128 : 32;
+  const given = bitsText === undefined ? bitsMax : /^\d{1,3}$/.test(bitsText) ? Number(bitsText) : -1;
+  const bits = mapped ? given - 96 : given;
+  if (length === 0 || more.length > 0 || bits < 0 || given > bitsMax)
+    throw must('CIDR like 10.0.0.0/8 or 2001:db8::/32');
+  let whole = true;
+  for (let bit = bits; bit < length * 8; bit += 1) {
+    const mask = 128 >> (bit & 7);
+    if ((parsed[bit >> 3]! & mask) === 0) continue;
+    whole = false;
+    parsed[bit >> 3]! &= ~mask;
+  }
+  const network = `${formatParsed(length)}/${bits}`;
+  if (whole) return network;
+  throw must(`without bits behind its prefix, like ${network}`);
+}
+
+/**
  * A set of addresses and CIDR ranges as sorted intervals: a look-up is a binary search, whatever the number of ranges.
  */
 export class AddressSet {

@@ -22,6 +22,7 @@ const phrases: Readonly<Record<number, string>> = {
   201: 'Created',
   202: 'Accepted',
   204: 'No Content',
+  206: 'Partial Content',
   301: 'Moved Permanently',
   302: 'Found',
   303: 'See Other',
@@ -51,6 +52,7 @@ const phrases: Readonly<Record<number, string>> = {
   502: 'Bad Gateway',
   503: 'Service Unavailable',
   504: 'Gateway Timeout',
+  507: 'Insufficient Storage',
 };
 
 /** '404 Not Found' for 404. */
@@ -126,14 +128,27 @@ export function answerProblem<F extends object>(
   writeProblem(res, problemOf(error, fields), options);
 }
 
-/** Ends the response with a problem object. */
-export function writeProblem(res: HttpResponse, problem: Problem, options: ProblemOptions = {}): void {
-  res.writeStatus(statusLine(problem.status));
-  options.headers?.(res);
-  if (options.retryAfterS !== undefined) res.writeHeader('Retry-After', String(options.retryAfterS));
+/** Ends the response with a problem object. Returns the bytes of the body that it sends. */
+export function writeProblem(res: HttpResponse, problem: Problem, options: ProblemOptions = {}): number {
+  return writeProblemText(res, problem.status, problemBody(problem) + (options.push ?? ''), options);
+}
+
+/** The same of a problem whose body is made already. */
+export function writeProblemText(
+  res: HttpResponse,
+  status: number,
+  body: string,
+  { retryAfterS, close = false, head, headers }: ProblemOptions = {},
+): number {
+  res.writeStatus(statusLine(status));
+  headers?.(res);
+  if (retryAfterS !== undefined) res.writeHeader('Retry-After', String(retryAfterS));
+  // RFC 9110, 11.6.1: a 401 says how to authenticate.
+  if (status === 401) res.writeHeader('WWW-Authenticate', 'Bearer');
   res.writeHeader('Cache-Control', 'no-store');
-  const body = problemBody(problem) + (options.push ?? '');
   res.writeHeader('Content-Type', 'application/problem+json');
-  if (options.head) endBare(res, Buffer.byteLength(body), options.close ?? false);
-  else res.end(body, options.close);
+  const bytes = Buffer.byteLength(body);
+  if (head) endBare(res, bytes, close);
+  else res.end(body, close);
+  return head ? 0 : bytes;
 }

@@ -6,7 +6,7 @@
  *               above all, is asked for again each time and answered 304 by its ETag
  *   encodings   name.br and name.gz beside name are served in its place. Without them text is compressed once, at start
  *   paths       /a/ is /a/index.html. `fallback`: the page for paths that a script of the front end routes by itself
- *   headers     nosniff on everything; on pages the Content-Security-Policy of `csp`
+ *   headers     nosniff on everything; on pages the Content-Security-Policy of `csp`, and no referrer to other sites
  */
 
 import type { HttpRequest, HttpResponse } from 'uWebSockets.js';
@@ -41,9 +41,11 @@ const MiB = 2 ** 20;
 const BYTES_MAX = 64 * MiB;
 /**
  * What bundlers write into a name: eight or more hexadecimal digits with a digit among them, or eight of base 32
- * (esbuild).
+ * (esbuild). One hash in five of base 32 has no digit: eight capitals alone count in the names of scripts, styles and
+ * fonts, which people do not give, and not in those of pictures and papers (plan-ORIGINAL.pdf).
  */
-const HASHED = /[.-](?:(?=[a-f]*\d)[0-9a-f]{8,}|(?=[A-Z]*[2-7])[A-Z2-7]{8})\.[a-z0-9.]+$/;
+const HASHED =
+  /[.-](?:(?:(?=[a-f]*\d)[0-9a-f]{8,}|(?=[A-Z]*[2-7])[A-Z2-7]{8})\.[a-z0-9.]+|[A-Z]{8}\.(?:m?js|css|woff2)(?:\.map)?)$/;
 const YEAR_S = 31_536_000;
 /** Shorter text gains nothing by compression. */
 const COMPRESS_BYTES_MIN = 1024;
@@ -77,7 +79,7 @@ const types: Readonly<Record<string, string>> = {
 const packed: ReadonlySet<string> = new Set(['.avif', '.gif', '.jpg', '.jpeg', '.pdf', '.png', '.webp', '.woff2']);
 
 /** One encoding of a file. */
-interface Variant {
+export interface Variant {
   readonly encoding: '' | 'br' | 'gzip';
   readonly bytes: Buffer;
   readonly etag: string;
@@ -159,6 +161,8 @@ export class Assets {
     res.writeHeader('Content-Type', asset.type);
     res.writeHeader('X-Content-Type-Options', 'nosniff');
     if (variant.encoding !== '') res.writeHeader('Content-Encoding', variant.encoding);
+    // A link that is shared carries its token in the address: no other site learns it.
+    if (asset.page) res.writeHeader('Referrer-Policy', 'same-origin');
     if (asset.page && this.#csp !== '') res.writeHeader('Content-Security-Policy', this.#csp);
     if (head) endBare(res, variant.bytes.length, wire.closing);
     else endWhole(res, variant.bytes, wire.closing, wire.onClose);
@@ -188,20 +192,27 @@ function readAsset(root: string, file: string, names: ReadonlySet<string>, hashe
   const extension = extname(file).toLowerCase();
   const type = types[extension] ?? 'application/octet-stream';
   const sibling = (suffix: string) => (names.has(file + suffix) ? readFileSync(join(root, file + suffix)) : undefined);
-  const worth = bytes.length >= COMPRESS_BYTES_MIN && types[extension] !== undefined && !packed.has(extension);
-  const br = sibling('.br') ?? (worth ? brotli(bytes) : undefined);
-  const gzip = sibling('.gz') ?? (worth ? gzipSync(bytes, { level: 9 }) : undefined);
-  const tag = createHash('sha256').update(bytes).digest('base64url').slice(0, 22);
-  const variants = [
-    ...(br === undefined ? [] : [variantOf('br', br, tag)]),
-    ...(gzip === undefined ? [] : [variantOf('gzip', gzip, tag)]),
-  ].filter((variant) => variant.bytes.length < bytes.length);
+  const worth = types[extension] !== undefined && !packed.has(extension);
   return {
     type,
     page: extension === '.html',
     cacheControl: hashed.test(file) ? `public, max-age=${YEAR_S}, immutable` : 'no-cache',
-    variants: [...variants.sort((a, b) => a.bytes.length - b.bytes.length), variantOf('', bytes, tag)],
+    variants: variantsOf(bytes, worth, sibling('.br'), sibling('.gz')),
   };
+}
+
+/** The encodings of a content, the smallest first; those that are not given are made when it is worth it. */
+export function variantsOf(bytes: Buffer, packs: boolean, br?: Buffer, gzip?: Buffer): readonly Variant[] {
+  const worth = packs && bytes.length >= COMPRESS_BYTES_MIN;
+  const tag = createHash('sha256').update(bytes).digest('base64url').slice(0, 22);
+  const made = [
+    ['br', br ?? (worth ? brotli(bytes) : undefined)],
+    ['gzip', gzip ?? (worth ? gzipSync(bytes, { level: 9 }) : undefined)],
+  ] as const;
+  const smaller = made.flatMap(([encoding, packed]) =>
+    packed !== undefined && packed.length < bytes.length ? [variantOf(encoding, packed, tag)] : [],
+  );
+  return [...smaller.sort((a, b) => a.bytes.length - b.bytes.length), variantOf('', bytes, tag)];
 }
 
 function brotli(bytes: Buffer): Buffer {
@@ -214,7 +225,7 @@ function variantOf(encoding: Variant['encoding'], bytes: Buffer, tag: string): V
   return { encoding, bytes, etag, etagHeader: wireText(etag) };
 }
 
-function chosen(asset: Asset, accepted: string): Variant {
+export function chosen(asset: Pick<Asset, 'variants'>, accepted: string): Variant {
   const { variants } = asset;
   if (variants.length > 1 && accepted !== '') {
     const takes = accepts(accepted);
@@ -234,7 +245,7 @@ function accepts(header: string): (encoding: string) => boolean {
 }
 
 /** Whether the client has this representation. Weak comparison, as RFC 9110 asks for If-None-Match. */
-function isFresh(header: string, etag: string): boolean {
+export function isFresh(header: string, etag: string): boolean {
   if (header === '') return false;
   if (header.trim() === '*') return true;
   return header.split(',').some((item) => item.trim().replace(/^W\//, '') === etag);

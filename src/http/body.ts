@@ -16,11 +16,12 @@
  *
  * A taker is told exactly once: body(), failed() or aborted(); body() may be followed by aborted().
  */
-import type { HttpResponse } from 'uWebSockets.js';
+import type { HttpRequest, HttpResponse } from 'uWebSockets.js';
 import { type Clock, systemClock } from '../kernel/clock.ts';
 import { type Problem, problemOf } from '../kernel/errors.ts';
+import { shown } from './answer.ts';
 import { Deadline, Deadlines } from './deadlines.ts';
-import { type Encoding, SMALL_OUT_BYTES, Unpacker, type UnpackFailure } from './decompress.ts';
+import { type Encoding, encodingOf, SMALL_OUT_BYTES, Unpacker, type UnpackFailure } from './decompress.ts';
 import { httpErrors } from './errors.ts';
 import type { Fairness } from './fairness.ts';
 import type { Framing } from './guards.ts';
@@ -47,10 +48,21 @@ export interface BodyRead {
   drop(): void;
 }
 
+/** What of a response reads a body. */
+type BodySource = Pick<HttpResponse, 'onAborted' | 'onData' | 'cork'>;
+
 export interface BodyLimits {
   readonly maxBodyBytes: number;
   readonly bodyMemoryBytes: number;
   readonly bodyTimeoutMs: number;
+}
+
+/** How a body is packed; an error: it is refused before it is read, for its Content-Encoding or its announced length. */
+export function packingOf(req: HttpRequest, { bytes }: Framing, { maxBodyBytes: limit }: BodyLimits): Encoding | Error {
+  const packed = req.getHeader('content-encoding');
+  const packing = encodingOf(packed);
+  if (packing === undefined) return httpErrors.UNSUPPORTED_ENCODING({ encoding: shown(packed) });
+  return bytes > limit ? httpErrors.BODY_TOO_LARGE({ bytes, limit }) : packing;
 }
 
 /** What a client reads about a body that could not be read. `packing`: its Content-Encoding. */
@@ -65,7 +77,7 @@ export function bodyProblem(failure: BodyFailure, limits: BodyLimits, packing: E
     case 'BODY_TIMEOUT':
       return problemOf(httpErrors[failure.code], { bytes: failure.bytes, limitMs });
     case 'BODY_MEMORY':
-      return problemOf(httpErrors.BACKPRESSURE, { reason: 'body_memory' });
+      return problemOf(httpErrors.OVERLOADED, { reason: 'body_memory' });
     case 'BAD_ENCODING':
       return problemOf(httpErrors.INVALID_ENCODING, { encoding: packing });
   }
@@ -102,7 +114,7 @@ export class BodyReader {
    * Reads the body of this request. Call inside the handler, after the framing was found well-formed; it attaches the
    * abort handler. The caller has answered 413 when framing.bytes exceeds the limit.
    */
-  read(res: HttpResponse, framing: Framing, encoding: Encoding, taker: BodyTaker): BodyRead {
+  read(res: BodySource, framing: Framing, encoding: Encoding, taker: BodyTaker): BodyRead {
     const pending = new Pending(this, res, framing.chunked, encoding, taker);
     res.onAborted(() => pending.abort());
     // For a body with a length the addon calls onData at once, with an empty chunk if need be; a chunked body's first
@@ -164,7 +176,7 @@ export class BodyReader {
 /** One body on its way. */
 class Pending extends Deadline implements BodyRead {
   readonly #reader: BodyReader;
-  readonly #res: HttpResponse;
+  readonly #res: BodySource;
   readonly #chunked: boolean;
   readonly #encoding: Encoding;
   readonly #taker: BodyTaker;
@@ -174,7 +186,7 @@ class Pending extends Deadline implements BodyRead {
   #settled = false;
   #gone = false;
 
-  constructor(reader: BodyReader, res: HttpResponse, chunked: boolean, encoding: Encoding, taker: BodyTaker) {
+  constructor(reader: BodyReader, res: BodySource, chunked: boolean, encoding: Encoding, taker: BodyTaker) {
     super();
     this.#reader = reader;
     this.#res = res;

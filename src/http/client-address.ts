@@ -74,9 +74,15 @@ export function trustsNobody(text: string): boolean {
   return parseTrust(text).kind === 'socket';
 }
 
-/** Whether a TRUST_PROXY text, which is a valid one, means that whatever a client writes is believed. */
-export function trustsEverybody(text: string): boolean {
-  return parseTrust(text).kind === 'first';
+/**
+ * Whether a policy, whose TRUST_PROXY is a valid one, believes an address that the client itself may have written: the
+ * first entry of a header that proxies append to.
+ */
+export function believesClients({
+  trustProxy,
+  clientIpHeader,
+}: Pick<AddressPolicy, 'trustProxy' | 'clientIpHeader'>): boolean {
+  return parseTrust(trustProxy).kind === 'first' && !SET_BY_CDN.has(clientIpHeader.toLowerCase());
 }
 
 /** Compiles the policy into one function. */

@@ -54,8 +54,8 @@ export const httpConfig = defineConfig(
       default: 64 * MiB,
       min: 1 * MiB,
       doc:
-        'Memory per acceptor for bodies that arrive in pieces. When it is used up, further bodies get 429 with ' +
-        'Retry-After.',
+        'Memory per acceptor for bodies that arrive in pieces. When it is used up, further bodies get 503 with ' +
+        'Retry-After, bodies of events 429.',
     }),
     bodyTimeoutMs: duration({
       default: 7500,
@@ -82,10 +82,11 @@ export const httpConfig = defineConfig(
         return true;
       },
       doc:
-        'Origins whose pages may send events and read the answer. *: every page, on the intake routes (/px.gif, ' +
-        '/collect) with credentials. A list: only those pages, with credentials; others get 403. ' +
+        'Origins whose pages may call this server and read its answers. *: every page, with credentials only on the ' +
+        'routes that take events (/px.gif, /collect, /events). A list: only those pages, with credentials; others ' +
+        'get 403. ' +
         'https://*.example.com: every host below the domain, but not the domain itself. null: sandboxed pages and ' +
-        'local files, on the intake routes.',
+        'local files, on the routes that take events.',
     }),
     trustProxy: text({
       default: 'false',

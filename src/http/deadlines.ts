@@ -13,8 +13,13 @@ export abstract class Deadline {
   older: Deadline | undefined;
   /** @internal */
   newer: Deadline | undefined;
-  /** @internal */
-  waiting = false;
+  /** @internal The list that it stands in. */
+  list: Deadlines | undefined = undefined;
+
+  /** It stands in a list, and its time is not over. */
+  get waiting(): boolean {
+    return this.list !== undefined;
+  }
 
   /** The time is over. The entry has been removed. */
   abstract expire(): void;
@@ -32,10 +37,11 @@ export class Deadlines {
     this.#clock = clock;
   }
 
-  /** Starts the time of an entry that does not wait yet. */
+  /** Starts the time of an entry that does not wait yet. Throws a TypeError when it waits. */
   add(entry: Deadline): void {
+    if (entry.list !== undefined) throw new TypeError('an entry must wait in one list at a time');
     entry.dueMs = this.#clock.elapsed() + this.#afterMs;
-    entry.waiting = true;
+    entry.list = this;
     entry.older = this.#newest;
     if (this.#newest === undefined) this.#oldest = entry;
     else this.#newest.newer = entry;
@@ -43,10 +49,10 @@ export class Deadlines {
     if (this.#timer === undefined) this.#arm();
   }
 
-  /** Ends the time of an entry, if it waits. */
+  /** Ends the time of an entry, if it waits here: it may wait elsewhere, or nowhere. */
   remove(entry: Deadline): void {
-    if (!entry.waiting) return;
-    entry.waiting = false;
+    if (entry.list !== this) return;
+    entry.list = undefined;
     if (entry.older === undefined) this.#oldest = entry.newer;
     else entry.older.newer = entry.newer;
     if (entry.newer === undefined) this.#newest = entry.older;

@@ -55,6 +55,12 @@ export const httpErrors = defineErrors('http', {
     'Events cannot be accepted at the moment',
     (f: Reason) => `nothing was stored, retry later: reason=${f.reason}`,
   ),
+  OVERLOADED: answer(
+    503,
+    true,
+    'The server has no room for the request at the moment',
+    (f: Reason) => `nothing was done, retry later: reason=${f.reason}`,
+  ),
   ANSWER_TIMEOUT: answer(
     503,
     true,

@@ -14,7 +14,7 @@
  * object is kept, the second one is answered. If the offset of the kept one was positive behind its answer and is zero
  * when a later request is looked at, both requests are of one connection, and so is everything between them, because
  * the addon finishes one socket before the next. A kept object is let go when the turn ends: until then the addon frees
- * no socket, also no closed one.
+ * no socket, also no closed one. Who waits for 100 Continue gets it twice then, which clients bear (RFC 9110, 15.2).
  *
  * Looking costs a few microseconds. About one request of sixty-four is looked at, by chance: nobody can arrange that it
  * is always somebody else's. Any other request pays for one subtraction.
@@ -110,8 +110,10 @@ export class Fairness {
       if (this.#kept === first) this.#answered = true;
     });
     if (Math.random() < BLIND_SHARE)
-      endAlone(res, this.#onClose, () => {
-        first.close();
+      endAlone(res, this.#onClose, {
+        bare: () => {
+          first.close();
+        },
       });
     if (this.#kept === undefined) setImmediate(this.#forget);
     this.#kept = first;

@@ -2,7 +2,7 @@
  * Guards: what uWebSockets.js 20.51 lets through and must not reach a route (all tried). It frames a body by the first
  * of two Content-Lengths, takes an empty Content-Length for zero, and takes any Transfer-Encoding for chunked. A proxy
  * in front may read such a request differently, and then one client's bytes are answered to another (request
- * smuggling). So the router refuses all of them, on every path.
+ * smuggling). So the router refuses all of them, on every path; of GET and HEAD of hot routes see hasFraming().
  *
  * Refused with 400 and close, on the next loop turn. Inside the handler the addon would still handle a smuggled request
  * from the same read. On the next turn the addon itself closes a connection whose next request has arrived, without an
@@ -44,7 +44,8 @@ function note(key: string, value: string): void {
 /**
  * Whether any header frames a body: a cheap look for GET and HEAD of hot routes, because reading every header costs a
  * microsecond. An empty first Content-Length looks like none here and hides a second one. The addon reads it as zero;
- * nginx, HAProxy, Envoy and Apache refuse it. Every other route reads all headers.
+ * nginx, HAProxy, Envoy and Apache refuse it. So a hot route must be one that opens to everybody: who hides a request
+ * behind it gains nothing. Every other route reads all headers.
  */
 export function hasFraming(req: HttpRequest): boolean {
   return req.getHeader(asked.contentLength) !== '' || req.getHeader(asked.transferEncoding) !== '';
@@ -66,7 +67,7 @@ export function judgeFraming(lengths: number, length: string, encodings: number,
     if (encoding.toLowerCase() !== 'chunked') return bad('Transfer-Encoding must be chunked');
     return { bad: undefined, chunked: true, bytes: 0 };
   }
-  if (lengths === 0) return { bad: undefined, chunked: false, bytes: 0 };
+  if (lengths === 0) return unframed;
   if (lengths > 1) return bad(`Content-Length must be given once: found=${lengths}`);
   if (!/^\d{1,15}$/.test(length)) return bad('Content-Length must be a number of bytes');
   return { bad: undefined, chunked: false, bytes: Number(length) };

@@ -39,13 +39,25 @@ export function endAfterReading(res: HttpResponse, onClose: OnClose, onBody: () 
   };
 }
 
+/** What closes the connection of a response behind its answer, by another object of the same request (setYield). */
+export interface ClosesBehind {
+  /** An answer without a body; it says Connection: close. */
+  readonly bare?: () => void;
+  /**
+   * An answer whose body came in pieces, by write(). Its head has said Connection: close: the addon would write that
+   * header when the answer ends, into the body.
+   */
+  readonly streamed?: () => void;
+}
+
 /**
  * From now on the end of this response waits for the end of the turn: what stands behind its request in the same read
- * closes the connection. `close`: only an end without a body waits, and closes the connection by this call.
+ * closes the connection. With `close.bare` only an end without a body waits.
  */
-export function endAlone(res: HttpResponse, onClose: OnClose, close?: () => void): void {
-  const { end, endWithoutBody } = res;
-  const wait = (finish: () => void, closing = false) => {
+export function endAlone(res: HttpResponse, onClose: OnClose, { bare, streamed }: ClosesBehind = {}): void {
+  const { end, endWithoutBody, write } = res;
+  let pieces = false;
+  const wait = (finish: () => void, close?: () => void, says = false) => {
     let gone = false;
     res.onAborted(() => {
       gone = true;
@@ -54,18 +66,23 @@ export function endAlone(res: HttpResponse, onClose: OnClose, close?: () => void
     setImmediate(() => {
       if (gone) return;
       res.cork(() => {
-        if (close !== undefined && !closing) res.writeHeader('Connection', 'close');
+        if (says) res.writeHeader('Connection', 'close');
         finish();
       });
       close?.();
     });
     return res;
   };
-  res.endWithoutBody = (...args) => wait(() => endWithoutBody.apply(res, args));
+  res.write = (...args) => {
+    pieces = true;
+    return write.apply(res, args);
+  };
+  res.endWithoutBody = (...args) => wait(() => endWithoutBody.apply(res, args), bare, bare !== undefined);
   res.end = (body = '', closing = false) => {
     const kept = copied(body);
-    if (close !== undefined && kept.length > 0) return end.call(res, kept, closing);
-    return wait(() => end.call(res, kept, closing), closing);
+    if (pieces) return streamed === undefined ? end.call(res, kept) : wait(() => end.call(res, kept), streamed);
+    if (bare === undefined) return wait(() => end.call(res, kept, closing));
+    return kept.length > 0 ? end.call(res, kept, closing) : wait(() => end.call(res, kept, closing), bare, !closing);
   };
 }
 

@@ -15,14 +15,14 @@
 import type { HttpRequest, HttpResponse } from 'uWebSockets.js';
 import { type ErrorMaker, type Problem, problem, problemOf } from '../kernel/errors.ts';
 import { endBare, shown, statusLine, writeProblem } from './answer.ts';
-import { type BodyRead, type BodyReader, bodyProblem } from './body.ts';
+import { type BodyRead, type BodyReader, bodyProblem, packingOf } from './body.ts';
 import type { OriginVerdict } from './cors.ts';
 import { Deadline, Deadlines } from './deadlines.ts';
-import { encodingOf } from './decompress.ts';
 import { httpErrors } from './errors.ts';
 import type { Framing } from './guards.ts';
 import type { Handler, MountedRoute } from './handlers.ts';
 import { endWhole } from './hold-back.ts';
+import { ReplyStream } from './reply-stream.ts';
 
 /** Headers of an answer; names as they are written. */
 export type ReplyHeaders = Readonly<Record<string, string>>;
@@ -33,7 +33,9 @@ export interface LaterOptions {
 }
 
 const REPLY_TIMEOUT_MS = 10_000;
-/** Seconds after which a client may try again what a busy server could not do. */
+/**
+ * Seconds after which a client may try again what a busy server could not do, unless the problem says `retryAfterS`.
+ */
 const RETRY_AFTER_S = 1;
 
 /**
@@ -62,6 +64,14 @@ export function later(
       reply.handled();
     }
   };
+}
+
+function parsed(bytes: Buffer): unknown {
+  try {
+    return JSON.parse(bytes.toString());
+  } catch (error) {
+    throw httpErrors.BAD_REQUEST({ reason: `body must be valid JSON: ${(error as Error).message}` }, error);
+  }
 }
 
 /** The client has gone, or the time was over: what waits for a body ends with this. It is no fault. */
@@ -130,6 +140,21 @@ export class Reply extends Deadline {
     });
   }
 
+  /**
+   * Begins an answer whose body is written by and by; from here on it is bounded by its client alone. `gone`: called
+   * when the client has gone before the end. Undefined: there is nobody to answer. For GET.
+   */
+  stream(status: number, type: string, headers: ReplyHeaders, gone: () => void): ReplyStream | undefined {
+    let stream: ReplyStream | undefined;
+    this.#answer(status, (res, close) => {
+      this.#head(res, status, headers);
+      res.writeHeader('Content-Type', type);
+      if (close) res.writeHeader('Connection', 'close');
+      stream = new ReplyStream(res, gone);
+    });
+    return stream;
+  }
+
   /** Answers without a body: 204, a redirect. */
   empty(status: number, headers?: ReplyHeaders): void {
     this.#answer(status, (res, close) => {
@@ -144,6 +169,11 @@ export class Reply extends Deadline {
   /** Answers with the problem of a row of the table. */
   problem<F extends object>(error: ErrorMaker<string, F>, fields: F, headers?: ReplyHeaders): void {
     this.#problem(problemOf(error, fields), headers);
+  }
+
+  /** Answers with a problem that problemOf() has made before. */
+  refuse(said: Problem): void {
+    this.#problem(said);
   }
 
   /**
@@ -163,20 +193,30 @@ export class Reply extends Deadline {
    * Content-Encoding says.
    */
   body(req: HttpRequest, bodies: BodyReader): Promise<Buffer> {
+    return this.#read(req, bodies, (bytes) => Buffer.from(bytes));
+  }
+
+  /** The whole body, parsed. Rejects as body() does, and with BAD_REQUEST when it is no JSON text. */
+  jsonBody(req: HttpRequest, bodies: BodyReader): Promise<unknown> {
+    return this.#read(req, bodies, parsed);
+  }
+
+  /** `take` makes the result of the bytes, which are borrowed until it returns. */
+  #read<T>(req: HttpRequest, bodies: BodyReader, take: (bytes: Buffer) => T): Promise<T> {
     const res = this.#res;
     if (res === undefined || !this.#inHandler) throw new TypeError('a body must be asked for inside the handler');
-    const packed = req.getHeader('content-encoding');
-    const packing = encodingOf(packed);
-    if (packing === undefined) return Promise.reject(httpErrors.UNSUPPORTED_ENCODING({ encoding: shown(packed) }));
-    const { maxBodyBytes: limit } = bodies.limits;
-    const { bytes } = this.#framing;
-    if (bytes > limit) return Promise.reject(httpErrors.BODY_TOO_LARGE({ bytes, limit }));
+    const packing = packingOf(req, this.#framing, bodies.limits);
+    if (packing instanceof Error) return Promise.reject(packing);
     return new Promise((resolve, reject) => {
       this.#endBody = () => reject(new ReplyEnded());
       this.#body = bodies.read(res, this.#framing, packing, {
         body: (bytes) => {
           this.#body = undefined;
-          resolve(Buffer.from(bytes));
+          try {
+            resolve(take(bytes));
+          } catch (error) {
+            reject(error);
+          }
         },
         failed: (failure) => {
           this.#body = undefined;
@@ -188,16 +228,6 @@ export class Reply extends Deadline {
         aborted: () => this.#aborted(),
       });
     });
-  }
-
-  /** The whole body, parsed. Rejects as body() does, and with BAD_REQUEST when it is no JSON text. */
-  async jsonBody(req: HttpRequest, bodies: BodyReader): Promise<unknown> {
-    const bytes = await this.body(req, bodies);
-    try {
-      return JSON.parse(bytes.toString());
-    } catch (error) {
-      throw httpErrors.BAD_REQUEST({ reason: `body must be valid JSON: ${(error as Error).message}` }, error);
-    }
   }
 
   /** @internal The promise of the handler has resolved. */
@@ -227,7 +257,8 @@ export class Reply extends Deadline {
   }
 
   #problem(said: Problem, headers?: ReplyHeaders): void {
-    const again = said.status === 429 || said.status === 503 ? { retryAfterS: RETRY_AFTER_S } : {};
+    const { retryAfterS = RETRY_AFTER_S } = said as { readonly retryAfterS?: number };
+    const again = said.status === 429 || said.status === 503 ? { retryAfterS } : {};
     this.#answer(said.status, (res, close) => {
       const write = () => {
         this.at.cors?.write(res, this.#verdict, this.#origin);

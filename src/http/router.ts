@@ -22,8 +22,9 @@ import { httpErrors } from './errors.ts';
 import type { Fairness } from './fairness.ts';
 import { answerUnread, framingOf, hasFraming, refuseFraming, unframed } from './guards.ts';
 import { answerFault, type Faults, type Handler, type Method, type MountedRoute } from './handlers.ts';
-import { endAlone, type OnClose } from './hold-back.ts';
+import type { OnClose } from './hold-back.ts';
 import { compileSerializers } from './json.ts';
+import { SingleRequest } from './single-request.ts';
 import type { Tally } from './tally.ts';
 
 export type { Handler, Method, MountedRoute } from './handlers.ts';
@@ -40,11 +41,14 @@ export interface Route {
    * find its end.
    */
   readonly takesBody?: true;
+  /** Its answers may be written piece by piece (Reply.stream). */
+  readonly streams?: true;
   /** No span: probes and files are not worth one. */
   readonly untraced?: true;
   /**
-   * GET and HEAD of a route that takes most of the load: of the headers that frame a body only the first of each name
-   * is looked at, because reading all headers of a browser's request costs a microsecond (guards.ts).
+   * GET and HEAD of a route that takes most of the load and opens to everybody: of the headers that frame a body only
+   * the first of each name is looked at, because reading all headers of a browser's request costs a microsecond
+   * (guards.ts).
    */
   readonly hot?: true;
   /** A request was refused for its framing, before the handler. */
@@ -97,19 +101,20 @@ export function mountRoutes(app: TemplatedApp, routes: readonly Route[], deps: R
   const tables = tablesOf(routes);
   compileSerializers();
   const rest = new Rest(deps);
-  const { fairness, single } = deps;
-  const guard = (path: string, handler: AddonHandler, last = false): AddonHandler => {
-    if (single === undefined) return fairness?.guard(path, handler, last) ?? handler;
-    return (res, req) => {
-      endAlone(res, single);
-      handler(res, req);
-    };
-  };
+  const { fairness } = deps;
+  const single = deps.single === undefined ? undefined : new SingleRequest(deps.single);
+  const streaming = new Set(tables.filter(({ on }) => [...on.values()].some(({ streams }) => streams)));
+  const guard = (path: string, handler: AddonHandler, last = false, streams = false): AddonHandler =>
+    single?.guard(path, handler, streams, last) ?? fairness?.guard(path, handler, last) ?? handler;
   let everywhere: AddonHandler = (res, req) => rest.notFound(res, req);
-  for (const { path, on, cors } of tables) {
+  for (const table of tables) {
+    const { path, on, cors } = table;
     const declared = methods.filter((method) => on.has(method));
     for (const method of declared)
-      app[mounters[method]](path, guard(path, methodHandler(on.get(method)!, method, deps)));
+      app[mounters[method]](
+        path,
+        guard(path, methodHandler(on.get(method)!, method, deps), false, streaming.has(table)),
+      );
     const allow = [...declared, ...(cors === undefined ? [] : ['OPTIONS'])].join(', ');
     const refuse = (res: HttpResponse, req: HttpRequest) => rest.refuseMethod(res, req, allow);
     const options: AddonHandler =
@@ -126,7 +131,7 @@ export function mountRoutes(app: TemplatedApp, routes: readonly Route[], deps: R
   }
   if (!tables.some(({ path }) => path === '/*')) app.any('/*', guard('/*', everywhere));
   // Another pattern for every path: where the guard has a request routed twice, one that only `/*` takes gets here.
-  if (fairness !== undefined) app.any('/**', guard('/**', everywhere, true));
+  if (fairness !== undefined || single !== undefined) app.any('/**', guard('/**', everywhere, true));
 }
 
 function takenByPattern(tables: readonly PathTable[], method: Method): boolean {

@@ -51,4 +51,14 @@ export {
   referenceIsStale,
   renewReference,
 } from './config/reference.ts';
-export { type AllValues, type ConfigOf, type ConfigSet, defineConfig, envName, withDefaults } from './config/set.ts';
+export {
+  type AllValues,
+  type ConfigOf,
+  type ConfigSet,
+  defineConfig,
+  envName,
+  type Naming,
+  withAliases,
+  withDefaults,
+  withoutOptions,
+} from './config/set.ts';

@@ -194,7 +194,7 @@ class AcceptorThread {
   listen(): void {
     const { values, engine, metrics, roster, outputs } = this.#data;
     const { board, sets, roles } = this.#tools;
-    const ops = opsRoutes(observer({ engine, metrics, sets, roster, board, outputs }));
+    const ops = opsRoutes(observer({ engine, metrics, sets, roster, board, outputs }), values.service.metricsEnabled);
     const admin = values.http.adminAddr !== '';
     const room = new ConnectionRoom({
       max: this.#data.connectionsMax,
@@ -206,8 +206,9 @@ class AcceptorThread {
     addressesOf(roles, values).forEach((address, i) => {
       const served = this.#served[i];
       const own = [...(served?.mounted.routes ?? []), ...(admin ? [] : ops)];
-      const web = served?.role.web;
-      this.#listen(address, web === undefined ? own : [...own, new Assets(web).route(WEB_ROUTE)], room, true);
+      const { web, webCsp: csp } = served?.role ?? {};
+      const pages = web === undefined ? [] : [new Assets(web, csp === undefined ? {} : { csp }).route(WEB_ROUTE)];
+      this.#listen(address, [...own, ...pages], room, true);
     });
     if (this.#tls !== undefined) this.#renewal = watch(this.#listeners[0]!, this.#tls, this.#tools.log);
     if (admin) this.#listen(values.http.adminAddr, ops, new ConnectionRoom({ max: ADMIN_CONNECTIONS_MAX }), false);
@@ -277,6 +278,7 @@ class AcceptorThread {
       this.#draining = true;
       this.#wire.closing = true;
       for (const listener of this.#listeners) listener.stop();
+      for (const { mounted } of this.#served) mounted.drain?.();
     } else if (phase === 'stop') this.#close(performance.now() + this.#data.values.engine.ackTimeoutMs);
     else this.end();
   }

@@ -26,6 +26,8 @@ export interface ConnectWorker {
 /** Main -> worker: an end of a channel to an acceptor. */
 export interface ConnectAcceptor {
   readonly connect: MessagePort;
+  /** Seat of the worker that it leads to: several may share a thread. */
+  readonly seat: number;
 }
 
 interface Question {
@@ -120,7 +122,7 @@ export class Answerer {
   #running = 0;
   #idle: (() => void) | undefined;
 
-  connect({ connect: port }: ConnectAcceptor): void {
+  connect({ connect: port }: Pick<ConnectAcceptor, 'connect'>): void {
     this.#ports.add(port);
     port.on('message', (asked: Question) => {
       this.#queue.push({ port, asked });

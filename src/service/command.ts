@@ -85,7 +85,7 @@ function checkWhole(configured: Configured): void {
   const { values } = configured;
   const problems = [...pathProblems(configured)];
   for (const role of rolesIn(configured)) {
-    problems.push(...(role.problems?.(values) ?? []));
+    problems.push(...(role.problems?.(values, configured.roles) ?? []));
     for (const { severity, text } of role.examine?.(values) ?? []) if (severity === 'error') problems.push(text);
   }
   const tls = tlsFiles(values.http);
@@ -120,6 +120,7 @@ without starting anything:
 
 async function runSubcommand(service: AnyService, name: string, argv: readonly string[]): Promise<number> {
   const command = service.commands![name]!;
+  if ('tool' in command) return command.tool(service, argv);
   if (argv.includes('--help')) {
     process.stdout.write(`${command.help}\n`);
     return exitCodes.ok;

@@ -26,6 +26,10 @@ export const serviceConfig = defineConfig('service', {
       'Threads that handle requests. Each owns a lane: a ring and its segments. May change from one start to the ' +
       'next.',
   }),
+  metricsEnabled: bool({
+    default: true,
+    doc: 'Serve /metrics. false: it is answered 404; /healthz and /readyz stay.',
+  }),
   testMode: bool({
     default: false,
     doc:
@@ -50,17 +54,19 @@ export const serviceConfig = defineConfig('service', {
 });
 export type ServiceConfig = ConfigOf<typeof serviceConfig>;
 
-/** The outputs that a service has, as options; `names` are the words of OUTPUTS. */
-export const outputsConfig = (names: readonly string[], defaults: readonly string[]) =>
+/** The outputs that a service has, as options; `names` are the words of OUTPUTS, `notes` sentences about some. */
+export const outputsConfig = (names: readonly string[], defaults: readonly string[], notes: readonly string[] = []) =>
   defineConfig(
     'sinks',
     {
       outputs: list({
         of: names,
         default: defaults,
-        doc:
+        doc: [
           'Where events go. Each output has its own thread and its own position in the journal: one that is down ' +
-          'never slows another.',
+            'never slows another.',
+          ...notes,
+        ].join(' '),
       }),
       deadLetterDir: path({
         default: './data/dead-letters',

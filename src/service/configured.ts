@@ -4,7 +4,16 @@
  */
 import { engineConfig } from '../engine/config.ts';
 import { httpConfig } from '../http/config.ts';
-import { type ConfigSet, type Loaded, type LoadOptions, loadConfig, withDefaults } from '../kernel/config.ts';
+import {
+  type ConfigSet,
+  type Loaded,
+  type LoadOptions,
+  loadConfig,
+  type Naming,
+  withAliases,
+  withDefaults,
+  withoutOptions,
+} from '../kernel/config.ts';
 import { errors } from '../kernel/errors.ts';
 import { kernelConfig } from '../kernel/log.ts';
 import { tracingConfig } from '../kernel/tracing.ts';
@@ -22,6 +31,10 @@ export interface ConfiguredOutput {
   readonly records: readonly number[] | undefined;
   /** Address of the module that loads a batch. */
   readonly load: string | undefined;
+  /** A record that comes again counts twice. */
+  readonly counts: boolean;
+  /** Most MiB of its thread's young generation; undefined: the default. */
+  readonly youngMiB: number | undefined;
   /** Undefined: the lanes of this process. */
   readonly source: KafkaSourceOptions | undefined;
   /** Values of the options of Kafka, when the source is a topic. */
@@ -50,6 +63,9 @@ const rolesOf = (service: AnyService, names: readonly string[]): readonly Role[]
 const allOutputs = (roles: readonly Role[]): readonly Output<FrameValues>[] =>
   roles.flatMap((role) => role.outputs ?? []);
 
+const conditionsOf = (outputs: readonly Output<FrameValues>[]): readonly string[] =>
+  outputs.flatMap(({ name, when }) => (when === undefined ? [] : [`${name} exists only ${when.text}.`]));
+
 /** All options of a process with these roles, in the order of the reference. */
 export function setsOf(
   service: AnyService,
@@ -69,29 +85,49 @@ export function setsOf(
     ...service.config,
     engineConfig,
     serviceConfig,
-    ...(names.length > 0 ? [outputsConfig(names, defaults)] : []),
+    ...(names.length > 0 ? [outputsConfig(names, defaults, conditionsOf(outputs))] : []),
     ...kinds.map((kind) => sinkConfigs[kind]).filter((set) => !service.config.includes(set)),
     tracingConfig,
     kernelConfig,
   ] as readonly ConfigSet[];
-  return withDefaults(sets, service.defaults ?? {});
+  const own = roles.length === 1 ? roles[0]!.defaults : undefined;
+  return withDefaults(withAliases(withoutOptions(sets, service.without ?? []), service.aliases ?? {}), {
+    ...service.defaults,
+    ...own,
+  });
 }
 
 /** Reads the options. Throws errors.CONFIG, one line per problem. */
 export function configure(service: AnyService, roles: readonly string[], options: LoadOptions<string>): Configured {
   const sets = setsOf(service, roles);
-  const others = setsOf(service).filter((set) => !sets.some(({ room }) => room === set.room));
-  const loaded = loadConfig(sets, { others, ...options }) as Loaded<readonly ConfigSet[], string>;
-  const values = { sinks: NO_OUTPUTS, ...loaded.values } as unknown as FrameValues;
+  // An environment may be that of several services, as the image's is: an option of a sink that this one lacks is no
+  // typo.
+  const elsewhere = new Map([...Object.values(sinkConfigs), ...setsOf(service)].map((set) => [set.room, set] as const));
+  const others = [...elsewhere.values()].filter((set) => !sets.some(({ room }) => room === set.room));
+  const derive: LoadOptions['derive'] = (values) => service.derive?.(values as never, roles) ?? {};
+  const loaded = loadConfig(sets, { others, derive, ...options }) as Loaded<readonly ConfigSet[], string>;
+  const read = { sinks: NO_OUTPUTS, ...loaded.values } as unknown as FrameValues;
   const problems: string[] = [];
-  const chosen = allOutputs(rolesOf(service, roles)).filter(({ name }) => values.sinks.outputs.includes(name));
+  const named = allOutputs(rolesOf(service, roles)).filter(({ name }) => read.sinks.outputs.includes(name));
+  const chosen = named.filter((output) => exists(output, read));
+  // Who names an output wants it; the default names those that may be.
+  if (loaded.sources.has('OUTPUTS'))
+    for (const { name, when } of named.filter((output) => !chosen.includes(output)))
+      problems.push(`OUTPUTS may name ${name} only ${when!.text}`);
+  const running = read.sinks.outputs.filter(
+    (word) => !named.some(({ name }) => name === word && !chosen.some((one) => one.name === name)),
+  );
+  const sinks = { ...read.sinks, outputs: running };
+  const values: FrameValues = { ...read, sinks };
   const outputs = chosen
-    .map((output) => configured(output, values, problems))
+    .map((output) => configured(output, values, loaded.named, problems))
     .sort((a, b) => Number(a.source !== undefined) - Number(b.source !== undefined));
   problems.push(...sharedFiles(outputs));
   if (problems.length > 0) throw errors.CONFIG({ problems });
   return { service, roles, values, outputs, loaded, sets };
 }
+
+const exists = ({ when }: Output<FrameValues>, values: FrameValues): boolean => when?.holds(values) ?? true;
 
 const NO_OUTPUTS = {
   outputs: [],
@@ -102,7 +138,12 @@ const NO_OUTPUTS = {
   onLag: 'refuse',
 };
 
-function configured(output: Output<FrameValues>, values: FrameValues, problems: string[]): ConfiguredOutput {
+function configured(
+  output: Output<FrameValues>,
+  values: FrameValues,
+  named: Naming,
+  problems: string[],
+): ConfiguredOutput {
   const all = values as unknown as Readonly<Record<string, Readonly<Record<string, unknown>>>>;
   const set = sinkConfigs[output.kind];
   const own = output.options?.(values) ?? {};
@@ -113,7 +154,7 @@ function configured(output: Output<FrameValues>, values: FrameValues, problems: 
   // loadConfig() has checked the outputs that are called like their kind and change nothing.
   if (output.options !== undefined || output.name !== output.kind) {
     const seen = { ...all, sinks: { ...all['sinks'], outputs: [output.kind] } };
-    problems.push(...set.check(config as never, seen).map((problem) => `output ${output.name}: ${problem}`));
+    problems.push(...set.check(config as never, seen, named).map((problem) => `output ${output.name}: ${problem}`));
   }
   const source = output.source?.(values);
   return {
@@ -122,6 +163,8 @@ function configured(output: Output<FrameValues>, values: FrameValues, problems: 
     config,
     records: output.records,
     load: output.load?.href,
+    counts: output.counts === true,
+    youngMiB: output.youngMiB,
     source,
     sourceConfig: source === undefined ? undefined : all[sinkConfigs.kafka.room],
   };
@@ -141,9 +184,11 @@ function sharedFiles(outputs: readonly ConfiguredOutput[]): readonly string[] {
 }
 
 /** The outputs that the roles could have, whatever OUTPUTS says: what tools may name. */
-export function possibleOutputs({ service, roles, values }: Configured): readonly ConfiguredOutput[] {
+export function possibleOutputs({ service, roles, values, loaded }: Configured): readonly ConfiguredOutput[] {
   const problems: string[] = [];
-  const outputs = allOutputs(rolesOf(service, roles)).map((output) => configured(output, values, problems));
+  const outputs = allOutputs(rolesOf(service, roles))
+    .filter((output) => exists(output, values))
+    .map((output) => configured(output, values, loaded.named, problems));
   if (problems.length > 0) throw errors.CONFIG({ problems });
   return outputs;
 }

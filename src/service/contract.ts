@@ -9,15 +9,17 @@
  *   job       work at a time of day or every so often, once among all processes (an advisory lock)
  *   output    where records go: a kind of sink with a name of its own
  */
+import type { LaneWatcher } from '../engine/lane-watcher.ts';
 import type { Wire } from '../http/answer.ts';
 import type { BodyReader } from '../http/body.ts';
 import type { Faults } from '../http/handlers.ts';
 import type { Route } from '../http/router.ts';
 import type { Tally } from '../http/tally.ts';
-import type { ConfigOf, ConfigSet } from '../kernel/config.ts';
+import type { ConfigOf, ConfigSet, Naming } from '../kernel/config.ts';
 import type { Finding } from '../kernel/finding.ts';
 import type { Logger } from '../kernel/log.ts';
 import type { Meters, MetricSet } from '../kernel/metrics.ts';
+import type { ConsumerLimits } from '../store/kafka/consumer.ts';
 import type { Intake, IntakeLane } from './intake.ts';
 import type { FrameValues } from './values.ts';
 
@@ -37,14 +39,27 @@ export interface Service<S extends ConfigSets = ConfigSets> {
   readonly module: string;
   /** The service's own options. Options of http, engine, intake, delivery, outputs, tracing and log are the frame's. */
   readonly config: S;
-  /** Other defaults for the frame's options, as texts of the environment: { SERVER_ADDR: ':8080' }. */
+  /** Other defaults for the frame's options, as texts of the environment: { SERVER_ADDR: ':8080' }. '': not set. */
   readonly defaults?: Readonly<Record<string, string>>;
+  /** Options of the frame or of a kind that mean nothing here: nobody can set them, and they have their defaults. */
+  readonly without?: readonly string[];
+  /**
+   * Other names for options of the frame, by the option: { DATABASE_URL: 'PG_DSN', 'database.dsn': 'PG_DSN' }, in the
+   * environment and with a dot in a YAML file. They are read wherever the option is, and win over its own name within a
+   * source.
+   */
+  readonly aliases?: Readonly<Record<string, string>>;
+  /**
+   * Values that follow from others, by room: { postgres: { ...values.postgres, pgDsn } } where POSTGRES_HOST stands for
+   * a connection string. Rooms that are left out stay as they are. `roles`: those of the process.
+   */
+  readonly derive?: (values: ValuesOf<S>, roles: readonly string[]) => Partial<ValuesOf<S>>;
   /** The second word of the command line. A service with one role calls it 'all'. */
   readonly roles: Readonly<Record<string, Role<ValuesOf<S>>>>;
   /** Roles of a process whose command line names none, or `all`. Default: every role. */
   readonly together?: readonly string[];
   /** `ringmain <name> <subcommand>`: tools of the service. */
-  readonly commands?: Readonly<Record<string, Subcommand<ValuesOf<S>>>>;
+  readonly commands?: Readonly<Record<string, Subcommand<ValuesOf<S>> | Tool>>;
   /** Its schema: changed by `ringmain migrate <name> up`, and at start when `atStart` says so. */
   readonly migrations?: Migrations<ValuesOf<S>>;
 }
@@ -72,6 +87,14 @@ export interface Subcommand<V> {
   run(values: V, words: readonly string[]): Promise<number>;
 }
 
+/** A subcommand that is a table of commands (tool/subcommand.ts): it reads its words, flags and options by itself. */
+export interface Tool {
+  /** One line for --help. */
+  readonly summary: string;
+  /** Returns the exit code. */
+  tool(service: AnyService, argv: readonly string[]): Promise<number>;
+}
+
 export interface Role<V = FrameValues, Shared = unknown> {
   /** One line for --help. */
   readonly summary: string;
@@ -81,10 +104,22 @@ export interface Role<V = FrameValues, Shared = unknown> {
   readonly acceptor?: URL;
   /** Where it listens, host:port. Default: SERVER_ADDR. Two roles of one process need two addresses. */
   address?(values: V): string;
+  /**
+   * Most MiB that the young generation of an acceptor takes (threads.ts has the default): more where requests live
+   * while a database works, for what survives is copied twice and then clutters the old generation.
+   */
+  readonly youngMiB?: number;
   /** Metrics of the role beside those of the frame. */
   readonly metrics?: readonly MetricSet[];
+  /** Metrics whose labels come from options, the same in each thread. */
+  metricsOf?(values: V): readonly MetricSet[];
   /** Where its records go; OUTPUTS chooses among them. */
   readonly outputs?: readonly Output<V>[];
+  /**
+   * Other defaults than the service's for a process that runs this role alone: two roles of one machine, started
+   * without options, must not meet at one port.
+   */
+  readonly defaults?: Readonly<Record<string, string>>;
   /** Bytes of the largest record that it publishes or reads from its source. Default: 64 KiB. */
   recordBytesMax?(values: V): number;
   /** Default of OUTPUTS. Left out: all of them. */
@@ -94,17 +129,37 @@ export interface Role<V = FrameValues, Shared = unknown> {
    * Module whose default export makes the jobs (Jobs of scheduler.ts), their names, and the Postgres that holds their
    * locks.
    */
-  readonly jobs?: { readonly module: URL; readonly names: readonly string[]; dsn(values: V): string | undefined };
+  readonly jobs?: {
+    readonly module: URL;
+    readonly names: readonly string[];
+    dsn(values: V): string | undefined;
+    /** As that of a worker, for the scheduler that runs them. */
+    readonly thread?: string;
+  };
   /** Folder of built browser files, served at `/` behind the routes. */
   readonly web?: URL;
+  /** Content-Security-Policy of its pages. Default: `strictCsp` of http/assets.ts. */
+  readonly webCsp?: string;
   /** Main, before any thread starts: what all threads must agree on. Plain data and shared memory. */
   prepare?(values: V, main: MainContext): Promise<Shared> | Shared;
   /** Fields for the log line that says that everything is up. */
   ready?(values: V): Readonly<Record<string, unknown>>;
-  /** Paths and files that the start would refuse: one line per problem. */
-  problems?(values: V): readonly string[];
+  /**
+   * What the start would refuse: paths, files, options that do not go with the roles of this process. One line per
+   * problem.
+   */
+  problems?(values: V, roles: readonly string[]): readonly string[];
+  /**
+   * What the start would refuse for what is in the migrated database, before any thread starts. One line per problem.
+   */
+  storeProblems?(values: V): Promise<readonly string[]>;
   /** What `ringmain doctor` says of the role's own options. Errors also fail --check-config. */
   examine?(values: V): Iterable<Finding>;
+  /**
+   * What `ringmain doctor` finds out by asking servers of the role; --check-config asks none. `named`: what the
+   * operator calls an option.
+   */
+  inquire?(values: V, named: Naming): AsyncIterable<Finding>;
   /** Requests that TEST_MODE sends at start; their events bear a mark that reports leave out. */
   samples?(values: V): readonly Sample[];
   /** Lines for somebody who has just started it by hand; `at` is its URL. */
@@ -133,18 +188,27 @@ export interface MainContext {
 export interface Output<V> {
   readonly name: string;
   readonly kind: 'log' | 'kafka' | 'postgres' | 'http';
+  /** Whether it exists with these values; it is left out of OUTPUTS otherwise. Default: always. */
+  readonly when?: { readonly text: string; holds(values: V): boolean };
   /** Values that differ from those of the kind's options: another topic, another table. Checked like options. */
   options?(values: V): Readonly<Record<string, unknown>>;
   /** Kinds of records it takes (events/record.ts); others are passed over and counted as skipped. Default: all. */
   readonly records?: readonly number[];
   /** kind postgres: module whose default export loads a batch in the transaction (sinks/postgres/transaction.ts). */
   readonly load?: URL;
+  /**
+   * True: its load adds records to sums and does not recognise one that comes again, so `ringmain journal replay`
+   * refuses it. Default: false.
+   */
+  readonly counts?: boolean;
+  /** Most MiB that the young generation of its thread takes (kernel/threads/supervisor.ts has the default). */
+  readonly youngMiB?: number;
   /** Where its records come from. Undefined, the default: the lanes of this process. */
   source?(values: V): KafkaSourceOptions | undefined;
 }
 
-/** Records of a Kafka topic, read by a consumer group. */
-export interface KafkaSourceOptions {
+/** Records of a Kafka topic, read by a consumer group. Limits that are left out are those of the consumer. */
+export interface KafkaSourceOptions extends Partial<ConsumerLimits> {
   readonly topics: readonly string[];
   readonly groupId: string;
   /** Where a new group starts. */
@@ -166,6 +230,8 @@ export interface Mounted {
   readonly routes: readonly Route[];
   /** Called ten times a second: puts gauges of the routes on the board. */
   gauges?(): void;
+  /** The drain begins: answers that have no end of their own are ended. */
+  drain?(): void;
   /** Lets go of what the routes hold. */
   close?(): void;
 }
@@ -206,8 +272,16 @@ export interface WorkerSpec {
   readonly publishes?: boolean;
   /** restart: it is started again after a pause that doubles to 30 s. fatal: the process ends. */
   readonly onDeath: 'restart' | 'fatal';
+  /**
+   * Workers that name the same thread share it. A thread costs 12 to 16 MiB, so those that wait most of the time go
+   * together; what one computes holds up the others, and when one dies, all of them are started again. Left out: each
+   * of its threads is its own.
+   */
+  readonly thread?: string;
   /** Plain data for its frame. */
   readonly data?: unknown;
+  /** As that of a role, for each thread of this worker (kernel/threads/supervisor.ts has the default). */
+  readonly youngMiB?: number;
 }
 
 /** Default export of a worker module. */
@@ -238,6 +312,28 @@ export interface WorkerFrame<V = FrameValues, Shared = unknown> {
   serve(answer: (question: unknown) => Promise<unknown> | unknown, concurrency?: number): void;
   /** With `publishes`: its lane. */
   readonly lane: IntakeLane | undefined;
+  /** The log of this process: its id, whether it outlasts the process, and how the outputs that read it stand. */
+  readonly journal: WorkerJournal;
   /** With `publishes`: publishes the draft, and resolves when the level holds. */
   publish(level: 'memory' | 'journal' | 'sync'): Promise<void>;
+}
+
+export interface WorkerJournal {
+  /** 32 hex digits. */
+  readonly id: string;
+  /** False: it is in memory alone, and every life of the process has another id. */
+  readonly lasting: boolean;
+  /** Outputs that read the lanes of this process, as their threads last told; one that has told nothing is missing. */
+  outputs(): readonly OutputStanding[];
+  /** What all lanes of this process get from now on, and what they got before, for who looks on (lane-watcher.ts). */
+  watch(): LaneWatcher;
+}
+
+export interface OutputStanding {
+  readonly name: string;
+  /** Records that it has dealt with, and those that it has not, since its first start on this log. */
+  readonly passed: number;
+  readonly lag: number;
+  /** When the oldest record was written that it has not dealt with, ms since 1970; 0: it has not said. */
+  readonly oldestMs: number;
 }

@@ -1,6 +1,6 @@
 /**
- * Errors of the frame of a service: an intake with an unknown outcome, threads that end, and what keeps a tool from its
- * work.
+ * Errors of the frame of a service: an intake with an unknown outcome, threads that end, what administration refuses,
+ * and what keeps a tool from its work.
  */
 import { answer, defineErrors, exitCodes, inside } from '../kernel/errors.ts';
 
@@ -37,7 +37,7 @@ export const serviceErrors = defineErrors('service', {
     (f: { limit: number }) => `the records of one request must fit into one publish: limit=${f.limit} bytes`,
   ),
   WORKER_BUSY: answer(
-    429,
+    503,
     true,
     'Too many requests are waiting for a worker of this server',
     (f: { worker: string; waiting: number }) =>
@@ -97,10 +97,38 @@ export const serviceErrors = defineErrors('service', {
     (f: { reason: string }) => `the database cannot be used now: ${f.reason}; run it again when it is back`,
     exitCodes.temporary,
   ),
+  DATABASE_REFUSED: inside(false, 'The database of a service refused it', (f: Reason) => f.reason, exitCodes.failed),
+  DATABASE_DENIED: inside(
+    false,
+    'The database of a service refuses its login',
+    (f: Reason) => f.reason,
+    exitCodes.config,
+  ),
   MIGRATION_FAILED: inside(
     false,
     'A migration needs an operator',
     (f: { reason: string }) => f.reason,
     exitCodes.failed,
+  ),
+  // Administration of a service. The first three end a tool as well.
+  RESOURCE_UNKNOWN: {
+    ...answer(
+      404,
+      false,
+      'There is no such thing',
+      (f: { what: string; id: string }) => `there is no such ${f.what}: found=${f.id}`,
+    ),
+    exit: exitCodes.failed,
+  },
+  RESOURCE_TAKEN: {
+    ...answer(409, false, 'It does not go with what is there', (f: Reason) => f.reason),
+    exit: exitCodes.failed,
+  },
+  INPUT_REFUSED: { ...answer(400, false, 'A value is not valid', (f: Reason) => f.reason), exit: exitCodes.usage },
+  DATABASE_UNAVAILABLE: answer(
+    503,
+    true,
+    'The database cannot be reached now',
+    () => 'what is kept in the database can neither be read nor changed now; retry later',
   ),
 });

@@ -5,6 +5,7 @@ import { counter, defineMetrics, gauge, histogram, loopMetrics, type MetricSet }
 import type { Role } from './contract.ts';
 import { jobMetrics } from './job-metrics.ts';
 import { frameMetrics } from './metrics.ts';
+import type { FrameValues } from './values.ts';
 
 export const acceptorMetrics = defineMetrics({
   ringmain_journal_write_seconds: histogram({
@@ -26,9 +27,15 @@ export const routesOf = (roles: readonly Role[]): readonly string[] => [
   ...new Set(roles.flatMap(({ routes = [], web }) => (web === undefined ? routes : [...routes, WEB_ROUTE]))),
 ];
 
-/** The sets of a process with these roles and outputs, in the order of /metrics. */
-export function metricSets(roles: readonly Role[], outputs: readonly string[]): readonly MetricSet[] {
-  const own = new Set(roles.flatMap(({ metrics = [] }) => metrics));
+/** The sets of a process with these roles, outputs and options, in the order of /metrics. */
+export function metricSets(
+  roles: readonly Role[],
+  outputs: readonly string[],
+  values: FrameValues,
+): readonly MetricSet[] {
+  const all = roles.flatMap((role) => [...(role.metrics ?? []), ...(role.metricsOf?.(values) ?? [])]);
+  // Two roles of a process may have the same set.
+  const own = new Map(all.map((set) => [set.fingerprint, set])).values();
   const jobs = roles.flatMap((role) => role.jobs?.names ?? []);
   return [
     frameMetrics(routesOf(roles)),

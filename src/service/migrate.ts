@@ -1,6 +1,7 @@
 /** Tool `ringmain migrate <service> up | down [N] | status`: changes and shows the schema of a service. */
-import { errors, exitCodes } from '../kernel/errors.ts';
-import { describeFault, SetupError, faultOf as verdictOf } from '../store/postgres/fault.ts';
+import { errors, exitCodes, RingmainError } from '../kernel/errors.ts';
+import { reasonAt } from '../kernel/place.ts';
+import { describeFault, isDenied, SetupError, faultOf as verdictOf } from '../store/postgres/fault.ts';
 import {
   assertMigrated,
   type MigrateOptions,
@@ -139,24 +140,46 @@ export async function runMigrate<V>(
     if (done.length === 0) write(action === 'up' ? 'nothing to apply\n' : 'nothing to take back\n');
     return exitCodes.ok;
   } catch (error) {
-    if (error instanceof SetupError) throw serviceErrors.MIGRATION_FAILED({ reason: error.message });
-    const reason = `${placeOf({ kind: 'postgres', config: { pgDsn: options.dsn } })}: ${describeFault(error)}`;
-    if (['network', 'moved', 'busy'].includes(verdictOf(error))) throw serviceErrors.DATABASE_AWAY({ reason });
-    throw serviceErrors.MIGRATION_FAILED({ reason });
+    throw told(error, options);
   }
+}
+
+/** One line for an operator: the same may succeed later, or something must be corrected. */
+function told(error: unknown, { dsn }: Pick<MigrateOptions, 'dsn'>): RingmainError {
+  if (error instanceof SetupError) return serviceErrors.MIGRATION_FAILED({ reason: error.message });
+  const reason = reasonAt(describeFault(error), [placeOf({ kind: 'postgres', config: { pgDsn: dsn } })]);
+  if (['network', 'moved', 'busy'].includes(verdictOf(error))) return serviceErrors.DATABASE_AWAY({ reason });
+  return (isDenied(error) ? serviceErrors.DATABASE_DENIED : serviceErrors.MIGRATION_FAILED)({ reason });
 }
 
 /**
  * Called before the threads of a process start: applies what is missing when the service wants that (`atStart`), else
- * throws unless everything is applied.
+ * throws unless everything is applied. Throws DATABASE_AWAY when the same may succeed later, else CONFIG: a service
+ * that is started again would only fail again.
  */
 export async function migrateAtStart<V>(service: Migrated<V>, values: V, tell: (line: string) => void): Promise<void> {
   const options = databaseOf(service, values, tell);
   if (options === undefined) return;
-  if (service.migrations?.atStart?.(values)) await migrateUp(options);
-  const status = await assertMigrated(options);
+  const atStart = service.migrations?.atStart?.(values) === true;
+  const status = await (async () => {
+    if (atStart) await migrateUp(options);
+    return assertMigrated(options);
+  })().catch((error: unknown) => {
+    throw startFault(error, options.dsn);
+  });
   const unknown = status.filter(({ state }) => state === 'unknown').map(({ name }) => name);
   if (unknown.length > 0) tell(`the database has versions that this build does not know: ${unknown.join(', ')}`);
+}
+
+/**
+ * What a start ends with when its database has failed: DATABASE_AWAY when the same may succeed later, else CONFIG. What
+ * is no fault of a database stays as it is.
+ */
+export function startFault(error: unknown, dsn: string | undefined): unknown {
+  const ours = error instanceof RingmainError || error instanceof TypeError || error instanceof RangeError;
+  if (ours || dsn === undefined) return error;
+  const said = told(error, { dsn });
+  return said.retry ? said : errors.CONFIG({ problems: [said.message] });
 }
 
 function databaseOf<V>(service: Migrated<V>, values: V, tell: (line: string) => void): MigrateOptions | undefined {

@@ -4,10 +4,12 @@ import type { EngineShared } from '../engine/engine.ts';
 import { LaneControl } from '../engine/lane-control.ts';
 import { JournalFigures, journalCollector, laneCollector, laneProblem } from '../engine/metrics.ts';
 import { publishedIn, Ring } from '../engine/ring.ts';
+import { SinkBoard } from '../engine/sink-board.ts';
 import { type Collector, type MetricSet, metricsText, processMetrics } from '../kernel/metrics.ts';
 import type { ThreadBoard } from '../kernel/threads/board.ts';
 import type { Roster, Seat } from '../kernel/threads/roster.ts';
 import { readVersion } from '../kernel/version.ts';
+import type { OutputStanding } from './contract.ts';
 import type { OpsSource } from './routes-ops.ts';
 import type { Part } from './schemas.ts';
 
@@ -37,6 +39,21 @@ export function observer(deps: ObserverDeps): OpsSource {
   return {
     readiness: () => partsOf(deps, controls),
     metrics: () => metricsText(sets, metrics, collectors, { slotNames }),
+  };
+}
+
+/** How the outputs stand that read the lanes. What came since their threads last told counts as not dealt with. */
+export function outputStandings(engine: EngineShared): () => readonly OutputStanding[] {
+  const board = new SinkBoard(engine.board);
+  const rings = engine.lanes.map((lane) => new Ring(lane.ring));
+  return () => {
+    const published = publishedIn(rings).records;
+    return engine.sinks.flatMap((name, sink) => {
+      if (!board.told(sink)) return [];
+      const since = Math.max(0, published - board.get(sink, 'seenRecords'));
+      const lag = board.get(sink, 'lagRecords') + since;
+      return [{ name, passed: board.get(sink, 'passed'), lag, oldestMs: board.get(sink, 'oldestMs') }];
+    });
   };
 }
 

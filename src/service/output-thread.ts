@@ -15,8 +15,9 @@ import { checkpointPath, lanesFolder } from '../engine/journal.ts';
 import { SinkBoard } from '../engine/sink-board.ts';
 import { jsonLength, jsonStart } from '../events/record.ts';
 import { createLog, type Logger, type LogTarget } from '../kernel/log.ts';
-import { attachBoard, watchLoop } from '../kernel/metrics.ts';
+import { attachBoard, type Meters, type MetricSet, watchLoop } from '../kernel/metrics.ts';
 import { FIRST_OUTPUT_SEAT } from '../kernel/threads/roster.ts';
+import { settleLater } from '../kernel/threads/settle.ts';
 import { WakeWords } from '../kernel/threads/wake.ts';
 import type { SpanNews } from '../kernel/tracing.ts';
 import { loadSink } from '../sinks/registry.ts';
@@ -36,6 +37,8 @@ export interface OutputThreadData {
   readonly outputs: readonly string[];
   /** Values of the service, for a load of its own. */
   readonly values: unknown;
+  /** What the role of the output has prepared, for the same; left out by tools. */
+  readonly shared?: unknown;
   readonly engine: EngineShared;
   /** False: only what earlier lives have left (`ringmain journal drain`). */
   readonly live: boolean;
@@ -64,7 +67,8 @@ async function runOutput(data: OutputThreadData, kind: SinkKind<never>, log: Log
     engine.journal === undefined ? undefined : { lanes: lanesFolder(engine.journal), logId: engine.logId };
   const wake = new WakeWords(engine.wake);
   const seat = FIRST_OUTPUT_SEAT + index;
-  const kafka = output.source === undefined ? undefined : await kafkaSource(data, stored?.state, () => wake.wake(seat));
+  const kafka =
+    output.source === undefined ? undefined : await kafkaSource(data, stored?.state, () => wake.wake(seat), log);
   const source =
     kafka ??
     new LaneSource(
@@ -87,7 +91,8 @@ async function runOutput(data: OutputThreadData, kind: SinkKind<never>, log: Log
   }, 100);
   const batching = kind.batching(config as never);
   if (waits === 'event-loop') watchLoop(data.metrics, data.slot);
-  const meters = attachBoard(sinkMetrics(data.outputs), data.metrics, data.slot);
+  const metersOf = <M extends MetricSet>(set: M): Meters<M> => attachBoard(set, data.metrics, data.slot);
+  const meters = metersOf(sinkMetrics(data.outputs));
   const failures = new Map(
     failureClasses.map((kind) => [kind, meters.sink_failures_total.at({ sink: name, class: kind })]),
   );
@@ -103,7 +108,9 @@ async function runOutput(data: OutputThreadData, kind: SinkKind<never>, log: Log
         // Names the records for targets that keep cursors: those of a log, or of a group on a cluster.
         logId: kafka === undefined ? engine.log : await kafka.identity(),
         ...(kafka === undefined ? { life: engine.life } : {}),
-        ...(output.load === undefined ? {} : { load: { module: output.load, values: data.values } }),
+        ...(output.load === undefined
+          ? {}
+          : { load: { module: output.load, values: data.values, shared: data.shared, meters: metersOf } }),
         // What is not delivered comes again, from the journal or from the topic.
         journal: engine.journal !== undefined || kafka !== undefined,
         ...(kafka === undefined ? { repeats: source.lag().records } : {}),
@@ -153,16 +160,18 @@ async function kafkaSource(
   data: OutputThreadData,
   checkpoint: CheckpointState | undefined,
   wake: () => void,
+  logger: Logger,
 ): Promise<KafkaSource> {
   const { KafkaSource } = await import('../delivery/kafka-source.ts');
   const { output, engine } = data;
   const config = output.sourceConfig as unknown as KafkaConnectionConfig;
   const clientId = `ringmain-${output.name}`;
-  return new KafkaSource({ config, options: output.source!, clientId, log: engine.log, wake }, checkpoint);
+  return new KafkaSource({ config, options: output.source!, clientId, log: engine.log, logger, wake }, checkpoint);
 }
 
 async function main(data: OutputThreadData): Promise<void> {
   const log = createLog({ ...data.log, name: `sink-${data.output.name}` });
+  settleLater();
   await runOutput(data, await loadSink(data.output.kind), log);
 }
 

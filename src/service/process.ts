@@ -20,6 +20,7 @@ import { createLog, type Logger, type LogTarget, logTarget } from '../kernel/log
 import { createBoard } from '../kernel/metrics.ts';
 import { ThreadBoard } from '../kernel/threads/board.ts';
 import { lanesOf, makeRoster, type SeatKind } from '../kernel/threads/roster.ts';
+import { settleLater } from '../kernel/threads/settle.ts';
 import { createWakeWords } from '../kernel/threads/wake.ts';
 import type { TracingConfig } from '../kernel/tracing.ts';
 import { announce } from './announce.ts';
@@ -35,7 +36,11 @@ import { addressesOf, type NamedRole } from './seat.ts';
 import type { TracingExport } from './span-export.ts';
 import { type ProcessShared, type RoleWorker, Threads, workersOf } from './threads.ts';
 
-const READY_MS_MAX = 30_000;
+/**
+ * What threads have to load and to listen. A thread that dies ends the start at once; this is for one that hangs. Two
+ * cores that ten programs want take more than 30 s, and a process that gives up then begins the same work anew.
+ */
+const READY_MS_MAX = 120_000;
 /** How often the start looks whether the outputs have opened their files. */
 const HANDOVER_MS = 50;
 /** Connections that stay open without a request are closed after this part of the drain. */
@@ -97,10 +102,11 @@ export class ServiceProcess {
   async start(): Promise<void> {
     for (const step of this.#startSteps) await step.call(this);
     this.#threads!.board.setStage('serving');
+    settleLater();
     const { engine, metrics } = this.#shared;
     const outputs = this.#configured.outputs.map(({ name }) => name);
     this.#hush = announce({
-      sets: metricSets(this.#roles, outputs),
+      sets: metricSets(this.#roles, outputs, this.#configured.values),
       metrics,
       engine: engine.shared,
       outputs,
@@ -115,6 +121,7 @@ export class ServiceProcess {
     this.#openLog,
     this.#prepare,
     this.#migrate,
+    this.#checkStore,
     this.#openTracing,
     () => this.#threads!.spawnKeeper(),
     () => this.#threads!.spawnOutputs(),
@@ -145,7 +152,7 @@ export class ServiceProcess {
     const { values } = this.#configured;
     const problems = [
       ...pathProblems(this.#configured),
-      ...this.#roles.flatMap((role) => role.problems?.(values) ?? []),
+      ...this.#roles.flatMap((role) => role.problems?.(values, this.#configured.roles) ?? []),
     ];
     if (problems.length > 0) throw errors.CONFIG({ problems });
   }
@@ -193,6 +200,7 @@ export class ServiceProcess {
     const sets = metricSets(
       this.#roles,
       outputs.map(({ name }) => name),
+      values,
     );
     const metrics = createBoard(sets, roster.length);
     this.#shared = { engine, roster, threads, wake, metrics };
@@ -238,6 +246,16 @@ export class ServiceProcess {
     if (service.migrations === undefined) return;
     const { migrateAtStart } = await import('./migrate.ts');
     await migrateAtStart(service, values, (line) => this.log.info(line));
+  }
+
+  async #checkStore(): Promise<void> {
+    const { service, values } = this.#configured;
+    const asked = this.#roles.map(async (role) => (await role.storeProblems?.(values)) ?? []);
+    const problems = await Promise.all(asked).catch(async (error: unknown) => {
+      const { startFault } = await import('./migrate.ts');
+      throw startFault(error, service.migrations?.dsn(values as never));
+    });
+    if (problems.flat().length > 0) throw errors.CONFIG({ problems: problems.flat() });
   }
 
   async #openTracing(): Promise<void> {

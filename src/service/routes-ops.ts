@@ -8,7 +8,8 @@
  *   /readyz?sinks=ignore   judges intake alone, and still lists the sinks. For load balancers: with a journal the
  *                          outage of a sink must not take the collectors away, because they hold the events until the
  *                          sink is back
- *   /metrics               the text of Prometheus
+ *   /health, /ready        other names of /healthz and /readyz
+ *   /metrics               the text of Prometheus; METRICS_ENABLED=false leaves it out
  */
 import type { HttpResponse } from 'uWebSockets.js';
 import { answerBody } from '../http/answer.ts';
@@ -40,7 +41,7 @@ const missingOf = (parts: readonly Part[]): readonly Missing[] =>
   parts.filter(({ state }) => state !== 'up').map(({ part, state, reason = state }) => ({ part, reason }));
 
 /** The routes of one source, to be mounted on SERVER_ADDR or on ADMIN_ADDR. */
-export function opsRoutes(source: OpsSource): readonly Route[] {
+export function opsRoutes(source: OpsSource, metricsEnabled = true): readonly Route[] {
   const scrape = new Scrape(source);
   const route = (path: string, handler: Handler): Route => ({
     name: 'ops',
@@ -48,33 +49,37 @@ export function opsRoutes(source: OpsSource): readonly Route[] {
     on: { GET: handler, HEAD: handler },
     untraced: true,
   });
-  return [
-    route('/healthz', (res, _req, at) => answer(res, at, 200, PLAIN, 'ok\n')),
-    route('/readyz', (res, req, at) => {
-      const parts = source.readiness();
-      const sinks = missingOf(parts.filter(({ kind }) => kind === 'sink'));
-      const intake = missingOf(parts.filter(({ kind }) => kind !== 'sink'));
-      const missing = req.getQuery('sinks') === 'ignore' ? intake : [...intake, ...sinks];
-      const ready = missing.length === 0;
-      const body = readinessBody({ status: ready ? 'ready' : 'not ready', missing, sinks, parts });
-      answer(res, at, ready ? 200 : 503, JSON_TYPE, `${body}\n`);
-    }),
-    route('/metrics', (res, _req, at) => {
-      let gone = false;
-      res.onAborted(() => {
-        gone = true;
-      });
-      scrape.text().then(
-        (text) => {
-          if (!gone) res.cork(() => answer(res, at, 200, METRICS_TYPE, text));
-        },
-        (error: unknown) => {
-          const reason = error instanceof Error ? error.message : String(error);
-          if (!gone) res.cork(() => answer(res, at, 500, PLAIN, `no metrics: ${reason}\n`));
-        },
-      );
-    }),
+  const healthy: Handler = (res, _req, at) => answer(res, at, 200, PLAIN, 'ok\n');
+  const ready: Handler = (res, req, at) => {
+    const parts = source.readiness();
+    const sinks = missingOf(parts.filter(({ kind }) => kind === 'sink'));
+    const intake = missingOf(parts.filter(({ kind }) => kind !== 'sink'));
+    const missing = req.getQuery('sinks') === 'ignore' ? intake : [...intake, ...sinks];
+    const isReady = missing.length === 0;
+    const body = readinessBody({ status: isReady ? 'ready' : 'not ready', missing, sinks, parts });
+    answer(res, at, isReady ? 200 : 503, JSON_TYPE, `${body}\n`);
+  };
+  const routes = [
+    ...['/healthz', '/health'].map((path) => route(path, healthy)),
+    ...['/readyz', '/ready'].map((path) => route(path, ready)),
   ];
+  if (!metricsEnabled) return routes;
+  const metrics: Handler = (res, _req, at) => {
+    let gone = false;
+    res.onAborted(() => {
+      gone = true;
+    });
+    scrape.text().then(
+      (text) => {
+        if (!gone) res.cork(() => answer(res, at, 200, METRICS_TYPE, text));
+      },
+      (error: unknown) => {
+        const reason = error instanceof Error ? error.message : String(error);
+        if (!gone) res.cork(() => answer(res, at, 500, PLAIN, `no metrics: ${reason}\n`));
+      },
+    );
+  };
+  return [...routes, route('/metrics', metrics)];
 }
 
 /**

@@ -66,3 +66,29 @@ export interface Readiness {
   readonly sinks: readonly Missing[];
   readonly parts: readonly Part[];
 }
+
+/** A page of what administrators did (database/audit.ts). */
+export const auditPageSchema = {
+  $id: 'audit-page',
+  type: 'object',
+  properties: {
+    items: {
+      type: 'array',
+      items: {
+        type: 'object',
+        properties: {
+          id: { type: 'integer', minimum: 1 },
+          at: { type: 'string', format: 'date-time' },
+          actor: { type: 'string' },
+          action: { type: 'string' },
+          subject: { type: 'string' },
+          client_ip: { type: ['string', 'null'] },
+          details: { type: 'object', additionalProperties: true },
+        },
+        required: ['id', 'at', 'actor', 'action', 'subject', 'client_ip', 'details'],
+      },
+    },
+    next: { type: ['integer', 'null'] },
+  },
+  required: ['items', 'next'],
+} as const satisfies BodySchema;

@@ -49,7 +49,7 @@ export async function takeSeat(shared: SeatShared): Promise<SeatTools> {
     log: createLog({ ...shared.log, name: shared.seat.name }),
     board: new ThreadBoard(shared.threads),
     wake: new WakeWords(shared.wake),
-    sets: metricSets(roles, shared.outputs),
+    sets: metricSets(roles, shared.outputs, shared.values),
     meters: (set) => attachBoard(set, shared.metrics, shared.seat.index),
   };
 }

@@ -12,12 +12,13 @@ import { Supervisor } from '../kernel/threads/supervisor.ts';
 import { WakeWords } from '../kernel/threads/wake.ts';
 import type { SpanData, SpanNews, TracingConfig } from '../kernel/tracing.ts';
 import type { AcceptorData, AcceptorNews } from './acceptor-thread.ts';
-import type { Configured } from './configured.ts';
+import type { ConnectAcceptor, ConnectWorker } from './calls.ts';
+import { type Configured, rolesIn } from './configured.ts';
 import type { WorkerSpec } from './contract.ts';
 import type { OutputThreadData } from './output-thread.ts';
 import type { SchedulerData } from './scheduler-worker.ts';
 import type { NamedRole, SeatShared } from './seat.ts';
-import type { WorkerData } from './worker-thread.ts';
+import type { WorkerThreadData } from './worker-thread.ts';
 
 /** Largest record of a role that does not say another. */
 const RECORD_BYTES_MAX = 64 * 1024;
@@ -80,7 +81,7 @@ export class Threads {
     const [seat] = this.seats('keeper');
     if (keeper === undefined) return;
     const data = { shared: keeper, metrics: this.#deps.shared.metrics, log: this.#deps.logOptions };
-    this.#spawn(seat!, '../engine/keeper-thread', data, { onDeath: 'restart' });
+    this.#spawn(seat!.name, [seat!], '../engine/keeper-thread', data, { onDeath: 'restart' });
   }
 
   spawnOutputs(): void {
@@ -88,11 +89,14 @@ export class Threads {
     const { engine, metrics } = this.#deps.shared;
     const { sinks } = values;
     for (const seat of this.seats('output')) {
+      const output = outputs[seat.number]!;
+      const role = this.#deps.roles.find((one) => one.outputs?.some(({ name }) => name === output.name));
       const data: OutputThreadData = {
-        output: outputs[seat.number]!,
+        output,
         index: seat.number,
         outputs: outputs.map(({ name }) => name),
         values,
+        shared: role === undefined ? undefined : this.#deps.prepared[role.name],
         engine: engine.shared,
         live: true,
         patient: false,
@@ -104,8 +108,9 @@ export class Threads {
         log: this.#deps.logOptions,
         traced: this.#deps.tracing !== undefined,
       };
-      this.#spawn(seat, './output-thread', data, {
+      this.#spawn(seat.name, [seat], './output-thread', data, {
         onDeath: 'restart',
+        ...(output.youngMiB === undefined ? {} : { youngMiB: output.youngMiB }),
         // A dead reader's pin would stop the producers until its heir comes, which may take 30 s.
         onEnd: () => {
           if (outputs[seat.number]!.source !== undefined) return;
@@ -116,25 +121,36 @@ export class Threads {
   }
 
   spawnWorkers(): void {
-    for (const { seat, role, spec } of this.#workerSeats()) {
-      const data: WorkerData = {
-        ...this.#seatShared(seat),
-        engine: this.#deps.shared.engine.shared,
-        role,
-        module: spec.module.href,
-        data: spec.data,
+    for (const [name, together] of Map.groupBy(this.#workerSeats(), threadOf)) {
+      const data: WorkerThreadData = {
+        seats: together.map(({ seat, role, spec }) => ({
+          ...this.#seatShared(seat),
+          engine: this.#deps.shared.engine.shared,
+          role,
+          module: spec.module.href,
+          data: spec.data,
+        })),
       };
-      this.#spawn(seat, './worker-thread', data, {
-        onDeath: spec.onDeath,
-        onStarted: () => {
-          for (const acceptor of this.seats('acceptor')) this.#connect(acceptor, seat, spec.name);
+      const young = together.flatMap(({ spec }) => spec.youngMiB ?? []);
+      this.#spawn(
+        name,
+        together.map(({ seat }) => seat),
+        './worker-thread',
+        data,
+        {
+          onDeath: together.some(({ spec }) => spec.onDeath === 'fatal') ? 'fatal' : 'restart',
+          ...(young.length === 0 ? {} : { youngMiB: Math.max(...young) }),
+          onStarted: () => {
+            for (const worker of together)
+              for (const acceptor of this.seats('acceptor')) this.#connect(acceptor, worker);
+          },
         },
-      });
+      );
     }
   }
 
   /** The seats of workers, in the order of the roster, each with what sits there. */
-  #workerSeats(): readonly (RoleWorker & { readonly seat: Seat })[] {
+  #workerSeats(): readonly SeatedWorker[] {
     const threads = this.#deps.workers.flatMap((worker) =>
       Array.from({ length: worker.spec.count ?? 1 }, () => worker),
     );
@@ -149,11 +165,11 @@ export class Threads {
         connectionsMax: Math.max(1, Math.floor(this.#deps.connections / this.#deps.acceptors)),
         tracing: this.#deps.tracing,
       };
-      this.#spawn(seat, './acceptor-thread', data, {
+      this.#spawn(seat.name, [seat], './acceptor-thread', data, {
         onDeath: 'fatal',
-        youngMiB: ACCEPTOR_YOUNG_MIB,
+        youngMiB: Math.max(ACCEPTOR_YOUNG_MIB, ...rolesIn(this.#deps.configured).map((role) => role.youngMiB ?? 0)),
         onStarted: () => {
-          for (const worker of this.#workerSeats()) this.#connect(seat, worker.seat, worker.spec.name);
+          for (const worker of this.#workerSeats()) this.#connect(seat, worker);
         },
       });
     }
@@ -178,15 +194,17 @@ export class Threads {
     };
   }
 
+  /** Starts a thread and seats all of these in it. */
   #spawn(
-    seat: Seat,
+    name: string,
+    seats: readonly Seat[],
     file: string,
     data: unknown,
     rest: { onDeath: 'restart' | 'fatal'; onEnd?: () => void; onStarted?: () => void; youngMiB?: number },
   ): void {
     this.#supervisor.spawn({
       ...rest,
-      name: seat.name,
+      name,
       file: thread(file),
       data,
       onMessage: (news) => {
@@ -195,23 +213,26 @@ export class Threads {
         else this.#deps.onFailure(errorOf(told.failed));
       },
       onStart: () => {
-        this.board.setState(seat.index, 'starting');
-        this.board.setRunning(seat.index, true);
+        for (const { index } of seats) {
+          this.board.setState(index, 'starting');
+          this.board.setRunning(index, true);
+        }
       },
       onEnd: () => {
-        this.board.setRunning(seat.index, false);
+        for (const { index } of seats) this.board.setRunning(index, false);
         rest.onEnd?.();
       },
     });
   }
 
   /** Gives an acceptor and a worker the ends of a channel; nothing when one of them does not run yet. */
-  #connect(acceptor: Seat, seat: Seat, worker: string): void {
+  #connect(acceptor: Seat, worker: SeatedWorker): void {
     const supervisor = this.#supervisor;
-    if (!supervisor.runs(acceptor.name) || !supervisor.runs(seat.name)) return;
+    const thread = threadOf(worker);
+    if (!supervisor.runs(acceptor.name) || !supervisor.runs(thread)) return;
     const { port1, port2 } = new MessageChannel();
-    supervisor.post(seat.name, { connect: port1 }, [port1]);
-    supervisor.post(acceptor.name, { connect: port2, worker }, [port2]);
+    supervisor.post(thread, { connect: port1, seat: worker.seat.index } satisfies ConnectAcceptor, [port1]);
+    supervisor.post(acceptor.name, { connect: port2, worker: worker.spec.name } satisfies ConnectWorker, [port2]);
   }
 
   /** Tells all threads of a kind what to do now. */
@@ -237,10 +258,8 @@ export class Threads {
 
   /** Waits until the threads of a kind have ended, at most `ms`. Returns the names of those that have not. */
   join(kind: SeatKind, ms: number): Promise<string[]> {
-    return this.#supervisor.join(
-      this.seats(kind).map(({ name }) => name),
-      ms,
-    );
+    const names = kind === 'worker' ? this.#workerSeats().map(threadOf) : this.seats(kind).map(({ name }) => name);
+    return this.#supervisor.join([...new Set(names)], ms);
   }
 }
 
@@ -249,6 +268,11 @@ export interface RoleWorker {
   readonly role: string;
   readonly spec: WorkerSpec;
 }
+
+type SeatedWorker = RoleWorker & { readonly seat: Seat };
+
+/** Name of the thread that a worker runs on. */
+const threadOf = ({ seat, spec }: SeatedWorker): string => spec.thread ?? seat.name;
 
 /** The workers of a role, its scheduler among them. */
 export function workersOf(
@@ -261,7 +285,13 @@ export function workersOf(
     const { module, dsn } = role.jobs;
     const data: SchedulerData = { module: module.href, names, service: service.name, dsn: dsn(values) };
     // Two roles of one process may have jobs: each has a scheduler of its own.
-    specs.push({ name: `scheduler-${role.name}`, module: thread('./scheduler-worker'), onDeath: 'restart', data });
+    specs.push({
+      name: `scheduler-${role.name}`,
+      module: thread('./scheduler-worker'),
+      onDeath: 'restart',
+      ...(role.jobs.thread === undefined ? {} : { thread: role.jobs.thread }),
+      data,
+    });
   }
   return specs.map((spec) => ({ role: role.name, spec }));
 }

@@ -1,6 +1,6 @@
 /** The kinds of sinks, loaded when they are used: a collector that writes files does not load a Kafka client. */
 import type { SinkKind } from '../delivery/contract.ts';
-import type { ConfigSet } from '../kernel/config.ts';
+import type { ConfigSet, Naming } from '../kernel/config.ts';
 import type { Finding } from '../kernel/finding.ts';
 import { fileConfig } from './file/config.ts';
 import { httpSinkConfig } from './http/config.ts';
@@ -35,22 +35,26 @@ export async function loadSink(kind: SinkKindName): Promise<SinkKind<never>> {
   }
 }
 
-/**
- * Asks the target of an output what `ringmain doctor` wants to know, without changing anything there. `ownTable`: the
- * output keeps its own table of events (kind postgres).
- */
+export interface Examination {
+  /** The output keeps its own table of events (kind postgres). */
+  readonly ownTable: boolean;
+  /** What the operator calls an option. */
+  readonly named: Naming;
+}
+
+/** Asks the target of an output what `ringmain doctor` wants to know, without changing anything there. */
 export async function examineSink(
   kind: SinkKindName,
   config: never,
-  ownTable: boolean,
+  { ownTable, named }: Examination,
 ): Promise<AsyncIterable<Finding>> {
   switch (kind) {
     case 'log':
       return (await import('./file/examine.ts')).examineFile(config);
     case 'kafka':
-      return (await import('./kafka/examine.ts')).examineKafka(config);
+      return (await import('./kafka/examine.ts')).examineKafka(config, named);
     case 'postgres':
-      return (await import('./postgres/examine.ts')).examinePostgres(config, ownTable);
+      return (await import('./postgres/examine.ts')).examinePostgres(config, { ownTable, option: named('PG_DSN') });
     case 'http':
       return (await import('./http/examine.ts')).examineHttp(config);
   }

@@ -4,6 +4,32 @@ import { type HttpConfig, tlsFiles } from '../http/config.ts';
 import { forbidsDomain, isCookieDomain, isCookieName, needsSecure } from '../http/cookies.ts';
 import { bool, type ConfigOf, defineConfig, integer, oneOf, path, secret, text } from '../kernel/config.ts';
 
+/** How headers that forbid tracking are honored. `anonymize`: what that mode does, for the reference. */
+const dntOptions = (anonymize: string) => ({
+  dntRespect: bool({ default: true, doc: 'Honor DNT: 1 and Sec-GPC: 1.' }),
+  dntMode: oneOf(['drop', 'anonymize'], {
+    default: 'drop',
+    doc: `How DNT and Sec-GPC are honored. drop: answered as usual, not recorded. anonymize: ${anonymize}`,
+  }),
+});
+
+const geoOptions = (kept: string) => ({
+  geoipDb: path({
+    doc: `MaxMind database (.mmdb) for ${kept}. Reloaded when the file changes.`,
+    unset: 'no geo',
+  }),
+});
+
+/**
+ * The options of a service that keeps neither address nor cookie (analytics). Its values have the same room and names
+ * as those of visitorConfig.
+ */
+export const originConfig = defineConfig('visitor', {
+  ...dntOptions('recorded without user_id and visitor.'),
+  ...geoOptions('country and region'),
+});
+export type OriginConfig = ConfigOf<typeof originConfig>;
+
 export const visitorConfig = defineConfig(
   'visitor',
   {
@@ -37,13 +63,7 @@ export const visitorConfig = defineConfig(
         'Give each site whose pages send events a cookie of its own (CHIPS), which browsers that block ' +
         'third-party cookies keep. Requires COOKIE_SAMESITE=None.',
     }),
-    dntRespect: bool({ default: true, doc: 'Honor DNT: 1 and Sec-GPC: 1.' }),
-    dntMode: oneOf(['drop', 'anonymize'], {
-      default: 'drop',
-      doc:
-        'How DNT and Sec-GPC are honored. drop: answered as usual, not recorded. anonymize: recorded without ip, ' +
-        'ua, uid and sid, and without a cookie.',
-    }),
+    ...dntOptions('recorded without ip, ua, uid and sid, and without a cookie.'),
     ipMode: oneOf(['full', 'truncate', 'hash', 'none'], {
       default: 'full',
       doc:
@@ -58,10 +78,7 @@ export const visitorConfig = defineConfig(
       test: (value) => value.length >= 16,
       unset: 'a random salt, kept next to the journal until the day ends',
     }),
-    geoipDb: path({
-      doc: 'MaxMind database (.mmdb) for country, region and city. Reloaded when the file changes.',
-      unset: 'no geo',
-    }),
+    ...geoOptions('country, region and city'),
     uaParse: bool({
       default: false,
       doc: 'Add a `device` key (type, browser, os, bot) derived from the user agent. off: no key, no cost.',

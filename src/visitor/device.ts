@@ -6,12 +6,22 @@ import { isbot } from 'isbot';
 import { UAParser } from 'ua-parser-js';
 import { BoundedCache, CACHE_ENTRIES_MAX, type CacheMeters, type Lookup } from './enrich.ts';
 
-const AGENT_CHARS_MAX = 512;
+/** No real browser sends a longer one. The parsers' regular expressions are only safe on short texts. */
+export const AGENT_CHARS_MAX = 512;
+
+/** What the library makes of a user agent of at most AGENT_CHARS_MAX. */
+export class AgentParser {
+  readonly #parser = new UAParser();
+
+  parse(userAgent: string): UAParser.IResult {
+    return this.#parser.setUA(userAgent).getResult();
+  }
+}
 
 export class DeviceLookup implements Lookup {
   readonly #meters: CacheMeters;
   readonly #cache = new BoundedCache<Buffer>(CACHE_ENTRIES_MAX);
-  readonly #parser = new UAParser();
+  readonly #parser = new AgentParser();
 
   constructor(meters: CacheMeters) {
     this.#meters = meters;
@@ -19,7 +29,6 @@ export class DeviceLookup implements Lookup {
 
   /** JSON of what the user agent says; undefined for none, and for one that is absurdly long. */
   find(userAgent: string): Buffer | undefined {
-    // No real browser sends a longer one. The parser's regular expressions are only safe on short texts.
     if (userAgent === '' || userAgent.length > AGENT_CHARS_MAX) return undefined;
     const known = this.#cache.get(userAgent);
     if (known !== undefined) {
@@ -33,7 +42,7 @@ export class DeviceLookup implements Lookup {
   }
 
   #read(userAgent: string): Readonly<Record<string, unknown>> {
-    const { browser, os, device } = this.#parser.setUA(userAgent).getResult();
+    const { browser, os, device } = this.#parser.parse(userAgent);
     const bot = isbot(userAgent);
     return {
       type: bot ? 'bot' : (device.type ?? 'desktop'),

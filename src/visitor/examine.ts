@@ -7,14 +7,13 @@ import { type CityResponse, Reader } from 'maxmind';
 import type { HttpConfig } from '../http/config.ts';
 import { Cors } from '../http/cors.ts';
 import { error, type Finding, note, ok, warning } from '../kernel/finding.ts';
-import type { VisitorConfig } from './config.ts';
+import type { OriginConfig, VisitorConfig } from './config.ts';
 
 const DAY_MS = 86_400_000;
 const GEO_DAYS_MAX = 90;
 
 export function* examineVisitors(visitor: VisitorConfig, http: HttpConfig): Generator<Finding> {
-  if (visitor.geoipDb !== undefined) yield geo(visitor.geoipDb);
-  yield* originFindings(http.corsOrigins);
+  yield* examineOrigins(visitor, http);
   if (!visitor.cookies) {
     yield note('no cookies: only the sid that clients send tells visitors apart');
     return;
@@ -35,6 +34,12 @@ export function* examineVisitors(visitor: VisitorConfig, http: HttpConfig): Gene
   else yield ok(`the cookie ${name} (SameSite=${sameSite}) comes back from pages of the same site`);
   if (visitor.ipMode === 'hash' && visitor.ipHashSecret === undefined)
     yield note('IP_MODE=hash without IP_HASH_SECRET: two collectors hash the same address differently');
+}
+
+/** The same of a service that keeps neither address nor cookie. */
+export function* examineOrigins({ geoipDb }: Pick<OriginConfig, 'geoipDb'>, http: HttpConfig): Generator<Finding> {
+  if (geoipDb !== undefined) yield geo(geoipDb);
+  yield* originFindings(http.corsOrigins);
 }
 
 /** Which pages may send, and whether the list forgets what browsers hold apart. */

@@ -10,32 +10,38 @@ import { BoundedCache, CACHE_ENTRIES_MAX, type CacheMeters, type Lookup } from '
 
 const NOTHING = Buffer.alloc(0);
 
+/** Hears what the region of an address is called that was looked up. */
+export type GeoNamed = (country: unknown, region: unknown, name: unknown) => void;
+
 export class GeoLookup implements Lookup {
   readonly #file: string;
   readonly #meters: CacheMeters;
   readonly #onProblem: (error: unknown) => void;
+  readonly #named: GeoNamed | undefined;
   readonly #cache = new BoundedCache<Buffer>(CACHE_ENTRIES_MAX);
   #reader: Reader<CityResponse> | undefined;
   #stamp = '';
   #timer: NodeJS.Timeout | undefined;
 
-  private constructor(file: string, meters: CacheMeters, onProblem: (error: unknown) => void) {
+  private constructor(file: string, meters: CacheMeters, onProblem: (error: unknown) => void, named?: GeoNamed) {
     this.#file = file;
+    this.#named = named;
     this.#meters = meters;
     this.#onProblem = onProblem;
   }
 
   /**
    * Rejects with CONFIG when the file is no database. `onProblem` hears when a later file is none; the last good one
-   * stays in use.
+   * stays in use. `named` hears the names of regions.
    */
   static async open(
     file: string,
     meters: CacheMeters,
     onProblem: (error: unknown) => void,
     checkEveryMs = 10_000,
+    named?: GeoNamed,
   ): Promise<GeoLookup> {
-    const lookup = new GeoLookup(file, meters, onProblem);
+    const lookup = new GeoLookup(file, meters, onProblem, named);
     try {
       await lookup.#load();
     } catch (cause) {
@@ -78,6 +84,7 @@ export class GeoLookup implements Lookup {
       region: record.subdivisions?.[0]?.iso_code,
       city: record.city?.names?.en,
     };
+    this.#named?.(geo.country, geo.region, record.subdivisions?.[0]?.names?.en);
     const json = JSON.stringify(geo);
     return json === '{}' ? NOTHING : Buffer.from(json);
   }

@@ -44,6 +44,13 @@ export interface VisitorOptions {
 
 export type Track = 'track' | 'drop' | 'anonymize';
 
+/** What DNT_RESPECT and DNT_MODE make of the request's headers. Inside the handler only. */
+export function trackOf(options: Pick<VisitorOptions, 'dntRespect' | 'dntMode'>, req: HttpRequest): Track {
+  if (!options.dntRespect) return 'track';
+  if (req.getHeader(asked.dnt) !== '1' && req.getHeader(asked.gpc) !== '1') return 'track';
+  return options.dntMode;
+}
+
 const DAY_S = 86_400;
 
 /** A sid that a cookie may bring: ours, or one made by another collector, as long as no character needs escaping. */
@@ -81,9 +88,7 @@ export class Visitor {
   }
 
   track(req: HttpRequest): Track {
-    if (!this.#options.dntRespect) return 'track';
-    if (req.getHeader(asked.dnt) !== '1' && req.getHeader(asked.gpc) !== '1') return 'track';
-    return this.#options.dntMode;
+    return trackOf(this.#options, req);
   }
 
   /** Fills in who sends it; the source stays. Of an anonymous visitor only the rough place (geo) is kept. */

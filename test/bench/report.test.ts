@@ -119,7 +119,7 @@ test('RESULTS.md has a place for every question, and none for a question that is
   for (const place of places) assert.doesNotThrow(() => replaceBetween(text, place, ''));
 });
 
-test('PERFORMANCE.md stays a page for a reader: 160 lines, a dozen rows, two plots, and every row leads to its table', () => {
+test('PERFORMANCE.md stays a page for a reader: 160 lines, forty rows at most, two plots, and every row leads to its table', () => {
   const text = page('PERFORMANCE.md');
   assert.ok(text.split('\n').length <= 161, 'lines');
   assert.equal([...text.matchAll(/^!\[/gm)].length, 2);
@@ -127,7 +127,7 @@ test('PERFORMANCE.md stays a page for a reader: 160 lines, a dozen rows, two plo
     .split('\n')
     .filter((line) => line.startsWith('| '))
     .slice(2);
-  assert.ok(rows.length >= 10 && rows.length <= 18, `rows=${rows.length}`);
+  assert.ok(rows.length >= 10 && rows.length <= 40, `rows=${rows.length}`);
   for (const row of rows) {
     const question = /\(native-bench\/RESULTS\.md#([\w-]+)\) \|$/.exec(row)?.[1];
     assert.ok(question !== undefined && dozen.includes(question), row);

@@ -1,12 +1,23 @@
 /** The wire, methods, operations, the client's address. */
 import assert from 'node:assert/strict';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { exchange, RawConnection, requestBytes } from '../http/raw.ts';
+import { type Answer, exchange, RawConnection, requestBytes } from '../http/raw.ts';
 import { assertProblem, type Cases, type Client } from './contract.ts';
 
 const pixelBytes = (e: string) => `GET /px.gif?e=${e} HTTP/1.1\r\nHost: t\r\n\r\n`;
 const collectBytes = (framing: string, body: string) =>
   `POST /collect HTTP/1.1\r\nHost: t\r\n${framing}\r\n\r\n${body}`;
+
+/**
+ * What comes behind 100 Continue. The addon says it each time that it routes a request, and one that is looked at is
+ * routed twice (http/fairness.ts); clients take several of them (RFC 9110, section 15.2).
+ */
+async function finalAnswer(connection: RawConnection): Promise<Answer | undefined> {
+  for (;;) {
+    const answer = await connection.answer();
+    if (answer?.status !== 100) return answer;
+  }
+}
 
 async function withConnection(client: Client, work: (connection: RawConnection) => Promise<void>): Promise<void> {
   const connection = await RawConnection.open(client.port);
@@ -136,7 +147,7 @@ export function wireCases(cases: Cases): void {
       connection.send(collectBytes('Expect: 100-continue\r\nContent-Length: 9', ''));
       assert.equal((await connection.answer())?.status, 100);
       connection.send('{"e":"x"}');
-      assert.equal((await connection.answer())?.status, 202);
+      assert.equal((await finalAnswer(connection))?.status, 202);
     });
     await client.one();
   });
@@ -147,7 +158,7 @@ export function wireCases(cases: Cases): void {
         connection.send(collectBytes(`${expect}Content-Length: 1048577`, ''));
         // The addon says 100 before it asks anyone.
         if (expect !== '') assert.equal((await connection.answer())?.status, 100);
-        assertProblem(await connection.answer(), 413, 'BODY_TOO_LARGE');
+        assertProblem(await finalAnswer(connection), 413, 'BODY_TOO_LARGE');
       });
     }
     await client.none();

@@ -14,8 +14,9 @@ import { beforeAll, expect, onTestFinished, test } from 'vitest';
 import { type KafkaCluster, startKafka } from '../servers/kafka.ts';
 import { type PostgresServer, startPostgres } from '../servers/postgres.ts';
 import { fileScope } from '../servers/scope.ts';
+import { makeTopic } from '../servers/topics.ts';
 import { sql } from '../sinks/postgres/fixture.ts';
-import { committed, makeTopic, produce, until } from './members.ts';
+import { committed, produce, until } from './members.ts';
 
 const file = fileScope();
 let kafka: KafkaCluster;

@@ -4,10 +4,13 @@
  */
 import assert from 'node:assert/strict';
 import { beforeAll, expect, test } from 'vitest';
+import { GroupMember } from '../../src/store/kafka/group.ts';
+import { KafkaLinks } from '../../src/store/kafka/links.ts';
 import { type KafkaCluster, startKafka } from '../servers/kafka.ts';
 import { fileScope } from '../servers/scope.ts';
-import { deliverAll, event, events, openPatiently } from '../sinks/kafka/events.ts';
-import { client, committed, Member, makeTopic, produce, Refused, Store, until } from './members.ts';
+import { client, makeTopic, removeTopic } from '../servers/topics.ts';
+import { configOf, deliverAll, event, events, openPatiently } from '../sinks/kafka/events.ts';
+import { committed, Member, produce, Refused, Store, until } from './members.ts';
 
 const file = fileScope();
 let kafka: KafkaCluster;
@@ -218,4 +221,54 @@ test('a topic that comes later is read from its beginning; until then readiness 
   await until('it is up', () => member.board.state(0) === 'up');
   await member.drain();
   assertEach(store, numbers(0, 100));
+});
+
+// Goal: offsets of a topic mean nothing in another one of the same name, or its first records would be passed over.
+// Method: the new topic has more records than the old one had, so that the old offset lies within it.
+for (const keeps of [true, false])
+  for (const running of [true, false])
+    test(`a topic that is made anew is read from its first record: ${running ? 'while a member runs' : 'between two members'}, ${keeps ? 'the target keeps cursors' : 'only the group knows'}`, async () => {
+      const topic = `anew-${keeps}-${running}`;
+      const store = new Store();
+      const options = { brokers, topics: [topic], groupId: topic, keeps };
+      await makeTopic(brokers, topic, 2);
+      await produce(brokers, topic, 0, 100, 2);
+      const first = new Member(store, options);
+      await until('the rows of the first topic', () => store.rows.length >= 100);
+      await expect
+        .poll(async () => [...(await committed(brokers, topic, topic)).values()], { timeout: 20_000 })
+        .toEqual([50, 50]);
+      if (!running) await first.drain();
+      await removeTopic(brokers, topic);
+      await makeTopic(brokers, topic, 2);
+      await produce(brokers, topic, 1000, 1300, 2);
+      const member = running ? first : new Member(store, options);
+      await until('the rows of the second topic', () => store.rows.length >= 400);
+      await member.drain();
+      assertEach({ values: () => store.values(), rows: store.rows.slice(100) } as Store, [
+        ...numbers(0, 100),
+        ...numbers(1000, 1300),
+      ]);
+      expect([...(await committed(brokers, topic, topic)).values()]).toEqual([150, 150]);
+    });
+
+// A broker forgets the offsets of a topic that it deletes, but a member that still runs may commit them once more.
+test("a group's offset that names another topic is none of this one, and one that names none is", async () => {
+  await makeTopic(brokers, 'named', 1);
+  await produce(brokers, 'named', 0, 100, 1);
+  const links = new KafkaLinks(configOf({ KAFKA_BROKERS: brokers }), { clientId: 'test' });
+  const limits = { sessionTimeoutMs: 6000, rebalanceTimeoutMs: 6000 };
+  // No member: as tools commit to a group that nobody is in.
+  const tool = new GroupMember(links, { groupId: 'named', topics: ['named'], ...limits });
+  const read = async (id: string | undefined): Promise<number> => {
+    await tool.commit(new Map([['named', new Map([[0, 60]])]]), new Map([['named', id]]));
+    const store = new Store();
+    const member = new Member(store, { brokers, topics: ['named'], groupId: 'named', keeps: false });
+    await until('the last row', () => store.values().includes('{"n":99}'));
+    await member.drain();
+    return store.rows.length;
+  };
+  expect(await read(undefined)).toBe(40);
+  expect(await read('0193a000-0000-7000-8000-000000000001')).toBe(100);
+  await links.close();
 });

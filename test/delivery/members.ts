@@ -2,7 +2,6 @@
  * Members of a consumer group for tests: each is a runner with a KafkaSource and a target that keeps its rows and
  * cursors in one place, as a database does. Records are produced by kafkajs, a client that is not ours.
  */
-import kafkajs from 'kafkajs';
 import { expect } from 'vitest';
 import {
   CursorMoved,
@@ -22,6 +21,7 @@ import { jsonLength, jsonStart, receivedMsAt } from '../../src/events/record.ts'
 import { keyOf } from '../../src/events/record-key.ts';
 import { createLog } from '../../src/kernel/log.ts';
 import { createWakeWords, WakeWords } from '../../src/kernel/threads/wake.ts';
+import { client } from '../servers/topics.ts';
 import { configOf } from '../sinks/kafka/events.ts';
 
 export interface Row {
@@ -169,25 +169,6 @@ export class Member {
     this.board.setPhase(0, 'drain');
     await this.ended;
   }
-}
-
-const { Kafka, logLevel } = kafkajs;
-
-/** A producer and an administrator that are not ours. */
-export function client(brokers: string) {
-  return new Kafka({
-    clientId: 'test',
-    brokers: [brokers],
-    logLevel: logLevel.NOTHING,
-    retry: { retries: 20, initialRetryTime: 50 },
-  });
-}
-
-export async function makeTopic(brokers: string, topic: string, numPartitions: number): Promise<void> {
-  const admin = client(brokers).admin();
-  await admin.connect();
-  await admin.createTopics({ topics: [{ topic, numPartitions, replicationFactor: 1 }], waitForLeaders: true });
-  await admin.disconnect();
 }
 
 /** Produces the numbers [from, to) as values, number n into partition n modulo `partitions`. */

@@ -13,6 +13,7 @@ import type { DeadLetterSink } from '../../src/delivery/batch-delivery.ts';
 import {
   CursorMoved,
   type ErrorClass,
+  RecordsRefused,
   SettleFirst,
   type SinkBatch,
   type SinkKind,
@@ -100,7 +101,8 @@ class Rig {
     const kind = {
       name: 'log',
       waits: 'event-loop',
-      classify: (error: unknown) => (error instanceof Refusal ? error.kind : 'retry'),
+      classify: (error: unknown) =>
+        error instanceof RecordsRefused ? 'split' : error instanceof Refusal ? error.kind : 'retry',
     } as unknown as SinkKind<never>;
     const target: SinkTarget = {
       inFlightMax: setting.inFlightMax ?? 1,
@@ -329,6 +331,35 @@ test('GoTrack poison batch: a refused record is found by halving, goes to the de
   assert.deepEqual(parts.at(-1), [0, true], 'the cursor of a target moves with an empty batch');
   assert.ok(parts.slice(1, -1).every(([, commit]) => !commit));
   assert.ok(parts.length < 70, `halving took ${parts.length} writes`);
+  assert.deepEqual(rig.stored()?.ledger, { passed: 100, delivered: 96, dead: 4, givenUp: 0, skipped: 0 });
+});
+
+test('records that a target names go to the dead letters at once, and the others come again in one piece', async () => {
+  const poison = new Set([3, 4, 17, 99]);
+  const parts: [number, boolean][] = [];
+  const rig = new Rig({
+    ...filled(100),
+    records: 100,
+    write: (batch, ids) => {
+      parts.push([batch.count, batch.commit]);
+      const refused = ids.flatMap((id, i) => (poison.has(id) ? [[i, `not ${id}`] as const] : []));
+      if (refused.length > 0) throw new RecordsRefused(new Map(refused));
+    },
+  });
+  await rig.drain();
+  assert.deepEqual(
+    rig.delivered,
+    range(0, 100).filter((id) => !poison.has(id)),
+  );
+  assert.deepEqual(
+    rig.dead.map(({ reason }) => reason),
+    [...poison].map((id) => `not ${id}`),
+  );
+  assert.deepEqual(parts, [
+    [100, true],
+    [96, false],
+    [0, true],
+  ]);
   assert.deepEqual(rig.stored()?.ledger, { passed: 100, delivered: 96, dead: 4, givenUp: 0, skipped: 0 });
 });
 

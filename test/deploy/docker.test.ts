@@ -7,7 +7,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { parse } from 'yaml';
-import { answersOk } from '../servers/collector.ts';
+import { answersOk, main } from '../servers/collector.ts';
 import { leaveIdleConnections, runProgram, ServerProcess, temporaryFolder } from '../servers/process.ts';
 import { READY } from './collector.ts';
 import { buildImage, instructions } from './image-build.ts';
@@ -36,6 +36,17 @@ test('the image builds from what .dockerignore lets through, and runs as its use
   assert.equal(STOPSIGNAL, 'SIGTERM');
   const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { version: string };
   assert.ok(LABEL.includes(`version="${version}"`));
+  // The root is read-only in compose and chart: what a service writes by default lies in the volume.
+  for (const name of [
+    'JOURNAL_DIR',
+    'DEAD_LETTER_DIR',
+    'LOG_PATH',
+    'CACHE_DIR',
+    'UPLOAD_DIR',
+    'CLICKHOUSE_DIR',
+    'CHDB_DIR',
+  ])
+    assert.ok(image.env[name]?.startsWith(`${image.declared['VOLUME']}/`), name);
 
   const [user = '', group = ''] = USER.split(':');
   const as = `exec setpriv --reuid=${user} --regid=${group} --clear-groups --no-new-privs`;
@@ -63,6 +74,7 @@ test('the image builds from what .dockerignore lets through, and runs as its use
   assert.equal(sbom.bomFormat, 'CycloneDX');
   const names = new Set(sbom.components.map(({ name }) => name));
   assert.ok(names.has('pino') && !names.has('typescript'), 'the SBOM lists what runs, not what builds');
+  assert.match(await run(['ls', '/app/dist/analytics/migrations']), /^001_\w+\.sql$/m, 'the migrations of a service');
   await assert.rejects(run(['ls', '/app/node_modules/typescript']), 'development packages are in the image');
 
   const [program = '', ...args] = enter([...words(ENTRYPOINT), ...words(CMD)]);
@@ -87,6 +99,31 @@ test('the image builds from what .dockerignore lets through, and runs as its use
       { message: 'the event in the volume' },
     )
     .toBe(true);
+});
+
+// Goal: one HEALTHCHECK serves `docker run ringmain`, `... ringmain analytics` and flags behind it. Method: a process space of its own, as a
+// container has it.
+test('the health check asks what process 1 runs, where its flags let it listen', async (t) => {
+  const { folder, remove } = temporaryFolder('ringmain-health-');
+  const own = ['--pid', '--fork', '--kill-child', '--mount-proc'];
+  const flags = [`--server-addr=127.0.0.1:${PORT + 1}`, '--journal-dir=off', '--ack=memory', '--outputs=log'];
+  const env = { PATH: process.env['PATH'] };
+  const server = new ServerProcess(
+    'unshare',
+    [...own, process.execPath, main, 'pixel', ...flags],
+    { cwd: folder, env },
+    '',
+  );
+  t.onTestFinished(async () => {
+    await server.end('SIGKILL');
+    remove();
+  });
+  await server.until(() => answersOk(`http://127.0.0.1:${PORT + 1}/healthz`), 20_000);
+  const inside = readFileSync(`/proc/${server.pid}/task/${server.pid}/children`, 'utf8').trim();
+  await runProgram('nsenter', ['-t', inside, '-p', '-m', process.execPath, main, '--healthcheck'], {
+    cwd: folder,
+    env,
+  });
 });
 
 test('images are pinned, and the base is the Node that package.json asks for', () => {

@@ -19,8 +19,15 @@ import { helm, validateManifests } from './tools.ts';
 
 const VERSIONS = ['1.29', '1.33'];
 
+const smsRoles = ['api', 'worker', 'reporting', 'partitions'];
+const smsFiles = [...smsRoles, 'all'];
+const smsValues = (role: string): string => readFileSync(join(deployFolder, 'k8s', `sms-${role}.yaml`), 'utf8');
+
 const shapes: Readonly<Record<string, string>> = {
   defaults: '{}',
+  'analytics api': readFileSync(join(deployFolder, 'k8s', 'analytics-api.yaml'), 'utf8'),
+  gateway: readFileSync(join(deployFolder, 'k8s', 'gateway.yaml'), 'utf8'),
+  ...Object.fromEntries(smsFiles.map((role) => [`sms ${role}`, smsValues(role)])),
   everything: `
 nameOverride: events
 commonLabels: { team: web }
@@ -103,10 +110,107 @@ test('helm lints the chart, and each shape of it is valid Kubernetes', async (t)
   }
 });
 
+// Goal: the gateway finds imgproxy and its uploads there. Method: both files side by side.
+test('imgproxy beside the gateway is valid Kubernetes, and both mount one claim and share the key', async (t) => {
+  const file = join(deployFolder, 'k8s', 'imgproxy.yaml');
+  assert.equal((await validateManifests(file, VERSIONS[0]!)).match(/ passed for resource /g)?.length, 4);
+  const text = readFileSync(file, 'utf8');
+  const gateway = parse(shapes['gateway']!);
+  assert.equal(gateway.extraVolumes[0].persistentVolumeClaim.claimName, 'ringmain-uploads');
+  assert.equal(text.match(/ringmain-uploads/g)?.length, 2);
+  for (const option of ['IMGPROXY_KEY', 'IMGPROXY_SALT']) {
+    const { name, key } = gateway.secrets[option];
+    assert.match(
+      text,
+      new RegExp(`name: ${option}\\n +valueFrom: \\{ secretKeyRef: \\{ name: ${name}, key: ${key} \\} \\}`),
+    );
+  }
+  const { objects } = await rendered(t, shapes['gateway']!);
+  const [serving] = objectOf(objects, 'StatefulSet').spec.template.spec.containers;
+  assert.equal(serving!.securityContext.readOnlyRootFilesystem, true);
+  for (const option of ['CACHE_DIR', 'UPLOAD_DIR']) {
+    const path = serving!.env.find(({ name }) => name === option)!.value;
+    assert.ok(
+      serving!.volumeMounts.some(({ mountPath }) => `${path}/`.startsWith(`${mountPath}/`)),
+      `${option} lies in no volume: ${path}`,
+    );
+  }
+  const { labels } = objectOf(objects, 'StatefulSet').spec.template.metadata as { labels: Record<string, string> };
+  assert.ok('app.kubernetes.io/instance' in labels, 'the label that the policy of imgproxy lets in');
+});
+
+// Goal: the shapes of the document: a release for each role, and servers to try it with.
+test('the SMS gateway is a release for each role, on ports of their own; its servers are valid Kubernetes', async (t) => {
+  const file = join(deployFolder, 'k8s', 'sms-servers.yaml');
+  assert.equal((await validateManifests(file, VERSIONS[0]!)).match(/ passed for resource /g)?.length, 6);
+  const servers = readFileSync(file, 'utf8');
+  const ports: Record<string, number> = { api: 8080, worker: 8082, reporting: 8081, partitions: 8083 };
+  for (const role of smsRoles) {
+    const { objects } = await rendered(t, shapes[`sms ${role}`]!);
+    const { args, ports: open, env } = objectOf(objects, 'StatefulSet').spec.template.spec.containers[0]!;
+    assert.deepEqual([args, open], [['sms', role], [{ name: 'http', containerPort: ports[role] }]]);
+    assert.ok(drainJob(objects).spec.template.spec.containers[0]!.args!.includes('--service=sms'));
+    const brokers = env.find(({ name }) => name === 'KAFKA_BROKER_URLS')?.value;
+    if (role !== 'partitions')
+      assert.ok(servers.includes(`PLAINTEXT://${brokers}`), 'the broker tells of itself by that name');
+    const archive = env.find(({ name }) => name === 'ARCHIVE_DIR')?.value;
+    assert.equal(archive, role === 'partitions' ? '/data/archive' : undefined, 'in the volume of the pod');
+  }
+});
+
+// Goal: one release has all roles, and both ports lead somewhere. Method: the ports of the pod, the services and the policy.
+test('the SMS gateway is one release as well: every role in one pod, with both ports', async (t) => {
+  const { objects } = await rendered(t, shapes['sms all']!);
+  const set = objectOf(objects, 'StatefulSet');
+  const { args, ports: open, env, volumeMounts } = set.spec.template.spec.containers[0]!;
+  assert.deepEqual(args, ['sms', 'all']);
+  assert.equal(set.spec.replicas, 1, 'chdb has one owner');
+  assert.deepEqual(open, [
+    { name: 'http', containerPort: 8080 },
+    { name: 'reporting', containerPort: 8081 },
+  ]);
+  const services = objects.filter(({ kind }) => kind === 'Service');
+  assert.equal(services.length, 2);
+  for (const { spec, metadata } of services)
+    assert.ok(
+      spec.ports?.some(({ name, port, targetPort }) => name === 'reporting' && port === 8081 && targetPort === name),
+      metadata.name,
+    );
+  const [client] = objectOf(objects, 'NetworkPolicy', 'ringmain').spec.ingress!;
+  assert.deepEqual(
+    client!.ports.map(({ port }) => port as unknown),
+    ['http', 'reporting'],
+  );
+  for (const option of ['CHDB_DIR', 'CLICKHOUSE_DIR', 'ARCHIVE_DIR'])
+    assert.match(env.find(({ name }) => name === option)!.value, /^\/data\//, 'in the volume of the pod');
+  assert.ok(volumeMounts.some(({ mountPath }) => mountPath === '/data'));
+  const without = await rendered(t, `${shapes['sms all']}\n`.replace('config:', "config:\n  REPORTS: 'off'"));
+  assert.deepEqual(objectOf(without.objects, 'StatefulSet').spec.template.spec.containers[0]!.ports, [
+    { name: 'http', containerPort: 8080 },
+  ]);
+});
+
 test('the plain manifests are those of the chart', async (t) => {
   const { text } = await rendered(t, '{}');
   const committed = readFileSync(join(deployFolder, 'k8s', 'manifests.yaml'), 'utf8');
   assert.equal(committed, text, 'stale: run deploy/k8s/render.sh > deploy/k8s/manifests.yaml');
+});
+
+test('run chooses the service: its port, its arguments, and whose journal a drain delivers', async (t) => {
+  const { objects } = await rendered(t, shapes['analytics api']!);
+  const [container] = objectOf(objects, 'StatefulSet').spec.template.spec.containers;
+  assert.deepEqual(container!.args, ['analytics', 'api']);
+  assert.deepEqual(container!.ports, [{ name: 'http', containerPort: 8080 }]);
+  const processor = await rendered(t, readFileSync(join(deployFolder, 'k8s', 'analytics-processor.yaml'), 'utf8'));
+  const [storing] = objectOf(processor.objects, 'StatefulSet').spec.template.spec.containers;
+  assert.deepEqual(storing!.ports, [{ name: 'http', containerPort: 8081 }]);
+  assert.ok(drainJob(objects).spec.template.spec.containers[0]!.args!.includes('--service=analytics'));
+  await assert.rejects(rendered(t, 'run: [analytics, processors]'), /run/);
+  const gateway = await rendered(t, shapes['gateway']!);
+  const [serving] = objectOf(gateway.objects, 'StatefulSet').spec.template.spec.containers;
+  assert.deepEqual([serving!.args, serving!.ports], [['gateway'], [{ name: 'http', containerPort: 8080 }]]);
+  assert.ok(drainJob(gateway.objects).spec.template.spec.containers[0]!.args!.includes('--service=gateway'));
+  await assert.rejects(rendered(t, 'run: [gateway]\nconfig: { SERVER_PORT: 8081 }'), /SERVER_ADDR must be given/);
 });
 
 test('pods keep to what the collector needs and no more', async (t) => {
@@ -270,7 +374,12 @@ drain: { timeoutSeconds: 2000000 }`;
   for (const [name, text] of Object.entries(wanted)) assert.equal(env[name], text, name);
   assert.equal(set.spec.replicas, 1_000_000);
   const { spec } = drainJob(objects);
-  assert.deepEqual(spec.template.spec.containers[0]!.args, ['journal', 'drain', '--timeout=2000000']);
+  assert.deepEqual(spec.template.spec.containers[0]!.args, [
+    'journal',
+    'drain',
+    '--service=pixel',
+    '--timeout=2000000',
+  ]);
   assert.equal((spec as unknown as { activeDeadlineSeconds: number }).activeDeadlineSeconds, 2_000_300);
 });
 
@@ -297,6 +406,11 @@ describe('a value that is misspelt or cannot work is refused and named', () => {
     ['config: { SERVER_ADDR: "127.0.0.1:19890" }', /must be reached by the kubelet/],
     ['config: { ADMIN_ADDR: "localhost:9000" }', /must be reached by the kubelet/],
     ['config: { SERVER_ADDR: "8080" }', /SERVER_ADDR must be host:port/],
+    [
+      'run: [sms]\nconfig: { HTTP_PORT: "9000" }',
+      /SERVER_ADDR or REPORTING_ADDR must be given in place of config.HTTP_PORT/,
+    ],
+    ['run: [sms]\nenv: [{ name: REPORTING_ADDR, value: ":9" }]', /REPORTING_ADDR must be in config, not in env/],
     ['config: { DRAIN_DELAY_MS: soon }', /DRAIN_DELAY_MS must be a duration/],
     ['config: { JOURNAL_DIR: /var/lib/journal }', /JOURNAL_DIR must lie under/],
     ['env: [{ name: ADMIN_ADDR, value: ":9000" }]', /ADMIN_ADDR must be in config/],
@@ -307,42 +421,77 @@ describe('a value that is misspelt or cannot work is refused and named', () => {
   });
 });
 
-test('the collector finds the environment of the manifests and of the compose files valid', async (t) => {
+test('each service finds the environment of the manifests and of the compose files valid', async (t) => {
   const { objects } = await rendered(t, shapes['everything']!);
   const { folder, remove } = temporaryFolder('ringmain-env-');
   t.onTestFinished(remove);
   const secret = join(folder, 'secret');
-  writeFileSync(secret, 'postgres://u:p@db/ringmain');
+  writeFileSync(secret, 'postgres://user:password@db.example/ringmain');
   const { keyFile, certificateFile } = await (await authority(t)).issue('tls');
+  const key = join(folder, 'key');
+  writeFileSync(key, 'abcdef0123456789abcdef0123456789');
+  const address = join(folder, 'address');
+  writeFileSync(address, 'http://sms:password@clickhouse.example:8123/sms');
+  for (const operator of ['mci', 'irancell']) writeFileSync(join(folder, operator), 'token-of-an-operator');
+  const special: Readonly<Record<string, string>> = { CLICKHOUSE_URL_FILE: address };
+  const hex = (name: string) => special[name] ?? (/^IMGPROXY_/.test(name) ? key : undefined);
   const files: Readonly<Record<string, string>> = { TLS_KEY: keyFile, TLS_CERT: certificateFile };
-  const environments = new Map<string, Record<string, string>>();
-  const set = objectOf(objects, 'StatefulSet');
-  environments.set(
-    'chart',
-    Object.fromEntries(
-      set.spec.template.spec.containers[0]!.env.map(({ name, value = 'from a Secret' }) => [name, value]),
-    ),
-  );
-  for (const file of ['docker-compose.yml', 'docker-compose.scale.yml']) {
-    const { services } = parse(readFileSync(join(deployFolder, 'local', file), 'utf8'), { merge: true }) as {
-      services: Record<string, { image?: string; environment?: Record<string, string> }>;
-    };
-    for (const [name, { image, environment }] of Object.entries(services))
-      if (image?.startsWith('ringmain:')) environments.set(`${file} ${name}`, environment!);
+  interface Started {
+    /** What stands on the command line behind `ringmain`. */
+    readonly run: readonly string[];
+    readonly given: Readonly<Record<string, string>>;
   }
-  assert.equal(environments.size, 5);
-  for (const [where, given] of environments) {
+  const environments = new Map<string, Started>();
+  const sms = smsFiles.map((role) => `sms-${role}.yaml`);
+  const others = ['analytics-api.yaml', 'analytics-processor.yaml', 'gateway.yaml', ...sms].map((file) =>
+    readFileSync(join(deployFolder, 'k8s', file), 'utf8'),
+  );
+  const charts = [objects, ...(await Promise.all(others.map(async (values) => (await rendered(t, values)).objects)))];
+  for (const chartObjects of charts) {
+    const { args, env } = objectOf(chartObjects, 'StatefulSet').spec.template.spec.containers[0]!;
+    const given = Object.fromEntries(env.map(({ name, value = 'from a Secret' }) => [name, value]));
+    environments.set(`chart ${args}`, { run: args!, given });
+  }
+  for (const file of [
+    'local/docker-compose.yml',
+    'local/docker-compose.scale.yml',
+    'analytics/docker-compose.yml',
+    'gateway/docker-compose.yml',
+    'sms/docker-compose.yml',
+  ]) {
+    // Variables of the shell have their defaults.
+    const source = readFileSync(join(deployFolder, file), 'utf8').replaceAll(/\$\{\w+:-([^}]*)\}/g, '$1');
+    const { services } = parse(source, { merge: true }) as {
+      services: Record<string, { image?: string; command?: readonly string[]; environment?: Record<string, string> }>;
+    };
+    for (const [name, { image, command = ['pixel'], environment }] of Object.entries(services))
+      if (
+        image?.startsWith('ringmain:') &&
+        environment !== undefined &&
+        command[0] !== 'migrate' &&
+        command[1] !== 'topics'
+      )
+        environments.set(`${file} ${name}`, { run: command, given: environment });
+  }
+  assert.equal(environments.size, 20);
+  for (const [where, { run, given }] of environments) {
     const env = Object.fromEntries(
       Object.entries(given).map(([name, value]) => [
         name,
-        name.endsWith('_FILE') ? secret : (files[name] ?? value.replace(/^\/data/, folder)),
+        name.endsWith('_FILE')
+          ? (hex(name) ?? secret)
+          : (files[name] ?? value.replace(/^\/(?:data|uploads)/, folder).replaceAll('/run/operators', folder)),
       ]),
     );
     const { PATH } = process.env;
-    const said = await runProgram('node', [main, 'pixel', '--check-config'], {
-      cwd: folder,
-      env: { PATH, ...env },
-    }).catch((error: Error) => assert.fail(`${where}: ${error.message}`));
+    const said = await runProgram(
+      'node',
+      [main, ...run.map((word) => word.replace('/app/', `${deployFolder}/gateway/`)), '--check-config'],
+      {
+        cwd: folder,
+        env: { PATH, ...env },
+      },
+    ).catch((error: Error) => assert.fail(`${where}: ${error.message}`));
     assert.doesNotMatch(said, /unknown|nearest|did you mean/i, where);
   }
 });

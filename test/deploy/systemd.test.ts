@@ -1,8 +1,8 @@
 /** The systemd unit: systemd's own check, its judgement of the hardening, and the time it gives to the drain. */
 import assert from 'node:assert/strict';
-import { readFileSync, realpathSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, realpathSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { test } from 'vitest';
+import { onTestFinished, test } from 'vitest';
 import { exitCodes, exitRows } from '../../src/kernel/errors.ts';
 import { ensureCommand } from '../servers/apt.ts';
 import { answersOk, main } from '../servers/collector.ts';
@@ -24,6 +24,43 @@ test('systemd finds nothing wrong with the unit', async (t) => {
   writeFileSync(join(folder, 'plain.service'), here);
   const said = await runProgram('systemd-analyze', ['verify', '--man=no', join(folder, 'plain.service')]);
   assert.doesNotMatch(said, /plain\.service/, said);
+});
+
+test.each([
+  ['analytics', 'DATABASE_URL_FILE'],
+  ['gateway', 'DB_DSN_FILE'],
+  ['sms', 'PG_DSN_FILE'],
+])('the drop-in lets the unit run %s, which finds its secrets in files', async (service, dsn) => {
+  await ensureCommand('systemd-analyze', 'systemd');
+  const { folder, remove } = temporaryFolder('ringmain-unit-');
+  onTestFinished(remove);
+  const dropIn = readFileSync(join(deployFolder, 'systemd', `${service}.conf`), 'utf8');
+  mkdirSync(join(folder, 'plain.service.d'));
+  const here = (one: string) => one.replace('/usr/bin/node', process.execPath);
+  writeFileSync(join(folder, 'plain.service'), here(text));
+  writeFileSync(join(folder, 'plain.service.d', `${service}.conf`), here(dropIn));
+  const said = await runProgram('systemd-analyze', ['verify', '--man=no', join(folder, 'plain.service')]);
+  assert.doesNotMatch(said, /plain\.service|(analytics|gateway|sms)\.conf/, said);
+
+  const [, words = ''] = /^ExecStart=\/usr\/bin\/node \/opt\/ringmain\/dist\/main\.js (.+)$/m.exec(dropIn) ?? [];
+  writeFileSync(join(folder, 'dsn'), 'postgres://ringmain:x@127.0.0.1/ringmain\n');
+  writeFileSync(join(folder, 'pepper'), 'p'.repeat(64));
+  const secrets = { [dsn]: join(folder, 'dsn'), KEY_PEPPER_FILE: join(folder, 'pepper') };
+  const env = collectorEnv(folder, 21_973, secrets);
+  assert.match(await runProgram('node', [main, ...words.split(' '), '--check-config'], { cwd: folder, env }), /valid/);
+});
+
+/** Commands that end something, and those of services that this installation does not run. */
+const notHere = / (forget|drain|replay)$|^ringmain (analytics|gateway|sms) /;
+
+// Goal: the gateway may write its uploads and its cache under ProtectSystem=strict, and imgproxy's user, who is in the group, may read the uploads.
+test('the drop-in of the gateway keeps its folders in the state of the unit, and its group may read there', () => {
+  const dropIn = readFileSync(join(deployFolder, 'systemd', 'gateway.conf'), 'utf8');
+  const of = (name: string) => new RegExp(`\\b${name}=(\\S+)`).exec(dropIn)?.[1] ?? '';
+  for (const name of ['UPLOAD_DIR', 'CACHE_DIR'])
+    assert.ok(of(name).startsWith(`/var/lib/${setting('StateDirectory')}/`), name);
+  const [folder, mask] = [of('StateDirectoryMode'), of('UMask')].map((mode) => Number.parseInt(mode, 8));
+  assert.deepEqual([folder! & 0o057, mask! & 0o057], [0o050, 0o007]);
 });
 
 test('systemd rates its exposure as low', async () => {
@@ -110,7 +147,7 @@ test('the commands of the runbook work under systemd as installed, and leave not
   t.onTestFinished(remove);
   const runbook = readFileSync(join(deployFolder, 'RUNBOOK.md'), 'utf8');
   const named = [...runbook.matchAll(/`(ringmain [a-z]+ [a-z]+)`/g)].map(([, command]) => command!);
-  const beside = [...new Set(named)].filter((command) => !/ (forget|drain|replay)$/.test(command));
+  const beside = [...new Set(named)].filter((command) => !notHere.test(command));
   assert.ok(beside.includes('ringmain journal ls') && beside.includes('ringmain deadletter ls'), beside.join(', '));
   // install.sh deletes what it replaces: the libraries of this tree are a link there, to a mount that is read-only and lies elsewhere.
   const modules = realpathSync(join(root, 'node_modules'));

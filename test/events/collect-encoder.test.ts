@@ -4,7 +4,7 @@ import { test } from 'vitest';
 import { CollectEncoder, type CollectOptions, type CollectResult } from '../../src/events/collect-encoder.ts';
 import { F } from '../../src/events/line-plan.ts';
 import { recordBytesMax } from '../../src/events/line-writer.ts';
-import type { Origin } from '../../src/events/origin.ts';
+import { blankOrigin, type Origin } from '../../src/events/origin.ts';
 import * as record from '../../src/events/record.ts';
 import type { EventLine } from '../../src/events/schema.ts';
 import { SidMaker, UuidMaker } from '../../src/kernel/ids.ts';
@@ -26,15 +26,8 @@ const newEncoder = (options: Partial<CollectOptions> = {}): CollectEncoder =>
   });
 
 const originOf = (more: Partial<Origin> = {}): Origin => ({
-  userAgent: '',
-  ip: '',
-  cookieSid: '',
-  mintSid: false,
-  anonymous: false,
-  geo: undefined,
-  device: undefined,
+  ...blankOrigin(),
   receivedMs: RECEIVED_MS,
-  source: 0,
   ...more,
 });
 

@@ -4,6 +4,7 @@ import { test } from 'vitest';
 import { decodeEvent } from '../../src/events/decoder.ts';
 import { F } from '../../src/events/line-plan.ts';
 import { recordBytesMax } from '../../src/events/line-writer.ts';
+import { blankOrigin } from '../../src/events/origin.ts';
 import { PixelEncoder, type PixelInput } from '../../src/events/pixel-encoder.ts';
 import * as record from '../../src/events/record.ts';
 import type { EventLine } from '../../src/events/schema.ts';
@@ -22,15 +23,8 @@ const newEncoder = (eventBytesMax = 65_536): PixelEncoder =>
 const inputOf = (query: string, more: Partial<PixelInput> = {}): PixelInput => ({
   query,
   referer: '',
-  userAgent: '',
-  ip: '',
-  cookieSid: '',
-  mintSid: false,
-  anonymous: false,
-  geo: undefined,
-  device: undefined,
+  ...blankOrigin(),
   receivedMs: RECEIVED_MS,
-  source: 0,
   ...more,
 });
 

@@ -1,6 +1,6 @@
 /** A key behind the line changes nothing for a reader that does not look for it. */
 import { expect, test } from 'vitest';
-import { foreignBytes, originOf, putForeign } from '../../src/events/foreign.ts';
+import { foreignBytes, hasBrokerTime, originOf, putForeign } from '../../src/events/foreign.ts';
 import { jsonLength, jsonStart, receivedMsAt, traceOf, tsMsAt } from '../../src/events/record.ts';
 import { isKeyed, keyOf } from '../../src/events/record-key.ts';
 
@@ -25,3 +25,16 @@ for (const text of [undefined, '', 'k', 'site 7|visitor ä', 'x'.repeat(100_000)
       expect(originOf(buffer, 16)).toEqual({ topic: 3, partition: 70_000, offset: 2 ** 40 + 1 });
     }
   });
+
+test('whose time a foreign record has is kept beside its key, and changes nothing else', () => {
+  for (const key of [undefined, Buffer.from('k')])
+    for (const brokerTime of [false, true]) {
+      const buffer = Buffer.alloc(foreignBytes(Buffer.from('v'), key));
+      putForeign(buffer, 0, Buffer.from('v'), key, 1, { topic: 0, partition: 0, offset: 0 }, brokerTime);
+      expect([hasBrokerTime(buffer, 0), isKeyed(buffer, 0), traceOf(buffer, 0)]).toEqual([
+        brokerTime,
+        key !== undefined,
+        undefined,
+      ]);
+    }
+});

@@ -90,14 +90,17 @@ test('a name with a hash is kept for a year, everything else is asked for again 
     'app-3f9c01ab.js': 'x',
     'style.3F9C01AB.css': 'x',
     'chunk-ABCD2345.js': 'x',
+    'app-QWERTYUI.css': 'x',
+    'app-QWERTYUI.js.map': 'x',
+    'plan-ORIGINAL.pdf': 'x',
     'app-settings.js': 'x',
     'app-facade.js': 'x',
     'VERSIONS.md': 'x',
   });
   const cached = async (path: string) => (await request(port, path)).headers['cache-control'];
-  for (const path of ['/app-3f9c01ab.js', '/chunk-ABCD2345.js'])
+  for (const path of ['/app-3f9c01ab.js', '/chunk-ABCD2345.js', '/app-QWERTYUI.css', '/app-QWERTYUI.js.map'])
     assert.equal(await cached(path), 'public, max-age=31536000, immutable', path);
-  for (const path of ['/', '/index.html', '/app-settings.js', '/app-facade.js', '/VERSIONS.md'])
+  for (const path of ['/', '/index.html', '/app-settings.js', '/app-facade.js', '/VERSIONS.md', '/plan-ORIGINAL.pdf'])
     assert.equal(await cached(path), 'no-cache', path);
   const etag = (await request(port, '/')).headers['etag']!;
   assert.match(etag, /^"[\w-]{22}"$/);

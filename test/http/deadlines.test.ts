@@ -51,6 +51,36 @@ test('an entry that is removed first, in the middle or last never expires; remov
   await expect.poll(() => expired, { interval: 5 }).toEqual(['b', 'd', 'f']);
 });
 
+test('removing an entry from a list that it does not stand in leaves it where it is', async () => {
+  const { clock, deadlines, add, expired } = setUp();
+  const other = new Deadlines(AFTER_MS, clock);
+  const a = add('a');
+  other.remove(a);
+  assert.equal(a.waiting, true);
+  add('b');
+  deadlines.remove(a);
+  clock.advance(AFTER_MS);
+  // With a left behind in the list this would never end.
+  await expect.poll(() => expired, { interval: 5 }).toEqual(['b']);
+});
+
+test('an entry that goes from one list to another one is none of the first any more', async () => {
+  const { clock, deadlines, add, expired } = setUp();
+  const other = new Deadlines(AFTER_MS, clock);
+  const a = add('a');
+  assert.throws(() => other.add(a), /in one list at a time/);
+  deadlines.remove(a);
+  other.add(a);
+  add('b');
+  // The first list has neither lost its own entry nor got one of the other.
+  deadlines.remove(a);
+  assert.equal(a.waiting, true);
+  clock.advance(AFTER_MS);
+  await expect.poll(() => expired.toSorted(), { interval: 5 }).toEqual(['a', 'b']);
+  for (const list of [deadlines, other]) list.remove(a);
+  assert.equal(a.waiting, false);
+});
+
 test('an entry that is removed and added again waits its whole time', async () => {
   const { clock, deadlines, add, expired } = setUp();
   const a = add('a');

@@ -10,19 +10,24 @@ import {
   defineConfig,
   duration,
   GiB,
+  helpText,
   integer,
   KiB,
   type LoadOptions,
   list,
   loadConfig,
   MiB,
+  markdownReference,
   number,
   oneOf,
   path,
+  printConfig,
   secret,
   setEnvironment,
   text,
+  withAliases,
   withDefaults,
+  withoutOptions,
 } from '../../src/kernel/config.ts';
 import { RingmainError } from '../../src/kernel/errors.ts';
 
@@ -402,6 +407,146 @@ test('a default for an option that is not there, or that the option refuses, is 
     name: 'TypeError',
     message: 'the default of RING_BYTES must be a size from 64KiB to 1GiB, a power of two: found=3',
   });
+});
+
+test("'' as a default is an empty list, or no default at all", () => {
+  const { values } = loadConfig(withDefaults([sinks], { OUTPUTS: '', LOG_NAME: '' }), { env: {} });
+  assert.deepEqual([values['sinks']!['outputs'], values['sinks']!['logName']], [[], undefined]);
+});
+
+test('an option that a service leaves out has its default, and nobody can set it', () => {
+  const left = withoutOptions([engine, sinks], ['RING_BYTES']);
+  assert.equal(loadConfig(left, { env: {} }).values['engine']!['ringBytes'], 16 * MiB);
+  assert.throws(() => loadConfig(left, { argv: ['--ring-bytes=64k'], env: {} }), /ring-bytes/);
+  assert.equal(load().values.engine.ringBytes, 16 * MiB, 'the sets themselves were changed');
+  assert.throws(() => withoutOptions([engine], ['RING_BITES']), /that the service has are left out: found=RING_BITES/);
+});
+
+// Goal: a service takes over the names of another program. Method: its name and the option's own in every combination.
+const named = withAliases([engine, sinks], { DATABASE_URL: 'PG_DSN', KAFKA_BROKER_URLS: 'KAFKA_BROKERS' });
+const dsnOf = (options: LoadOptions) => loadConfig(named, { env: {}, ...options }).values['sinks']!['pgDsn'];
+
+test('an alias of a service is read wherever its option is, and wins within a source', (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'ringmain-config-'));
+  t.onTestFinished(() => rmSync(folder, { recursive: true }));
+  const file = join(folder, 'env');
+  writeFileSync(file, 'DATABASE_URL=file\nPG_DSN=other\n');
+  const secretFile = join(folder, 'secret');
+  writeFileSync(secretFile, 'hidden\n');
+  const seed = 'postgres://admin:secret@localhost:5432/analytics?sslmode=disable';
+  assert.equal(dsnOf({ env: { DATABASE_URL: seed } }), seed);
+  assert.equal(dsnOf({ env: { PG_DSN: 'own' } }), 'own');
+  assert.equal(dsnOf({ env: { DATABASE_URL: seed, PG_DSN: 'own' } }), seed);
+  assert.equal(dsnOf({ env: { DATABASE_URL_FILE: secretFile, PG_DSN: 'own' } }), 'hidden');
+  assert.equal(dsnOf({ env: { DATABASE_URL: '', PG_DSN: 'own' } }), 'own', 'empty means not set');
+  assert.equal(dsnOf({ envFile: file }), 'file');
+  assert.equal(dsnOf({ argv: ['--pg-dsn=own', '--database-url=flag'] }), 'flag');
+  // Between sources their order decides, whatever name they use.
+  assert.equal(dsnOf({ argv: ['--pg-dsn=flag'], env: { DATABASE_URL: 'x' } }), 'flag');
+  assert.equal(dsnOf({ env: { PG_DSN: 'own' }, envFile: file }), 'own');
+});
+
+// Goal: who gave DATABASE_URL is not told of PG_DSN. Method: a rule between options that names one, and each source.
+test('a rule between options calls an option as it was given, else as the service does', (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'ringmain-config-'));
+  t.onTestFinished(() => rmSync(folder, { recursive: true }));
+  const file = join(folder, 'secret');
+  writeFileSync(file, 'x\n');
+  const yaml = join(folder, 'c.yaml');
+  writeFileSync(yaml, 'database: {dsn: x}\n');
+  const db = defineConfig(
+    'db',
+    { pgDsn: secret({ doc: 'd' }) },
+    { check: (_, __, name) => [`${name('PG_DSN')} is wrong`] },
+  );
+  const sets = withAliases([db], { DATABASE_URL: 'PG_DSN', 'database.dsn': 'PG_DSN' });
+  const told = (options: LoadOptions, from = sets) => {
+    try {
+      loadConfig(from, { env: {}, ...options });
+      return 'nothing';
+    } catch (error) {
+      return (error as Error).message;
+    }
+  };
+  assert.equal(told({ env: { DATABASE_URL: 'x' } }), 'DATABASE_URL is wrong');
+  assert.equal(told({ env: { PG_DSN: 'x' } }), 'PG_DSN is wrong');
+  assert.equal(told({ argv: ['--database-url=x'] }), '--database-url is wrong');
+  assert.equal(told({ env: { DATABASE_URL_FILE: file } }), 'DATABASE_URL_FILE is wrong');
+  assert.equal(told({ configFile: yaml }), 'database.dsn is wrong');
+  assert.equal(told({}), 'DATABASE_URL is wrong');
+  assert.equal(told({}, [db]), 'PG_DSN is wrong');
+});
+
+test('help, reference and --print-config show the alias; other variables of its prefix are nobody’s business', () => {
+  const options = { env: { DATABASE_URL: 'x', KAFKA_BROKER_URLS: 'a:1,b:2', DATABASE_HOST: 'h' }, strict: true };
+  const loaded = loadConfig(named, options);
+  assert.deepEqual(loaded.values['sinks']!['kafkaBrokers'], ['a:1', 'b:2']);
+  assert.match(helpText(named), /--pg-dsn {2}\(PG_DSN, DATABASE_URL; sinks\.pg_dsn\)/);
+  assert.match(markdownReference(named), /`PG_DSN`<br>also `DATABASE_URL`, `PG_DSN_FILE`, `DATABASE_URL_FILE`/);
+  assert.match(printConfig(named, loaded), /^PG_DSN="\*\*\*" {2}# environment, DATABASE_URL$/m);
+  const refused = () => loadConfig(named, { env: { KAFKA_BROKER_URLS: 'no-port' } });
+  assert.throws(
+    refused,
+    /KAFKA_BROKER_URLS must be a comma-separated list of host:port: found="no-port" \(environment\)$/,
+  );
+});
+
+// Goal: files of another program are read as they are. Method: a service's paths beside the options' own.
+test('a path that a service gives is read beside the own path of its option, wins over it, and is documented', (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'ringmain-config-'));
+  t.onTestFinished(() => rmSync(folder, { recursive: true }));
+  writeFileSync(join(folder, 'dsn'), 'hidden\n');
+  const pathed = withAliases([engine, sinks], { DATABASE_URL: 'PG_DSN', 'database.url': 'PG_DSN' });
+  const read = (yaml: string, env = {}) => {
+    const configFile = join(folder, 'c.yaml');
+    writeFileSync(configFile, yaml);
+    return loadConfig(pathed, { env, configFile });
+  };
+  const dsn = (yaml: string, env = {}) => read(yaml, env).values['sinks']!['pgDsn'];
+  assert.equal(dsn('database: {url: theirs}'), 'theirs');
+  assert.equal(dsn('sinks: {pg_dsn: own}'), 'own');
+  assert.equal(dsn('sinks: {pg_dsn: own}\ndatabase: {url: theirs}'), 'theirs');
+  assert.equal(dsn('sinks: {pg_dsn: own}\ndatabase: {url: ""}'), 'own', 'empty means not set');
+  assert.equal(dsn(`database: {url_file: ${join(folder, 'dsn')}}`), 'hidden');
+  assert.equal(dsn('database: {url: theirs}', { PG_DSN: 'env' }), 'env');
+  assert.match(read('database: {url: x}').sources.get('PG_DSN')!, /c\.yaml:1:17$/);
+  assert.throws(() => read('database: {ur: x}'), /database\.ur is not an option: did you mean database\.url\?/);
+  assert.throws(() => read('DATABASE_URL: x'), /did you mean database\.url\?/);
+  assert.match(helpText(pathed), /\(PG_DSN, DATABASE_URL; database\.url, sinks\.pg_dsn\)/);
+  assert.match(markdownReference(pathed), /\| `database\.url`<br>also `sinks\.pg_dsn` \|/);
+});
+
+test('an option may stand at the top of a YAML file', (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'ringmain-config-'));
+  t.onTestFinished(() => rmSync(folder, { recursive: true }));
+  const configFile = join(folder, 'c.yaml');
+  const top = defineConfig('top', { names: list({ default: [], yaml: 'names', doc: 'Names.' }) });
+  writeFileSync(configFile, 'names:\n  - a\n  - b\nengine: {ring_bytes: 1m}\n');
+  assert.deepEqual(loadConfig([top, engine], { env: {}, configFile }).values.top.names, ['a', 'b']);
+  const inside = defineConfig('inside', { more: list({ default: [], yaml: 'names.more', doc: 'More names.' }) });
+  assert.throws(() => loadConfig([top, inside], { env: {} }), /names is an option and a section: names\.more/);
+});
+
+test('an alias of no option, or one that is an option already, is a defect of the service', () => {
+  assert.throws(() => withAliases([sinks], { DATABASE_URL: 'DSN' }), /options that the service has: found=DSN/);
+  assert.throws(() => withAliases([sinks], { database: 'PG_DSN' }), /UPPER_SNAKE, .*: found=database$/);
+  assert.throws(() => withAliases([sinks], { 'Data.dsn': 'PG_DSN' }), /UPPER_SNAKE, .*: found=Data\.dsn$/);
+  assert.throws(
+    () => loadConfig(withAliases([sinks], { 'sinks.log_name': 'PG_DSN' }), { env: {} }),
+    /log_name is declared twice/,
+  );
+  assert.throws(() => loadConfig(withAliases([sinks], { LOG_NAME: 'PG_DSN' }), { env: {} }), /declared twice/);
+});
+
+test('a duration whose name has no unit takes none without one', () => {
+  const set = defineConfig('a', {
+    maxAgeMs: duration({ env: 'MAX_AGE', unitRequired: true, doc: 'Age.', unset: 'any' }),
+  });
+  assert.equal(loadConfig([set], { env: { MAX_AGE: '2d' } }).values.a.maxAgeMs, 172_800_000);
+  assert.throws(
+    () => loadConfig([set], { env: { MAX_AGE: '2' } }),
+    /MAX_AGE must be a duration with its unit: found="2"/,
+  );
 });
 
 // Goal: a script can tell a mistyped flag (64) from a wrong value (78), and still reads every problem at once.

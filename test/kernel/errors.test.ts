@@ -84,13 +84,46 @@ test('the table has the codes of the HTTP contract under their statuses, and tem
     BACKPRESSURE: 429,
     INTERNAL: 500,
     WRITE_UNKNOWN: 503,
+    KEY_EXPIRED: 401,
+    SIGNATURE_INVALID: 401,
+    USER_INACTIVE: 403,
+    SCOPE_MISSING: 403,
+    NETWORK_FORBIDDEN: 403,
+    SOURCE_FORBIDDEN: 403,
+    PICTURE_UNKNOWN: 404,
+    PICTURE_UNFIT: 422,
+    UPLOAD_UNKNOWN: 415,
+    UPLOAD_PIXELS: 413,
+    STORAGE_EXCEEDED: 413,
+    LOGS_TOO_SLOW: 503,
+    UPLOADS_FULL: 507,
+    RATE_LIMITED: 429,
+    QUOTA_EXCEEDED: 429,
+    BACKEND_FAILED: 502,
+    NO_BACKEND: 503,
+    BACKENDS_BUSY: 503,
+    BACKEND_TIMEOUT: 504,
+    BALANCE_TOO_LOW: 402,
+    CUSTOMER_INACTIVE: 403,
+    CUSTOMER_UNKNOWN: 404,
+    MESSAGE_UNKNOWN: 404,
+    IDEMPOTENCY_IN_FLIGHT: 409,
+    IDEMPOTENCY_MISMATCH: 422,
+    AMOUNT_TOO_LARGE: 422,
+    DEBIT_TOO_LARGE: 422,
+    BACKLOG_FULL: 429,
+    ACCEPT_BUSY: 503,
+    REPORTS_AWAY: 503,
+    ACCEPT_UNKNOWN: 503,
   };
   const kinds = errorKinds(errorSets);
   for (const [code, status] of Object.entries(statuses))
     assert.equal(kinds.find((kind) => kind.code === code)?.status, status, code);
   for (const { code, retry, status, title } of kinds) {
     assert.match(code, /^[A-Z]+(_[A-Z]+)*$/);
-    assert.equal(retry, [408, 429, 503].includes(status), code);
+    // The request that is under way ends, and then the same one gets its answer.
+    const passes = code === 'IDEMPOTENCY_IN_FLIGHT';
+    assert.equal(retry, passes || [408, 429, 502, 503, 504, 507].includes(status), code);
     assert.match(title, /^[A-Z][^.]+$/, code);
   }
 });

@@ -340,7 +340,7 @@ test('a value of the depth that is allowed is read', () => {
 
 test('paths may not clash, and a declared path obeys the rules of its kind', () => {
   const option = (yaml: string) => text({ doc, yaml });
-  expect(() => defineConfig('a', { b: option('a') })).toThrow(/is not a path/);
+  expect(() => defineConfig('a', { b: option('A') })).toThrow(/is not a path/);
   expect(() => defineConfig('a', { b: option('a.B') })).toThrow(/is not a path/);
   expect(() => defineConfig('a', { b: option('a..b') })).toThrow(/is not a path/);
   expect(() => defineConfig('a', { waitMs: duration({ doc, yaml: 'a.wait' }) })).toThrow(/must end with the unit/);

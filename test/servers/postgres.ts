@@ -134,6 +134,16 @@ export async function startPostgres(t: TestScope | undefined, options: PostgresO
   };
 }
 
+/**
+ * Sessions for a test. The server may stop before the last of them has closed: it then says so to one that is idle, and
+ * without a listener that would be an uncaught error of the test file.
+ */
+export function poolOf(dsn: string): pg.Pool {
+  const pool = new pg.Pool({ connectionString: dsn });
+  pool.on('error', () => {});
+  return pool;
+}
+
 /** True when the server takes a connection; a standby and a full server (53300) count, for they run. */
 async function answers(connectionString: string): Promise<boolean> {
   const client = new pg.Client({ connectionString, connectionTimeoutMillis: 2000 });
@@ -204,5 +214,8 @@ async function programFolder(): Promise<string> {
   }
 }
 
-/** The setting of a test that wants speed rather than durability from its server. */
-export const fastSettings = { fsync: 'off', synchronous_commit: 'off', full_page_writes: 'off' } as const;
+/**
+ * The settings of a test that wants speed from its server. What is committed outlasts kill -9, for it is with the
+ * kernel (`synchronous_commit` stays on for that); the machine's end it does not outlast.
+ */
+export const fastSettings = { fsync: 'off', full_page_writes: 'off' } as const;

@@ -45,17 +45,25 @@ export function temporaryFolder(prefix: string): { readonly folder: string; remo
 }
 
 const AGENT = Symbol.for('undici.globalDispatcher.1');
+const UNDICI_AGENT = Symbol.for('undici.globalDispatcher.2');
 
 /**
  * Closes the connections that `fetch` keeps open without a request: a server that ends in order waits for those of its clients, and each end
  * in a test would cost that time. Requests under way are not touched.
  */
 export function leaveIdleConnections(): void {
-  const place = globalThis as { [AGENT]?: { close(): Promise<void>; constructor: unknown } };
-  const agent = place[AGENT];
+  const place = globalThis as { [AGENT]?: Agent; [UNDICI_AGENT]?: Agent };
+  const { [AGENT]: agent, [UNDICI_AGENT]: inner } = place;
   if (agent === undefined) return;
-  place[AGENT] = new (agent.constructor as new () => typeof agent)();
+  // Where undici of npm is loaded, its agent is behind a wrapper that Node's fetch understands.
+  const renewed = inner === undefined ? new agent.constructor() : new agent.constructor(new inner.constructor());
+  place[AGENT] = renewed;
   void agent.close();
+}
+
+interface Agent {
+  close(): Promise<void>;
+  readonly constructor: new (inner?: Agent) => Agent;
 }
 
 export class ServerProcess {

@@ -23,7 +23,7 @@ let kafka: KafkaCluster;
 let postgres: PostgresServer;
 const scope = fileScope();
 beforeAll(async () => {
-  const durable = { ...fastSettings, fsync: 'on', synchronous_commit: 'on' };
+  const durable = { ...fastSettings, fsync: 'on' };
   [kafka, postgres] = await Promise.all([
     startKafka(scope, { port: PORT, own: true }),
     startPostgres(scope, { port: PORT + 5, settings: durable, own: true }),
@@ -103,7 +103,7 @@ test('each thing that is wrong is one error with advice, and the exit code is 2'
     [{ PG_DSN: `postgres://x@127.0.0.1:${AWAY}/x` }, /^output postgres: .*ECONNREFUSED/],
     [{ PG_CREATE_TABLE: 'false' }, /^output postgres: table "events_json" does not exist, and PG_CREATE_TABLE=false/],
     [{ PG_TABLE: 'nowhere.events' }, /^output postgres: the schema of table "nowhere"\."events" does not exist/],
-    [{ GEOIP_DB: MAIN }, /^visitors: GEOIP_DB must be a MaxMind database/],
+    [{ GEOIP_DB: MAIN }, /^pixel: GEOIP_DB must be a MaxMind database/],
   ];
   await Promise.all(
     rows.map(async ([env, complaint]) => {
@@ -117,6 +117,27 @@ test('each thing that is wrong is one error with advice, and the exit code is 2'
       for (const { advice } of errors) expect(advice).toBeTruthy();
     }),
   );
+});
+
+test('advice calls an option by the name that it was given by', async (t) => {
+  const [broker, dsn] = [`127.0.0.1:${AWAY}`, `postgres://x@127.0.0.1:${AWAY}/x`];
+  const rows: readonly (readonly [service: string, env: Record<string, string>, advice: readonly string[]])[] = [
+    ['pixel', { ...pixel(), KAFKA_BROKERS: broker, PG_DSN: dsn }, ['correct KAFKA_BROKERS;', 'port in PG_DSN;']],
+    ['gateway', { DB_DSN: dsn }, ['port in DB_DSN;']],
+    ['gateway', { PG_DSN: dsn }, ['port in PG_DSN;']],
+    [
+      'analytics',
+      { DATABASE_URL: dsn, KAFKA_BROKER_URLS: broker },
+      ['port in DATABASE_URL;', 'correct KAFKA_BROKER_URLS;'],
+    ],
+  ];
+  for (const [service, env, advice] of rows) {
+    const { lines } = await doctor(temporary(t), env, ['--json', `--service=${service}`]);
+    const given = lines.map((line) => line.advice ?? '').join('\n');
+    for (const text of advice) expect(given).toContain(text);
+    const others = ['PG_DSN', 'DB_DSN', 'DATABASE_URL'].filter((name) => !Object.hasOwn(env, name));
+    for (const name of others) expect(given).not.toContain(name);
+  }
 });
 
 test('a role without rights on the table hears which are lacking', async (t) => {

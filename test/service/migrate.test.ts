@@ -80,8 +80,27 @@ test('a failed migration ends with 1 and its line, a database that is away with 
   const away = { dsn: 'postgres://nobody:secret@127.0.0.1:9/none', migrate: false };
   await expect(run(toy, ['up'], away)).rejects.toMatchObject({
     exit: 75,
-    message: expect.stringMatching(/^the database cannot be used now: 127\.0\.0\.1:9: .*ECONNREFUSED.*; run it again/),
+    message: expect.stringMatching(
+      /^the database cannot be used now: connect ECONNREFUSED 127\.0\.0\.1:9; run it again/,
+    ),
   });
+  const stranger = { dsn: dsn.replace(/:[^:@/]*@/, ':wrong@'), migrate: false };
+  const denied = { exit: 78, message: expect.stringMatching(/^127\.0\.0\.1:\d+: password authentication failed/) };
+  await expect(run(toy, ['status'], stranger)).rejects.toMatchObject(denied);
+  for (const migrate of [true, false])
+    await expect(migrateAtStart(toy, { ...stranger, migrate }, () => {})).rejects.toMatchObject(denied);
+  const nowhere = { dsn: dsn.replace(/[^/]*$/, 'nowhere'), migrate: true };
+  await expect(migrateAtStart(toy, nowhere, () => {})).rejects.toMatchObject({ exit: 78 });
+  // Who starts the service again would only see it fail again.
+  await expect(migrateAtStart(toy, { dsn, migrate: true }, () => {})).rejects.toMatchObject({
+    exit: 78,
+    message: expect.stringContaining('001_a.sql:2'),
+  });
+  for (const migrate of [true, false])
+    await expect(migrateAtStart(toy, { ...away, migrate }, () => {})).rejects.toMatchObject({
+      exit: 75,
+      message: expect.stringContaining('127.0.0.1:9'),
+    });
 });
 
 test('a start applies what is missing when it may, else it is refused until everything is applied', async () => {

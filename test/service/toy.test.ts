@@ -5,11 +5,11 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Kafka, logLevel } from 'kafkajs';
-import pg from 'pg';
+import type pg from 'pg';
 import { beforeAll, expect, onTestFinished, test } from 'vitest';
 import { freePort } from '../http/raw.ts';
 import { startKafka } from '../servers/kafka.ts';
-import { startPostgres } from '../servers/postgres.ts';
+import { poolOf, startPostgres } from '../servers/postgres.ts';
 import { runProgram, ServerProcess, temporaryFolder } from '../servers/process.ts';
 
 const RUN = join(import.meta.dirname, 'toy', 'run.ts');
@@ -24,7 +24,7 @@ beforeAll(async () => {
   ]);
   brokers = kafka.brokers.join(',');
   dsn = postgres.dsn;
-  pool = new pg.Pool({ connectionString: dsn });
+  pool = poolOf(dsn);
   return async () => {
     await pool.end();
     await Promise.all([kafka.kill9(), postgres.stop()]);
@@ -130,15 +130,17 @@ test('each role is a process of its own, and every acknowledged note is stored o
   await expect.poll(writes).toBe(records);
 });
 
-test('/readyz is red while the worker is down, and what waits for it is told so', async () => {
-  const toy = await start({ words: ['api'] });
+test('/readyz is red while the worker and who shares its thread are down, and what waits for it is told so', async () => {
+  const toy = await start({});
   await pool.query(
     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'ringmain' AND pid <> pg_backend_pid()",
   );
   const sees = async () => {
     const ready = await toy.get('/readyz');
     const { missing } = (await ready.json()) as { missing: { part: string }[] };
-    return ready.status === 503 && missing.some(({ part }) => part === 'reader');
+    return (
+      ready.status === 503 && ['reader', 'scheduler-keep'].every((name) => missing.some(({ part }) => part === name))
+    );
   };
   await expect.poll(sees, { timeout: 10_000, interval: 10 }).toBe(true);
   await expect.poll(async () => (await toy.get('/readyz')).status, { timeout: 20_000 }).toBe(200);

@@ -2,8 +2,8 @@
 import { expect, test } from 'vitest';
 import { httpConfig } from '../../src/http/config.ts';
 import { loadConfig } from '../../src/kernel/config.ts';
-import { visitorConfig } from '../../src/visitor/config.ts';
-import { examineVisitors } from '../../src/visitor/examine.ts';
+import { originConfig, visitorConfig } from '../../src/visitor/config.ts';
+import { examineOrigins, examineVisitors } from '../../src/visitor/examine.ts';
 
 function said(env: Readonly<Record<string, string>>): string[] {
   const { values } = loadConfig([httpConfig, visitorConfig], { env, argv: [] });
@@ -64,4 +64,16 @@ test('SameSite=None is a warning until each site has a cookie of its own', () =>
 
 test('addresses that two collectors hash differently are a note', () => {
   expect(said({ IP_MODE: 'hash' }).at(-1)).toMatch(/^note: IP_MODE=hash without IP_HASH_SECRET/);
+});
+
+test('a service without cookies and addresses is told of pages and the geo database alone', () => {
+  const { values } = loadConfig([httpConfig, originConfig], { env: { GEOIP_DB: '/nowhere.mmdb' }, argv: [] });
+  const found = [...examineOrigins(values.visitor, values.http)].map(({ severity, text }) => `${severity}: ${text}`);
+  expect(found).toEqual([expect.stringMatching(/^error: GEOIP_DB must be a MaxMind database/), EVERYONE]);
+});
+
+test('the options of such a service have the names of the collector, and none that it would ignore', () => {
+  expect(Object.keys(originConfig.options)).toEqual(['dntRespect', 'dntMode', 'geoipDb']);
+  for (const key of Object.keys(originConfig.options)) expect(visitorConfig.options).toHaveProperty(key);
+  expect(() => loadConfig([httpConfig, originConfig], { env: {}, argv: ['--ip-mode=none'] })).toThrow(/ip-mode/);
 });

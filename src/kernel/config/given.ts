@@ -6,6 +6,8 @@ export interface Given {
   readonly name: string;
   /** 'flag --ring-bytes', 'environment', '.env:3', 'ringmain.yaml:3:15'. */
   readonly from: string;
+  /** The name of the option that gives the file of a secret, when the value is from one. */
+  readonly file?: string;
   /** Set when a YAML file gives a list or a mapping. */
   readonly collection?: Collection;
 }

@@ -32,7 +32,7 @@ export interface Common<D> {
   readonly env?: string;
   /** Other environment names for the same option. */
   readonly aliases?: readonly string[];
-  /** Path in a YAML file, when it is not made of section and name: `log.level`. */
+  /** Path in a YAML file, when it is not made of section and name: `log.level`, or one word at the top: `backends`. */
   readonly yaml?: string;
   /** Masked in --print-config and messages; NAME_FILE may name a file that holds the value. */
   readonly secret?: boolean;
@@ -43,6 +43,10 @@ export interface Common<D> {
 export interface Option<T> extends Common<T> {
   readonly default: T;
   readonly aliases: readonly string[];
+  /** Names that a service gives the option (withAliases): within a source they win over the others. */
+  readonly preferred: readonly string[];
+  /** Paths in a YAML file that a service gives the option, likewise. */
+  readonly yamlPreferred: readonly string[];
   readonly secret: boolean;
   readonly kind: string;
   /** Completes the sentence "NAME must be ...". */
@@ -91,6 +95,8 @@ function make<T, S extends Common<T>>(kind: Kind<T>, spec: S): Made<T, S> {
     ...spec,
     default: spec.default,
     aliases: spec.aliases ?? [],
+    preferred: [],
+    yamlPreferred: [],
     secret: spec.secret ?? false,
     kind: kind.kind,
     must: kind.must,
@@ -266,6 +272,8 @@ interface StructureSpec<T> extends Common<T> {
    * says what must hold and what was found. The value is plain data, too, because it goes to worker threads.
    */
   readonly parse: (value: unknown) => T;
+  /** What --print-config shows of it: the value without its secrets. Left out: the value. */
+  readonly shown?: (value: T) => unknown;
 }
 
 /** A list or a mapping: JSON in a flag, a variable or an env file, written out in a YAML file. */
@@ -275,7 +283,7 @@ export function structure<T extends NonNullable<unknown>, const S extends Struct
   const kind: Kind<T> = {
     kind: 'structure',
     must: spec.must,
-    format: (value) => JSON.stringify(value),
+    format: (value) => JSON.stringify(spec.shown === undefined ? value : spec.shown(value)),
     parse: (text) => {
       if (Buffer.byteLength(text) > FILE_BYTES_MAX) throw new Refused(`at most ${formatBytes(FILE_BYTES_MAX)}`);
       let value: unknown;
@@ -368,21 +376,26 @@ export function formatDuration(value: number): string {
   return `${value}ms`;
 }
 
-export function duration<const S extends Common<number> & Limits>(spec: S): Made<number, S> {
+interface DurationSpec extends Common<number>, Limits {
+  /** True: the name has no unit, so a plain number is refused. */
+  readonly unitRequired?: boolean;
+}
+
+export function duration<const S extends DurationSpec>(spec: S): Made<number, S> {
   const nameUnit = (name: string) => durationNames[name.slice(name.lastIndexOf('_') + 1)];
   const kind: Kind<number> = {
     kind: 'duration',
-    must: `a duration${withinText(spec, formatDuration)}`,
+    must: `a duration${spec.unitRequired ? ' with its unit' : ''}${withinText(spec, formatDuration)}`,
     format: formatDuration,
     declare: (key, name) => {
       if (!key.endsWith('Ms')) throw new TypeError(`${key}: the value is ms, so the key must end with Ms`);
-      if (nameUnit(name) === undefined) {
+      if (nameUnit(name) === undefined && !spec.unitRequired) {
         throw new TypeError(`${name}: must end with the unit of a plain number (_MS, _SECONDS, ..., _DAYS)`);
       }
     },
     parse: (text, name) => {
       const match = /^(\d+(?:\.\d+)?) ?(ms|s|m|h|d)?$/i.exec(text);
-      if (!match) throw new Refused();
+      if (!match || (match[2] === undefined && spec.unitRequired)) throw new Refused();
       const unit = match[2] ? durationUnits[match[2].toLowerCase()] : nameUnit(name);
       const value = Number(match[1]) * (unit ?? 1);
       if (!Number.isSafeInteger(value) || !within(value, spec)) throw new Refused();

@@ -24,6 +24,8 @@ import {
   type ConfigSet,
   type Declared,
   declaredIn,
+  fileNameOf,
+  type Naming,
   unitName,
   withFiles,
   yamlPaths,
@@ -31,6 +33,8 @@ import {
 import { parseYamlFile } from './yaml-file.ts';
 
 const FOUND_LENGTH_MAX = 100;
+/** How the origin of a flag's value begins. */
+const FLAG = 'flag ';
 
 /**
  * Names that Kubernetes (and Docker's links) put into every container for a service: kafka gives KAFKA_SERVICE_HOST,
@@ -53,8 +57,12 @@ export interface LoadOptions<W extends string = string> {
   readonly ownFlags?: readonly string[];
   /** Sets of other commands: their names are known in files and in the environment, and their values are ignored. */
   readonly others?: readonly ConfigSet[];
+  /** Values that follow from others, made before what holds between options is checked. */
+  readonly derive?: ((values: Readonly<Record<string, unknown>>) => Readonly<Record<string, unknown>>) | undefined;
   /** Default: whether the switch `check-config` is given. Makes unknown environment variables problems. */
   readonly strict?: boolean;
+  /** What is wrong with the words that belong to no flag; undefined: nothing. It is told before all other problems. */
+  readonly judge?: (words: readonly string[]) => string | undefined;
 }
 
 type ValuesByRoom<S extends readonly ConfigSet[]> = { readonly [T in S[number] as T['room']]: ConfigOf<T> };
@@ -66,6 +74,8 @@ export interface Loaded<S extends readonly ConfigSet[] = readonly ConfigSet[], W
   readonly warnings: readonly string[];
   /** Where each option that was set was set: 'flag --log-path', 'environment', '.env:3', 'x.yaml:3:5'. */
   readonly sources: ReadonlyMap<string, string>;
+  /** What messages call an option, by its environment name. */
+  readonly named: Naming;
   readonly switches: ReadonlySet<W>;
   /** Words that belong to no flag. */
   readonly words: readonly string[];
@@ -87,6 +97,8 @@ export function loadConfig<const S extends readonly ConfigSet[], const W extends
   const known = knownNames(declared);
   const elsewhere = knownNames(declaredIn(options.others ?? []));
   const line = readArguments(options.argv ?? [], declared, options.switches ?? [], options.ownFlags ?? [], problems);
+  const wrongWords = options.judge?.(line.words);
+  if (wrongWords !== undefined) problems.unshift(wrongWords);
   const misread = problems.length;
   const env = options.env ?? environment();
   const strict = options.strict ?? (line.switches as ReadonlySet<string>).has('check-config');
@@ -109,25 +121,29 @@ export function loadConfig<const S extends readonly ConfigSet[], const W extends
 
   const values: Record<string, Record<string, unknown>> = {};
   const sources = new Map<string, string>();
+  const names = new Map<string, string>();
+  const named: Naming = (name) => names.get(name) ?? name;
   const broken = new Set<string>();
-  for (const set of sets) values[set.room] ??= {};
+  for (const set of sets) values[set.room] = { ...values[set.room], ...set.fixed };
   for (const item of declared) {
     const before = problems.length;
     const given = firstGiven(item, [line.flags, fromEnv, file, yaml], problems);
-    if (given) sources.set(item.name, given.from);
+    if (given) sources.set(item.name, sourceOf(item, given));
+    names.set(item.name, given ? shownName(given) : (item.option.preferred[0] ?? item.name));
     values[item.room]![item.key] = given ? parse(item, given, problems) : item.option.default;
     if (problems.length > before) broken.add(item.room);
   }
+  if (problems.length === 0) Object.assign(values, options.derive?.(values));
   // A refused value has its default here, so checks between options see only rooms without refused values.
   const sound = Object.fromEntries(Object.entries(values).filter(([room]) => !broken.has(room))) as AllValues;
   for (const set of new Set<ConfigSet>(sets)) {
-    if (!broken.has(set.room)) problems.push(...set.check(values[set.room]!, sound));
+    if (!broken.has(set.room)) problems.push(...set.check(values[set.room]!, sound, named));
   }
   // Who mistypes a flag is told of everything at once, and by the exit code that it is the command line.
   if (misread > 0) throw errors.USAGE({ reason: problems.join('\n') });
   if (problems.length > 0) throw errors.CONFIG({ problems });
   const { switches, words, own } = line;
-  return { values: values as ValuesByRoom<S>, warnings, sources, switches, words, own };
+  return { values: values as ValuesByRoom<S>, warnings, sources, named, switches, words, own };
 }
 
 function unknown(name: string, known: Iterable<string>): string {
@@ -139,9 +155,16 @@ function prefixOf(name: string): string {
   return name.slice(0, name.indexOf('_') + 1);
 }
 
-/** How names of options begin: KAFKA_, PG_, LOG_ ... Prefixes that a set shares with other software are left out. */
+/**
+ * How names of options begin: KAFKA_, PG_, LOG_ ... Prefixes that a set shares with other software are left out, and
+ * those of names that a service has taken from elsewhere (DATABASE_).
+ */
 function prefixesOf(sets: readonly ConfigSet[]): ReadonlySet<string> {
-  const prefixes = new Set(declaredIn(sets).flatMap(({ names }) => names.map(prefixOf)));
+  const prefixes = new Set(
+    declaredIn(sets).flatMap(({ names, option }) =>
+      names.filter((name) => !option.preferred.includes(name)).map(prefixOf),
+    ),
+  );
   prefixes.delete('');
   for (const shared of sets.flatMap((set) => set.sharedPrefixes)) prefixes.delete(shared);
   return prefixes;
@@ -172,14 +195,15 @@ function readYamlFile(
   const all = [...declared, ...declaredIn(others)];
   const parsed = parseYamlFile(text, path, {
     paths: new Set(all.flatMap(yamlPaths)),
-    byName: new Map(all.flatMap(({ names, yaml }) => names.map((name) => [name, yaml] as const))),
+    byName: new Map(all.flatMap(({ names, paths }) => names.map((name) => [name, paths[0]!] as const))),
   });
   problems.push(...parsed.problems);
   for (const item of declared) {
-    const names = withFiles([item.name], item.option);
-    for (const [index, name] of yamlPaths(item).entries()) {
+    for (const name of yamlPaths(item)) {
       const entry = parsed.entries.get(name);
-      if (entry) given.set(names[index]!, { ...entry, name });
+      const known = item.paths.includes(name) ? item.name : fileNameOf(item.name);
+      // The paths that a service prefers come first.
+      if (entry && !given.has(known)) given.set(known, { ...entry, name });
     }
   }
   return given;
@@ -212,14 +236,20 @@ function readBounded(path: string): Buffer {
   }
 }
 
-/** The value of an option from the first source that has one. For NAME_FILE: the content of that file. */
+/**
+ * The value of an option from the first source that has one. For NAME_FILE: the content of that file. Names that the
+ * service prefers hide the others of their source.
+ */
 function firstGiven(item: Declared, from: readonly Source[], problems: string[]): Given | undefined {
-  const names = withFiles(item.names, item.option);
+  const { preferred } = item.option;
+  const own = item.names.filter((name) => !preferred.includes(name));
   for (const source of from) {
-    const found = names
-      .map((name) => ({ name, given: source.get(name) }))
-      .filter((one): one is { name: string; given: Given } => one.given !== undefined && one.given.text !== '');
-    const [first, ...others] = found;
+    const givenBy = (names: readonly string[]) =>
+      withFiles(names, item.option)
+        .map((name) => ({ name, given: source.get(name) }))
+        .filter((one): one is { name: string; given: Given } => one.given !== undefined && one.given.text !== '');
+    const wanted = givenBy(preferred);
+    const [first, ...others] = wanted.length > 0 ? wanted : givenBy(own);
     if (!first) continue;
     const { given } = first;
     const different = others.find((other) => other.given.text !== given.text);
@@ -237,9 +267,21 @@ function firstGiven(item: Declared, from: readonly Source[], problems: string[])
     if (text === undefined) return undefined;
     const value = text.replace(/\r?\n$/, '');
     if (value === '') problems.push(`${given.name} must name a file with a value: path=${given.text} is empty`);
-    return value === '' ? undefined : { text: value, name: item.name, from: `${given.from}, ${given.name}` };
+    return value === ''
+      ? undefined
+      : { text: value, name: item.name, from: `${given.from}, ${given.name}`, file: shownName(given) };
   }
   return undefined;
+}
+
+/** Where a value is from; the environment and an env file say by which name when it is not the option's own. */
+function sourceOf({ option }: Declared, { name, from }: Given): string {
+  return option.preferred.includes(name) && !from.startsWith(FLAG) ? `${from}, ${name}` : from;
+}
+
+/** What a message calls an option that was given so. */
+function shownName({ name, from, file }: Given): string {
+  return file ?? (from.startsWith(FLAG) ? from.slice(FLAG.length) : name);
 }
 
 /** Cuts a value, so that a message stays one readable line. */
@@ -261,8 +303,8 @@ function parse(item: Declared, given: Given, problems: string[]): unknown {
 }
 
 function refusal({ option }: Declared, given: Given, { because, path }: Refused): string {
-  const flag = given.from.startsWith('flag ');
-  const name = flag ? given.from.slice('flag '.length) : given.name;
+  const flag = given.from.startsWith(FLAG);
+  const name = shownName(given);
   const from = because === undefined ? given.from : (given.collection?.at(path) ?? given.from);
   const where = flag ? '' : ` (${from})`;
   // The message of a structure may quote parts of the value, so it is not shown for a secret.

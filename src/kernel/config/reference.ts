@@ -6,7 +6,7 @@
 import { markdownTable, partIsStale, renewPart } from '../markdown.ts';
 import { formatEnvValue } from './envfile.ts';
 import type { Loaded } from './load.ts';
-import { type ConfigSet, type Declared, declaredIn, fileNameOf, flagName } from './set.ts';
+import { type ConfigSet, type Declared, declaredIn, flagName, withFiles } from './set.ts';
 
 /** Name of the generated section of the page, which lies between <!-- config:begin --> and <!-- config:end -->. */
 const PART = 'config';
@@ -27,11 +27,11 @@ function byRoom(sets: readonly ConfigSet[]): ReadonlyMap<string, readonly Declar
 export function markdownReference(sets: readonly ConfigSet[]): string {
   const sections = [...byRoom(sets)].map(([room, items]) => {
     const rows = items.map((item) => {
-      const also = item.names.slice(1).concat(item.option.secret ? [fileNameOf(item.name)] : []);
+      const also = withFiles(item.names, item.option).slice(1);
       const names = `\`${item.name}\`${also.length > 0 ? `<br>also \`${also.join('`, `')}\`` : ''}`;
       const initial = defaultText(item);
       const shown = item.option.default === undefined || initial === '' ? initial : `\`${initial}\``;
-      return [names, `\`${item.yaml}\``, shown, item.option.must, item.option.doc];
+      return [names, `\`${item.paths.join('`<br>also `')}\``, shown, item.option.must, item.option.doc];
     });
     return `### ${room}\n\n${markdownTable(['Option', 'In a YAML file', 'Default', 'Must be', 'Meaning'], rows)}`;
   });
@@ -78,7 +78,7 @@ export function helpText(sets: readonly ConfigSet[]): string {
       const initial = defaultText(item);
       const facts = `Must be ${item.option.must}.${initial === '' ? '' : ` Default: ${initial}.`}`;
       const body = wrap(`${item.option.doc} ${facts}`, 92).map((line) => `        ${line}`);
-      return [`    ${flagName(item.name)}  (${item.names.join(', ')}; ${item.yaml})`, ...body].join('\n');
+      return [`    ${flagName(item.name)}  (${item.names.join(', ')}; ${item.paths.join(', ')})`, ...body].join('\n');
     });
     return [`${room}:`, ...lines].join('\n');
   });

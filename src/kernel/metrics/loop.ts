@@ -12,9 +12,12 @@ export const loopMetrics = defineMetrics({
 const CHECK_MS = 100;
 const WINDOW_MS = 10_000;
 
-/** Starts measuring this thread's loop; `slot` is the thread's slot on the board. Returns a function that stops it. */
-export function watchLoop(board: SharedArrayBuffer, slot: number): () => void {
-  const cell = attachBoard(loopMetrics, board, slot).ringmain_event_loop_delay_seconds.at();
+/**
+ * Starts measuring this thread's loop; `slots` are those of the seats of the thread on the board. Returns a function
+ * that stops it.
+ */
+export function watchLoop(board: SharedArrayBuffer, ...slots: readonly number[]): () => void {
+  const cells = slots.map((slot) => attachBoard(loopMetrics, board, slot).ringmain_event_loop_delay_seconds.at());
   let expected = performance.now() + CHECK_MS;
   let worst = 0;
   let before = 0;
@@ -23,7 +26,7 @@ export function watchLoop(board: SharedArrayBuffer, slot: number): () => void {
     const now = performance.now();
     worst = Math.max(worst, now - expected);
     expected = now + CHECK_MS;
-    cell.set(Math.max(worst, before) / 1000);
+    for (const cell of cells) cell.set(Math.max(worst, before) / 1000);
     if (now < windowEnd) return;
     // Two windows keep a delay visible for at least one scrape interval.
     before = worst;

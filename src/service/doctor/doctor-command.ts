@@ -68,7 +68,7 @@ export async function runDoctor(service: AnyService, argv: readonly string[]): P
 }
 
 function sections(configured: Configured): readonly Section[] {
-  const { values, outputs } = configured;
+  const { values, outputs, loaded } = configured;
   const roles = rolesIn(configured);
   return [
     { title: 'configuration', findings: () => examineConfiguration(configured) },
@@ -76,15 +76,18 @@ function sections(configured: Configured): readonly Section[] {
     { title: 'journal', findings: () => examineJournal(values) },
     { title: 'front', findings: () => examineFront(values, addressesOf(roles, values)) },
     ...roles
-      .filter(({ examine }) => examine !== undefined)
-      .map(({ name, examine }) => ({
-        title: roles.length === 1 ? 'visitors' : name,
-        findings: () => examine!(values),
+      .filter(({ examine, inquire }) => examine !== undefined || inquire !== undefined)
+      .map(({ name, examine, inquire }) => ({
+        title: roles.length === 1 ? configured.service.name : name,
+        findings: async function* () {
+          yield* examine?.(values) ?? [];
+          if (inquire !== undefined) yield* inquire(values, loaded.named);
+        },
       })),
     ...outputs.map(({ name, kind, config, load }) => ({
       title: `output ${name}`,
       findings: async function* () {
-        yield* await examineSink(kind, config as never, load === undefined);
+        yield* await examineSink(kind, config as never, { ownTable: load === undefined, named: loaded.named });
       },
     })),
   ];
@@ -113,7 +116,7 @@ function* examineConfiguration(configured: Configured): Generator<Finding> {
   for (const text of loaded.warnings) yield { severity: 'warning', text, advice: 'Correct the name or remove it.' };
   const problems = [
     ...pathProblems(configured),
-    ...rolesIn(configured).flatMap((role) => role.problems?.(values) ?? []),
+    ...rolesIn(configured).flatMap((role) => role.problems?.(values, configured.roles) ?? []),
   ];
   for (const text of problems) yield error(text, 'Ringmain will not start until this is fixed.');
 }

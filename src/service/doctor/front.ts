@@ -1,7 +1,7 @@
 /** What the doctor looks at where requests come in: ports, certificates, and who really connects. */
 import { X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { trustsEverybody, trustsNobody } from '../../http/client-address.ts';
+import { believesClients, trustsNobody } from '../../http/client-address.ts';
 import { type HttpConfig, tlsFiles } from '../../http/config.ts';
 import { type Endpoint, parseEndpoint, probeEndpoint } from '../../http/endpoint.ts';
 import type { TlsFiles } from '../../http/listen.ts';
@@ -55,7 +55,11 @@ export function* certificateFindings(files: TlsFiles, nowMs: number): Generator<
 
 /** Whether the address of an event will be that of its visitor. `peers`: who is connected now. */
 export function* proxyFindings(
-  { trustProxy: trust, proxyProtocol }: Pick<HttpConfig, 'trustProxy' | 'proxyProtocol'>,
+  {
+    trustProxy: trust,
+    clientIpHeader,
+    proxyProtocol,
+  }: Pick<HttpConfig, 'trustProxy' | 'clientIpHeader' | 'proxyProtocol'>,
   peers: readonly string[],
   inPod: boolean,
 ): Generator<Finding> {
@@ -69,8 +73,11 @@ export function* proxyFindings(
       'the client address comes from ' +
         (proxyProtocol ? 'the PROXY header' : `the proxy's header (TRUST_PROXY=${trust})`),
     );
-    if (!proxyProtocol && trustsEverybody(trust))
-      yield warning('TRUST_PROXY=true trusts any address that a client writes into the header', advice);
+    if (believesClients({ trustProxy: trust, clientIpHeader }))
+      yield warning(
+        `TRUST_PROXY=${trust} trusts any address that a client writes into ${clientIpHeader}`,
+        'Set TRUST_PROXY to the number of proxies in front, or to their networks.',
+      );
     const far = peers.filter((peer) => !isPrivate(peer) && !isLoopback(peer));
     if (far.length > 0)
       yield warning(

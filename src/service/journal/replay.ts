@@ -133,9 +133,14 @@ type Config = Readonly<Record<string, unknown>>;
 
 /** The output that --sink names, and its options for a replay. */
 function outputOf({ configured, flags }: JournalTool): { readonly output: ConfiguredOutput; readonly config: Config } {
-  const outputs = possibleOutputs(configured);
+  const all = possibleOutputs(configured);
+  const outputs = all.filter(({ counts }) => !counts);
   const [wanted, file] = [flags.get('sink'), flags.get('file')];
   const output = outputs.find(({ name }) => name === wanted);
+  if (all.some(({ name, counts }) => counts && name === wanted))
+    throw errors.USAGE({
+      reason: `--sink must be an output that may get an event twice; this one would count it again: found=${wanted}`,
+    });
   if (output === undefined) {
     const names = outputs.map(({ name }) => name);
     const near = wanted === undefined ? undefined : nearest(wanted, names);

@@ -20,7 +20,7 @@ export interface Subcommand {
 }
 
 export interface Flag {
-  /** Name of the value, its unit where it has one: SECONDS. */
+  /** Name of the value, its unit where it has one: SECONDS. Empty: it takes none. */
   readonly value: string;
   readonly text: string;
 }
@@ -59,7 +59,9 @@ export function overview({ name, about, commands, options = OPTIONS }: ToolHelp)
 /** The help of one command: `ringmain journal replay --help`. */
 function commandHelp({ name, commands, options = OPTIONS }: ToolHelp, command: string): string {
   const { takes, about, flags = {}, exits, example } = commands[command]!;
-  const rows = Object.entries(flags).map(([flag, { value, text }]) => [`--${flag}=${value}`, text] as const);
+  const rows = Object.entries(flags).map(
+    ([flag, { value, text }]) => [`--${flag}${value && '='}${value}`, text] as const,
+  );
   const codes = Object.entries({ ...commonExits, ...exits }).map(([code, when]) => [code, when] as const);
   return [
     `${`${name} ${command} ${takes}`.trimEnd()} [--option=value ...]`,

@@ -7,9 +7,9 @@ import type { Configured, ConfiguredOutput } from '../configured.ts';
 /**
  * Throws CONFIG when options that the output needs are missing; for those in OUTPUTS, configure() has looked already.
  */
-export function mustBeConfigured({ kind, config }: ConfiguredOutput, { values }: Configured): void {
+export function mustBeConfigured({ kind, config }: ConfiguredOutput, { values, loaded }: Configured): void {
   const seen = { ...values, sinks: { ...values.sinks, outputs: [kind] } };
-  const problems = sinkConfigs[kind].check(config as never, seen as never);
+  const problems = sinkConfigs[kind].check(config as never, seen as never, loaded.named);
   if (problems.length > 0) throw errors.CONFIG({ problems });
 }
 

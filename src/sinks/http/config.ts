@@ -70,6 +70,6 @@ export const httpSinkConfig = defineConfig(
 );
 export type HttpSinkConfig = ConfigOf<typeof httpSinkConfig>;
 
-function isHttpUrl(text: string): boolean {
+export function isHttpUrl(text: string): boolean {
   return URL.canParse(text) && /^https?:$/.test(new URL(text).protocol);
 }

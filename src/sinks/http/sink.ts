@@ -6,7 +6,7 @@
  *   2xx       delivered
  *   4xx       the batch is halved until the refused event stands alone; that event goes to the dead-letter file
  *   later     408, 425, 429 and 5xx: sent again later. Retry-After is obeyed up to a limit: until then a write fails
- *             without being sent
+ *             without being sent. So is what ClickHouse answers 404 for a table that is not made yet
  *   operator  401, 403, 407 and redirects: they are about our configuration, not about an event
  *   bounds    one deadline for the whole exchange; at most a few KiB of an answer are read, for the reason
  *   idle      there is no connection that could be lost. A sink that is away and has nothing to send asks with OPTIONS
@@ -37,10 +37,13 @@ const SECRET_LENGTH_MIN = 4;
 export class HttpRefusal extends Error {
   override readonly name = 'HttpRefusal';
   readonly status: number;
+  /** Of ClickHouse, by its header: what went wrong; undefined: the receiver is none. */
+  readonly exception: string | undefined;
 
-  constructor(place: string, status: number, reason: string) {
+  constructor(place: string, status: number, reason: string, exception?: string) {
     super(`the receiver ${place} did not answer 2xx: status=${status}${reason === '' ? '' : `, answer=${reason}`}`);
     this.status = status;
+    this.exception = exception;
   }
 }
 
@@ -53,6 +56,7 @@ interface Answer {
   readonly status: number;
   readonly retryAfter: string | undefined;
   readonly date: string | undefined;
+  readonly exception: string | undefined;
   readonly text: string;
 }
 
@@ -107,10 +111,10 @@ export class HttpTarget implements SinkTarget {
     if (left > 0) throw new Paused(`the receiver ${this.#place} has asked for a pause: ${Math.ceil(left)} ms left`);
   }
 
-  #refusal({ status, retryAfter, date, text }: Answer): HttpRefusal {
+  #refusal({ status, retryAfter, date, exception, text }: Answer): HttpRefusal {
     if (retryAfter !== undefined) this.#pause(retryAfter, date);
     const told = this.#secrets.reduce((shown, secret) => shown.replaceAll(secret, '***'), text);
-    return new HttpRefusal(this.#place, status, told.slice(0, REASON_BYTES).replaceAll(/\s+/g, ' ').trim());
+    return new HttpRefusal(this.#place, status, told.slice(0, REASON_BYTES).replaceAll(/\s+/g, ' ').trim(), exception);
   }
 
   async close(): Promise<void> {
@@ -227,17 +231,27 @@ async function readAnswer(response: IncomingMessage): Promise<Answer> {
     if (length > ANSWER_BYTES_MAX) break; // leaving the loop destroys the connection
   }
   const text = Buffer.concat(chunks).toString('utf8');
-  return { status, retryAfter: headers['retry-after'], date: headers.date, text };
+  const exception = headers['x-clickhouse-exception-code'];
+  return {
+    status,
+    retryAfter: headers['retry-after'],
+    date: headers.date,
+    exception: typeof exception === 'string' ? exception : undefined,
+    text,
+  };
 }
 
 const NOT_IMPLEMENTED = 501;
 const later = new Set([408, 425, 429]);
 const aboutUs = new Set([401, 403, 407]);
+/** UNKNOWN_TABLE and UNKNOWN_DATABASE: whoever starts first makes them, and no event is to blame. */
+const unmade = new Set(['60', '81']);
 
 function classify(error: unknown): ErrorClass {
   if (error instanceof TypeError || error instanceof RangeError) return 'stop'; // a bug of this process
   if (!(error instanceof HttpRefusal)) return 'retry';
-  const { status } = error;
+  const { status, exception } = error;
+  if (exception !== undefined && unmade.has(exception)) return 'retry';
   if (later.has(status) || status >= 500) return 'retry';
   return aboutUs.has(status) || status < 400 ? 'stop' : 'split';
 }

@@ -4,6 +4,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { metadataV9, metadataV12 } from '@platformatic/kafka';
+import type { Naming } from '../../kernel/config.ts';
 import { error, type Finding, note, ok, warning } from '../../kernel/finding.ts';
 import { resolveFinding } from '../../kernel/resolve.ts';
 import { parseAddress, usesTls } from '../../store/kafka/connection-options.ts';
@@ -20,8 +21,10 @@ const WRITE = 1 << 4;
 /** Stands for "the broker does not tell". */
 const UNTOLD = -2147483648;
 
-export async function* examineKafka(config: KafkaConfig): AsyncGenerator<Finding> {
-  const names = config.kafkaBrokers.map((broker) => resolveFinding(parseAddress(broker).host, 'KAFKA_BROKERS'));
+/** `named`: what the operator calls an option. */
+export async function* examineKafka(config: KafkaConfig, named: Naming): AsyncGenerator<Finding> {
+  const option = named('KAFKA_BROKERS');
+  const names = config.kafkaBrokers.map((broker) => resolveFinding(parseAddress(broker).host, option));
   for (const found of await Promise.all(names)) if (found !== undefined) yield found;
   if (config.kafkaSaslMechanism === 'plain' && !usesTls(config))
     yield warning('the password crosses the network in clear text (SASL plain without TLS)', 'Set KAFKA_TLS=true.');
@@ -37,13 +40,13 @@ export async function* examineKafka(config: KafkaConfig): AsyncGenerator<Finding
   try {
     links = new KafkaLinks(config, { clientId: 'ringmain-doctor' });
   } catch (cause) {
-    yield failed(cause);
+    yield failed(cause, option);
     return;
   }
   try {
     yield* topic(links, config);
   } catch (cause) {
-    yield failed(cause);
+    yield failed(cause, option);
     return;
   } finally {
     await links.close();
@@ -53,7 +56,7 @@ export async function* examineKafka(config: KafkaConfig): AsyncGenerator<Finding
     if (config.kafkaAcks === 'all') await patiently(() => client.producerIdentity(), config.kafkaConnectTimeoutMs);
     yield note('Kafka does not report its time; keep the clocks of the brokers in sync with NTP');
   } catch (cause) {
-    yield failed(cause);
+    yield failed(cause, option);
   } finally {
     await client.close();
   }
@@ -138,11 +141,11 @@ async function* missing(links: KafkaLinks, config: KafkaConfig): AsyncGenerator<
       );
 }
 
-function failed(cause: unknown): Finding {
+function failed(cause: unknown, option: string): Finding {
   const failure = cause instanceof KafkaFailure ? cause : undefined;
   const advice =
     failure?.verdict === 'retry'
-      ? 'Start the brokers, or correct KAFKA_BROKERS; until then the journal keeps the events.'
+      ? `Start the brokers, or correct ${option}; until then the journal keeps the events.`
       : 'Fix the credentials, certificates or permissions named above; delivery waits for them.';
   return error(String((cause as Error)?.message ?? cause), advice);
 }

@@ -92,20 +92,21 @@ export const postgresConfig = defineConfig(
     }),
   },
   {
-    check: ({ pgDsn }, all) => dsnProblems(pgDsn, (all['sinks']?.['outputs'] as readonly string[] | undefined) ?? []),
+    check: ({ pgDsn }, all, named) =>
+      dsnProblems(pgDsn, (all['sinks']?.['outputs'] as readonly string[] | undefined) ?? [], named('PG_DSN')),
     prefix: 'PG_',
   },
 );
 export type PostgresConfig = ConfigOf<typeof postgresConfig>;
 
-function dsnProblems(dsn: string | undefined, outputs: readonly string[]): string[] {
+function dsnProblems(dsn: string | undefined, outputs: readonly string[], name: string): string[] {
   if (dsn === undefined)
-    return outputs.includes('postgres') ? ['PG_DSN must be set when OUTPUTS includes postgres'] : [];
+    return outputs.includes('postgres') ? [`${name} must be set when OUTPUTS includes postgres`] : [];
   try {
     parseDsn(dsn);
     return [];
   } catch (error) {
-    return [`PG_DSN: ${(error as Error).message}`];
+    return [`${name}: ${(error as Error).message}`];
   }
 }
 

@@ -4,7 +4,8 @@
  *
  *   ringmain_cursors  log_id, sink, life, lane -> position, record, epoch, updated_at
  *   log_id            id of the log, "/", id of the life (lives of older versions: the log alone); of a topic: what its
- *                     source gives as SinkContext.logId
+ *                     source gives as SinkContext.logId, "/", id of the topic (without it where brokers do not tell, and
+ *                     in rows of older versions, which the first claim gives the id that the topic has then)
  *   life, lane        the strand's id, as the source gives it (delivery/source.ts); position is a byte, or an offset.
  *                     Lane -1: the claim of a life, which has a row of its own
  *
@@ -84,11 +85,19 @@ export class Cursors {
   #epoch: number | undefined;
   #fenced = false;
 
+  readonly #remade: (strand: LaneId, position: number) => void;
+
   /**
    * `source` is the id of the log, or of the cluster and group; `sink` is the name of the output; `life` is who claims
-   * the cursors of a log.
+   * the cursors of a log. `remade` is told of a strand that has no cursor while an earlier topic of its name has one.
    */
-  constructor(source: string, sink: string, life?: Omit<LaneId, 'lane'>) {
+  constructor(
+    source: string,
+    sink: string,
+    life?: Omit<LaneId, 'lane'>,
+    remade: (strand: LaneId, position: number) => void = () => undefined,
+  ) {
+    this.#remade = remade;
     this.#source = source;
     this.#sink = sink;
     this.#life = life;
@@ -132,6 +141,7 @@ export class Cursors {
   async hold(link: PostgresLink, table: string, lanes: readonly LaneId[]): Promise<ReadonlyMap<string, Mark>> {
     await link.query('BEGIN');
     await this.#lock(link);
+    const others = await this.#adopt(link, table, lanes);
     const { epoch, rows } = await this.#raise(link, table, lanes);
     await link.query('COMMIT');
     this.#held ??= new Map();
@@ -143,6 +153,10 @@ export class Cursors {
       this.#doubtful.delete(key);
     }
     for (const row of rows) this.#marks.set(keyOf(row), markOf(row));
+    for (const { life, lane, position } of others) {
+      const strand = lanes.find((one) => one.life === Number(life) && one.lane === lane);
+      if (strand !== undefined && !this.#marks.has(laneKey(strand))) this.#remade(strand, Number(position));
+    }
     return this.#marks;
   }
 
@@ -235,6 +249,46 @@ export class Cursors {
     await link.query('SELECT pg_advisory_xact_lock(hashtextextended($1, 0))', [
       `ringmain ${this.#source} ${this.#sink}`,
     ]);
+  }
+
+  /**
+   * Gives rows of older versions the id that the topic of their strand has now, unless the strand has rows with an id.
+   * Deletes old rows of earlier topics, and returns the others.
+   */
+  async #adopt(
+    link: PostgresLink,
+    table: string,
+    lanes: readonly LaneId[],
+  ): Promise<readonly Pick<Row, 'life' | 'lane' | 'position'>[]> {
+    const named = lanes.filter(({ lifeId }) => lifeId !== undefined);
+    if (named.length === 0) return [];
+    const values = [
+      this.#source,
+      this.#sink,
+      named.map((lane) => this.#logId(lane)),
+      named.map(({ life }) => life),
+      named.map(({ lane }) => lane),
+    ];
+    const mine = 'unnest($3::text[], $4::bigint[], $5::int[]) AS mine (log_id, life, lane)';
+    const same = 'c.sink = $2 AND c.life = mine.life AND c.lane = mine.lane';
+    const others = `${same} AND split_part(c.log_id, '/', 1) = $1 AND c.log_id <> mine.log_id`;
+    const { rows } = await link.query<Pick<Row, 'life' | 'lane' | 'position'>>(
+      `SELECT c.life, c.lane, max(c.position) AS position FROM ${table} AS c, ${mine}
+       WHERE ${others} AND c.log_id <> $1 GROUP BY 1, 2`,
+      values,
+    );
+    await link.query(
+      `UPDATE ${table} AS c SET log_id = mine.log_id FROM ${mine} WHERE ${same} AND c.log_id = $1
+         AND NOT EXISTS (SELECT FROM ${table} AS other WHERE other.sink = $2 AND other.life = mine.life
+           AND other.lane = mine.lane AND split_part(other.log_id, '/', 1) = $1 AND other.log_id <> $1)`,
+      values,
+    );
+    await link.query(
+      `DELETE FROM ${table} AS c USING ${mine} WHERE ${others}
+         AND c.updated_at < now() - interval '${KEEP_DAYS} days'`,
+      values,
+    );
+    return rows;
   }
 
   /** Gives the rows a new epoch, higher than any before; undefined: all rows of the log. */

@@ -12,10 +12,19 @@ import { parseTableName, siblingOf, type TableName } from '../../store/postgres/
 import type { PostgresConfig } from './config.ts';
 import { CURSORS } from './cursor.ts';
 
-/** `ownTable`: false for an output that loads tables of its service and has no table of events. */
-export async function* examinePostgres(config: PostgresConfig, ownTable: boolean): AsyncGenerator<Finding> {
+export interface PostgresExamination {
+  /** False for an output that loads tables of its service and has no table of events. */
+  readonly ownTable: boolean;
+  /** What the operator calls the option of the DSN. */
+  readonly option: string;
+}
+
+export async function* examinePostgres(
+  config: PostgresConfig,
+  { ownTable, option }: PostgresExamination,
+): AsyncGenerator<Finding> {
   const dsn = parseDsn(config.pgDsn ?? '');
-  const names = dsn.hosts.map(({ host }) => resolveFinding(host, 'PG_DSN'));
+  const names = dsn.hosts.map(({ host }) => resolveFinding(host, option));
   for (const found of await Promise.all(names)) if (found !== undefined) yield found;
   let link: PostgresLink;
   try {
@@ -27,15 +36,15 @@ export async function* examinePostgres(config: PostgresConfig, ownTable: boolean
   } catch (cause) {
     const advice =
       faultOf(cause) === 'setup'
-        ? 'Correct user, password or database in PG_DSN, or pg_hba.conf of the server.'
-        : 'Start the server, or correct host and port in PG_DSN; until then the journal keeps the events.';
+        ? `Correct user, password or database in ${option}, or pg_hba.conf of the server.`
+        : `Start the server, or correct host and port in ${option}; until then the journal keeps the events.`;
     yield error(describeFault(cause), advice);
     return;
   }
   try {
-    yield* server(link);
+    yield* server(link, option);
     yield* clock(link);
-    if (ownTable) yield* tables(link, config);
+    if (ownTable) yield* tables(link, config, option);
   } catch (cause) {
     yield error(describeFault(cause), 'Fix what the server reports.');
   } finally {
@@ -54,7 +63,7 @@ interface ServerRow {
   readonly used: number;
 }
 
-async function* server(link: PostgresLink): AsyncGenerator<Finding> {
+async function* server(link: PostgresLink, option: string): AsyncGenerator<Finding> {
   const { rows } = await link.query<ServerRow>(
     `SELECT current_setting('server_version') AS version, current_user::text AS role,
             coalesce((SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()), false) AS tls,
@@ -66,7 +75,7 @@ async function* server(link: PostgresLink): AsyncGenerator<Finding> {
   const where = `${link.host.host}:${link.host.port}`;
   yield ok(`PostgreSQL ${version} at ${where} answers as ${role}${tls ? ', over TLS' : ''}`);
   if (standby)
-    yield error(`${where} is a standby and accepts no writes`, 'Put the primary, or all hosts, into PG_DSN.');
+    yield error(`${where} is a standby and accepts no writes`, `Put the primary, or all hosts, into ${option}.`);
   if (fsync === 'off')
     yield warning('fsync is off: a crash of that machine may corrupt the database', 'Set fsync = on.');
   if (commit === 'off')
@@ -85,7 +94,7 @@ async function* clock(link: PostgresLink): AsyncGenerator<Finding> {
   yield skewFinding('the database', rows[0]!.ms, asked, Date.now());
 }
 
-async function* tables(link: PostgresLink, config: PostgresConfig): AsyncGenerator<Finding> {
+async function* tables(link: PostgresLink, config: PostgresConfig, option: string): AsyncGenerator<Finding> {
   const events = parseTableName(config.pgTable);
   const wanted: readonly (readonly [TableName, string])[] = [
     [events, 'INSERT'],
@@ -104,7 +113,7 @@ async function* tables(link: PostgresLink, config: PostgresConfig): AsyncGenerat
     const lacking = rows.map(({ right }) => right).join(', ');
     yield lacking === ''
       ? ok(`table ${name.sql} exists, with all required privileges`)
-      : error(`the role lacks ${lacking} on ${name.sql}`, `GRANT ${lacking} ON ${name.sql} TO the role of PG_DSN.`);
+      : error(`the role lacks ${lacking} on ${name.sql}`, `GRANT ${lacking} ON ${name.sql} TO the role of ${option}.`);
   }
   if (!config.pgCopy) return;
   const { rows } = await link.query<{ may: boolean }>(

@@ -7,6 +7,7 @@
  * keeps nothing in the session, as PgBouncer in transaction mode demands.
  */
 import type { Batching, SinkBatch, SinkContext, SinkKind } from '../../delivery/contract.ts';
+import { attachBoard, createBoard } from '../../kernel/metrics.ts';
 import { placeOf } from '../../kernel/place.ts';
 import type { PostgresLink } from '../../store/postgres/connection.ts';
 import { parseDsn } from '../../store/postgres/dsn.ts';
@@ -107,10 +108,13 @@ export class PostgresTarget extends TransactionTarget {
 }
 
 async function open(config: PostgresConfig, context: SinkContext): Promise<PostgresTarget> {
-  const { load, name: output, log } = context;
+  const { load, name: output, log, life } = context;
   if (load === undefined) return new PostgresTarget(config, context);
   const { default: make } = (await import(load.module)) as { readonly default: MakeLoad };
-  return new PostgresTarget(config, context, () => make({ output, values: load.values, log }));
+  // A tool's metrics have no board that anybody reads.
+  const meters = load.meters ?? ((set) => attachBoard(set, createBoard([set], 1), 0));
+  const { values, shared } = load;
+  return new PostgresTarget(config, context, make({ output, values, shared, life, log, meters }));
 }
 
 function batching({ pgBatchSize, pgBatchBytes, pgFlushMs }: PostgresConfig): Batching {

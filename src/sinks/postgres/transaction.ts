@@ -34,6 +34,11 @@ const DEADLINE_SLACK_MS_MAX = 5000;
 /** A batch that waits for the batch before it looks this often whether that batch waits for it. */
 const LOOK_MS = 200;
 
+/** The batch before waits for this one, which must step back. */
+class GaveWay extends Error {
+  override readonly name = 'GaveWay';
+}
+
 /** The batch before has failed, so this one was taken back although nothing is wrong with it. */
 class PreviousFailed extends Error {
   override readonly name = 'PreviousFailed';
@@ -83,14 +88,31 @@ export class Transaction {
   readonly #link: PostgresLink;
   readonly #begin: string;
   readonly #turn: Turn | undefined;
+  readonly #before: () => Promise<void>;
   readonly #onCommit: (() => void)[] = [];
   #begun = false;
 
-  /** `turn`: the transaction begins when it comes. */
-  constructor(link: PostgresLink, begin: string, turn: Turn | undefined) {
+  /** `turn`: the transaction begins when it comes. `before`: waits for the batch before. */
+  constructor(
+    link: PostgresLink,
+    begin: string,
+    turn: Turn | undefined,
+    before: () => Promise<void> = () => Promise.resolve(),
+  ) {
     this.#link = link;
     this.#begin = begin;
     this.#turn = turn;
+    this.#before = before;
+  }
+
+  /**
+   * Waits until the batch before has committed. A load whose batches wait for each other anyway calls it before it asks
+   * for their common lock: else the later batch may get that first, and must be taken back. Rejects when the batch
+   * before has failed, or waits for something that this one has changed already: then this batch is taken back and
+   * comes again.
+   */
+  inOrder(): Promise<void> {
+    return this.#before();
   }
 
   /** Begins the transaction, unless it has begun. */
@@ -116,12 +138,32 @@ export class Transaction {
    * statement it shares a round trip with BEGIN. Returns the number of rows that the server has taken.
    */
   async copy(sql: string, bytes: Buffer): Promise<number> {
-    if (this.#begun || this.#turn !== undefined) {
+    // At once: the caller works on while the server takes the rows.
+    if (this.#begun) return copyIn(this.#link, sql, bytes);
+    if (this.#turn !== undefined) {
       await this.begin();
       return copyIn(this.#link, sql, bytes);
     }
     this.#begun = true;
     return copyIn(this.#link, `${this.#begin}; ${sql}`, bytes);
+  }
+
+  /**
+   * Runs `work` behind a savepoint. When it throws, everything that it has changed is taken back, calls of onCommit()
+   * too, and the transaction can go on.
+   */
+  async attempt(work: () => Promise<void>): Promise<void> {
+    await this.query('SAVEPOINT attempt');
+    const calls = this.#onCommit.length;
+    try {
+      await work();
+      await this.query('RELEASE SAVEPOINT attempt');
+    } catch (error) {
+      this.#onCommit.length = calls;
+      // On a lost connection this fails as well; what happened first says more.
+      await this.query('ROLLBACK TO SAVEPOINT attempt').catch(() => {});
+      throw error;
+    }
   }
 
   /** `call` runs when the transaction has committed, and never when it has not. */
@@ -157,10 +199,18 @@ export class TransactionTarget implements SinkTarget {
   readonly #begin: string;
   #closed = false;
 
-  constructor(options: TransactionOptions, context: Pick<SinkContext, 'moved' | 'lost'>) {
+  constructor(
+    options: TransactionOptions,
+    context: Pick<SinkContext, 'moved' | 'lost'> & Partial<Pick<SinkContext, 'log'>>,
+  ) {
     this.#options = options;
     this.#context = context;
-    this.#cursors = new Cursors(options.source, options.output, options.life);
+    this.#cursors = new Cursors(options.source, options.output, options.life, ({ lane, lifeId }, position) =>
+      context.log?.warn(
+        { partition: lane, topicId: lifeId, position },
+        'the topic was deleted and made anew: its records are stored from the beginning, behind those of the one before',
+      ),
+    );
     this.inFlightMax = options.sessions;
     this.#sessions = Array.from({ length: options.sessions }, () => ({
       link: undefined,
@@ -172,7 +222,8 @@ export class TransactionTarget implements SinkTarget {
     // whose client has vanished: without it a retry would wait for them as long as TCP does.
     const timeout = options.statementTimeoutMs;
     const idle = `SET LOCAL idle_in_transaction_session_timeout = ${2 * timeout}`;
-    this.#begin = `BEGIN; SET LOCAL statement_timeout = ${timeout}; ${idle}`;
+    // A load asks for locks and then reads what others committed before: a database may have another default.
+    this.#begin = `BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL statement_timeout = ${timeout}; ${idle}`;
   }
 
   /**
@@ -198,13 +249,21 @@ export class TransactionTarget implements SinkTarget {
     const stored = this.#withSession(async (session) => {
       if (batch.commit) this.#cursors.assertMine();
       const link = await this.#ready(session);
-      let transaction = await this.#load(session, link, batch, turn);
+      const inOrder = async () => {
+        if (batch.commit && (await this.#mustGiveWay(link, before))) throw new GaveWay('the batch before waits for it');
+      };
+      let transaction: Transaction;
+      try {
+        transaction = await this.#load(session, link, batch, turn, inOrder);
+        await inOrder();
+      } catch (error) {
+        if (!(error instanceof GaveWay)) throw error;
+        session.load.abandon?.();
+        await link.query('ROLLBACK');
+        await before;
+        transaction = await this.#load(session, link, batch, turn, inOrder);
+      }
       if (batch.commit) {
-        if (await this.#mustGiveWay(link, before)) {
-          await link.query('ROLLBACK');
-          await before;
-          transaction = await this.#load(session, link, batch, turn);
-        }
         if (!(await this.#cursors.move(link, table, batch))) {
           await link.query('ROLLBACK');
           await this.#cursors.explain(link, table, batch);
@@ -232,12 +291,18 @@ export class TransactionTarget implements SinkTarget {
 
   async close(): Promise<void> {
     this.#closed = true;
-    await Promise.all(this.#sessions.map((session) => session.link?.close()));
+    await Promise.all(this.#sessions.flatMap(({ link, load }) => [link?.close(), load.close?.()]));
   }
 
   /** Opens a transaction with the batch's changes in it. */
-  async #load({ load }: Session, link: PostgresLink, batch: SinkBatch, turn: Turn): Promise<Transaction> {
-    const transaction = new Transaction(link, this.#begin, this.#options.ordered ? turn : undefined);
+  async #load(
+    { load }: Session,
+    link: PostgresLink,
+    batch: SinkBatch,
+    turn: Turn,
+    inOrder: () => Promise<void>,
+  ): Promise<Transaction> {
+    const transaction = new Transaction(link, this.#begin, this.#options.ordered ? turn : undefined, inOrder);
     if (batch.count > 0) {
       try {
         await load.load(transaction, batch);

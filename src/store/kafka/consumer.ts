@@ -7,51 +7,49 @@
  *   begin   the user says where each partition really begins; fetching starts
  *   recall  the group deals anew, or has given this member up: the user finishes, commits and calls released(); then
  *           the consumer joins again
+ *   remade  a topic was deleted and made anew: the same as recall. Its offsets begin again, so the group's offset, which
+ *           names the topic that it belongs to, is none of it
  *   lost    no heartbeat got through for a session: the same as recall, but the group refuses what is committed now
  *
  * Always true: a partition is fetched only between begin() and released(). The bytes that wait to be read stay below
- * BUFFER_BYTES_MAX plus one answer per broker. The consumer tries again for ever what has failed, after 100 ms doubling
+ * `fetchBytesMax` plus one answer per broker, and the batches that are unpacked below twice `unpackedBytesMax`, however
+ * many partitions there are. The consumer tries again for ever what has failed, after 100 ms doubling
  * to 10 s, and shows the failure in `problem` until it has succeeded.
  */
 import { setTimeout as delay } from 'node:timers/promises';
-import { listOffsetsV7 } from '@platformatic/kafka';
 import { unreadable } from './answer.ts';
 import type { KafkaConnectionConfig } from './config.ts';
 import { failureOf, failureOfCode, KafkaFailure, kafkaCode } from './failure.ts';
-import {
-  encodeFetch,
-  FETCH,
-  FETCH_LEAST,
-  type Fetched,
-  type FetchedPartition,
-  fetchVersions,
-  parseFetch,
-} from './fetch.ts';
-import { type Assignment, assertAll, GroupMember, membershipCodes, type Offsets } from './group.ts';
-import { KafkaLinks, pick, type Topic } from './links.ts';
-import { Partition } from './partition.ts';
+import { askFetch, type Fetched, type FetchedPartition, type FetchTopic } from './fetch.ts';
+import { type Assignment, GroupMember, membershipCodes, type Offsets, type TopicIds } from './group.ts';
+import { KafkaLinks, type Topic } from './links.ts';
+import { EARLIEST, LATEST, listOffsets } from './offsets.ts';
+import { Partition, type PartitionLimits, UNPACKED_BYTES_MAX } from './partition.ts';
 
-const LIST_OFFSETS = 2;
-const EARLIEST = -2n;
-const LATEST = -1n;
-const READ_COMMITTED = 1;
-/** A member that rejoins too late loses its place; a batch that is under way has this long to end. */
-const REBALANCE_MS = 60_000;
+/** Limits where the service gives none. What each means is said in config.ts. */
+export const consumerDefaults = {
+  rebalanceTimeoutMs: 60_000,
+  fetchBytesMax: 16 * 2 ** 20,
+  fetchWaitMs: 500,
+  unpackedBytesMax: UNPACKED_BYTES_MAX,
+} as const;
+export type ConsumerLimits = Readonly<Record<keyof typeof consumerDefaults, number>>;
+
+/** Of tries to reach the cluster again: soon after a restart of a broker, and no load on one that stays away. */
 const BACKOFF_MS_MIN = 100;
 const BACKOFF_MS_MAX = 10_000;
-/** Bytes that wait to be read, all partitions together. */
-const BUFFER_BYTES_MAX = 16 * 2 ** 20;
-/** A partition with fewer waiting bytes is fetched again. */
-const PARTITION_BYTES_LOW = 512 * 1024;
-const ANSWER_BYTES_MAX = 4 * 2 ** 20;
+/** Answers of a buffer: with fewer, the buffer is empty while the next one comes. */
+const ANSWERS = 4;
+/** Of one partition in an answer: as much as a broker takes as a batch by default, so each has its share of the answer. */
 const PARTITION_BYTES_MAX = 2 ** 20;
-/** An answer without records comes after this time; earlier when other partitions wait for the same connection. */
-const WAIT_MS = 500;
+/** A partition with fewer waiting bytes is fetched again: the next ones come while these are read. */
+const PARTITION_BYTES_LOW = PARTITION_BYTES_MAX / 2;
+/** An answer without records comes so soon when other partitions wait for the same connection. */
 const WAIT_MS_SHORT = 50;
 /** Leaders that are not known are asked for this often. */
 const TEND_MS = 500;
 
-export interface ConsumerOptions {
+export interface ConsumerOptions extends Partial<ConsumerLimits> {
   readonly topics: readonly string[];
   readonly groupId: string;
   /** Where a partition begins that the group has never committed. */
@@ -63,9 +61,13 @@ export interface ConsumerOptions {
 export interface Arrival {
   readonly topic: string;
   readonly partition: number;
+  /** Undefined: the brokers do not tell. */
+  readonly topicId: string | undefined;
   readonly offset: number;
   /** End of the partition when it came. */
   readonly end: number;
+  /** The topic was deleted and made anew since the group was here: it begins with the earliest record. */
+  readonly remade: boolean;
 }
 
 const NOTHING: readonly Arrival[] = [];
@@ -82,10 +84,16 @@ export class KafkaConsumer {
   #running: Promise<void> | undefined;
   #tending: NodeJS.Timeout | undefined;
   #topics: ReadonlyMap<string, Topic> = new Map();
+  /** Of the topics that the partitions belong to, since the last join. */
+  #ids: TopicIds = new Map();
+  /** One of them is another topic by now. */
+  #remade = false;
   #stale = false;
   #learning = false;
   readonly #fetching = new Set<number>();
   #partitions: Partition[] = [];
+  readonly #limits: ConsumerLimits;
+  readonly #partitionLimits: PartitionLimits;
   /** Partitions that cannot be read now, and until when they are left alone. */
   readonly #resting = new Map<Partition, number>();
   #arrived = NOTHING;
@@ -98,16 +106,23 @@ export class KafkaConsumer {
 
   constructor(config: KafkaConnectionConfig, options: ConsumerOptions, clientId: string, news: () => void) {
     this.#options = options;
+    const limits = { ...consumerDefaults, ...options };
+    const { rebalanceTimeoutMs, unpackedBytesMax } = limits;
+    this.#limits = limits;
+    this.#partitionLimits = {
+      unpackedBytesMax,
+      hasRoom: () => this.#partitions.reduce((sum, one) => sum + one.unpackedBytes, 0) < unpackedBytesMax,
+    };
     this.#metadataMs = config.kafkaMetadataMaxAgeMs;
     this.#news = news;
     this.#links = new KafkaLinks(config, { clientId });
-    this.#groupLinks = new KafkaLinks(config, { clientId, requestTimeoutMs: 2 * REBALANCE_MS });
+    this.#groupLinks = new KafkaLinks(config, { clientId, requestTimeoutMs: 2 * rebalanceTimeoutMs });
     const { groupId, topics, sessionTimeoutMs } = options;
     this.#group = new GroupMember(this.#groupLinks, {
       groupId,
       topics,
       sessionTimeoutMs,
-      rebalanceTimeoutMs: REBALANCE_MS,
+      rebalanceTimeoutMs,
     });
   }
 
@@ -137,7 +152,7 @@ export class KafkaConsumer {
   begin(at: (arrival: Arrival) => number): readonly Partition[] {
     this.#problems.delete('read');
     const begun = this.#arrived.map((arrival) => {
-      const partition = new Partition(arrival.topic, arrival.partition, at(arrival));
+      const partition = new Partition(arrival.topic, arrival.partition, at(arrival), this.#partitionLimits);
       partition.end = arrival.end;
       return partition;
     });
@@ -149,7 +164,7 @@ export class KafkaConsumer {
 
   /** Reads a partition from another offset: what was fetched of it is dropped. */
   seek(partition: Partition, offset: number): Partition {
-    const again = new Partition(partition.topic, partition.partition, offset);
+    const again = new Partition(partition.topic, partition.partition, offset, this.#partitionLimits);
     again.end = partition.end;
     this.#partitions = this.#partitions.map((one) => (one === partition ? again : one));
     this.pump();
@@ -168,7 +183,7 @@ export class KafkaConsumer {
    * Stores offsets with the group; does nothing when the group has given this member up, for then it would refuse them.
    */
   async commit(offsets: Offsets): Promise<void> {
-    if (this.#member) await this.#group.commit(offsets);
+    if (this.#member) await this.#group.commit(offsets, this.#ids);
   }
 
   /** What was fetched of a partition cannot be read: it is fetched again later. */
@@ -218,10 +233,13 @@ export class KafkaConsumer {
     this.#member = true;
     const { topics } = await this.#links.cluster(this.#options.topics);
     this.#topics = topics;
+    const before = this.#ids;
+    this.#ids = new Map([...topics].map(([name, { id }]) => [name, id]));
+    this.#remade = false;
     const missing = this.#options.topics.find((topic) => !topics.has(topic));
     if (missing !== undefined)
       this.#groupProblem = new KafkaFailure('retry', 'TOPIC_MISSING', `the topic does not exist: topic=${missing}`);
-    const arrived = await this.#starts(assignment);
+    const arrived = await this.#starts(assignment, before);
     if (missing === undefined) this.#groupProblem = undefined;
     this.#arrived = arrived.length > 0 ? arrived : NOTHING;
     this.#news();
@@ -229,60 +247,39 @@ export class KafkaConsumer {
 
   /**
    * Where the group stands in our partitions. A start that nobody has committed is committed now, so that it is the
-   * same after a crash.
+   * same after a crash. `before`: ids of the topics at the join before.
    */
-  async #starts(assignment: Assignment): Promise<readonly Arrival[]> {
-    const committed = await this.#group.committed(assignment);
+  async #starts(assignment: Assignment, before: TopicIds): Promise<readonly Arrival[]> {
+    const { offsets: committed, stale } = await this.#group.committed(assignment, this.#ids);
     const ends = await this.#listOffsets(assignment, LATEST);
     const fresh = new Map(
       [...assignment].map(
         ([topic, partitions]) => [topic, partitions.filter((one) => !committed.get(topic)?.has(one))] as const,
       ),
     );
-    const starts = this.#options.start === 'latest' ? ends : await this.#listOffsets(fresh, EARLIEST);
+    const earliest = await this.#listOffsets(fresh, EARLIEST);
     const first = new Map<string, Map<number, number>>();
     const arrived: Arrival[] = [];
     for (const [topic, partitions] of assignment)
       for (const partition of partitions) {
         const end = ends.get(topic)?.get(partition) ?? 0;
         const known = committed.get(topic)?.get(partition);
+        // Brokers forget the offsets of a topic that is deleted; then this member may know that it was another one.
+        const remade =
+          known === undefined &&
+          (stale.get(topic)?.includes(partition) === true || isAnother(before.get(topic), this.#ids.get(topic)));
+        const starts = this.#options.start === 'latest' && !remade ? ends : earliest;
         const offset = known ?? starts.get(topic)?.get(partition) ?? 0;
         if (known === undefined)
           first.set(topic, (first.get(topic) ?? new Map<number, number>()).set(partition, offset));
-        arrived.push({ topic, partition, offset, end });
+        arrived.push({ topic, partition, topicId: this.#ids.get(topic), offset, end, remade });
       }
-    await this.#group.commit(first);
+    await this.#group.commit(first, this.#ids);
     return arrived;
   }
 
-  async #listOffsets(assignment: Assignment, timestamp: bigint): Promise<Offsets> {
-    const byLeader = new Map<number, Map<string, number[]>>();
-    for (const [topic, partitions] of assignment)
-      for (const partition of partitions) {
-        const leader = this.#topics.get(topic)?.leaders[partition] ?? -1;
-        if (leader < 0) throw failureOfCode(kafkaCode.leaderNotAvailable, `${topic}/${partition}`);
-        const topics = byLeader.get(leader) ?? new Map<string, number[]>();
-        byLeader.set(leader, topics.set(topic, [...(topics.get(topic) ?? []), partition]));
-      }
-    const found = new Map<string, Map<number, number>>();
-    for (const [leader, topics] of byLeader) {
-      const asked = [...topics].map(([name, partitions]) => ({
-        name,
-        partitions: partitions.map((partitionIndex) => ({ partitionIndex, currentLeaderEpoch: -1, timestamp })),
-      }));
-      const answer = await this.#links.askNode(leader, 'list offsets', (link) =>
-        pick(link, LIST_OFFSETS, [[7, listOffsetsV7.api]], '3.0').async(link.connection, -1, READ_COMMITTED, asked),
-      );
-      for (const { name, partitions } of answer.topics)
-        for (const { partitionIndex, errorCode, offset } of partitions) {
-          if (errorCode !== kafkaCode.none) throw failureOfCode(errorCode, `offsets of ${name}/${partitionIndex}`);
-          if (offset < 0n) throw unreadable(`an offset of ${name}/${partitionIndex} must not be negative: ${offset}`);
-          found.set(name, (found.get(name) ?? new Map<number, number>()).set(partitionIndex, Number(offset)));
-        }
-    }
-    const answered = [...found].flatMap(([topic, offsets]) => [...offsets.keys()].map((one) => [topic, one] as const));
-    assertAll(assignment, answered, 'list of offsets');
-    return found;
+  #listOffsets(assignment: Assignment, timestamp: bigint): Promise<Offsets> {
+    return listOffsets(this.#links, this.#topics, assignment, timestamp);
   }
 
   /** Stays a member until the group deals anew or has given us up; then everything is called back. */
@@ -298,6 +295,7 @@ export class KafkaConsumer {
         await this.#group.heartbeat();
         heardMs = performance.now();
         if (this.#groupProblem?.code !== 'TOPIC_MISSING') this.#groupProblem = undefined;
+        if (this.#remade) break;
         const maxAgeMs = this.#groupProblem === undefined ? this.#metadataMs : sessionTimeoutMs;
         if (performance.now() - askedMs > maxAgeMs && (await this.#changed())) break;
       } catch (error) {
@@ -316,12 +314,18 @@ export class KafkaConsumer {
     await this.#recall(beatMs);
   }
 
-  /** Whether a topic has come, or has got more partitions. */
+  /** Whether a topic has come, has got more partitions, or was made anew. */
   async #changed(): Promise<boolean> {
     const { topics } = await this.#links.cluster(this.#options.topics);
     const before = this.#topics;
     this.#topics = topics;
+    this.#compare(topics);
+    if (this.#remade) return true;
     return this.#options.topics.some((name) => topics.get(name)?.leaders.length !== before.get(name)?.leaders.length);
+  }
+
+  #compare(topics: ReadonlyMap<string, Topic>): void {
+    for (const [name, { id }] of topics) if (isAnother(this.#ids.get(name), id)) this.#remade = true;
   }
 
   async #recall(beatMs: number): Promise<void> {
@@ -330,7 +334,7 @@ export class KafkaConsumer {
     const recalled = Promise.withResolvers<void>();
     this.#recalled = recalled;
     this.#news();
-    // The session goes on while the user finishes; the group waits REBALANCE_MS at most.
+    // The session goes on while the user finishes; the group waits rebalanceTimeoutMs at most.
     while (this.#recalled === recalled && !this.#closed) {
       await Promise.race([recalled.promise, this.#pause(beatMs)]);
       if (this.#recalled === recalled && this.#member) await this.#group.heartbeat().catch(() => {});
@@ -343,10 +347,10 @@ export class KafkaConsumer {
 
   /** Fetches for every partition that has little left to read. */
   pump(): void {
-    if (this.#closed || this.recalling) return;
+    if (this.#closed || this.recalling || this.#remade) return;
     let buffered = 0;
     for (const partition of this.#partitions) buffered += partition.buffered;
-    if (buffered >= BUFFER_BYTES_MAX) return;
+    if (buffered >= this.#limits.fetchBytesMax) return;
     const byLeader = new Map<number, Partition[]>();
     let full = false;
     const now = performance.now();
@@ -359,7 +363,12 @@ export class KafkaConsumer {
       else byLeader.set(leader, [...(byLeader.get(leader) ?? []), partition]);
     }
     for (const [leader, partitions] of byLeader)
-      if (!this.#fetching.has(leader)) void this.#fetch(leader, partitions, full ? WAIT_MS_SHORT : WAIT_MS);
+      if (!this.#fetching.has(leader))
+        void this.#fetch(
+          leader,
+          partitions,
+          full ? Math.min(WAIT_MS_SHORT, this.#limits.fetchWaitMs) : this.#limits.fetchWaitMs,
+        );
   }
 
   async #fetch(leader: number, partitions: readonly Partition[], waitMs: number): Promise<void> {
@@ -376,7 +385,7 @@ export class KafkaConsumer {
         if (answer === undefined) throw unreadable(`a fetch must name ${partition.topic}/${partition.partition}`);
         came ||= answer.code !== kafkaCode.none || answer.records.length > 0;
         // A partition that was called back or sought meanwhile has no use for it.
-        if (!this.#partitions.includes(partition) || partition.fetchFrom !== offset) continue;
+        if (this.#remade || !this.#partitions.includes(partition) || partition.fetchFrom !== offset) continue;
         failure = (await this.#take(partition, answer)) ?? failure;
       }
       if (failure !== undefined) throw failure;
@@ -396,26 +405,17 @@ export class KafkaConsumer {
   }
 
   async #send(leader: number, partitions: readonly Partition[], waitMs: number): Promise<Fetched> {
-    const { link, where } = await this.#links.toNode(leader, 'fetch');
-    const [version] = [pick(link, FETCH, fetchVersions, FETCH_LEAST)];
-    const topics = new Map<string, { partition: number; offset: number }[]>();
-    for (const { topic, partition, fetchFrom } of partitions)
-      topics.set(topic, [...(topics.get(topic) ?? []), { partition, offset: fetchFrom }]);
-    const limits = { waitMs, bytesMax: ANSWER_BYTES_MAX, partitionBytesMax: PARTITION_BYTES_MAX };
-    return new Promise((resolve, reject) => {
-      link.connection.send(
-        FETCH,
-        version,
-        () => encodeFetch(limits, topics),
-        parseFetch,
-        true,
-        true,
-        (error, answer) => {
-          if (error) reject(failureOf(link.lastError ?? error, where));
-          else resolve(answer as Fetched);
-        },
-      );
-    });
+    const node = await this.#links.toNode(leader, 'fetch');
+    const topics = [...Map.groupBy(partitions, ({ topic }) => topic)].map(
+      ([name, list]): FetchTopic => ({
+        name,
+        id: this.#ids.get(name),
+        wishes: list.map(({ partition, fetchFrom }) => ({ partition, offset: fetchFrom })),
+      }),
+    );
+    const bytesMax = Math.ceil(this.#limits.fetchBytesMax / ANSWERS);
+    const limits = { waitMs, bytesMax, partitionBytesMax: Math.min(PARTITION_BYTES_MAX, bytesMax) };
+    return askFetch(node, limits, topics);
   }
 
   async #take(partition: Partition, answer: FetchedPartition): Promise<KafkaFailure | undefined> {
@@ -426,7 +426,7 @@ export class KafkaConsumer {
       return undefined;
     }
     if (code !== kafkaCode.offsetOutOfRange) return failureOfCode(code, `${topic}/${index}`);
-    // Retention was faster than we were, or the topic is another one: it goes on with the oldest record that is there.
+    // Retention was faster than we were: it goes on with the oldest record that is there.
     const offsets = await this.#listOffsets(new Map([[topic, [index]]]), EARLIEST);
     const first = offsets.get(topic)?.get(index);
     // What is fetched already is read first; until then another fetch would only get the same answer.
@@ -445,6 +445,7 @@ export class KafkaConsumer {
         .then(
           ({ topics }) => {
             if (topics.size > 0) this.#topics = topics;
+            this.#compare(topics);
             const leaders = new Set([...topics.values()].flatMap((topic) => topic.leaders));
             for (const node of this.#problems.keys())
               if (node !== 'read' && (node === 'metadata' || !leaders.has(node))) this.#problems.delete(node);
@@ -463,3 +464,7 @@ export class KafkaConsumer {
     this.pump();
   }
 }
+
+/** Whether they are ids of two topics. */
+const isAnother = (one: string | undefined, other: string | undefined): boolean =>
+  one !== undefined && other !== undefined && one !== other;

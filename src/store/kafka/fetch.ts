@@ -1,20 +1,33 @@
 /**
- * Fetch requests and answers, version 12 (Kafka 2.7 and newer; version 13 means topic ids), without fetch sessions. The
- * library's own parser makes an object per record; here record batches stay bytes until somebody reads them
- * (partition.ts).
+ * Fetch requests and answers, version 13 (Kafka 3.1 and newer), which names topics by their ids, else version 12, which
+ * names them by name; without fetch sessions. With ids, a topic that was deleted and made anew is never read from
+ * offsets of the one before: the broker refuses them. The library's own parser makes an object per record; here record
+ * batches stay bytes until somebody reads them (partition.ts).
  *
  *   request  replica -1, wait ms, bytes min, bytes max, isolation i8, session 0, epoch -1, topics, no forgotten topics,
  *            no rack
- *            topic: name, partitions { index, epoch -1, offset i64, last epoch -1, log start -1, bytes max }
+ *            topic: name or id, partitions { index, epoch -1, offset i64, last epoch -1, log start -1, bytes max }
  *   answer   throttle, error, session, topics
- *            topic: name, partitions { index, error, high watermark, last stable offset, log start, aborted
+ *            topic: name or id, partitions { index, error, high watermark, last stable offset, log start, aborted
  *            [{ producer i64, first offset i64 }], preferred replica, records }
  */
 import { type Reader, Writer } from '@platformatic/kafka';
+import { failureOf } from './failure.ts';
+import { type Link, pick } from './links.ts';
 
-export const FETCH = 1;
-export const fetchVersions = [[12, 12]] as const;
-export const FETCH_LEAST = '2.7';
+const FETCH = 1;
+const BY_ID = 13;
+const BY_NAME = 12;
+const FETCH_LEAST = '2.7';
+
+/** Versions that can ask for these topics, for pick(). */
+const versionsFor = (topics: readonly FetchTopic[]): readonly (readonly [number, number])[] =>
+  topics.every(({ id }) => id !== undefined)
+    ? [
+        [BY_ID, BY_ID],
+        [BY_NAME, BY_NAME],
+      ]
+    : [[BY_NAME, BY_NAME]];
 
 const NO_TAGS = 0;
 /** Only records of transactions that were committed. */
@@ -30,6 +43,12 @@ export interface FetchLimits {
 export interface FetchWish {
   readonly partition: number;
   readonly offset: number;
+}
+
+export interface FetchTopic {
+  readonly name: string;
+  readonly id: string | undefined;
+  readonly wishes: readonly FetchWish[];
 }
 
 export interface FetchedPartition {
@@ -50,7 +69,30 @@ export interface Fetched {
   readonly partitions: readonly FetchedPartition[];
 }
 
-export function encodeFetch(limits: FetchLimits, topics: ReadonlyMap<string, readonly FetchWish[]>): Writer {
+/** Asks the node of this link. */
+export function askFetch(
+  { link, where }: { readonly link: Link; readonly where: string },
+  limits: FetchLimits,
+  topics: readonly FetchTopic[],
+): Promise<Fetched> {
+  const version = pick(link, FETCH, versionsFor(topics), FETCH_LEAST);
+  return new Promise((resolve, reject) => {
+    link.connection.send(
+      FETCH,
+      version,
+      () => encodeFetch(version, limits, topics),
+      fetchParser(topics),
+      true,
+      true,
+      (error, answer) => {
+        if (error) reject(failureOf(link.lastError ?? error, where));
+        else resolve(answer as Fetched);
+      },
+    );
+  });
+}
+
+function encodeFetch(version: number, limits: FetchLimits, topics: readonly FetchTopic[]): Writer {
   const writer = Writer.create()
     .appendInt32(-1)
     .appendInt32(limits.waitMs)
@@ -59,9 +101,11 @@ export function encodeFetch(limits: FetchLimits, topics: ReadonlyMap<string, rea
     .appendInt8(READ_COMMITTED)
     .appendInt32(0)
     .appendInt32(-1)
-    .appendUnsignedVarInt(topics.size + 1);
-  for (const [topic, wishes] of topics) {
-    writer.appendString(topic).appendUnsignedVarInt(wishes.length + 1);
+    .appendUnsignedVarInt(topics.length + 1);
+  for (const { name, id, wishes } of topics) {
+    if (version >= BY_ID) writer.appendUUID(id);
+    else writer.appendString(name);
+    writer.appendUnsignedVarInt(wishes.length + 1);
     for (const { partition, offset } of wishes)
       writer
         .appendInt32(partition)
@@ -76,14 +120,20 @@ export function encodeFetch(limits: FetchLimits, topics: ReadonlyMap<string, rea
   return writer.appendUnsignedVarInt(1).appendString('').appendUnsignedInt8(NO_TAGS);
 }
 
-export function parseFetch(_correlationId: number, _api: number, _version: number, reader: Reader): Fetched {
+/** Reads the answer to a request for these topics. */
+export const fetchParser =
+  (topics: readonly FetchTopic[]) =>
+  (_correlationId: number, _api: number, version: number, reader: Reader): Fetched =>
+    parseFetch(version, topics, reader);
+
+function parseFetch(version: number, asked: readonly FetchTopic[], reader: Reader): Fetched {
   reader.skip(4);
   const code = reader.readInt16();
   reader.skip(4);
   const partitions: FetchedPartition[] = [];
   const topics = reader.readUnsignedVarInt() - 1;
   for (let t = 0; t < topics; t++) {
-    const topic = reader.readString();
+    const topic = version >= BY_ID ? nameOf(asked, reader.readUUID()) : reader.readString();
     const count = reader.readUnsignedVarInt() - 1;
     for (let p = 0; p < count; p++) partitions.push(parsePartition(topic, reader));
     reader.readTaggedFields();
@@ -91,6 +141,9 @@ export function parseFetch(_correlationId: number, _api: number, _version: numbe
   reader.readTaggedFields();
   return { code, partitions };
 }
+
+/** A topic that nobody has asked for has no name that anybody looks for. */
+const nameOf = (asked: readonly FetchTopic[], id: string): string => asked.find((topic) => topic.id === id)?.name ?? '';
 
 function parsePartition(topic: string, reader: Reader): FetchedPartition {
   const partition = reader.readInt32();

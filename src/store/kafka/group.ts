@@ -36,6 +36,8 @@ const SLACK_MS = 5000;
 
 /** Partitions by topic. */
 export type Assignment = ReadonlyMap<string, readonly number[]>;
+/** Ids of topics by their names; undefined where the broker does not tell. */
+export type TopicIds = ReadonlyMap<string, string | undefined>;
 /** Offsets by topic and partition. */
 export type Offsets = ReadonlyMap<string, ReadonlyMap<number, number>>;
 
@@ -149,15 +151,18 @@ export class GroupMember {
     );
   }
 
-  /** Stores how far partitions are dealt with. Fails when the group has given this member up. */
-  async commit(offsets: Offsets): Promise<void> {
+  /**
+   * Stores how far partitions are dealt with, and of which topic each is: the group knows topics by name alone. Fails
+   * when the group has given this member up.
+   */
+  async commit(offsets: Offsets, ids: TopicIds): Promise<void> {
     const topics = [...offsets].map(([name, partitions]) => ({
       name,
       partitions: [...partitions].map(([partitionIndex, offset]) => ({
         partitionIndex,
         committedOffset: BigInt(offset),
         committedLeaderEpoch: -1,
-        committedMetadata: null,
+        committedMetadata: ids.get(name) ?? null,
       })),
     }));
     if (topics.length === 0) return;
@@ -173,10 +178,13 @@ export class GroupMember {
     );
   }
 
-  /** Where the group stands; partitions that nobody has committed are missing. */
-  async committed(assignment: Assignment): Promise<Offsets> {
+  /**
+   * Where the group stands; partitions that nobody has committed are missing. So are those in `stale`: their offset
+   * belongs to an earlier topic of that name.
+   */
+  async committed(assignment: Assignment, ids: TopicIds): Promise<{ offsets: Offsets; stale: Assignment }> {
     const topics = [...assignment].map(([name, partitions]) => ({ name, partitionIndexes: [...partitions] }));
-    if (topics.length === 0) return new Map();
+    if (topics.length === 0) return { offsets: new Map(), stale: new Map() };
     const { groups } = await this.#ask('fetch offsets', (link) =>
       pick(link, FETCH_OFFSETS, [[8, offsetFetchV8.api]], LEAST).async(
         link.connection,
@@ -185,11 +193,14 @@ export class GroupMember {
       ),
     );
     const found = new Map<string, Map<number, number>>();
+    const stale = new Map<string, number[]>();
     for (const { name, partitions } of groups[0]?.topics ?? []) {
       const known = new Map<number, number>();
-      for (const { partitionIndex, committedOffset, errorCode } of partitions) {
+      for (const { partitionIndex, committedOffset, metadata, errorCode } of partitions) {
         if (errorCode !== kafkaCode.none) throw failureOfCode(errorCode, `offset of ${name}/${partitionIndex}`);
-        if (committedOffset >= 0n) known.set(partitionIndex, Number(committedOffset));
+        if (committedOffset < 0n) continue;
+        if (isOfTopic(metadata, ids.get(name))) known.set(partitionIndex, Number(committedOffset));
+        else stale.set(name, [...(stale.get(name) ?? []), partitionIndex]);
       }
       found.set(name, known);
     }
@@ -198,7 +209,7 @@ export class GroupMember {
       partitions.map(({ partitionIndex }) => [name, partitionIndex] as const),
     );
     assertAll(assignment, answered.flat(), 'offsets of the group');
-    return found;
+    return { offsets: found, stale };
   }
 
   /** Goes, so that the others need not wait for the session to end. */
@@ -245,6 +256,12 @@ export class GroupMember {
     return nodeId;
   }
 }
+
+const TOPIC_ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+
+/** Whether an offset with these words belongs to the topic. What names no topic, as tools commit it, belongs to any. */
+const isOfTopic = (metadata: string | null | undefined, id: string | undefined): boolean =>
+  id === undefined || metadata == null || !TOPIC_ID.test(metadata) || metadata === id;
 
 /** Fails when an answer leaves out a partition that was asked for. */
 export function assertAll(

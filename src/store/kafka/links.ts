@@ -16,6 +16,8 @@ import { type Address, connectionOptions, parseAddress } from './connection-opti
 import { failureOf, failureOfCode, KafkaFailure, kafkaCode } from './failure.ts';
 
 const METADATA = 3;
+/** Stands where a broker before 2.8 has no id of a topic. */
+const NO_ID = '00000000-0000-0000-0000-000000000000';
 /** Brokers refuse names of software that have other characters than letters, digits, dots and dashes between them. */
 const SOFTWARE = 'ringmain';
 /** A closing connection gets this long to flush; a frozen broker must not hold a drain up. */
@@ -23,6 +25,8 @@ const CLOSE_MS_MAX = 1000;
 
 /** What is known of a topic: partition i is led by node leaders[i], -1 when nobody leads it now. */
 export interface Topic {
+  /** Another one when the topic is deleted and made anew. Undefined: the broker does not tell. */
+  readonly id: string | undefined;
   readonly leaders: readonly number[];
   /** When the answer came, by performance.now(). */
   readonly askedMs: number;
@@ -177,7 +181,7 @@ export class KafkaLinks {
     });
     if (answer.brokers.length > 0) this.#learnAll(answer.brokers);
     const topics = new Map<string, Topic>();
-    for (const { name, errorCode, partitions } of answer.topics) {
+    for (const { name, topicId, errorCode, partitions } of answer.topics) {
       if (name === null || name === undefined || errorCode === kafkaCode.unknownTopicOrPartition) continue;
       if (errorCode !== kafkaCode.none) throw failureOfCode(errorCode, `topic ${name}`);
       if (partitions.length === 0) continue;
@@ -188,7 +192,8 @@ export class KafkaLinks {
           throw unreadable(`partitions of ${name} must be 0..${leaders.length - 1}: ${partitionIndex}`);
         leaders[partitionIndex] = leaderId;
       }
-      topics.set(name, { leaders, askedMs: performance.now() });
+      const id = topicId === NO_ID ? undefined : topicId;
+      topics.set(name, { id, leaders, askedMs: performance.now() });
     }
     return { id: answer.clusterId ?? '', topics };
   }

@@ -11,18 +11,20 @@
  * Always true: `position` grows over every offset that needs no more work: records that were read, control batches,
  * records of aborted transactions, and offsets that compaction has emptied. A batch with a wrong checksum is never
  * read. No length or count in an answer is believed: reading ends within the answer, and a batch unpacks to
- * UNPACKED_BYTES_MAX at most. What is malformed fails with FORMAT.
+ * UNPACKED_BYTES_MAX at most. Batches whose offsets are malformed fail with FORMAT. A batch whose checksum is right and
+ * that does not unpack, or whose records are malformed, is what its producer has sent: no later fetch brings another
+ * one, so what is not read of it becomes a gap, and reading goes on behind it.
  */
-import { gunzipSync, zstdDecompressSync } from 'node:zlib';
-import { compressionsAlgorithms, crc32c, Writer } from '@platformatic/kafka';
+import { crc32c, Writer } from '@platformatic/kafka';
 import { KafkaFailure } from './failure.ts';
 import type { FetchedPartition } from './fetch.ts';
+import { codecs } from './unpack.ts';
 
 const HEADER = 61;
 /** Least bytes of a record: length, attributes, two deltas, key, value, headers. */
 const RECORD_BYTES_MIN = 7;
-/** Far above what a batch of 1 MiB, the default limit of brokers, holds of text. */
-const UNPACKED_BYTES_MAX = 256 * 2 ** 20;
+/** Sixty times what brokers take as a batch by default, 1 MiB packed: JSON packs to a tenth, or a twentieth at most. */
+export const UNPACKED_BYTES_MAX = 64 * 2 ** 20;
 const CODEC = 0b111;
 const BROKER_TIME = 1 << 3;
 const TRANSACTIONAL = 1 << 4;
@@ -30,14 +32,14 @@ const CONTROL = 1 << 5;
 /** Key of a control record: version i16, type i16; type 0 ends a transaction by aborting it. */
 const ABORT = 0;
 
-const codecs = ['none', 'gzip', 'snappy', 'lz4', 'zstd'] as const;
-
-/** A record where it lies; its key and value are views that hold until the next read(). */
+/** A record where it lies; its key and value are views that hold until the next read(). Either may be null there. */
 export interface KafkaRecord {
   readonly offset: number;
   readonly timeMs: number;
+  /** The broker has set the time (message.timestamp.type=LogAppendTime), not the producer. */
+  readonly brokerTime: boolean;
   readonly key: Buffer | undefined;
-  readonly value: Buffer;
+  readonly value: Buffer | undefined;
 }
 
 /** Fetched records, and what of their transactions was aborted. */
@@ -61,6 +63,15 @@ interface Open {
   /** Set when the broker has set the time of all of them. */
   readonly timeMs: number | undefined;
   readonly end: number;
+  /** Bytes that it takes beside the answer that brought it. */
+  readonly unpackedBytes: number;
+}
+
+export interface PartitionLimits {
+  /** A batch that unpacks to more is a gap. */
+  readonly unpackedBytesMax?: number;
+  /** Whether one more batch may be unpacked now; those of other partitions take memory as well. */
+  readonly hasRoom?: () => boolean;
 }
 
 export class Partition {
@@ -72,15 +83,20 @@ export class Partition {
   fetchFrom: number;
   /** End of the partition, as the broker said last; undefined: nothing was heard yet. */
   end: number | undefined;
-  /** Offsets [from, to) that are gone from the broker. */
-  gap: { readonly from: number; readonly to: number } | undefined;
+  /** Offsets [from, to) that are gone from the broker, or that nobody can unpack. */
+  gap: { readonly from: number; readonly to: number; readonly reason: 'gone' | 'damaged' } | undefined;
   /** Bytes fetched and not read yet. */
   buffered = 0;
   readonly #chunks: Chunk[] = [];
   #open: Open | undefined;
   #at = 0;
 
-  constructor(topic: string, partition: number, position: number) {
+  readonly #unpackedBytesMax: number;
+  readonly #hasRoom: () => boolean;
+
+  constructor(topic: string, partition: number, position: number, limits: PartitionLimits = {}) {
+    this.#unpackedBytesMax = limits.unpackedBytesMax ?? UNPACKED_BYTES_MAX;
+    this.#hasRoom = limits.hasRoom ?? (() => true);
     this.topic = topic;
     this.partition = partition;
     this.position = position;
@@ -89,7 +105,13 @@ export class Partition {
 
   /** Whether read() may find something. */
   get hasMore(): boolean {
-    return this.gap !== undefined || this.#open !== undefined || this.#chunks.length > 0;
+    if (this.gap !== undefined || this.#open !== undefined) return true;
+    return this.#chunks.length > 0 && this.#hasRoom();
+  }
+
+  /** Bytes of the batch that is being read, beside `buffered`. */
+  get unpackedBytes(): number {
+    return this.#open?.unpackedBytes ?? 0;
   }
 
   /** Takes over what a fetch has brought. */
@@ -112,7 +134,7 @@ export class Partition {
     this.#chunks.length = 0;
     this.#open = undefined;
     this.buffered = 0;
-    this.gap = { from: this.position, to };
+    this.gap = { from: this.position, to, reason: 'gone' };
     this.fetchFrom = to;
   }
 
@@ -131,6 +153,11 @@ export class Partition {
       while (open.left > 0) {
         this.#at = open.at;
         const record = this.#record(open);
+        if (record === undefined) {
+          this.gap = { from: this.position, to: open.end, reason: 'damaged' };
+          this.#open = undefined;
+          return undefined;
+        }
         if (record.offset >= this.position) return record;
         open.at = this.#at;
         open.left -= 1;
@@ -153,14 +180,20 @@ export class Partition {
 
   /** Opens the next batch that has records for us; batches that have none are passed over. */
   #next(): Open | undefined {
+    if (!this.#hasRoom()) return undefined;
     for (let chunk = this.#chunks[0]; chunk !== undefined; chunk = this.#chunks[0]) {
       while (chunk.at < chunk.bytes.length) {
         const batch = chunk.bytes.subarray(chunk.at, chunk.at + 12 + chunk.bytes.readInt32BE(chunk.at + 8));
         this.#check(batch);
         chunk.at += batch.length;
         this.buffered -= batch.length;
-        const open = openBatch(batch, chunk);
-        const end = Number(batch.readBigInt64BE(0)) + batch.readInt32BE(23) + 1;
+        const end = endOf(batch, 0);
+        const open = openBatch(batch, chunk, this.#unpackedBytesMax);
+        if (open === 'damaged') {
+          if (end <= this.position) continue;
+          this.gap = { from: Math.max(this.position, Number(batch.readBigInt64BE(0))), to: end, reason: open };
+          return undefined;
+        }
         if (open !== undefined && end > this.position) {
           this.#open = open;
           return open;
@@ -184,7 +217,8 @@ export class Partition {
       throw new KafkaFailure('stop', 'CORRUPT_MESSAGE', `record batch has another checksum: ${where}`);
   }
 
-  #record(open: Open): KafkaRecord {
+  /** Undefined: it is malformed. */
+  #record(open: Open): KafkaRecord | undefined {
     const { bytes, lastDelta } = open;
     const length = this.#varint(bytes);
     const end = this.#at + length;
@@ -193,11 +227,13 @@ export class Partition {
     const offsetDelta = this.#varint(bytes);
     const offset = open.baseOffset + offsetDelta;
     const key = this.#bytes(bytes);
-    const value = this.#bytes(bytes) ?? Buffer.alloc(0);
-    if (!(length >= 0 && this.#at <= end && end <= bytes.length && offsetDelta >= 0 && offsetDelta <= lastDelta))
-      throw malformed(`a record must lie within its batch: ${this.#name}, batch at offset ${open.baseOffset}`);
+    const value = this.#bytes(bytes);
+    // A number that does not end is NaN, and nothing holds of it.
+    const inside = length >= 0 && this.#at <= end && end <= bytes.length && delta <= Number.MAX_VALUE;
+    if (!(inside && offsetDelta >= 0 && offsetDelta <= lastDelta)) return undefined;
     this.#at = end; // headers
-    return { offset, timeMs: open.timeMs ?? open.baseMs + delta, key, value };
+    const brokerTime = open.timeMs !== undefined;
+    return { offset, timeMs: open.timeMs ?? open.baseMs + delta, brokerTime, key, value };
   }
 
   #bytes(bytes: Buffer): Buffer | undefined {
@@ -214,7 +250,7 @@ export class Partition {
       value |= (byte & 0x7f) << shift;
       if (byte < 0x80) return (value >>> 1) ^ -(value & 1);
     }
-    throw malformed(`a number must end: ${this.#name}`);
+    return Number.NaN;
   }
 
   /** A number of up to 64 bits, exact up to 2^53. */
@@ -225,7 +261,7 @@ export class Partition {
       value += (byte & 0x7f) * factor;
       if (byte < 0x80) return value % 2 === 0 ? value / 2 : -(value + 1) / 2;
     }
-    throw malformed(`a number must end: ${this.#name}`);
+    return Number.NaN;
   }
 }
 
@@ -255,7 +291,7 @@ function endOf(bytes: Buffer, at: number): number {
 
 const malformed = (what: string): KafkaFailure => new KafkaFailure('stop', 'FORMAT', what);
 
-function openBatch(batch: Buffer, chunk: Chunk): Open | undefined {
+function openBatch(batch: Buffer, chunk: Chunk, unpackedBytesMax: number): Open | 'damaged' | undefined {
   const attributes = batch.readInt16BE(21);
   const baseOffset = Number(batch.readBigInt64BE(0));
   const end = endOf(batch, 0);
@@ -269,32 +305,15 @@ function openBatch(batch: Buffer, chunk: Chunk): Open | undefined {
   if ((attributes & TRANSACTIONAL) !== 0 && chunk.aborting.has(producer)) return undefined;
   const left = batch.readInt32BE(57);
   if (left === 0) return undefined;
-  const codec = codecs[attributes & CODEC];
-  if (codec === undefined)
-    throw new KafkaFailure('stop', 'CODEC', `codec of a record batch is unknown: ${attributes & CODEC}`);
-  const bytes = unpack(codec, batch.subarray(HEADER));
-  if (left < 0 || left > bytes.length / RECORD_BYTES_MIN)
-    throw malformed(`a batch of ${bytes.length} bytes must hold fewer records: ${left} at offset ${baseOffset}`);
+  const codec = attributes & CODEC;
+  const unpack = codecs[codec];
+  if (unpack === undefined) throw new KafkaFailure('stop', 'CODEC', `codec of a record batch is unknown: ${codec}`);
+  const bytes = unpack(batch.subarray(HEADER), unpackedBytesMax);
+  if (bytes === undefined || left < 0 || left > bytes.length / RECORD_BYTES_MIN) return 'damaged';
   const timeMs = (attributes & BROKER_TIME) !== 0 ? Number(batch.readBigInt64BE(35)) : undefined;
   const baseMs = Number(batch.readBigInt64BE(27));
-  return { bytes, at: 0, left, baseOffset, lastDelta: batch.readInt32BE(23), baseMs, timeMs, end };
-}
-
-function unpack(codec: (typeof codecs)[number], packed: Buffer): Buffer {
-  const limit = { maxOutputLength: UNPACKED_BYTES_MAX };
-  try {
-    if (codec === 'none') return packed;
-    if (codec === 'gzip') return gunzipSync(packed, limit);
-    if (codec === 'zstd') return zstdDecompressSync(packed, limit);
-    return compressionsAlgorithms[codec].decompressSync(packed);
-  } catch (error) {
-    throw new KafkaFailure(
-      'stop',
-      'FORMAT',
-      `a batch cannot be unpacked: ${codec}: ${(error as Error).message}`,
-      error,
-    );
-  }
+  const unpackedBytes = codec === 0 ? 0 : bytes.length;
+  return { bytes, at: 0, left, baseOffset, lastDelta: batch.readInt32BE(23), baseMs, timeMs, end, unpackedBytes };
 }
 
 /**

@@ -24,14 +24,24 @@ export interface LinkOptions {
   readonly queryTimeoutMs: number;
   /** Shown in pg_stat_activity unless the DSN names another. */
   readonly applicationName: string;
+  /** Queries are sent while answers to those before them are on their way: calls may overlap. No COPY then. */
+  readonly pipeline?: boolean;
+  /** Settings of the server for this session, by name: { lock_timeout: 3000 }. Constants of ours: they are not quoted. */
+  readonly settings?: Readonly<Record<string, string | number>>;
+  /** What is committed is on the server's disk when it says so, also where synchronous_commit is off by default. */
+  readonly durable?: boolean;
 }
+
+/** Somebody relies on the commit at once. A default that asks for more than `on` is left as it is. */
+const DURABLE = `SELECT set_config('synchronous_commit', 'on', false)
+  WHERE current_setting('synchronous_commit') = 'off'`;
 
 /** The socket is destroyed this long after a good-bye that the server did not answer. */
 const CLOSE_MS_MAX = 1000;
 /** An idle connection through a dead router is noticed after this much silence. */
 const KEEP_ALIVE_MS = 15_000;
 
-/** One session. Calls must not overlap: the owner awaits each. */
+/** One session. Without `pipeline`, calls must not overlap: the owner awaits each. */
 export class PostgresLink {
   readonly #client: pg.Client;
   readonly #socket: Socket;
@@ -40,6 +50,8 @@ export class PostgresLink {
   #broken: Error | undefined;
   /** Called once when the session ends without close(): a server that restarts, a cut line. */
   onLost: (error: Error) => void = () => {};
+  /** Called for each NOTIFY on a channel that the session LISTENs to. */
+  onNotification: (channel: string) => void = () => {};
 
   constructor(client: pg.Client, socket: Socket, host: Host, options: LinkOptions) {
     this.#client = client;
@@ -47,6 +59,7 @@ export class PostgresLink {
     this.#queryTimeoutMs = options.queryTimeoutMs;
     this.host = host;
     client.on('error', (error) => this.#break(error));
+    client.on('notification', ({ channel }) => this.onNotification(channel));
     client.on('end', () => this.#break(new Error('the server closed the connection')));
   }
 
@@ -61,6 +74,17 @@ export class PostgresLink {
       values === undefined ? this.#client.query<R>(sql) : this.#client.query<R>(sql, [...values]),
     );
     return Array.isArray(result) ? result.at(-1)! : result;
+  }
+
+  /**
+   * Runs a statement that this session plans once and keeps under `name`, which must always stand for the same text.
+   */
+  prepared<R extends pg.QueryResultRow>(
+    name: string,
+    sql: string,
+    values: readonly unknown[],
+  ): Promise<pg.QueryResult<R>> {
+    return this.within(this.#client.query<R>({ name, text: sql, values: [...values] }));
   }
 
   /** Hands a query object (a COPY stream) to the session. within() bounds the wait for its answer. */
@@ -158,6 +182,9 @@ async function connectTo(dsn: Dsn, host: Host, options: LinkOptions): Promise<Po
     }
     try {
       await checkSession(link, dsn);
+      const settings = Object.entries(options.settings ?? {}).map(([name, value]) => `SET ${name} = ${value}`);
+      if (options.durable === true) settings.push(DURABLE);
+      if (settings.length > 0) await link.query(settings.join('; '));
       return link;
     } catch (error) {
       await link.close();
@@ -187,7 +214,8 @@ async function login(
     keepAlive: true,
     keepAliveInitialDelayMillis: KEEP_ALIVE_MS,
     stream: () => socket,
-  });
+    pipeline: options.pipeline === true,
+  } as pg.ClientConfig);
   const link = new PostgresLink(client, socket, host, options);
   try {
     await client.connect();

@@ -55,6 +55,12 @@ export function faultOf(error: unknown): Fault {
   return byCode[state] ?? byClass[state.slice(0, 2)] ?? 'setup';
 }
 
+/** Whether the server refuses the login, the name of the database, or a right: an operator has to correct it. */
+export function isDenied(error: unknown): boolean {
+  const state = sqlState(error) ?? '';
+  return state.startsWith('28') || state === '3D000' || state === '42501';
+}
+
 /** The five characters of SQLSTATE, when the error is a server's answer. */
 export function sqlState(error: unknown): string | undefined {
   return error instanceof DatabaseError && /^[0-9A-Z]{5}$/.test(error.code ?? '') ? error.code : undefined;

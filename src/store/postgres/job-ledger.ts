@@ -1,7 +1,8 @@
 /**
  * Job ledger: which process runs a job of the scheduler, and which times have had their run.
  *
- *   lock    a session advisory lock, held while the job runs; when the process dies, the server frees it
+ *   lock    a session advisory lock, held while the job runs; when the process dies, the server frees it, and within
+ *           half a minute when its host has vanished
  *   table   ringmain_jobs, one row per service and job: the newest time that has had its run, the outcome of the last
  *           run, and when a run that threw is repeated, by whichever process comes first
  *
@@ -13,6 +14,7 @@ import { hostname } from 'node:os';
 import { connect, type PostgresLink } from './connection.ts';
 import { createOnce } from './create.ts';
 import { type Dsn, parseDsn } from './dsn.ts';
+import { silentHost } from './vanishing.ts';
 
 /** The answer to a process that wants to run a job for a time. */
 export type LedgerEntry =
@@ -160,6 +162,7 @@ export class PostgresJobLedger {
     }
     const link = await connect(this.#dsn, {
       connectTimeoutMs: TIMEOUT_MS,
+      settings: silentHost,
       queryTimeoutMs: TIMEOUT_MS,
       applicationName: 'ringmain jobs',
     });

@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 
 /** Files that are run side by side: one for each core of the machine that the limits of the tests are made for. */
-const SIDE_BY_SIDE = 2;
+export const SIDE_BY_SIDE = 2;
 /** Nothing has come to an end for so long: what runs hangs. */
 const STILL_MS = 120_000;
 
@@ -36,6 +36,7 @@ export async function runFiles(
   folder: string,
   modules: string,
   files: readonly string[],
+  sideBySide: number,
   told: (outcome: Outcome) => void,
 ): Promise<void> {
   const link = join(folder, 'node_modules');
@@ -45,7 +46,7 @@ export async function runFiles(
   const test = {
     include: files,
     pool: 'forks',
-    maxWorkers: SIDE_BY_SIDE,
+    maxWorkers: sideBySide,
     testTimeout: STILL_MS / 2,
     hookTimeout: STILL_MS / 2,
     expect: { poll: { timeout: 20_000, interval: 20 } },

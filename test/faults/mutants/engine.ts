@@ -234,11 +234,11 @@ export const engineMutants: readonly Mutant[] = [
   },
   {
     name: 'checkpoint before target',
-    file: 'src/delivery/runner.ts',
+    file: 'src/delivery/checkpoint-writer.ts',
     edits: [
       [
         '      const settled = await target?.settle?.(last);\n',
-        '      checkpoint?.write(this.#source.state(undefined));\n      const settled = await target?.settle?.(last);\n',
+        '      checkpoint?.write(source.state(undefined));\n      const settled = await target?.settle?.(last);\n',
       ],
     ],
     tests: ['test/delivery/runner.test.ts'],

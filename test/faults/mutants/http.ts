@@ -179,7 +179,7 @@ export const httpMutants: readonly Mutant[] = [
   },
   {
     name: 'do not track is recorded by /collect',
-    file: 'src/collect/collect-route.ts',
+    file: 'src/collect/batch-route.ts',
     edits: [
       ["result.accepted > 0 && this.#track !== 'drop' ? 'ok' : 'nothing'", "result.accepted > 0 ? 'ok' : 'nothing'"],
     ],

@@ -61,7 +61,7 @@ export const postgresMutants: readonly Mutant[] = [
   {
     name: 'a batch does not wait for the one before',
     file: transaction,
-    edits: [['if (await this.#mustGiveWay(link, before)) {', 'if (before === undefined) {']],
+    edits: [['(await this.#mustGiveWay(link, before))', 'before === undefined']],
     tests: ['test/sinks/postgres/deliver.test.ts'],
   },
   {

@@ -89,7 +89,7 @@ export const voiceMutants: readonly Mutant[] = [
   },
   {
     name: 'a body without memory is told as rejected for good',
-    file: 'src/collect/collect-route.ts',
+    file: 'src/collect/batch-route.ts',
     edits: [['meters.refused.body_memory :', 'meters.rejected.body_timeout :']],
     tests: [outcome],
   },

@@ -31,7 +31,7 @@ test('a certificate that has expired is an error, one that ends within two weeks
   ]);
 });
 
-const none = { trustProxy: 'false', proxyProtocol: false };
+const none = { trustProxy: 'false', clientIpHeader: 'x-forwarded-for', proxyProtocol: false };
 
 test('a private address that connects looks like a proxy that nobody trusts; the own host does not', () => {
   for (const peer of ['10.1.2.3', '172.16.0.9', '172.31.0.9', '192.168.4.2', '100.64.0.1', 'fd00::1'])
@@ -57,9 +57,13 @@ test('a pod without TRUST_PROXY is a warning', () => {
 
 test('TRUST_PROXY=true is a warning, and so are clients that come past the proxies', () => {
   for (const trustProxy of ['true', 'yes', 'on'])
-    expect(shown(proxyFindings({ ...none, trustProxy }, [], false))[1]).toMatch(
-      /^warning: TRUST_PROXY=true trusts any address/,
-    );
+    for (const proxyProtocol of [true, false])
+      expect(shown(proxyFindings({ ...none, trustProxy, proxyProtocol }, [], false))[1]).toBe(
+        `warning: TRUST_PROXY=${trustProxy} trusts any address that a client writes into x-forwarded-for`,
+      );
+  // A CDN sets its header in place of the client's.
+  const cdn = { ...none, trustProxy: 'true', clientIpHeader: 'cf-connecting-ip' };
+  expect(shown(proxyFindings(cdn, [], false))).toHaveLength(1);
   const past = shown(proxyFindings({ ...none, proxyProtocol: true }, ['10.0.0.1', '127.0.0.1', '203.0.113.9'], false));
   expect(past).toEqual([
     'note: connected now: 10.0.0.1, 127.0.0.1, 203.0.113.9',

@@ -13,6 +13,7 @@ import { putForeign } from '../../../src/events/foreign.ts';
 import { type FaultProxy, faultProxy } from '../../servers/fault-proxy.ts';
 import { type KafkaCluster, startKafka } from '../../servers/kafka.ts';
 import { fileScope } from '../../servers/scope.ts';
+import { makeTopic, removeTopic } from '../../servers/topics.ts';
 import {
   assertEachOnce,
   type Course,
@@ -181,10 +182,7 @@ test('delivers each event once through connections cut at any byte of request an
 test('a missing topic that may not be created stops the sink until somebody creates it', async (t) => {
   const { topic, env } = place({ KAFKA_CREATE_TOPIC: 'false' });
   await assert.rejects(openSink(env), { verdict: 'stop', code: 'TOPIC_MISSING' });
-  const admin = new kafkajs.Kafka({ brokers: kafka.internal, logLevel: kafkajs.logLevel.NOTHING }).admin();
-  await admin.connect();
-  await admin.createTopics({ topics: [{ topic, numPartitions: 1 }], waitForLeaders: true });
-  await admin.disconnect();
+  await makeTopic(kafka.internal[0]!, topic, 1);
   const sink = await openPatiently(env);
   t.onTestFinished(() => sink.close());
   await deliver(sink, events(0, 50));
@@ -196,20 +194,13 @@ test('a topic deleted under way is made again, and one made anew with fewer part
   const sink = await openPatiently(env);
   t.onTestFinished(() => sink.close());
   await deliver(sink, events(0, 100));
-  const admin = new kafkajs.Kafka({ brokers: kafka.internal, logLevel: kafkajs.logLevel.NOTHING }).admin();
-  await admin.connect();
-  t.onTestFinished(() => admin.disconnect());
-  // The controller deletes, and the broker hears of it a moment later: until then it takes batches that go with the topic.
-  const gone = async () => {
-    await admin.deleteTopics({ topics: [topic] });
-    await expect.poll(() => admin.listTopics()).not.toContain(topic);
-  };
-  await gone();
+  // The broker hears of it a moment after the controller: until then it takes batches that go with the topic.
+  await removeTopic(kafka.internal[0]!, topic);
   const course = await deliver(sink, events(100, 100), { lane: 1 });
   assert.ok(course.codes.includes('UNKNOWN_TOPIC_OR_PARTITION'), course.codes.join());
   assertEachOnce(await consumeAll(kafka.internal, topic), events(100, 100));
-  await gone();
-  await admin.createTopics({ topics: [{ topic, numPartitions: 1 }], waitForLeaders: true });
+  await removeTopic(kafka.internal[0]!, topic);
+  await makeTopic(kafka.internal[0]!, topic, 1);
   await deliver(sink, events(200, 100), { lane: 2 });
   assertEachOnce(await consumeAll(kafka.internal, topic), events(200, 100));
 });
@@ -238,11 +229,7 @@ test('what the broker refuses becomes dead letters, one by one, and everything e
 // Method: a compacted topic takes no record without a key; records of another log may have none.
 test('a record that its topic cannot keep is refused alone (INVALID_RECORD)', async (t) => {
   const { topic, env } = place({ KAFKA_CREATE_TOPIC: 'false' });
-  const admin = new kafkajs.Kafka({ brokers: kafka.internal, logLevel: kafkajs.logLevel.NOTHING }).admin();
-  await admin.connect();
-  const configEntries = [{ name: 'cleanup.policy', value: 'compact' }];
-  await admin.createTopics({ topics: [{ topic, numPartitions: 1, configEntries }], waitForLeaders: true });
-  await admin.disconnect();
+  await makeTopic(kafka.internal[0]!, topic, 1, { 'cleanup.policy': 'compact' });
   const sink = await openPatiently(env);
   t.onTestFinished(() => sink.close());
   const buffer = Buffer.alloc(4096);
@@ -332,11 +319,7 @@ for (const time of ['received', 'event'])
 
 test('by KAFKA_TIMESTAMP=event, a time that the topic refuses becomes the time of receipt', async (t) => {
   const { topic, env } = place({ KAFKA_TIMESTAMP: 'event', KAFKA_CREATE_TOPIC: 'false' });
-  const admin = new kafkajs.Kafka({ brokers: kafka.internal, logLevel: kafkajs.logLevel.NOTHING }).admin();
-  await admin.connect();
-  const configEntries = [{ name: 'message.timestamp.before.max.ms', value: '600000' }];
-  await admin.createTopics({ topics: [{ topic, numPartitions: 1, configEntries }], waitForLeaders: true });
-  await admin.disconnect();
+  await makeTopic(kafka.internal[0]!, topic, 1, { 'message.timestamp.before.max.ms': '600000' });
   const sink = await openPatiently(env);
   t.onTestFinished(() => sink.close());
   const receivedMs = Date.now();

@@ -206,23 +206,32 @@ test('a load says which errors are about the data; the refused record is found, 
   expect(sessions).toEqual({ made: 1, prepared: 1, committed: 99 });
 });
 
-test('the module of an output makes the load of each session, with the values of its service', async () => {
+test('the module of an output is asked once, and makes the load of each session, with the values of its service', async () => {
   await sql(dsn, 'CREATE TABLE ledger (site text NOT NULL, records bigint NOT NULL)');
   const folder = mkdtempSync(join(tmpdir(), 'ringmain-load-'));
   onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
   const path = join(folder, 'load.mjs');
   writeFileSync(
     path,
-    `export default ({ output, values }) => ({
-       load: (transaction, batch) =>
-         transaction.query('INSERT INTO ledger VALUES ($1, $2)', [output + ' of ' + values.site, batch.count]),
-     });`,
+    `export let asked = 0;
+     export let sessions = 0;
+     export default ({ output, values }) => {
+       asked += 1;
+       return () => {
+         sessions += 1;
+         return {
+           load: (transaction, batch) =>
+             transaction.query('INSERT INTO ledger VALUES ($1, $2)', [output + ' of ' + values.site, batch.count]),
+         };
+       };
+     };`,
   );
-  const target = await postgresSink.open(config(dsn, { pgTable: 'ledger_events' }), {
+  const target = await postgresSink.open(config(dsn, { pgTable: 'ledger_events', pgConnections: 3 }), {
     ...context('bookings', randomUUID()),
     load: { module: pathToFileURL(path).href, values: { site: 'toy' } },
   });
   onTestFinished(() => target.close());
+  expect(await import(pathToFileURL(path).href)).toMatchObject({ asked: 1, sessions: 3 });
   const lane = new TestLane(events(100));
   await deliver(Object.assign(target, { classify: postgresSink.classify }), lane, { batch: 30 });
   expect(await sql(dsn, 'SELECT site, sum(records)::int AS n FROM ledger GROUP BY site')).toEqual([
@@ -347,5 +356,41 @@ test('partitions of a topic are held one by one: a taken partition stores nothin
     { log_id: 'cluster group', life: '4', lane: 0, position: '5020' },
     { log_id: 'cluster group', life: '4', lane: 1, position: '9' },
     { log_id: 'cluster group', life: '7', lane: 1, position: '3' },
+  ]);
+});
+
+test('a cursor without the id of its topic gets that of today; a topic that was made anew has none, and this is told', async () => {
+  await sql(dsn, 'CREATE SCHEMA anew');
+  const target = open({ table: 'anew.events' });
+  await target.cursors(); // makes the table
+  const table = 'anew.ringmain_cursors';
+  const session = await link();
+  await sql(
+    dsn,
+    `INSERT INTO ${table} (log_id, sink, life, lane, position, record, epoch)
+     VALUES ('group', 'store', 4, 0, 60, 60, 1), ('group', 'other', 4, 0, 1, 1, 1), ('group 2', 'store', 4, 0, 2, 2, 1)`,
+  );
+  const told: unknown[] = [];
+  const cursors = new Cursors('group', 'store', undefined, (lane, position) => void told.push([lane.lifeId, position]));
+  const partition = (lifeId: string, lane = 0) => ({ life: 4, lane, lifeId });
+  const sixty = { position: 60, record: 60 };
+  expect([...(await cursors.hold(session, table, [partition('one'), partition('one', 1)]))]).toEqual([
+    ['4-0-one', sixty],
+  ]);
+  expect([...(await cursors.hold(session, table, [partition('two')]))]).toEqual([['4-0-one', sixty]]);
+  expect(told).toEqual([['two', 60]]);
+  // A downgrade has made a row again: it is of the topic that was there then.
+  await sql(
+    dsn,
+    `INSERT INTO ${table} (log_id, sink, life, lane, position, record, epoch) VALUES ('group', 'store', 4, 0, 70, 70, 1)`,
+  );
+  const later = new Cursors('group', 'store');
+  expect([...(await later.hold(session, table, [partition('two')]))]).toEqual([]);
+  // Rows of earlier topics do not stay for ever.
+  await sql(dsn, `UPDATE ${table} SET updated_at = now() - interval '40 days'`);
+  await later.hold(session, table, [partition('three')]);
+  expect(await sql(dsn, `SELECT log_id, sink FROM ${table} WHERE life = 4 ORDER BY 1, 2`)).toEqual([
+    { log_id: 'group', sink: 'other' },
+    { log_id: 'group 2', sink: 'store' },
   ]);
 });

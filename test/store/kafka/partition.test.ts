@@ -139,14 +139,73 @@ test('a batch with another checksum is refused, and nothing of it is read', () =
 test('a record without a value has none', () => {
   const partition = new Partition('t', 0, 5);
   partition.add(fetched(batchOf(5, [undefined, 'x'])));
-  expect(readAll(partition).map(({ value }) => value)).toEqual(['', 'x']);
+  expect(readAll(partition).map(({ value }) => value)).toEqual(['undefined', 'x']);
 });
 
 test('what retention has taken is a gap, and what was buffered before it is dropped', () => {
   const partition = new Partition('t', 0, 0);
   partition.add(fetched(batchOf(0, ['a'])));
   partition.skipTo(100);
-  expect([partition.read(), partition.gap, partition.buffered]).toEqual([undefined, { from: 0, to: 100 }, 0]);
+  expect([partition.read(), partition.gap, partition.buffered]).toEqual([
+    undefined,
+    { from: 0, to: 100, reason: 'gone' },
+    0,
+  ]);
   partition.passGap();
   expect([partition.position, partition.fetchFrom, partition.hasMore]).toEqual([100, 100, false]);
+});
+
+// A producer may send a batch of a kilobyte that unpacks to gigabytes, or one that does not unpack; the broker keeps both.
+test.each(['gzip', 'snappy', 'lz4', 'zstd'] as const)(
+  'a batch that unpacks to more than it may, or not at all, is a gap, and what lies around it is read: %s',
+  (codec) => {
+    const large = batchOf(2, ['x'.repeat(50_000), 'y'], codec);
+    const broken = batchOf(4, ['v'.repeat(500)], codec);
+    broken.fill(0xff, 61);
+    const log = [batchOf(0, ['a', 'b'], codec), large, withChecksum(broken), batchOf(5, ['c'], codec)];
+    const partition = new Partition('t', 0, 0, { unpackedBytesMax: 10_000 });
+    partition.add(fetched(Buffer.concat(log)));
+    const values = readAll(partition).map(({ value }) => value);
+    expect([values, partition.position]).toEqual([['a', 'b'], 2]);
+    const gaps: unknown[] = [];
+    while (partition.gap !== undefined) {
+      gaps.push(partition.gap);
+      partition.passGap();
+      values.push(...readAll(partition).map(({ value }) => value));
+    }
+    expect(gaps).toEqual([
+      { from: 2, to: 4, reason: 'damaged' },
+      { from: 4, to: 5, reason: 'damaged' },
+    ]);
+    expect([values, partition.position, partition.hasMore]).toEqual([['a', 'b', 'c'], 6, false]);
+  },
+);
+
+test('a batch whose records are malformed is read up to there, and what lies behind it is read', () => {
+  const bytes = batchOf(2, ['c', 'd', 'e']);
+  bytes[61 + (bytes.length - 61) / 3] = 0x7f; // the second record says that it is longer than the batch
+  const partition = new Partition('t', 0, 0);
+  partition.add(fetched(Buffer.concat([batchOf(0, ['a', 'b']), withChecksum(bytes), batchOf(5, ['f'])])));
+  expect(readAll(partition).map(({ value }) => value)).toEqual(['a', 'b', 'c']);
+  expect(partition.gap).toEqual({ from: 3, to: 5, reason: 'damaged' });
+  partition.passGap();
+  expect(readAll(partition)).toEqual([{ offset: 5, value: 'f' }]);
+  expect(partition.position).toBe(6);
+});
+
+test('a partition opens no batch while those of others take the room, and goes on when they are read', () => {
+  const others: Partition[] = [];
+  const hasRoom = () => others.reduce((sum, { unpackedBytes }) => sum + unpackedBytes, 0) < 10_000;
+  for (const index of [0, 1]) others.push(new Partition('t', index, 0, { unpackedBytesMax: 20_000, hasRoom }));
+  const [first, second] = others as [Partition, Partition];
+  first.add(fetched(batchOf(0, ['x'.repeat(9000), 'y'.repeat(9000)], 'lz4')));
+  second.add(fetched(batchOf(0, ['a', 'b'], 'lz4')));
+  const begun = first.read()!;
+  expect(first.unpackedBytes).toBeGreaterThan(18_000);
+  expect([second.hasMore, second.read()]).toEqual([false, undefined]);
+  first.pass(begun);
+  expect(first.hasMore).toBe(true);
+  expect(readAll(first)).toHaveLength(1);
+  expect(second.hasMore).toBe(true);
+  expect(readAll(second)).toHaveLength(2);
 });

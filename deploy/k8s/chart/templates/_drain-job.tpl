@@ -39,7 +39,7 @@ spec:
       {{- end }}
       containers:
         - name: drain
-          args: [journal, drain, '--timeout={{ int64 .Values.drain.timeoutSeconds }}']
+          args: [journal, drain, --service={{ include "ringmain.service" . }}, '--timeout={{ int64 .Values.drain.timeoutSeconds }}']
           {{- include "ringmain.container" . | nindent 10 }}
           resources: {{- toYaml .Values.drain.resources | nindent 12 }}
       volumes:

@@ -3,15 +3,25 @@
 {{/* A value of `config` as the text of an environment variable. Helm reads every number of a values file as a float, and
      its `quote` and `toString` print a large one as 1.7179869184e+10. */}}
 {{- define "ringmain.text" -}}
-{{- if kindIs "slice" . -}}
+{{- if and (kindIs "slice" .) (not (and . (kindIs "map" (first .)))) -}}
 {{- $items := list -}}
 {{- range . }}{{ $items = append $items (include "ringmain.text" .) }}{{ end -}}
 {{- join "," $items -}}
-{{- else if or (kindIs "map" .) (kindIs "float64" .) -}}
+{{- else if or (kindIs "map" .) (kindIs "slice" .) (kindIs "float64" .) -}}
 {{- toJson . -}}
 {{- else -}}
 {{- toString . -}}
 {{- end -}}
+{{- end }}
+
+{{/* The service that runs, and where it listens without SERVER_ADDR. */}}
+{{- define "ringmain.service" -}}
+{{- first .Values.run -}}
+{{- end }}
+{{- define "ringmain.address" -}}
+{{- $roles := dict "analytics processor" ":8081" "sms reporting" ":8081" "sms worker" ":8082" "sms partitions" ":8083" -}}
+{{- $services := dict "pixel" ":19890" "analytics" ":8080" "gateway" ":8080" "sms" ":8080" -}}
+{{- index $roles (join " " .Values.run) | default (index $services (include "ringmain.service" .)) -}}
 {{- end }}
 
 {{/* A whole number of the values, whatever Helm has read it as. */}}
@@ -58,6 +68,13 @@
 {{- if include "ringmain.option" (list . "ADMIN_ADDR" "") }}{{ include "ringmain.port" (list . "ADMIN_ADDR" "") }}{{ end -}}
 {{- end }}
 
+{{/* Empty, or the port of reports, where they are not the only role: `sms` and `sms all` listen at both. */}}
+{{- define "ringmain.reportingPort" -}}
+{{- if and (has (join " " .Values.run) (list "sms" "sms all")) (ne (include "ringmain.option" (list . "REPORTS" "on")) "off") -}}
+{{- include "ringmain.port" (list . "REPORTING_ADDR" ":8081") -}}
+{{- end -}}
+{{- end }}
+
 {{/* Name of the port that probes and Prometheus ask. */}}
 {{- define "ringmain.opsPort" -}}
 {{- if include "ringmain.adminPort" . }}admin{{ else }}http{{ end -}}
@@ -76,12 +93,20 @@
 
 {{/* Refuses what the schema of the values cannot see. */}}
 {{- define "ringmain.check" -}}
-{{- $ops := include "ringmain.option" (list . "ADMIN_ADDR" "") | default (include "ringmain.option" (list . "SERVER_ADDR" ":19890")) -}}
+{{- $ops := include "ringmain.option" (list . "ADMIN_ADDR" "") | default (include "ringmain.option" (list . "SERVER_ADDR" (include "ringmain.address" .))) -}}
 {{- if regexMatch "^(127\\.|localhost:|\\[::1\\])" $ops -}}
 {{- fail (printf "the address of /healthz must be reached by the kubelet, from outside the pod: found=%s" $ops) -}}
 {{- end -}}
+{{- if hasKey .Values.config "SERVER_PORT" -}}
+{{- fail "config.SERVER_ADDR must be given in place of config.SERVER_PORT: ports and probes are made from it" -}}
+{{- end -}}
+{{- range list "HTTP_HOST" "HTTP_PORT" -}}
+{{- if hasKey $.Values.config . -}}
+{{- fail (printf "config.SERVER_ADDR or REPORTING_ADDR must be given in place of config.%s: ports and probes are made from them" .) -}}
+{{- end -}}
+{{- end -}}
 {{- range .Values.env -}}
-{{- if regexMatch "^(SERVER_ADDR|ADMIN_ADDR|DRAIN_DELAY_MS|DRAIN_TIMEOUT_MS|JOURNAL_DIR|TLS_CERT|SSL_CERT_FILE)$" .name -}}
+{{- if regexMatch "^(SERVER_ADDR|REPORTING_ADDR|HTTP_HOST|HTTP_PORT|SERVER_PORT|ADMIN_ADDR|DRAIN_DELAY_MS|DRAIN_TIMEOUT_MS|JOURNAL_DIR|TLS_CERT|SSL_CERT_FILE)$" .name -}}
 {{- fail (printf "%s must be in config, not in env: ports, probes and times are made from it" .name) -}}
 {{- end -}}
 {{- if hasKey $.Values.config .name -}}{{- fail (printf "%s must be in config or in env, not in both" .name) -}}{{- end -}}

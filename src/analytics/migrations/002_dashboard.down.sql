@@ -1,0 +1,2 @@
+DROP TABLE goals;
+ALTER TABLE rollups DROP COLUMN engaged_ms;

@@ -1,0 +1,1 @@
+DROP TABLE audit_lines, site_shares, user_sessions, users;

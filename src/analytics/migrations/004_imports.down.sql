@@ -1,0 +1,1 @@
+DROP TABLE imported_days, import_lines, imports;

@@ -1,0 +1,1 @@
+ALTER TABLE pipeline_lag DROP COLUMN since;

@@ -1,0 +1,1 @@
+ALTER TABLE site_keys DROP COLUMN pepper_id;

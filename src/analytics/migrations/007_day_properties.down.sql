@@ -1,0 +1,2 @@
+ALTER TABLE site_days DROP COLUMN property_counts;
+ALTER TABLE site_days DROP COLUMN property_ids;

@@ -1,0 +1,15 @@
+/** Metrics of the worker that answers questions. */
+import { defineMetrics, gauge, histogram } from '../../kernel/metrics.ts';
+import { questionNames } from './questions.ts';
+
+export const queryMetrics = defineMetrics({
+  ringmain_query_seconds: histogram({
+    help: 'Time to answer a question from the database, by question; the wait for a session is not part of it.',
+    labels: { question: questionNames },
+    buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10],
+  }),
+  ringmain_query_up: gauge({
+    help: '1: the database answered the last question; 0: it could not be reached. Questions get 503 meanwhile.',
+    threads: 'max',
+  }),
+});

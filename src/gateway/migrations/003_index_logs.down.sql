@@ -1,0 +1,1 @@
+DROP INDEX idx_request_logs_refused, idx_request_logs_key_time;

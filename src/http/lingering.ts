@@ -1,0 +1,51 @@
+/**
+ * Lingering: the last answer of a connection whose request is still on its way (RFC 9112, section 9.6). A socket that is
+ * closed with unread bytes takes back what its client has not read yet, and the addon closes right behind an answer that
+ * says Connection: close. So such an answer is written whole, and stays open for the addon alone: what comes of the
+ * request passes by, and the connection is closed when the last byte has come, the client has gone, or the time is over.
+ *
+ *   what follows   the request is never read: the addon closes a connection whose next request comes before an answer
+ *                  has ended
+ *   slow clients   the addon closes below 16 KB/s after some 10 s
+ */
+import type { HttpResponse } from 'uWebSockets.js';
+import { Deadline, type Deadlines } from './deadlines.ts';
+
+/**
+ * Writes the last header and the body of an answer, behind its status and its other headers; `date`: for the header of
+ * that name. The addon ends a header with a line break, which is here the end of the body: a text in which that means
+ * nothing, like JSON. Returns the bytes of the body.
+ */
+export function writeLast(res: HttpResponse, body: string, date: Date): number {
+  const bytes = Buffer.byteLength(body) + 2;
+  res.writeHeader('Connection', `close\r\nDate: ${date.toUTCString()}\r\nContent-Length: ${bytes}\r\n\r\n${body}`);
+  return bytes;
+}
+
+/** One connection whose last answer is written. */
+export class Lingering extends Deadline {
+  #res: HttpResponse | undefined;
+
+  /** `deadlines`: the longest time that the rest of the request may take. */
+  constructor(res: HttpResponse, deadlines: Deadlines) {
+    super();
+    this.#res = res;
+    deadlines.add(this);
+  }
+
+  /** The last byte of the request has come. The answer may still wait in the addon for the end of this read. */
+  passed(): void {
+    setImmediate(() => this.expire());
+  }
+
+  /** The connection is closed: do not touch the response. */
+  gone(): void {
+    this.#res = undefined;
+    this.list?.remove(this);
+  }
+
+  override expire(): void {
+    // The addon tells that the client has gone.
+    this.#res?.close();
+  }
+}

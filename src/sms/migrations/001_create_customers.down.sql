@@ -1,0 +1,2 @@
+DROP TABLE customer_prices;
+DROP TABLE customers;

@@ -1,0 +1,2 @@
+DROP TABLE balance_credits;
+DROP TABLE balance_txn;

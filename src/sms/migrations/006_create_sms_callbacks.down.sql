@@ -1,0 +1,2 @@
+DROP TABLE sms_operator_ids;
+DROP TABLE sms_callbacks;

@@ -1,0 +1,1 @@
+DROP INDEX sms_queue_held_number;

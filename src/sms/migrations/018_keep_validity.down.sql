@@ -1,0 +1,1 @@
+ALTER TABLE sms_logs DROP COLUMN resent_at;

@@ -1,0 +1,2 @@
+DROP VIEW IF EXISTS sms_queue_reader;
+DROP TABLE IF EXISTS sms_queue;

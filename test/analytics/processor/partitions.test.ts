@@ -1,0 +1,245 @@
+/**
+ * Goal: every month has its partition, whoever asks first, and no row is lost on the way to it. Method: a real Postgres
+ * with the schema of the service.
+ */
+import { beforeAll, beforeEach, expect, test } from 'vitest';
+import { DAY_MS } from '../../../src/analytics/dimensions.ts';
+import {
+  dropWeeks,
+  MonthsOnDemand,
+  makePartitions,
+  months,
+  weekNow,
+} from '../../../src/analytics/processor/partitions.ts';
+import { retain } from '../../../src/analytics/processor/retention.ts';
+import { openLink, type PostgresLink } from '../../../src/store/postgres/connection.ts';
+import { MONTHS_BACK, monthNow, monthsOf, monthText } from '../../../src/store/postgres/month-partitions.ts';
+import { wasMadeMeanwhile } from '../../../src/store/postgres/time-partitions.ts';
+import { startPostgres } from '../../servers/postgres.ts';
+import { schema } from '../schema.ts';
+
+const quiet = { info: () => {}, warn: () => {} };
+const NOVEMBER = 2025 * 12 + 10;
+let dsn = '';
+let link: PostgresLink;
+
+beforeAll(async () => {
+  const postgres = await startPostgres(undefined, { port: 23_090 });
+  dsn = postgres.dsn;
+  link = await openLink(dsn);
+  return async () => {
+    await link.close();
+    await postgres.stop();
+  };
+});
+
+beforeEach(async () => {
+  await link.query(`DROP SCHEMA public CASCADE; CREATE SCHEMA public; ${schema}`);
+});
+
+const put = (at: string, site = 1, siteId = 'a', to = link) =>
+  to.query(
+    `INSERT INTO events (site_id, event_type, "timestamp", event_id, received_at, site)
+     VALUES ($1, 'page_view', $2, gen_random_uuid(), now(), $3)`,
+    [siteId, at, site],
+  );
+const putDay = (day: number, site = 1, to = link) =>
+  to.query("INSERT INTO visitor_days VALUES ($1, $2, gen_random_uuid(), '{}')", [site, day]);
+const count = async (table: string): Promise<number> =>
+  (await link.query<{ n: number }>(`SELECT count(*)::int AS n FROM ${table}`)).rows[0]!.n;
+const day = (text: string): number => Date.parse(text) / DAY_MS;
+
+test('a first run makes this month and two ahead, this week and the next; a second changes nothing', async () => {
+  const { month } = await monthNow(link);
+  const week = await weekNow(link);
+  expect((await months.state(link)).missing).toHaveLength(4);
+  await makePartitions(link);
+  for (const table of ['events', 'visitor_days'])
+    expect(await monthsOf(link, table)).toEqual([month, month + 1, month + 2]);
+  for (const one of [week, week + 1]) expect(await count(`event_ids_${one}`)).toBe(0);
+  const relations = await count('pg_class');
+  await makePartitions(link);
+  expect(await count('pg_class')).toBe(relations);
+  expect(await months.state(link)).toEqual({ missing: [], strays: { events: 0, visitor_days: 0 } });
+});
+
+test('a partition has the indexes of its table, by which the contract asks', async () => {
+  await months.makePeriod(link, NOVEMBER);
+  const { rows } = await link.query<{ def: string }>(
+    "SELECT indexdef AS def FROM pg_indexes WHERE tablename = 'events_202511' ORDER BY 1",
+  );
+  expect(rows.map(({ def }) => def.replace(/.* USING /, ''))).toEqual(
+    expect.arrayContaining([
+      'btree (id, "timestamp")',
+      'btree (site_id, "timestamp")',
+      'btree (user_id)',
+      'btree (site_id, event_type, "timestamp")',
+    ]),
+  );
+  expect(rows).toHaveLength(4);
+});
+
+test('rows of a default partition move to their month, its first and last instant too; others stay', async () => {
+  const edges = [
+    '2025-10-31T23:59:59.999Z',
+    '2025-11-01T00:00:00Z',
+    '2025-11-30T23:59:59.999Z',
+    '2025-12-01T00:00:00Z',
+  ];
+  for (const at of edges) await put(at);
+  for (const at of ['2025-10-31', '2025-11-01', '2025-11-30', '2025-12-01']) await putDay(day(at));
+  expect((await months.state(link)).strays).toEqual({ events: 4, visitor_days: 4 });
+  await months.makePeriod(link, NOVEMBER);
+  for (const table of ['events', 'visitor_days']) {
+    expect(await count(`${table}_202511`)).toBe(2);
+    expect(await count(`${table}_default`)).toBe(2);
+    expect(await count(table)).toBe(4);
+  }
+  // What is left is found by the job.
+  await makePartitions(link);
+  expect(await count('events_default')).toBe(0);
+  expect(await count('events_202510')).toBe(1);
+  const { rows } = await link.query<{ ids: number }>('SELECT count(DISTINCT id)::int AS ids FROM events');
+  expect(rows[0]!.ids).toBe(4);
+});
+
+test('rows older than 120 months stay in the default partition and are no strays', async () => {
+  const { month } = await monthNow(link);
+  await put('1999-01-01T00:00:00Z');
+  const onDemand = new MonthsOnDemand(dsn, quiet);
+  await onDemand.ensure(link, [1999 * 12, month - MONTHS_BACK - 1, month - MONTHS_BACK]);
+  expect(await monthsOf(link, 'events')).toEqual([month - MONTHS_BACK]);
+  await makePartitions(link);
+  expect(await count('events_default')).toBe(1);
+  expect((await months.state(link)).strays.events).toBe(0);
+});
+
+test('processes that need the same month at once make it once', async () => {
+  await put('2025-11-15T05:00:00Z');
+  const others = await Promise.all(Array.from({ length: 4 }, () => openLink(dsn)));
+  await Promise.all(others.map((other) => months.makePeriod(other, NOVEMBER)));
+  await Promise.all(others.map((other) => new MonthsOnDemand(dsn, quiet).ensure(other, [NOVEMBER, NOVEMBER - 1])));
+  expect(await monthsOf(link, 'events')).toEqual([NOVEMBER - 1, NOVEMBER]);
+  expect(await count('events_202511')).toBe(1);
+  for (const other of others) await other.close();
+});
+
+test('a lock that somebody holds does not hold up the load: rows go to the default partition, and move later', async () => {
+  const other = await openLink(dsn);
+  await other.query('BEGIN');
+  await put('2025-11-15T05:00:00Z', 1, 'a', other);
+  const lines: string[] = [];
+  const onDemand = new MonthsOnDemand(dsn, {
+    info: () => {},
+    warn: (_: unknown, line: string) => lines.push(line),
+  } as never);
+  const begin = performance.now();
+  await onDemand.ensure(link, [NOVEMBER]);
+  expect(performance.now() - begin).toBeLessThan(10_000);
+  expect(lines).toEqual(['partitions of past months cannot be made; their events wait in events_default']);
+  await put('2025-11-16T05:00:00Z');
+  // Asked again at once, it does not wait again.
+  const again = performance.now();
+  await onDemand.ensure(link, [NOVEMBER]);
+  expect(performance.now() - again).toBeLessThan(1000);
+  await other.query('COMMIT');
+  await other.close();
+  await makePartitions(link);
+  expect(await count('events_202511')).toBe(2);
+});
+
+test('a row that was on its way to the default partition while its month is made is no bad row', async () => {
+  const maker = await openLink(dsn);
+  await maker.query(`BEGIN; CREATE TABLE events_202511 (LIKE events INCLUDING ALL EXCLUDING IDENTITY);
+    ALTER TABLE events ATTACH PARTITION events_202511 FOR VALUES FROM ('2025-11-01Z') TO ('2025-12-01Z')`);
+  const refused = put('2025-11-15T05:00:00Z').then(
+    () => undefined,
+    (error: unknown) => error,
+  );
+  const waits = async () =>
+    (await maker.query<{ n: number }>('SELECT count(*)::int AS n FROM pg_locks WHERE NOT granted')).rows[0]!.n;
+  await expect.poll(waits).toBe(1);
+  await maker.query('COMMIT');
+  await maker.close();
+  expect(wasMadeMeanwhile(await refused)).toBe(true);
+  await put('2025-11-15T05:00:00Z');
+  expect(await count('events_202511')).toBe(1);
+});
+
+test('a reader that waits while rows move sees each of them once', async () => {
+  for (let i = 1; i <= 20; i += 1) await put(`2025-11-${String(i).padStart(2, '0')}T00:00:00Z`);
+  const reader = await openLink(dsn);
+  let reads = 0;
+  let moved = false;
+  const reading = (async () => {
+    while (!moved || reads < 20) {
+      const { rows } = await reader.query<{ n: number }>('SELECT count(*)::int AS n FROM events');
+      expect(rows[0]!.n).toBe(20);
+      reads += 1;
+    }
+  })();
+  await expect.poll(() => reads).toBeGreaterThan(3);
+  await months.makePeriod(link, NOVEMBER);
+  moved = true;
+  await reading;
+  await reader.close();
+});
+
+test('weeks are dropped when they ended so many days ago, not before', async () => {
+  const { ms } = await monthNow(link);
+  const week = await weekNow(link);
+  for (const one of [week - 3, week - 2, week - 1, week, week + 1])
+    await link.query(`CREATE TABLE event_ids_${one} PARTITION OF event_ids FOR VALUES IN (${one})`);
+  const into = ms / DAY_MS - week * 7;
+  // The week before ended `into` days ago, the one before that a week earlier.
+  expect(await dropWeeks(link, Math.ceil(into) + 7)).toEqual([`event_ids_${week - 3}`]);
+  expect(await dropWeeks(link, 7)).toEqual([`event_ids_${week - 2}`]);
+  expect(await dropWeeks(link, 7)).toEqual([]);
+});
+
+test('retention drops whole months that are older, of events and of visitors, and empties the default partitions', async () => {
+  const { month, ms } = await monthNow(link);
+  for (const one of [month - 3, month - 2, month - 1, month]) await months.makePeriod(link, one);
+  await put('1999-01-01T00:00:00Z');
+  await putDay(day('1999-01-01'));
+  await link.query("INSERT INTO day_columns VALUES (1, 10000, 'path', 1, '')");
+  const { deleted, dropped } = await retain(link, 31, new AbortController().signal);
+  expect(deleted).toBe(3);
+  const left = (await monthsOf(link, 'events')).map(monthText);
+  const cut = ms - 31 * DAY_MS;
+  const endOf = (at: number) => Date.UTC(Math.floor(at / 12), (at % 12) + 1, 1);
+  const kept = [month - 3, month - 2, month - 1, month].filter((at) => endOf(at) > cut).map(monthText);
+  expect(left).toEqual(kept);
+  expect(dropped).toEqual(
+    expect.arrayContaining([`events_${monthText(month - 3)}`, `visitor_days_${monthText(month - 3)}`]),
+  );
+  expect(await months.drop(link, 31)).toEqual([]);
+});
+
+test('a site of shorter retention loses its old events under all of its names, in batches, and nobody else does', async () => {
+  const { month } = await monthNow(link);
+  await makePartitions(link);
+  await months.makePeriod(link, month - 2);
+  await link.query(
+    `INSERT INTO sites (site_id, retention_days) VALUES ('now', 20), ('other', NULL);
+     INSERT INTO site_names VALUES ('now', 1), ('before', 1), ('other', 2)`,
+  );
+  const old = new Date(Date.UTC(Math.floor((month - 2) / 12), (month - 2) % 12, 3)).toISOString();
+  const recent = new Date((await monthNow(link)).ms - DAY_MS).toISOString();
+  for (let i = 0; i < 7; i += 1) {
+    await put(old, 1, i % 2 === 0 ? 'now' : 'before');
+    await put(old, 2, 'other');
+    await putDay(Math.floor(day(old)), 1);
+  }
+  await put('1999-01-01T00:00:00Z', 1, 'before');
+  await put(recent, 1, 'now');
+  const { deleted } = await retain(link, undefined, new AbortController().signal, { batchRows: 3 });
+  expect(deleted).toBe(7 + 7 + 1);
+  const { rows } = await link.query('SELECT site, count(*)::int AS n FROM events GROUP BY site ORDER BY site');
+  expect(rows).toEqual([
+    { site: 1, n: 1 },
+    { site: 2, n: 7 },
+  ]);
+  const ended = await retain(link, 1, AbortSignal.abort(), { batchRows: 3 });
+  expect(ended.deleted).toBe(0);
+});

@@ -1,0 +1,125 @@
+/**
+ * Goal: `ringmain doctor --service=sms` finds what keeps messages from being sent. Method: its findings over a real
+ * Postgres, an operator that listens and one that does not.
+ */
+import { once } from 'node:events';
+import { type AddressInfo, createServer } from 'node:net';
+import { beforeAll, expect, test } from 'vitest';
+import { configure } from '../../src/service/configured.ts';
+import { examineApi, examineWorker, inquireApi, inquireReporting, inquireWorker } from '../../src/sms/examine.ts';
+import { smsDays } from '../../src/sms/partitions/days.ts';
+import sms, { type SmsValues } from '../../src/sms/sms.ts';
+import { fileScope } from '../servers/scope.ts';
+import { startSmsc } from '../servers/smsc.ts';
+import { addCustomer, openLink, startDatabase } from './database.ts';
+
+const PORT = 26_550;
+/** Nobody listens there. */
+const AWAY = 26_551;
+const scope = fileScope();
+let dsn: string;
+let operatorPort: number;
+
+beforeAll(async () => {
+  ({ dsn } = await startDatabase(scope, PORT));
+  const link = await openLink(dsn);
+  await smsDays.make(link);
+  await addCustomer(link, 'acme', { balance: 10 });
+  await link.close();
+  const server = createServer((socket) => socket.destroy()).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  scope.onTestFinished(() => void server.close());
+  operatorPort = (server.address() as AddressInfo).port;
+});
+
+const operator = (name: string, port: number, more: object = {}) => ({
+  ...{ name, driver: 'http', url: `http://127.0.0.1:${port}/messages`, token: 'a-token-of-the-operator' },
+  ...more,
+});
+
+async function complaints(operators: readonly object[], env: Readonly<Record<string, string>> = {}) {
+  const given = { KEY_PEPPER: 'p'.repeat(32), PG_DSN: dsn, ADMIN_KEY: 'a'.repeat(32), ...env };
+  const { values: all, loaded } = configure(sms, ['api', 'worker', 'reporting', 'partitions'], {
+    env: { ...given, OPERATORS: JSON.stringify(operators) },
+  });
+  const values = all as SmsValues;
+  const found: string[] = [];
+  const take = ({ severity, text, advice }: { severity: string; text: string; advice?: string }) => {
+    if (severity === 'warning' || severity === 'error') expect(advice, text).toBeTruthy();
+    if (severity !== 'ok') found.push(`${severity}: ${text}`);
+  };
+  for (const finding of [...examineApi(values), ...examineWorker(values)]) take(finding);
+  for await (const finding of inquireApi(values, loaded.named)) take(finding);
+  for await (const finding of inquireWorker(values)) take(finding);
+  for await (const finding of inquireReporting(values)) take(finding);
+  return found.filter((text) => !text.includes('reports are kept by chdb'));
+}
+
+test('a gateway whose operators, days and customers are right gets no complaint', async () => {
+  expect(await complaints([operator('mci', operatorPort)])).toEqual([]);
+});
+
+test('no operator, one that is away, one without a token, and an open door are named', async () => {
+  expect(await complaints([])).toEqual([
+    expect.stringMatching(/^note: the role api has no OPERATORS: receipts over HTTP are refused/),
+    expect.stringMatching(/^warning: OPERATORS names no operator/),
+  ]);
+  expect(await complaints([operator('mci', AWAY, { token: undefined, prefixes: ['+9891'] })])).toEqual([
+    expect.stringMatching(/^note: no operator takes every number/),
+    expect.stringMatching(/^note: operator mci has no token/),
+    expect.stringMatching(/^error: operator mci cannot be reached: 127\.0\.0\.1:26551, reason=.*ECONNREFUSED/),
+  ]);
+  const open = { ACCESS: 'open', ADMIN_KEY: '', CALLBACK_ALLOW_PRIVATE: 'true' };
+  expect(await complaints([operator('mci', operatorPort)], open)).toEqual([
+    expect.stringMatching(/^warning: ACCESS=open/),
+    expect.stringMatching(/^note: ADMIN_KEY is not set/),
+    expect.stringMatching(/^warning: CALLBACK_ALLOW_PRIVATE is on/),
+  ]);
+});
+
+test('an SMSC is bound to as a transmitter, and what it says is told', async (t) => {
+  const smsc = await startSmsc(t, { systemId: 'ringmain', password: 'secret' });
+  const bind = (more: object = {}) =>
+    operator('mci', 0, { driver: 'smpp', url: smsc.url, system_id: 'ringmain', password: 'secret', ...more });
+  const place = `127\\.0\\.0\\.1:${smsc.port}`;
+  expect(await complaints([bind()])).toEqual([]);
+  expect([smsc.binds, smsc.transmitters, smsc.unbinds]).toEqual([0, 1, 1]);
+  expect(await complaints([bind({ password: 'wrong' })])).toEqual([
+    expect.stringMatching(`^error: operator mci refuses the bind: ${place}, reason=.*0x0000000d: the bind failed`),
+  ]);
+  smsc.single = true;
+  expect(await complaints([bind()])).toEqual([expect.stringMatching('^note: operator mci takes one bind')]);
+  expect(await complaints([bind({ url: `smpp://127.0.0.1:${AWAY}` })])).toEqual([
+    expect.stringMatching(/^error: operator mci cannot be reached: .*ECONNREFUSED/),
+  ]);
+  smsc.answering = false;
+  expect(await complaints([bind()])).toEqual([
+    expect.stringMatching(/^error: operator mci cannot be reached: .*no answer within 3000 ms/),
+  ]);
+});
+
+test('ClickHouse that is away is an error', async () => {
+  const env = { CLICKHOUSE_URL: `http://127.0.0.1:${AWAY}/sms` };
+  expect(await complaints([operator('mci', operatorPort)], env)).toEqual([
+    expect.stringMatching(/^error: ClickHouse cannot be asked: .*127\.0\.0\.1:26551/),
+  ]);
+});
+
+test('an outbox that nobody relays, days that are missing and a database without customers are named', async (t) => {
+  const link = await openLink(dsn);
+  t.onTestFinished(() => link.close());
+  await link.query(
+    `INSERT INTO sms_outbox (topic, records) SELECT 'sms.status', E'a\\t{}' FROM generate_series(1, 1000)`,
+  );
+  await link.query('DELETE FROM customers');
+  const { rows } = await link.query<{ name: string }>(
+    `SELECT inhrelid::regclass::text AS name FROM pg_inherits
+      WHERE inhparent = 'sms_logs'::regclass AND inhrelid <> 'sms_logs_default'::regclass`,
+  );
+  for (const { name } of rows) await link.query(`DROP TABLE ${name}`);
+  expect(await complaints([operator('mci', operatorPort)])).toEqual([
+    expect.stringMatching(/^warning: there is no customer/),
+    expect.stringMatching(/^error: days are not made: sms_logs_/),
+    expect.stringMatching(/^warning: 1000 rows wait in the outbox/),
+  ]);
+});
