@@ -57,6 +57,8 @@ export class Clients {
   readonly #validityS: number | undefined;
   #stopped = false;
   #next = 0;
+  /** Sends that have their answer: the same key under way twice is rightly refused with 409. */
+  readonly #ended: number[] = [];
   #running: Promise<unknown> = Promise.resolve();
 
   /** `validityS`: of every other message; so short a one ends while the worker that sends it is dead. */
@@ -73,7 +75,8 @@ export class Clients {
       while (!this.#stopped) {
         await this.send(this.#next++);
         // Somebody comes again with the key of a message that was answered long ago.
-        if (this.#random() < 0.05) await this.send(Math.floor(this.#random() * this.#next));
+        const again = this.#ended[Math.floor(this.#random() * this.#ended.length)];
+        if (this.#random() < 0.05 && again !== undefined) await this.send(again);
         await sleep(pauseMs);
       }
     };
@@ -107,6 +110,7 @@ export class Clients {
       if (response?.status === 200 && said?.message_id !== undefined) {
         const before = this.answered.get(key);
         assert.ok(before === undefined || before === said.message_id, `${key} was answered twice differently`);
+        if (before === undefined) this.#ended.push(n);
         this.answered.set(key, said.message_id);
         return;
       }

@@ -26,9 +26,11 @@ const CONNECT_MS_MAX = 3000;
 const QUERY_MS_MAX = 10_000;
 /** With the time for which records wait for others in the load's batch, this stays below a second. */
 const LOOK_MS = 300;
-/** A look that reads so many rows is followed by a pause of LOOK_SHARE times its duration. */
+/** A look that reads so many rows is followed by a pause of LOOK_SHARE times its duration, */
 const ROWS_MANY = 2000;
 const LOOK_SHARE = 20;
+/** and by no longer one: what made it wait for seconds, a lock or a busy database, is no cost of its own. */
+const PAUSE_MS_MAX = 5000;
 const WAIT_MS = 25;
 
 /** Resolves when the output has passed what lay in the journal when it was first seen. */
@@ -46,6 +48,10 @@ async function untilPassed({ outputs }: WorkerJournal, signal: AbortSignal): Pro
 
 const pause = (ms: number, signal: AbortSignal): Promise<void> =>
   delay(ms, undefined, { signal }).catch(() => undefined);
+
+/** Ms between a look that has read so many rows in so many ms and the next one. @internal for tests */
+export const pauseAfter = (rows: number, tookMs: number): number =>
+  rows < ROWS_MANY ? LOOK_MS : Math.min(PAUSE_MS_MAX, Math.max(LOOK_MS, LOOK_SHARE * tookMs));
 
 interface Rounds {
   readonly dsn: NonNullable<GatewayValues['postgres']['pgDsn']>;
@@ -82,7 +88,7 @@ async function rounds(
     }
     told.look();
     const took = systemClock.elapsed() - begin;
-    await pause(rows < ROWS_MANY ? LOOK_MS : Math.max(LOOK_MS, LOOK_SHARE * took), signal);
+    await pause(pauseAfter(rows, took), signal);
   }
   await link?.close();
 }

@@ -15,6 +15,10 @@ const WINDOW_MAX = 1000;
 const RATES_MS = 2000;
 /** Customers of one look. */
 const FOUND_MAX = 4000;
+/** A look is followed by a pause of so many times its cost, */
+const LOOK_SHARE = 10;
+/** and by no longer one: a look that had to wait, for a lock or a busy database, did not cost what it took. */
+const LOOK_PAUSE_MS_MAX = 1000;
 
 export interface FeederDeps {
   readonly lane: Lane;
@@ -41,7 +45,7 @@ export class Feeder {
   #rates = new Map<string, number>();
   #ratesMs = 0;
   #lookedMs = Number.NEGATIVE_INFINITY;
-  #lookCostMs = 0;
+  #lookPauseMs = 0;
   #foundMs = Number.NEGATIVE_INFINITY;
   #crowded = false;
   /** Messages that are settled: forgotten before the next read, for one that runs may still see their rows. */
@@ -100,7 +104,7 @@ export class Feeder {
   async #look(link: PostgresLink): Promise<readonly Customer[] | undefined> {
     const began = performance.now();
     const [busyMs] = this.#deps.lookMs;
-    if (began - this.#lookedMs < Math.max(busyMs, 10 * this.#lookCostMs)) return undefined;
+    if (began - this.#lookedMs < Math.max(busyMs, this.#lookPauseMs)) return undefined;
     const owned = [...this.#deps.shards().keys()];
     const perShard = Math.max(1, Math.ceil(FOUND_MAX / owned.length));
     const found = await findCustomers(
@@ -110,7 +114,7 @@ export class Feeder {
       perShard,
     );
     this.#lookedMs = performance.now();
-    this.#lookCostMs = this.#lookedMs - began;
+    this.#lookPauseMs = Math.min(LOOK_PAUSE_MS_MAX, LOOK_SHARE * (this.#lookedMs - began));
     const counts = new Map<number, { count: number; last: string }>();
     for (const { shard, customerId } of found)
       counts.set(shard, { count: (counts.get(shard)?.count ?? 0) + 1, last: customerId });

@@ -372,6 +372,24 @@ test('express is not held up by a flood: it has its part of every window', async
   expect((await statesOf(link))['accepted'], 'the flood is still there').toBeGreaterThan(1000);
 }, 60_000);
 
+test('customers are looked for soon after a look that had to wait for a lock', async (t) => {
+  for (const id of ['a', 'b']) await addCustomer(link, id, { balance: 10 });
+  const operator = new FakeOperator('mci');
+  startDelivery(t, server.dsn, new FakeRouting(operator));
+  await accept(link, [{ customer: 'a', count: 1 }]);
+  await expect.poll(() => operator.sent.length, wait).toBe(1);
+  const locking = await openLink(server.dsn);
+  t.onTestFinished(() => locking.close());
+  await locking.query('BEGIN; LOCK TABLE sms_queue IN ACCESS EXCLUSIVE MODE');
+  // Both feeders stand before the lock, and longer than a tenth of what is waited for below.
+  const kept = () => link.query(`SELECT FROM pg_stat_activity WHERE wait_event = 'relation' AND query LIKE '%found%'
+      AND clock_timestamp() - query_start > interval '4 s'`);
+  await expect.poll(async () => (await kept()).rowCount, wait).toBe(2);
+  await locking.query('COMMIT');
+  await accept(link, [{ customer: 'b', count: 1 }]);
+  await expect.poll(() => operator.sent.length, { timeout: 20_000, interval: 20 }).toBe(2);
+});
+
 test('dead letters are sent again by command: reserved anew, as far as the balance goes', async (t) => {
   await addCustomer(link, 'a', { balance: 3 });
   const ids = await accept(link, [{ customer: 'a', count: 3 }]);
