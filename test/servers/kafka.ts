@@ -11,7 +11,7 @@
  * needs them, or SASL, TLS or properties, asks for `own: true`.
  */
 import { randomBytes } from 'node:crypto';
-import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Connection, metadataV12 } from '@platformatic/kafka';
 import { ensureCommand } from './apt.ts';
@@ -86,6 +86,7 @@ export async function startKafka(t: TestScope | undefined, options: KafkaOptions
   if (borrowed && !options.own) return borrowedCluster(borrowed.split(',').map((broker) => broker.trim()));
 
   const jars = await kafkaJars();
+  const flags = [...fastStart, `-XX:SharedArchiveFile=${await loadedClasses(jars, options.port)}`];
   const { folder, remove } = temporaryFolder('ringmain-kafka-');
   const count = options.nodes ?? 1;
   const ids = Array.from({ length: count }, (_, index) => index);
@@ -107,14 +108,7 @@ export async function startKafka(t: TestScope | undefined, options: KafkaOptions
             .join('\n'),
         );
       write();
-      const java = (flags: readonly string[], main: string, args: readonly string[]) => [
-        ...flags,
-        '-Dorg.slf4j.simpleLogger.defaultLogLevel=warn',
-        '-cp',
-        join(jars, '*'),
-        main,
-        ...args,
-      ];
+      const java = javaOf(jars);
       const scram = Object.entries(options.sasl?.users ?? {}).flatMap(([name, password]) =>
         ['SCRAM-SHA-256', 'SCRAM-SHA-512'].flatMap((mechanism) => [
           '--add-scram',
@@ -124,16 +118,11 @@ export async function startKafka(t: TestScope | undefined, options: KafkaOptions
       await runProgram(
         'java',
         // With =, for an id may begin with a dash.
-        java(fastStart, 'kafka.tools.StorageTool', ['format', `--cluster-id=${clusterId}`, '-c', file, ...scram]),
+        java(flags, 'kafka.tools.StorageTool', ['format', `--cluster-id=${clusterId}`, '-c', file, ...scram]),
       );
       let server: ServerProcess | undefined;
       const launch = () => {
-        server = new ServerProcess(
-          'java',
-          java(options.java ?? fastStart, 'kafka.Kafka', [file]),
-          { cwd: home },
-          folder,
-        );
+        server = new ServerProcess('java', java(options.java ?? flags, 'kafka.Kafka', [file]), { cwd: home }, folder);
       };
       return {
         launch,
@@ -290,6 +279,46 @@ function borrowedCluster(brokers: string[]): KafkaCluster {
     freeze: refuse,
     thaw: refuse,
   };
+}
+
+/** Words of `java` for a program of these jars. */
+const javaOf = (jars: string) => (flags: readonly string[], main: string, args: readonly string[]) => [
+  ...flags,
+  '-Dorg.slf4j.simpleLogger.defaultLogLevel=warn',
+  '-cp',
+  join(jars, '*'),
+  main,
+  ...args,
+];
+
+/**
+ * A class data sharing archive: the broker's classes as they are when it runs, so that a start neither unpacks nor verifies
+ * them again; it takes half of the CPU. Made once, by a broker that starts and ends. Source: `java` manual, "Application
+ * Class-Data Sharing"; with -Xshare:auto another Java goes without it.
+ */
+async function loadedClasses(jars: string, port: number): Promise<string> {
+  const name = 'classes.jsa';
+  const made = await once(`kafka-${KAFKA}-classes`, async (folder) => {
+    const home = join(folder, 'broker');
+    mkdirSync(home);
+    const file = join(home, 'server.properties');
+    const place = { id: 0, count: 1, voters: `0@127.0.0.1:${port + 1}`, home };
+    const properties = Object.entries(serverProperties({ port }, place));
+    writeFileSync(file, properties.map(([key, value]) => `${key}=${value}`).join('\n'));
+    const java = javaOf(jars);
+    const clusterId = randomBytes(16).toString('base64url');
+    await runProgram(
+      'java',
+      java(fastStart, 'kafka.tools.StorageTool', ['format', `--cluster-id=${clusterId}`, '-c', file]),
+    );
+    const archive = `-XX:ArchiveClassesAtExit=${join(folder, name)}`;
+    const broker = new ServerProcess('java', java([...fastStart, archive], 'kafka.Kafka', [file]), { cwd: home }, home);
+    await broker.until(() => answers(port + 2, 1), 120_000);
+    await broker.end('SIGTERM', 120_000);
+    rmSync(home, { recursive: true, force: true });
+    if (!existsSync(join(folder, name))) throw new Error(`java wrote no archive of classes, output:\n${broker.log}`);
+  });
+  return join(made, name);
 }
 
 /** The folder with the broker's jars: resolved by Maven from its configured repository, 43 MB, once. */

@@ -66,6 +66,13 @@ interface Agent {
   readonly constructor: new (inner?: Agent) => Agent;
 }
 
+/** Also a Node with an environment of its own finds what others have compiled (vitest.config.ts). */
+function withCompiled(command: string, options: SpawnOptions): SpawnOptions {
+  const { NODE_COMPILE_CACHE: folder } = process.env;
+  if (command !== process.execPath || folder === undefined || options.env === undefined) return options;
+  return { ...options, env: { NODE_COMPILE_CACHE: folder, ...options.env } };
+}
+
 export class ServerProcess {
   readonly command: string;
   readonly pid: number;
@@ -78,7 +85,7 @@ export class ServerProcess {
   /** `folder` is removed as well when this process is killed. */
   constructor(command: string, args: readonly string[], options: SpawnOptions, folder: string) {
     this.command = command;
-    this.#child = spawn(command, args, { ...options, stdio: ['ignore', 'pipe', 'pipe'] });
+    this.#child = spawn(command, args, { ...withCompiled(command, options), stdio: ['ignore', 'pipe', 'pipe'] });
     if (this.#child.pid === undefined) {
       this.#child.on('error', () => {});
       throw new Error(`server could not be started: command=${command}`);
@@ -147,7 +154,7 @@ export async function runProgram(
   args: readonly string[],
   options: SpawnOptions = {},
 ): Promise<string> {
-  const child = spawn(command, args, { ...options, stdio: ['ignore', 'pipe', 'pipe'] });
+  const child = spawn(command, args, { ...withCompiled(command, options), stdio: ['ignore', 'pipe', 'pipe'] });
   const forget = onExit(() => child.kill('SIGKILL'));
   let output = '';
   // Decoded as a stream: a character may be split between two chunks.
