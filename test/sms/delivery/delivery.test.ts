@@ -382,7 +382,8 @@ test('customers are looked for soon after a look that had to wait for a lock', a
   t.onTestFinished(() => locking.close());
   await locking.query('BEGIN; LOCK TABLE sms_queue IN ACCESS EXCLUSIVE MODE');
   // Both feeders stand before the lock, and longer than a tenth of what is waited for below.
-  const kept = () => link.query(`SELECT FROM pg_stat_activity WHERE wait_event = 'relation' AND query LIKE '%found%'
+  const kept = () =>
+    link.query(`SELECT FROM pg_stat_activity WHERE wait_event = 'relation' AND query LIKE '%found%'
       AND clock_timestamp() - query_start > interval '4 s'`);
   await expect.poll(async () => (await kept()).rowCount, wait).toBe(2);
   await locking.query('COMMIT');
