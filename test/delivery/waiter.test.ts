@@ -3,29 +3,42 @@ import { test } from 'vitest';
 import { Waiter } from '../../src/delivery/waiter.ts';
 import { createWakeWords, WakeWords } from '../../src/kernel/threads/wake.ts';
 
+/** The shortest of some rests, ms: a busy machine may take long once; a wake-up that is lost is lost every time. */
+async function shortestOf(rest: () => Promise<void>): Promise<number> {
+  const took: number[] = [];
+  for (let i = 0; i < 5; i += 1) {
+    const begin = performance.now();
+    await rest();
+    took.push(performance.now() - begin);
+  }
+  return Math.min(...took);
+}
+
 for (const kind of ['blocking', 'event-loop'] as const) {
   test(`${kind}: work that came between the last look and the announcement of sleep is found, not slept over`, async () => {
     const wake = new WakeWords(createWakeWords(2));
     const waiter = new Waiter(wake, 1, kind, 2 ** 24);
     await waiter.rest(1000, Number.POSITIVE_INFINITY, () => false);
-    const begin = performance.now();
-    // Idle for long enough to lie down. The producer has published, and saw nobody asleep.
-    wake.nudge(1);
-    await waiter.rest(2000, Number.POSITIVE_INFINITY, () => true);
-    assert.ok(performance.now() - begin < 250, 'slept although there was work');
+    const ms = await shortestOf(() => {
+      // Idle for long enough to lie down. The producer has published, and saw nobody asleep.
+      wake.nudge(1);
+      return waiter.rest(2000, Number.POSITIVE_INFINITY, () => true);
+    });
+    assert.ok(ms < 250, 'slept although there was work');
   });
 
   test(`${kind}: a deep sleeper is woken by a nudge that comes while it looks for the last time`, async () => {
     const wake = new WakeWords(createWakeWords(2));
     const waiter = new Waiter(wake, 1, kind, 2 ** 24);
     await waiter.rest(1000, Number.POSITIVE_INFINITY, () => false);
-    const begin = performance.now();
-    await waiter.rest(2000, Number.POSITIVE_INFINITY, () => {
-      // Published after the look, before the wait: the nudge has to end the wait.
-      wake.nudge(1);
-      return false;
-    });
-    assert.ok(performance.now() - begin < 250, 'the wake-up was lost');
+    const ms = await shortestOf(() =>
+      waiter.rest(2000, Number.POSITIVE_INFINITY, () => {
+        // Published after the look, before the wait: the nudge has to end the wait.
+        wake.nudge(1);
+        return false;
+      }),
+    );
+    assert.ok(ms < 250, 'the wake-up was lost');
   });
 }
 

