@@ -343,7 +343,7 @@ for (const theme of ['light', 'dark'] as const)
     ] as const) {
       await settled(page);
       await page.keyboard.press(key);
-      await page.waitForSelector('dialog', { timeout: 5000 });
+      await page.waitForSelector('dialog');
       await check(name);
       await page.screenshot({ path: join(PICTURES, `${name}-${theme}.png`) });
       await page.keyboard.press('Escape');

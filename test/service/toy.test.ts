@@ -92,9 +92,7 @@ test('a note goes through route, lane, topic, load and worker; page, echo, job, 
   expect(await (await toy.get('/echo/x/y')).text()).toBe('/echo/x/y');
   expect(await (await toy.get('/')).text()).toContain('<h1>Notes</h1>');
   expect((await fetch(`${toy.url}/notes`, { method: 'PUT' })).headers.get('allow')).toBe('POST');
-  await expect
-    .poll(async () => (await pool.query('SELECT max(n)::int AS n FROM note_counts')).rows[0].n, { timeout: 10_000 })
-    .toBe(1);
+  await expect.poll(async () => (await pool.query('SELECT max(n)::int AS n FROM note_counts')).rows[0].n).toBe(1);
   const metrics = async () => (await toy.get('/metrics')).text();
   expect(await metrics()).toContain('requests_total{route="note",status="2xx"}');
   // The figures of a sink are told ten times a second, and a text of /metrics is answered again for a moment.
@@ -142,7 +140,7 @@ test('/readyz is red while the worker and who shares its thread are down, and wh
       ready.status === 503 && ['reader', 'scheduler-keep'].every((name) => missing.some(({ part }) => part === name))
     );
   };
-  await expect.poll(sees, { timeout: 10_000, interval: 10 }).toBe(true);
+  await expect.poll(sees, { interval: 10 }).toBe(true);
   await expect.poll(async () => (await toy.get('/readyz')).status, { timeout: 20_000 }).toBe(200);
   expect((await toy.get('/notes/none')).status).toBe(404);
 });

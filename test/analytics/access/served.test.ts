@@ -11,7 +11,7 @@ import { type Running, startAnalytics } from '../running.ts';
 
 const PEPPER = '0123456789abcdef0123456789abcdef';
 /** Two seconds, and what a busy machine adds. */
-const IN_FORCE = { timeout: 3000, interval: 50 };
+const IN_FORCE = { interval: 50 };
 let server: PostgresServer;
 let running: Running;
 
@@ -64,15 +64,13 @@ test('keys and origins are honoured, and refused, within two seconds of the tool
 
   // Postgres away: what was read last stays in force. The answers themselves need it.
   await server.stop();
-  await expect.poll(() => log().includes('those that were read last stay in force'), { timeout: 5000 }).toBe(true);
+  await expect.poll(() => log().includes('those that were read last stay in force')).toBe(true);
   expect((await stats('shop')).status).toBe(401);
   expect((await stats('other', { 'x-api-key': read })).status).toBe(403);
   await server.restart();
 
   await site('revoke', idOf(read));
-  await expect
-    .poll(async () => (await stats('shop', { 'x-api-key': read })).status, { timeout: 12_000, interval: 100 })
-    .toBe(401);
+  await expect.poll(async () => (await stats('shop', { 'x-api-key': read })).status, { interval: 100 }).toBe(401);
   expect(log()).not.toContain(read.split('_')[3]);
 }, 60_000);
 

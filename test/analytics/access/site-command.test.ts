@@ -274,7 +274,7 @@ test('versions of changes rise in the order in which they become visible', async
     second = true;
   });
   // The second change waits for the first to be decided, so that no lower version becomes visible after a higher one.
-  await expect.poll(async () => (await openAndCount(server.dsn)) > 0, { timeout: 5000 }).toBe(true);
+  await expect.poll(async () => (await openAndCount(server.dsn)) > 0).toBe(true);
   expect(second).toBe(false);
   await link.query('COMMIT');
   await waits;

@@ -46,7 +46,7 @@ async function metric(running: Running, name: string): Promise<number> {
 async function latency(running: Running, watcher: Watcher, path: string): Promise<number> {
   expect((await running.post('/events', view(path, { user_id: `u${path}` }))).status).toBe(202);
   const sent = performance.now();
-  await expect.poll(() => watcher.showing(path), { timeout: 5000, interval: 5 }).toBeDefined();
+  await expect.poll(() => watcher.showing(path), { interval: 5 }).toBeDefined();
   return watcher.showing(path)!.atMs - sent;
 }
 
@@ -124,7 +124,7 @@ describe('one process, without Kafka', () => {
 
   test('when the last one has gone, nothing runs any more', async () => {
     await expect.poll(() => metric(running, 'ringmain_live_streams')).toBe(0);
-    await expect.poll(() => metric(running, 'ringmain_live_watching'), { timeout: 15_000 }).toBe(0);
+    await expect.poll(() => metric(running, 'ringmain_live_watching')).toBe(0);
     const told = await metric(running, 'ringmain_live_events_total');
     await running.post('/events', view('/unseen'));
     expect(await metric(running, 'ringmain_live_events_total')).toBe(told);
@@ -156,7 +156,7 @@ describe('one process, without Kafka', () => {
   test('a drain ends the stream and says so', async () => {
     const watcher = await watch(running);
     const ended = running.process.end('SIGTERM');
-    await expect.poll(() => watcher.ended, { timeout: 5000 }).toBe(true);
+    await expect.poll(() => watcher.ended).toBe(true);
     expect(watcher.end).toMatch(/stopped/);
     await ended;
   });
@@ -195,7 +195,7 @@ describe('two processes, with Kafka', () => {
     const [first, second] = apis as [Running, Running];
     await first.post('/events', view('/early', { user_id: 'early' }));
     const watcher = await watch(first);
-    await expect.poll(() => watcher.showing('/early'), { timeout: 10_000 }).toBeDefined();
+    await expect.poll(() => watcher.showing('/early')).toBeDefined();
     expect(watcher.last!.window_s).toBeGreaterThan(290);
     await latency(first, watcher, '/warm');
     expect(await latency(first, watcher, '/own')).toBeLessThan(1000);
@@ -209,12 +209,12 @@ describe('two processes, with Kafka', () => {
     );
     await latency(first, watcher, '/behind');
     const blog = await watch(first, 'blog');
-    await expect.poll(() => blog.last?.visitors, { timeout: 10_000 }).toBe(3);
+    await expect.poll(() => blog.last?.visitors).toBe(3);
     expect(blog.last!.window_s).toBeGreaterThan(290);
     await first.post('/events', view('/blog/now', { site_id: 'blog', user_id: 'reader-4' }));
     await expect.poll(() => blog.last?.visitors).toBe(4);
     blog.close();
     watcher.close();
-    await expect.poll(() => metric(first, 'ringmain_live_watching'), { timeout: 15_000 }).toBe(0);
+    await expect.poll(() => metric(first, 'ringmain_live_watching')).toBe(0);
   });
 });

@@ -23,7 +23,7 @@ import { type Running, startAnalytics } from '../running.ts';
 const PEPPER = '0123456789abcdef0123456789abcdef';
 const PASSWORD = 'correct horse battery';
 /** What one process does is in force in the other. */
-const IN_FORCE = { timeout: 3000, interval: 50 };
+const IN_FORCE = { interval: 50 };
 const scope = fileScope();
 let server: PostgresServer;
 let link: PostgresLink;

@@ -104,7 +104,7 @@ async function expectEvents(site: string, events: readonly (readonly [type: stri
     return found.rows.map(({ event_type, path, props }) => spelled(event_type, path, props)).sort();
   };
   const wanted = events.map(([type, path, props]) => spelled(type, path, props)).sort();
-  await expect.poll(rows, { timeout: 10_000, interval: 50 }).toEqual(wanted);
+  await expect.poll(rows, { interval: 50 }).toEqual(wanted);
   expected.set(site, wanted.length);
 }
 const one = async (site: string, type: string) => {

@@ -310,11 +310,11 @@ test('a purge, and the end of an ownership, are in force within a second', async
     ada.id,
     Buffer.from(upload0.slice(3, 67), 'hex'),
   ]);
-  await expect.poll(() => state(path), { timeout: 3000 }).toEqual([403, null]);
+  await expect.poll(() => state(path)).toEqual([403, null]);
   // The file goes with its last owner, and its variants go with it.
   await expect.poll(() => variantsOf(upload0)).not.toEqual([]);
   await client.query('DELETE FROM uploads WHERE path = $1', [upload0]);
-  await expect.poll(() => variantsOf(upload0), { timeout: 3000 }).toEqual([]);
+  await expect.poll(() => variantsOf(upload0)).toEqual([]);
 });
 
 test('questions about the log that take long hold up no picture, and only a few of them wait', async () => {

@@ -166,7 +166,7 @@ test('a verdict says what remains and when, and one more passes after an interva
   const client = new Redis(options);
   await client.connect();
   // What is forgiven is gone from Redis.
-  await expect.poll(() => client.dbsize(), { timeout: 2000 }).toBe(0);
+  await expect.poll(() => client.dbsize()).toBe(0);
   client.disconnect();
 });
 
@@ -193,13 +193,13 @@ test('frozen and killed Redis: decided here within the time-out, by what Redis s
   assert.ok(ms < 1000, `${ms} ms`);
   assert.equal(during.filter(Boolean).length, 5);
   assert.equal(decidedBy('process'), 10);
-  await expect.poll(() => told.at(-1), { timeout: 5000 }).toBe(undefined);
+  await expect.poll(() => told.at(-1)).toBe(undefined);
   await server.kill9();
   await expect.poll(() => told.length).toBe(3);
   const alone = limiter.take(windows);
   assert.ok(!(alone instanceof Promise), 'nobody waits for a Redis that is known to be away');
   await server.restart();
-  await expect.poll(() => told.length, { timeout: 5000 }).toBe(4);
+  await expect.poll(() => told.length).toBe(4);
   const before = decidedBy('redis');
   await limiter.take([window('user:6', 20)]);
   assert.equal(decidedBy('redis'), before + 1);
@@ -246,8 +246,7 @@ test('two gateways are exact together, and stay ready and bounded when Redis is 
   assert.ok(passed(await statuses(ada, 50)) <= 2);
   for (const { process } of gateways) assert.equal(process.log.split('Redis is away').length, 2);
   await server.restart();
-  for (const { process } of gateways)
-    await expect.poll(() => process.log.split('Redis answers again').length, { timeout: 10_000 }).toBe(2);
+  for (const { process } of gateways) await expect.poll(() => process.log.split('Redis answers again').length).toBe(2);
 });
 
 // A gateway by TLS, and one in clear text that shares its limits.

@@ -188,17 +188,17 @@ test('a threshold is told once, signed, by whichever gateway sees it, and again 
   await ask(PORT, ada.key, 7);
   await expect.poll(async () => (await link.query('SELECT FROM usage_months WHERE requests = 7')).rowCount).toBe(1);
   await ask(PORT, ada.key, 1);
-  await expect.poll(() => got.length, { timeout: 5000 }).toBe(1);
+  await expect.poll(() => got.length).toBe(1);
   // The message outlasts who has made it.
   await expect
     .poll(async () => (await link.query("SELECT FROM quota_messages WHERE next_at < now() + interval '5 s'")).rowCount)
     .toBe(1);
   await first.process.end('SIGKILL');
   status = 204;
-  await expect.poll(() => got.length, { timeout: 10_000 }).toBe(2);
+  await expect.poll(() => got.length).toBe(2);
   assert.deepEqual(got[1]!.body.id, got[0]!.body.id);
   assert.equal(countOf(await ask(OTHER_PORT, ada.key, 4), 405), 2);
-  await expect.poll(() => got.length, { timeout: 5000 }).toBe(3);
+  await expect.poll(() => got.length).toBe(3);
   assert.deepEqual(
     got.map(({ body: { which, threshold, used }, good }) => ({ which, threshold, used, good })),
     [
@@ -216,14 +216,14 @@ test('a threshold is told once, signed, by whichever gateway sees it, and again 
   const { month, before } = rows[0]!;
   // A quota that is raised is told about again, at once when it is not enough, and never twice.
   for (const limit of [20, 12, 11]) await setQuota(link, actor, ada.id, { monthly_requests: limit });
-  await expect.poll(told, { timeout: 5000 }).toEqual([{ month, threshold: 80, used: 10 }]);
+  await expect.poll(told).toEqual([{ month, threshold: 80, used: 10 }]);
   // The last requests of a month are counted when it is over.
   await link.query("UPDATE quotas SET updated_at = now() - interval '40 days'");
   await link.query("INSERT INTO usage_months (user_id, month, requests) VALUES ($1, ($2 || '-01')::date, 9)", [
     ada.id,
     before,
   ]);
-  await expect.poll(told, { timeout: 5000 }).toEqual([
+  await expect.poll(told).toEqual([
     { month, threshold: 80, used: 10 },
     { month: before, threshold: 80, used: 9 },
   ]);

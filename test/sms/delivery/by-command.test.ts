@@ -23,7 +23,7 @@ auditedTables(26_640, (...started) => {
 });
 beforeEach(() => addCustomer(link, 'a', { balance: 10 }));
 
-const wait = { timeout: 15_000, interval: 20 };
+const wait = { interval: 20 };
 const options = { unknown: 'refund' } as const;
 /** A worker has recorded an attempt for each, and has died in it. */
 const die = () => link.query(`UPDATE sms_logs SET status = 'sending', attempts = 1, operator = 'mci'`);

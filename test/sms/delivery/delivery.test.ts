@@ -22,7 +22,7 @@ auditedTables(22_910, (...started) => {
 // Another one after a test that kills the server.
 afterAll(() => link.close());
 
-const wait = { timeout: 15_000, interval: 20 };
+const wait = { interval: 20 };
 const rowOf = async (id: string) =>
   (await link.query('SELECT *, cost::int, attempts::int FROM sms_logs WHERE message_id = $1', [id])).rows[0]!;
 const balanceOf = async (id: string) =>

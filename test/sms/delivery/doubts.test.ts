@@ -32,7 +32,7 @@ auditedTables(22_945, (...started) => {
 });
 beforeEach(() => addCustomer(link, 'a', { balance: 10 }));
 
-const wait = { timeout: 15_000, interval: 20 };
+const wait = { interval: 20 };
 const options = { unknown: 'refund' } as const;
 const queued = (messageId: string): Queued => ({
   ...{ messageId, customerId: 'a', shard: 0, lane: 'normal', to: '+98912', segments: 1 },

@@ -371,7 +371,7 @@ test('while a day of messages is closed, outcomes of other messages are settled;
   const waits = () => count("pg_locks WHERE NOT granted AND mode = 'AccessExclusiveLock'");
   // The closing gives up soon: whoever waits behind it gets on although the slow session has not ended.
   for (const at of [1, 2]) {
-    await expect.poll(waits, { timeout: 10_000, interval: 5 }).toBe(1);
+    await expect.poll(waits, { interval: 5 }).toBe(1);
     expect(await inTransaction(worker, () => capture(worker, at))).toHaveLength(1);
   }
   await slow.query('COMMIT');

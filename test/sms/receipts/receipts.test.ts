@@ -237,12 +237,12 @@ test('a message whose answer died with its worker ends by its receipt: sent once
   await sms.process.end('SIGKILL');
   smsc.behaviour = 'take';
   sms = await startSms(scope, { ...wishes, folder: sms.folder });
-  await expect.poll(() => [smsc.bound, smsc.binds], { timeout: 15_000 }).toEqual([1, binds + 1]);
+  await expect.poll(() => [smsc.bound, smsc.binds]).toEqual([1, binds + 1]);
   const operatorId = smsc.taken[sent]!.id;
   const stranger = { source_addr: '989121110001' };
   assert.equal(await smsc.receipt(operatorId, 'DELIVRD', stranger), 0x64, 'the reference alone names nothing');
   // As an SMSC does: again until it is taken.
-  await expect.poll(() => smsc.receipt(operatorId, 'ENROUTE'), { timeout: 15_000 }).toBe(0);
+  await expect.poll(() => smsc.receipt(operatorId, 'ENROUTE')).toBe(0);
   assert.equal(await statusOf(id), 'sent');
   smsc.givesReference = false;
   assert.equal(await smsc.receipt(operatorId, 'DELIVRD'), 0);
