@@ -36,7 +36,7 @@ export async function startRedis(t: TestScope, { port, settings = {} }: RedisWis
   let server: ServerProcess;
   const start = async () => {
     server = new ServerProcess('redis-server', args, { cwd: folder }, folder);
-    await server.until(() => answers(port), 10_000);
+    await server.until(() => answers(port), 60_000);
   };
   await start();
   t.onTestFinished(async () => {

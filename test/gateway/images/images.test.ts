@@ -297,13 +297,10 @@ test('a purge, and the end of an ownership, are in force within a second', async
     const before = (await imgproxy.counts()).requests;
     expect((await asks()).status).toBe(202);
     await expect
-      .poll(
-        async () => {
-          await state(path);
-          return (await imgproxy.counts()).requests > before;
-        },
-        { timeout: 3000 },
-      )
+      .poll(async () => {
+        await state(path);
+        return (await imgproxy.counts()).requests > before;
+      })
       .toBe(true);
   }
   await client.query('DELETE FROM upload_owners WHERE user_id = $1 AND sha256 = $2', [
