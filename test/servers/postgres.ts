@@ -100,7 +100,7 @@ export async function startPostgres(t: TestScope | undefined, options: PostgresO
       { ...account, env, cwd: folder },
       folder,
     );
-    await server.until(() => answers(connection), 30_000);
+    await server.until(() => answers(connection), 60_000);
   };
   const stop = () => server.end('SIGINT');
   await start();

@@ -49,7 +49,7 @@ export async function startRedis(t: TestScope, { port, settings = {} }: RedisWis
     get pid() {
       return server.pid;
     },
-    until: (ready) => server.until(ready, 30_000),
+    until: (ready) => server.until(ready, 60_000),
     async kill9() {
       server.signal('SIGKILL');
       await server.exited;
