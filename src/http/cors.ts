@@ -145,18 +145,18 @@ export class Cors {
 
   /**
    * Answers a preflight: 204, kept by the browser for a day. Nothing is recorded. The caller has refused a foreign
-   * origin. `methods`: what the path takes besides OPTIONS.
+   * origin. `methods`: what the path takes besides OPTIONS. `headers` writes those of every answer (write()).
    */
   preflight(
     res: HttpResponse,
     methods: string,
     asked: Preflight,
     verdict: OriginVerdict,
-    origin: string,
+    headers: () => void,
     close: boolean,
   ): void {
     res.writeStatus('204 No Content');
-    this.write(res, verdict, origin);
+    headers();
     if (verdict !== 'none') {
       res.writeHeader('Access-Control-Allow-Methods', methods);
       // What was asked for is echoed, if it looks like names of headers: with credentials browsers take `*` for such a

@@ -12,7 +12,7 @@
  * wrongly, and what follows such a body must never be read as a request.
  */
 import type { HttpRequest, HttpResponse } from 'uWebSockets.js';
-import { answerProblem } from './answer.ts';
+import { answerProblem, type ProblemOptions } from './answer.ts';
 import { httpErrors } from './errors.ts';
 import { asked } from './wire-text.ts';
 
@@ -77,8 +77,12 @@ export function judgeFraming(lengths: number, length: string, encodings: number,
 export const unframed: Framing = { bad: undefined, chunked: false, bytes: 0 };
 
 /** Answers 400 and closes, on the next loop turn (see above). */
-export function refuseFraming(res: HttpResponse, reason: string, head = false): void {
-  nextTurn(res, () => answerProblem(res, httpErrors.BAD_REQUEST, { reason }, { close: true, head }));
+export function refuseFraming(
+  res: HttpResponse,
+  reason: string,
+  options: Pick<ProblemOptions, 'head' | 'headers'> = {},
+): void {
+  nextTurn(res, () => answerProblem(res, httpErrors.BAD_REQUEST, { reason }, { ...options, close: true }));
 }
 
 function nextTurn(res: HttpResponse, answer: () => void): void {

@@ -53,7 +53,17 @@ export interface Route {
   readonly hot?: true;
   /** A request was refused for its framing, before the handler. */
   onBadFraming?(): void;
+  /**
+   * Headers that every answer of the service has: for those that the router gives for this path by itself (400, 405,
+   * preflights). Routes of one path share it.
+   */
+  readonly marks?: Marks;
 }
+
+/** Names and values by the request. Called inside the handler. */
+export type Marks = (req: HttpRequest) => readonly (readonly [name: string, value: string])[];
+type Marked = ReturnType<Marks>;
+const unmarked: Marks = () => [];
 
 /** Names that the router counts its own answers under: preflights; 404, 405 and what else has no route. */
 export const routerNames = ['preflight', 'other'] as const;
@@ -91,6 +101,7 @@ interface PathTable {
   readonly path: string;
   readonly on: Map<Method, Route>;
   cors: Cors | undefined;
+  marks: Marks;
 }
 
 /**
@@ -108,7 +119,7 @@ export function mountRoutes(app: TemplatedApp, routes: readonly Route[], deps: R
     single?.guard(path, handler, streams, last) ?? fairness?.guard(path, handler, last) ?? handler;
   let everywhere: AddonHandler = (res, req) => rest.notFound(res, req);
   for (const table of tables) {
-    const { path, on, cors } = table;
+    const { path, on, cors, marks } = table;
     const declared = methods.filter((method) => on.has(method));
     for (const method of declared)
       app[mounters[method]](
@@ -116,11 +127,11 @@ export function mountRoutes(app: TemplatedApp, routes: readonly Route[], deps: R
         guard(path, methodHandler(on.get(method)!, method, deps), false, streaming.has(table)),
       );
     const allow = [...declared, ...(cors === undefined ? [] : ['OPTIONS'])].join(', ');
-    const refuse = (res: HttpResponse, req: HttpRequest) => rest.refuseMethod(res, req, allow);
+    const refuse = (res: HttpResponse, req: HttpRequest) => rest.refuseMethod(res, req, allow, marks);
     const options: AddonHandler =
       cors === undefined
-        ? (res, req) => rest.options(res, req, allow)
-        : (res, req) => rest.preflight(res, req, cors, declared.join(', '));
+        ? (res, req) => rest.options(res, req, allow, marks)
+        : (res, req) => rest.preflight(res, req, cors, declared.join(', '), marks);
     app.options(path, guard(path, options));
     // The addon looks for the method first: without these a pattern that takes the method would take it for this path,
     // too.
@@ -142,15 +153,16 @@ function takenByPattern(tables: readonly PathTable[], method: Method): boolean {
 function tablesOf(routes: readonly Route[]): readonly PathTable[] {
   const tables = new Map<string, PathTable>();
   for (const route of routes) {
-    const { path, on, cors, name } = route;
+    const { path, on, cors, name, marks } = route;
     if (!/^(\/|(\/(:[A-Za-z_]\w*|[^/:*?#\s]+))*(\/\*?)?)$/.test(path) || path === '')
       throw new TypeError(`a path must be like /a, /a/:name or /a/*: route=${name}, path=${path}`);
     const shape = path.replace(/:\w+/g, ':');
-    const table = tables.get(shape) ?? { path, on: new Map<Method, Route>(), cors };
+    const table = tables.get(shape) ?? { path, on: new Map<Method, Route>(), cors, marks: unmarked };
     tables.set(shape, table);
     if (cors !== undefined && table.cors !== undefined && cors !== table.cors)
       throw new TypeError(`routes of one path must share their cors: path=${path}`);
     table.cors ??= cors;
+    if (marks !== undefined) table.marks = marks;
     const given = methods.filter((method) => on[method] !== undefined);
     if (given.length === 0) throw new TypeError(`a route must have a method: route=${name}, path=${path}`);
     for (const method of given) {
@@ -192,7 +204,7 @@ function withBody(route: Route, handler: Handler, at: MountedRoute): AddonHandle
     try {
       const framing = framingOf(req);
       if (framing.bad !== undefined) {
-        refuse(res, route, at, framing.bad);
+        refuse(res, req, route, at, framing.bad);
         return;
       }
       at.framing = framing;
@@ -211,7 +223,7 @@ function withoutBody(route: Route, handler: Handler, at: MountedRoute): AddonHan
         // The addon skips a body that has a length.
         const framing = framingOf(req);
         if (framing.bad !== undefined || framing.chunked) {
-          refuse(res, route, at, framing.bad ?? `a ${at.method} must not have a chunked body`);
+          refuse(res, req, route, at, framing.bad ?? `a ${at.method} must not have a chunked body`);
           return;
         }
       }
@@ -222,10 +234,11 @@ function withoutBody(route: Route, handler: Handler, at: MountedRoute): AddonHan
   };
 }
 
-function refuse(res: HttpResponse, route: Route, at: MountedRoute, reason: string): void {
+function refuse(res: HttpResponse, req: HttpRequest, route: Route, at: MountedRoute, reason: string): void {
   route.onBadFraming?.();
   at.tally.answered(400);
-  refuseFraming(res, reason, at.head);
+  const marked = route.marks?.(req) ?? [];
+  refuseFraming(res, reason, { head: at.head, headers: () => write(res, marked) });
 }
 
 /**
@@ -239,6 +252,10 @@ function settle(result: unknown, res: HttpResponse, at: MountedRoute): void {
 function fault(res: HttpResponse, at: MountedRoute, error: unknown): void {
   at.faults.report(error);
   if (answerFault(res, at.head)) at.tally.answered(500);
+}
+
+function write(res: HttpResponse, marked: Marked): void {
+  for (const [name, value] of marked) res.writeHeader(name, value);
 }
 
 /** Answers what no handler answers. */
@@ -256,29 +273,33 @@ class Rest {
   notFound(res: HttpResponse, req: HttpRequest): void {
     const path = shown(req.getUrl());
     const head = req.getMethod() === 'head';
-    this.#answer(res, req, this.#others, 404, (close) =>
+    this.#answer(res, req, this.#others, 404, unmarked, (close) =>
       answerProblem(res, httpErrors.NOT_FOUND, { path }, { head, close }),
     );
   }
 
-  refuseMethod(res: HttpResponse, req: HttpRequest, allow: string): void {
+  refuseMethod(res: HttpResponse, req: HttpRequest, allow: string, marks: Marks): void {
     const method = shown(req.getCaseSensitiveMethod());
     const head = req.getMethod() === 'head';
-    const headers = () => void res.writeHeader('Allow', allow);
-    this.#answer(res, req, this.#others, 405, (close) =>
-      answerProblem(res, httpErrors.METHOD_NOT_ALLOWED, { method, allow }, { headers, head, close }),
-    );
+    this.#answer(res, req, this.#others, 405, marks, (close, marked) => {
+      const headers = () => {
+        write(res, marked);
+        res.writeHeader('Allow', allow);
+      };
+      answerProblem(res, httpErrors.METHOD_NOT_ALLOWED, { method, allow }, { headers, head, close });
+    });
   }
 
-  options(res: HttpResponse, req: HttpRequest, allow: string): void {
-    this.#answer(res, req, this.#preflights, 204, (close) => {
+  options(res: HttpResponse, req: HttpRequest, allow: string, marks: Marks): void {
+    this.#answer(res, req, this.#preflights, 204, marks, (close, marked) => {
       res.writeStatus('204 No Content');
+      write(res, marked);
       res.writeHeader('Allow', allow);
       endBare(res, undefined, close);
     });
   }
 
-  preflight(res: HttpResponse, req: HttpRequest, cors: Cors, declared: string): void {
+  preflight(res: HttpResponse, req: HttpRequest, cors: Cors, declared: string, marks: Marks): void {
     const origin = req.getHeader('origin');
     const verdict = cors.judge(origin);
     const asked = {
@@ -286,25 +307,36 @@ class Rest {
       privateNetwork: req.getHeader('access-control-request-private-network') === 'true',
     };
     const status = verdict === 'foreign' ? 403 : 204;
-    this.#answer(res, req, this.#preflights, status, (close) => {
-      if (verdict === 'foreign') {
-        const headers = () => cors.write(res, verdict, origin);
+    this.#answer(res, req, this.#preflights, status, marks, (close, marked) => {
+      const headers = () => {
+        write(res, marked);
+        cors.write(res, verdict, origin);
+      };
+      if (verdict === 'foreign')
         answerProblem(res, httpErrors.ORIGIN_FORBIDDEN, { origin: shown(origin) }, { headers, close });
-      } else cors.preflight(res, declared, asked, verdict, origin, close);
+      else cors.preflight(res, declared, asked, verdict, headers, close);
     });
   }
 
-  #answer(res: HttpResponse, req: HttpRequest, tally: Tally, status: number, answer: (close: boolean) => void): void {
+  #answer(
+    res: HttpResponse,
+    req: HttpRequest,
+    tally: Tally,
+    status: number,
+    marks: Marks,
+    answer: (close: boolean, marked: Marked) => void,
+  ): void {
     const { wire, faults } = this.#deps;
     try {
       const framing = framingOf(req);
+      const marked = marks(req);
       if (framing.bad !== undefined) {
         tally.answered(400);
-        refuseFraming(res, framing.bad, req.getMethod() === 'head');
+        refuseFraming(res, framing.bad, { head: req.getMethod() === 'head', headers: () => write(res, marked) });
         return;
       }
       tally.answered(status);
-      answerUnread(res, framing, (close) => answer(close || wire.closing));
+      answerUnread(res, framing, (close) => answer(close || wire.closing, marked));
     } catch (error) {
       faults.report(error);
       answerFault(res);

@@ -41,7 +41,8 @@ for (const [program, ...words] of examples) {
       expect(Math.abs(exp - Date.now() / 1000 - 600)).toBeLessThan(30);
       expect(url).toBe(signTarget(signingKey, key.id, target, exp));
       const at = url.indexOf('?');
-      const shown = { method: 'GET', path: url.slice(0, at), query: url.slice(at + 1), apiKey: '', authorization: '' };
+      const [path, query] = [url.slice(0, at), url.slice(at + 1)];
+      const shown = { method: 'GET', path, query, signable: true, apiKey: '', authorization: '' };
       expect(identifier.identify(shown)).toMatchObject({ signed: true, user: { id: 1 } });
     }
   });

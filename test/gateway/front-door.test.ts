@@ -93,6 +93,12 @@ test('networks of key and user do not bind who looks at a signed URL; limits and
   await administer('PUT', `/api/v1/users/${user}/networks`, ['192.0.2.0/24']);
   await answeredEverywhere('NETWORK_FORBIDDEN', PICTURE, { 'x-api-key': key });
   expect((await ask(url)).code).toBe('SOURCE_FORBIDDEN');
+  const posted = await fetch(`${gateway.url}${url}`, { method: 'POST' });
+  expect(await posted.json()).toMatchObject({
+    status: 401,
+    code: 'SIGNATURE_INVALID',
+    detail: expect.stringContaining('by GET or HEAD'),
+  });
 
   const { requests } = await administer<{ requests: number }>('GET', `/api/v1/usage?user_id=${user}`);
   await administer('PUT', `/api/v1/users/${user}/quota`, { monthly_requests: requests + 2 });

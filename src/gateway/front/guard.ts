@@ -124,7 +124,7 @@ export class Guard {
       else if (identity.refused === 'key' && !administers && this.#isAdministrator(req))
         next.forbid('scope', accessErrors.KEY_FORBIDDEN, { reason: NOT_FOR_USERS });
       else if (scope !== 'administrator') next.withoutKey(identity);
-      else next.withoutKey(identity.refused === 'none' ? this.#noAdministrator : this.#wrongAdministrator);
+      else next.withoutKey(showsNoKey(identity) ? this.#noAdministrator : this.#wrongAdministrator);
       return;
     }
     const { user, key, signed } = identity;
@@ -145,7 +145,8 @@ export class Guard {
     return this.#parts.identifier.identify({
       method,
       path,
-      query: signed === true ? query : '',
+      query,
+      signable: signed === true,
       apiKey,
       // A key that is shown first counts.
       authorization: apiKey === '' ? req.getHeader(AUTHORIZATION) : '',
@@ -156,6 +157,9 @@ export class Guard {
     return !this.#admin.off && this.#admin.matches(bearerOf(req.getHeader(AUTHORIZATION)));
   }
 }
+
+/** No administrator comes with a signed URL. */
+const showsNoKey = ({ refused }: Unidentified): boolean => refused === 'none' || refused === 'signature';
 
 const noAdministrator = (reason: string): Unidentified => ({
   refused: 'none',

@@ -10,8 +10,8 @@ import type { Verdict, Window } from '../limits/limiter.ts';
 
 /** Names that a page's script may read of an answer of another origin. */
 export const exposedHeaders =
-  'ETag, RateLimit, RateLimit-Policy, Retry-After, X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset, ' +
-  'X-Request-Id';
+  'Accept-Ranges, Allow, Content-Disposition, Content-Range, ETag, RateLimit, RateLimit-Policy, Retry-After, X-Cache, ' +
+  'X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset, X-Request-Id';
 
 const policyOf = ({ policy, limit, windowS }: Window): string => `"${policy}";q=${limit};w=${windowS}`;
 /** Windows are kept for many requests. */

@@ -2,6 +2,7 @@
 import { addressReader } from '../../http/client-address.ts';
 import { Cors } from '../../http/cors.ts';
 import { Deadlines } from '../../http/deadlines.ts';
+import type { Marks, Route } from '../../http/router.ts';
 import type { AcceptorFrame } from '../../service/contract.ts';
 import type { GatewayValues } from '../gateway.ts';
 import type { Limiter } from '../limits/limiter.ts';
@@ -26,6 +27,8 @@ export interface FrontParts {
 
 export interface OpenedFront {
   readonly guard: Guard;
+  /** The routes as they are mounted: answers that the router gives by itself have a request id, too. */
+  mounted(routes: readonly Route[]): Route[];
   close(): void;
 }
 
@@ -56,6 +59,7 @@ export function openFront(frame: AcceptorFrame<GatewayValues>, parts: FrontParts
     backends: new BackendMeters(meters),
     accessLine: accessLog && !frame.rehearsing ? accessLine(log) : undefined,
   };
+  const marks: Marks = (req) => [['X-Request-Id', front.ids.of(req)]];
   const guard = new Guard({
     ...parts,
     front,
@@ -65,6 +69,7 @@ export function openFront(frame: AcceptorFrame<GatewayValues>, parts: FrontParts
   });
   return {
     guard,
+    mounted: (routes) => routes.map((route) => ({ ...route, marks })),
     close() {
       books.close();
       pulse.close();

@@ -23,6 +23,8 @@ export interface Shown {
   readonly path: string;
   /** Without the question mark. */
   readonly query: string;
+  /** The route takes signed URLs. */
+  readonly signable: boolean;
   /** Header x-api-key. */
   readonly apiKey: string;
   /** Header authorization. */
@@ -68,6 +70,7 @@ const unsigned = (reason: string): Unidentified => ({
 });
 const malformed = unsigned('a signed URL must end with kid=<id>&exp=<seconds>&sig=<43 characters>, once');
 const notGet = unsigned('a signed URL must be asked for by GET or HEAD');
+const notHere = unsigned('a signed URL must be that of a picture: this route takes a key alone');
 const forged = unsigned('the signature must be that of this path, kid and exp under a key that exists');
 const ended = unsigned('the signed URL has ended: exp is over');
 
@@ -106,11 +109,12 @@ export class Identifier {
     return this.#of(proven.id, now, false) ?? wrong;
   }
 
-  #bySignature({ method, path, query }: Shown): Identity | Unidentified {
+  #bySignature({ method, path, query, signable }: Shown): Identity | Unidentified {
     const signed = parseSigned(path, query);
     if (signed === undefined) return none;
     if (signed === 'malformed') return malformed;
     if (method !== 'GET' && method !== 'HEAD') return notGet;
+    if (!signable) return notHere;
     const now = this.#options.now();
     const leftMs = signed.expS * 1000 - now;
     if (leftMs <= 0) return ended;

@@ -100,8 +100,29 @@ test('every answer has the headers of limits, a request id and those of CORS', a
     assert.ok(Math.abs(Number(headers['x-ratelimit-reset']) - Date.now() / 1000 - 60) < 10);
     assert.match(headers['x-request-id'] ?? '', /^[\da-f]{16}-[\da-z]{9}$/);
     assert.equal(headers['access-control-allow-origin'], '*');
-    assert.match(headers['access-control-expose-headers'] ?? '', /RateLimit/);
+    assert.match(
+      headers['access-control-expose-headers'] ?? '',
+      /Content-Range, .*RateLimit, .*X-Cache, .*X-Request-Id/,
+    );
   }
+});
+
+test('what the router answers for a path by itself has a request id, too', async () => {
+  startRig(port, { routes: hello });
+  const headers = ['Origin: https://page.example', 'X-Request-Id: mine'];
+  const asked = [
+    await request(port, '/api/v1/users', { method: 'DELETE', headers }),
+    await request(port, '/api/v1/users', { method: 'OPTIONS', headers }),
+    await request(port, '/api/v1/users', { headers: [...headers, 'Transfer-Encoding: xchunked'] }),
+    await request(port, '/api/v1/users', { method: 'DELETE', headers: [...headers, 'Transfer-Encoding: xchunked'] }),
+    await request(port, '/api/v1/users', { method: 'DELETE' }),
+  ];
+  assert.deepEqual(
+    asked.map(({ status }) => status),
+    [405, 204, 400, 400, 405],
+  );
+  for (const { headers } of asked.slice(0, -1)) assert.equal(headers['x-request-id'], 'mine');
+  assert.match(asked.at(-1)!.headers['x-request-id'] ?? '', /^[\da-f]{16}-[\da-z]{9}$/);
 });
 
 test('rights come before limits, and limits before the quota', async () => {

@@ -11,19 +11,25 @@ function opened(...[pepper]: readonly (string | undefined)[]) {
   const registry = new Known();
   const clock = { ms: 1_800_000_000_000 };
   const identifier = new Identifier({ registry, pepper, signedMsMax: HOUR, now: () => clock.ms });
-  const nothing: Shown = { method: 'GET', path: '/', query: '', apiKey: '', authorization: '' };
+  const nothing: Shown = { method: 'GET', path: '/', query: '', signable: true, apiKey: '', authorization: '' };
   const show = (shown: Partial<Shown>) => identifier.identify({ ...nothing, ...shown });
   /** The code of the refusal, or who it is. */
   const said = (shown: Partial<Shown>): string => {
     const found = show(shown);
     return 'refused' in found ? found.error.kind.code : `${found.user.username}${found.signed ? ' signed' : ''}`;
   };
-  const byUrl = (url: string, method = 'GET') => {
+  const shownBy = (url: string) => {
     const at = url.indexOf('?');
-    return said({ method, path: at < 0 ? url : url.slice(0, at), query: at < 0 ? '' : url.slice(at + 1) });
+    return { path: at < 0 ? url : url.slice(0, at), query: at < 0 ? '' : url.slice(at + 1) };
+  };
+  const byUrl = (url: string, method = 'GET') => said({ method, ...shownBy(url) });
+  /** What a route says that does not take signed URLs. */
+  const elsewhere = (url: string, method = 'GET') => {
+    const found = show({ method, signable: false, ...shownBy(url) }) as Unidentified;
+    return (found.fields as { readonly reason?: string }).reason;
   };
   const inMs = (ms: number) => Math.floor((clock.ms + ms) / 1000);
-  return { registry, clock, show, said, byUrl, inMs };
+  return { registry, clock, show, said, byUrl, elsewhere, inMs };
 }
 
 test('a key is taken from X-API-Key, else from Authorization: Bearer; what is shown first counts', () => {
@@ -98,7 +104,7 @@ test('another pepper, and none, refuse every key and every signature', () => {
 });
 
 test('a signed URL is for GET and HEAD of its path and query alone, until it ends', () => {
-  const { byUrl, clock, inMs, registry } = opened(PEPPER);
+  const { byUrl, elsewhere, clock, inMs, registry } = opened(PEPPER);
   const signingKey = signingKeyOf(PEPPER, key.id, 1);
   const sign = (target: string, ms = HOUR / 2) => signTarget(signingKey, key.id, target, inMs(ms));
   const target = '/rs:fit:300:200/plain/local:///ab/cd.jpg@webp';
@@ -106,6 +112,11 @@ test('a signed URL is for GET and HEAD of its path and query alone, until it end
     expect([byUrl(url), byUrl(url, 'HEAD')]).toEqual(['ada signed', 'ada signed']);
   const url = sign(`${target}?a=1`);
   for (const method of ['POST', 'PUT', 'DELETE']) expect(byUrl(url, method)).toBe('SIGNATURE_INVALID');
+  expect([elsewhere(url, 'POST'), elsewhere(url), elsewhere('/a?b=1')]).toEqual([
+    'a signed URL must be asked for by GET or HEAD',
+    'a signed URL must be that of a picture: this route takes a key alone',
+    'a key must be given: X-API-Key, Authorization: Bearer, or a signed URL',
+  ]);
   for (const changed of [
     url.replace('300', '301'),
     url.replace('a=1', 'a=2'),
