@@ -6,14 +6,16 @@
  * PG_DSN, when set, names a server to use instead: then every call makes a database of its own there and drops it at
  * the end, and kill9(), restart() and stop() refuse. A test that needs them asks for `own: true`.
  */
-import { chmodSync, chownSync, cpSync, mkdirSync, writeFileSync } from 'node:fs';
+import { chmodSync, chownSync, cpSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import { once } from './cache.ts';
 import { runProgram, ServerProcess, type TestScope, temporaryFolder } from './process.ts';
 
 const PASSWORD = 'ringmain';
+const CHILDREN_END_MS = 5000;
 /** PostgreSQL refuses to run as root; this account exists everywhere and owns nothing else. */
 const NOBODY = { uid: 65534, gid: 65534 };
 
@@ -120,8 +122,12 @@ export async function startPostgres(t: TestScope | undefined, options: PostgresO
       return server.log;
     },
     kill9: async () => {
+      // A child notices the death of its postmaster only when it waits: until then its session answers.
+      const children = readFileSync(`/proc/${server.pid}/task/${server.pid}/children`, 'utf8').trim().split(' ');
       server.signal('SIGKILL');
       await server.exited;
+      const deadline = Date.now() + CHILDREN_END_MS;
+      while (children.some((pid) => existsSync(`/proc/${pid}/stat`)) && Date.now() < deadline) await sleep(5);
     },
     stop,
     restart: async (added) => {
