@@ -122,6 +122,7 @@ export async function startPostgres(t: TestScope | undefined, options: PostgresO
       return server.log;
     },
     kill9: async () => {
+      if (!server.running) return;
       // A child notices the death of its postmaster only when it waits: until then its session answers.
       const children = readFileSync(`/proc/${server.pid}/task/${server.pid}/children`, 'utf8').trim().split(' ');
       server.signal('SIGKILL');
