@@ -7,7 +7,7 @@ import type { PostgresLink } from '../../store/postgres/connection.ts';
 import { inTransaction } from '../../store/postgres/in-transaction.ts';
 import { smsErrors } from '../errors.ts';
 import { isCustomerId } from '../model.ts';
-import { credit, debit } from '../money/ledger.ts';
+import { credit, debit, OPENING_KEY } from '../money/ledger.ts';
 import { newCallbackSecret } from './keys.ts';
 import type { CreditView, CustomerChange, CustomerView, MadeCustomer, NewCredit, NewCustomer, Price } from './views.ts';
 
@@ -15,8 +15,6 @@ const NAME_MAX = 255;
 export const PRICES_MAX = 10_000;
 export const COST_MAX = 1_000_000_000;
 export const RATE_MAX = 1_000_000;
-/** The key of the credit that a customer begins with. */
-const OPENING = 'opening';
 
 const invalid = (reason: string): Error => serviceErrors.INPUT_REFUSED({ reason });
 const unknown = (customer: string): Error => smsErrors.CUSTOMER_UNKNOWN({ customer });
@@ -124,7 +122,7 @@ export function addCustomer(link: PostgresLink, actor: Actor, customer: NewCusto
     if (rowCount === 0)
       throw serviceErrors.RESOURCE_TAKEN({ reason: `there is a customer of this id: customer_id=${id}` });
     await replacePrices(link, id, prices);
-    if (balance > 0) await credit(link, id, balance, OPENING);
+    if (balance > 0) await credit(link, id, balance, OPENING_KEY);
     const details = { ...(balance > 0 ? { balance } : {}), ...(prices === undefined ? {} : { prices: prices.length }) };
     await audit(link, actor, { action: 'customer_added', subject: `customer:${id}`, details });
     return { ...(await findCustomer(link, id)), callback_secret: secret };

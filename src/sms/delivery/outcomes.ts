@@ -19,7 +19,7 @@ import type { PostgresLink } from '../../store/postgres/connection.ts';
 import { inTransaction } from '../../store/postgres/in-transaction.ts';
 import { ulidMs } from '../message/ulid.ts';
 import type { Lane } from '../model.ts';
-import { credit } from '../money/ledger.ts';
+import { credit, expressMissKey } from '../money/ledger.ts';
 import { settle } from '../money/settle.ts';
 import { type Changed, nameIds, storable, writeNews } from './news.ts';
 import { type ExpressPromise, type Judged, judge } from './promise.ts';
@@ -193,7 +193,7 @@ async function creditMisses(link: PostgresLink, misses: readonly { readonly row:
   // In the order of customers, as settle() has locked them.
   late.sort((a, b) => (a.customer_id < b.customer_id ? -1 : 1));
   for (const { customer_id, cost, message_id } of late)
-    await credit(link, customer_id, Number(cost), `express-miss:${message_id}`);
+    await credit(link, customer_id, Number(cost), expressMissKey(message_id));
 }
 
 // By the state that stands: an outcome of an old attempt changes nothing, and the row may be that of a newer one.

@@ -19,6 +19,10 @@ import { smsErrors } from '../errors.ts';
 /** What JSON carries exactly. The constraint customers_money_exact holds it for the sum of balance and reserved. */
 export const AMOUNT_MAX = Number.MAX_SAFE_INTEGER;
 
+/** Keys of credits that the service makes by itself: people's keys have no blanks, so nobody can take one of these. */
+export const OPENING_KEY = 'opening balance';
+export const expressMissKey = (messageId: string): string => `express miss ${messageId}`;
+
 export interface Credited {
   /** After this credit or debit; of a replay, what it was then. */
   readonly balance: number;

@@ -2,6 +2,7 @@
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import { beforeAll, expect, test } from 'vitest';
+import { expressMissKey, OPENING_KEY } from '../../../src/sms/money/ledger.ts';
 import { migrateDown, migrateUp } from '../../../src/store/postgres/migrate.ts';
 import { main } from '../../servers/collector.ts';
 import type { PostgresServer } from '../../servers/postgres.ts';
@@ -86,6 +87,27 @@ test('the tables of keys go and come again by migrations, and leave nothing behi
     'SELECT max(version)::int AS newest FROM ringmain_migrations_sms',
   );
   const options = { dsn: server.dsn, service: 'sms', folder, tell: () => undefined };
+  // Credits of the service itself, under the names that they had before 020; what people credited keeps its key.
+  const keys = async () =>
+    (await link.query('SELECT idempotency_key AS key FROM balance_credits ORDER BY amount')).rows.map(({ key }) => key);
+  const miss = '01KB3V7J2K0000000000000000';
+  await link.query(
+    `INSERT INTO balance_credits (customer_id, idempotency_key, amount, balance)
+       VALUES ('ada', $1, 6, 6), ('bob', 'opening', 7, 7), ('bob', $2, 8, 8)`,
+    [expressMissKey(miss), `express-miss:${miss}`],
+  );
+  await link.query(
+    `INSERT INTO audit_log (actor, action, subject, details)
+       SELECT 'cli', 'customer_credited', 'customer:bob', jsonb_build_object('idempotency_key', key)
+       FROM unnest($1::text[]) AS key`,
+    [['opening', `express-miss:${miss}`]],
+  );
+  const now = [OPENING_KEY, expressMissKey(miss), 'opening', `express-miss:${miss}`];
+  expect(await keys()).toEqual(now);
+  await migrateDown(options, rows[0]!.newest - 19);
+  expect(await keys()).toEqual(['opening', `express-miss:${miss}`, 'opening', `express-miss:${miss}`]);
+  await migrateUp(options);
+  expect(await keys()).toEqual(now);
   await migrateDown(options, rows[0]!.newest - 3);
   const left = await link.query(
     `SELECT proname FROM pg_proc WHERE proname LIKE 'note_key%' UNION

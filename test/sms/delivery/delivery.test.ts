@@ -5,9 +5,11 @@
  * operators do; afterwards the books are audited.
  */
 import { afterAll, expect, test } from 'vitest';
+import { creditCustomer } from '../../../src/sms/customers/customers.ts';
 import { recordReceipts } from '../../../src/sms/delivery/receipts.ts';
 import { failedOf, resend } from '../../../src/sms/delivery/resend.ts';
 import { findStranded } from '../../../src/sms/delivery/stranded.ts';
+import { expressMissKey } from '../../../src/sms/money/ledger.ts';
 import type { PostgresLink } from '../../../src/store/postgres/connection.ts';
 import type { PostgresServer } from '../../servers/postgres.ts';
 import { auditedTables } from '../audited-tables.ts';
@@ -263,16 +265,21 @@ test('an attempt of a dead worker is held, and what was never taken goes again b
 
 test('a late express message is credited once, where EXPRESS_MISS says so', async (t) => {
   await addCustomer(link, 'a', { balance: 10 });
-  await accept(link, [
+  const [late] = await accept(link, [
     { customer: 'a', count: 1, lane: 'express', ageMs: 120_000 },
     { customer: 'a', count: 1, lane: 'express' },
     { customer: 'a', count: 1, ageMs: 120_000 },
   ]);
+  // Whatever keys people choose, those of the service stay free.
+  const people = async (key: string) =>
+    creditCustomer(link, { name: 'test' }, 'a', { amount: 5, idempotency_key: key });
+  await expect(people(expressMissKey(late!))).rejects.toMatchObject({ code: 'INPUT_REFUSED' });
+  for (const key of [`express-miss:${late}`, expressMissKey(late!).replaceAll(' ', '-')]) await people(key);
   const options = { EXPRESS_MISS: 'credit', EXPRESS_DEADLINE_MS: '60s' };
   const { told } = startDelivery(t, server.dsn, new FakeRouting(new FakeOperator('mci')), options);
   await expect.poll(() => statesOf(link), wait).toEqual({ sent: 3 });
   expect(told.late).toBe(1);
-  expect(await balanceOf('a')).toEqual({ balance: 8, reserved: 0, waiting: 0 });
+  expect(await balanceOf('a')).toEqual({ balance: 18, reserved: 0, waiting: 0 });
 });
 
 test('a rate shapes: exactly so many per second, and everything goes in the end', async (t) => {
