@@ -382,9 +382,13 @@ test('express is not held up by a flood: it has its part of every window', async
 test('customers are looked for soon after a look that had to wait for a lock', async (t) => {
   for (const id of ['a', 'b']) await addCustomer(link, id, { balance: 10 });
   const operator = new FakeOperator('mci');
-  startDelivery(t, server.dsn, new FakeRouting(operator));
+  const { delivery } = startDelivery(t, server.dsn, new FakeRouting(operator));
   await accept(link, [{ customer: 'a', count: 1 }]);
   await expect.poll(() => operator.sent.length, wait).toBe(1);
+  // Until the queue holds nobody, a feeder may wait for the lock where it reads messages instead.
+  await expect.poll(() => delivery.figures.customers.normal, wait).toBe(0);
+  const looking = () => link.query("SELECT FROM pg_stat_activity WHERE state = 'idle' AND query LIKE '%found%'");
+  await expect.poll(async () => (await looking()).rowCount, wait).toBe(2);
   const locking = await openLink(server.dsn);
   t.onTestFinished(() => locking.close());
   await locking.query('BEGIN; LOCK TABLE sms_queue IN ACCESS EXCLUSIVE MODE');
