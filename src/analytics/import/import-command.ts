@@ -16,6 +16,7 @@ import { dsnOf, onDatabase } from '../../service/tool/on-database.ts';
 import { say } from '../../service/tool/output.ts';
 import { Progress } from '../../service/tool/progress.ts';
 import type { PostgresLink } from '../../store/postgres/connection.ts';
+import { silentHost } from '../../store/postgres/vanishing.ts';
 import { siteIdOf } from '../access/site-command.ts';
 import type { AnalyticsValues } from '../analytics.ts';
 import { oldestAgeMs } from '../processor/clock.ts';
@@ -88,7 +89,8 @@ export async function runImport(service: AnyService, argv: readonly string[]): P
     return onDatabase(
       service,
       configured,
-      { applicationName: 'ringmain import', queryTimeoutMs: QUERY_MS_MAX },
+      // Its transactions may wait for what comes on standard input.
+      { applicationName: 'ringmain import', queryTimeoutMs: QUERY_MS_MAX, settings: silentHost },
       (link) => runOn(link, job),
     );
   });

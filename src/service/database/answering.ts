@@ -6,6 +6,7 @@
 import type { Logger } from '../../kernel/log.ts';
 import { openLink } from '../../store/postgres/connection.ts';
 import { LinkPool } from '../../store/postgres/pool.ts';
+import { vanishing } from '../../store/postgres/vanishing.ts';
 import { serviceErrors } from '../errors.ts';
 import type { Answers, Question } from './questions.ts';
 
@@ -44,7 +45,7 @@ export function openAnswering(options: AnsweringOptions): Answering {
         connectTimeoutMs: CONNECT_MS_MAX,
         queryTimeoutMs: QUERY_MS_MAX,
         applicationName,
-        settings: { statement_timeout: STATEMENT_MS_MAX, idle_in_transaction_session_timeout: QUERY_MS_MAX },
+        settings: { statement_timeout: STATEMENT_MS_MAX, ...vanishing(QUERY_MS_MAX) },
         // Money that was added, a key that was revoked: nobody says it again.
         durable: true,
       }),

@@ -3,12 +3,13 @@ import { errors } from '../../kernel/errors.ts';
 import { reasonAt } from '../../kernel/place.ts';
 import { type LinkOptions, openLink, type PostgresLink } from '../../store/postgres/connection.ts';
 import { describeFault, faultOf, isDenied, sqlState } from '../../store/postgres/fault.ts';
+import { passing } from '../../store/postgres/vanishing.ts';
 import type { Configured } from '../configured.ts';
 import type { AnyService } from '../contract.ts';
 import { serviceErrors } from '../errors.ts';
 import { placeOf } from './target.ts';
 
-/** Runs `work` on a connection of its own. */
+/** Runs `work` on a connection of its own, which the server ends when this process stands still within a transaction. */
 export async function onDatabase<T>(
   service: AnyService,
   configured: Configured,
@@ -19,7 +20,7 @@ export async function onDatabase<T>(
   let link: PostgresLink | undefined;
   try {
     // What a command says that it did, nobody does again.
-    link = await openLink(dsn, { durable: true, ...options });
+    link = await openLink(dsn, { durable: true, settings: passing, ...options });
     return await work(link);
   } catch (error) {
     const fault = faultOf(error);

@@ -5,6 +5,7 @@ import { Transitions } from '../../kernel/log.ts';
 import type { Worker } from '../../service/contract.ts';
 import { openLink, type PostgresLink } from '../../store/postgres/connection.ts';
 import { describeFault } from '../../store/postgres/fault.ts';
+import { vanishing } from '../../store/postgres/vanishing.ts';
 import { byIndex } from '../by-index.ts';
 import type { SmsValues } from '../sms.ts';
 import { Courier } from './courier.ts';
@@ -58,7 +59,7 @@ export default {
         connectTimeoutMs: CONNECT_MS_MAX,
         queryTimeoutMs: QUERY_MS_MAX,
         applicationName: 'ringmain-sms-callbacks',
-        settings: byIndex,
+        settings: { ...byIndex, ...vanishing(QUERY_MS_MAX) },
       });
       await chores(link);
       const busy = await courier.round(link, stop.signal);

@@ -2,6 +2,7 @@
 import { now } from '../../kernel/clock.ts';
 import type { Job, JobFrame, Jobs } from '../../service/scheduler.ts';
 import { openLink, type PostgresLink } from '../../store/postgres/connection.ts';
+import { passing } from '../../store/postgres/vanishing.ts';
 import { dropOldOperatorIds } from '../operators/old-ids.ts';
 import type { SmsValues } from '../sms.ts';
 import { dropOldDeadLetters } from './dead-letters.ts';
@@ -22,6 +23,7 @@ const onLink =
     const link = await openLink(frame.values.postgres.pgDsn!, {
       applicationName: `ringmain-sms-${name}`,
       queryTimeoutMs: QUERY_MS_MAX,
+      settings: passing,
     });
     try {
       await run(link, frame);

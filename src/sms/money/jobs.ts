@@ -1,6 +1,7 @@
 /** Jobs of role api, each once among all processes that share the database. */
 import type { Job, JobFrame, Jobs } from '../../service/scheduler.ts';
 import { openLink, type PostgresLink } from '../../store/postgres/connection.ts';
+import { passing } from '../../store/postgres/vanishing.ts';
 import { dropOldKeys } from '../accept/old-keys.ts';
 import { noteFinding } from '../findings.ts';
 import { smsDays } from '../partitions/days.ts';
@@ -22,7 +23,7 @@ const onLink =
   (name: Name, queryTimeoutMs: number, run: Run): Job<SmsValues>['run'] =>
   async (frame) => {
     const applicationName = `ringmain-sms-${name}`;
-    const link = await openLink(frame.values.postgres.pgDsn!, { applicationName, queryTimeoutMs });
+    const link = await openLink(frame.values.postgres.pgDsn!, { applicationName, queryTimeoutMs, settings: passing });
     try {
       await run(link, frame);
     } finally {

@@ -4,6 +4,7 @@
  */
 import type { Jobs } from '../../service/scheduler.ts';
 import { openLink } from '../../store/postgres/connection.ts';
+import { passing } from '../../store/postgres/vanishing.ts';
 import { noteFinding } from '../findings.ts';
 import type { SmsValues } from '../sms.ts';
 import { smsDays } from './days.ts';
@@ -24,6 +25,7 @@ export default (({ postgres, partitions }) => [
       const link = await openLink(postgres.pgDsn!, {
         applicationName: 'ringmain-sms-partitions',
         queryTimeoutMs: QUERY_MS,
+        settings: passing,
       });
       try {
         await smsDays.make(link);

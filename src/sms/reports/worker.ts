@@ -12,6 +12,7 @@ import { ClickHouse } from '../../store/clickhouse/client.ts';
 import { loginOf } from '../../store/clickhouse/login.ts';
 import { ChangedMigration } from '../../store/clickhouse/migrate.ts';
 import { openLink } from '../../store/postgres/connection.ts';
+import { silentHost } from '../../store/postgres/vanishing.ts';
 import type { SmsValues } from '../sms.ts';
 import { told } from './away.ts';
 import { type ChdbProcess, startChdb } from './chdb/child.ts';
@@ -182,7 +183,8 @@ function turnOf(values: SmsValues): Turn | undefined {
   const { pgDsn } = values.postgres;
   if (usesChdb(values) || pgDsn === undefined) return undefined;
   const { place, database } = loginOf(clickHousePlace(values).url);
-  return new Turn(() => openLink(pgDsn, { applicationName: 'ringmain-sms-reports-turn' }), `${place}/${database}`);
+  const applicationName = 'ringmain-sms-reports-turn';
+  return new Turn(() => openLink(pgDsn, { applicationName, settings: silentHost }), `${place}/${database}`);
 }
 
 export default {

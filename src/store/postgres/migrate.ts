@@ -22,6 +22,7 @@ import { describeFault, SetupError } from './fault.ts';
 import { type Migration, type MigrationFile, readMigrations } from './migrations.ts';
 import { parseTableName } from './names.ts';
 import { lineAt, splitStatements } from './statements.ts';
+import { vanishing } from './vanishing.ts';
 
 export interface MigrateOptions {
   readonly dsn: string;
@@ -62,6 +63,8 @@ const LOCK_TIMEOUT_MS = 30_000;
 const CONNECT_TIMEOUT_MS = 10_000;
 /** A migration may rewrite a large table; a frozen server is given up all the same. */
 const STATEMENT_MS_MAX = 24 * 3600_000;
+/** Between statements of a transaction nothing is waited for: a process that is stopped there lets go of the tables. */
+const IDLE_MS_MAX = 60_000;
 
 /** Applies what is missing, oldest first; returns what was applied. */
 export function migrateUp(options: MigrateOptions): Promise<readonly Migration[]> {
@@ -171,6 +174,7 @@ function open({ dsn }: MigrateOptions): Promise<PostgresLink> {
     connectTimeoutMs: CONNECT_TIMEOUT_MS,
     queryTimeoutMs: STATEMENT_MS_MAX,
     applicationName: 'ringmain migrate',
+    settings: vanishing(IDLE_MS_MAX),
   });
 }
 
@@ -186,7 +190,7 @@ async function locked<T>(options: MigrateOptions, use: (migrator: Migrator) => P
   const link = await open(options);
   try {
     // A limit of the role or the database must not end a migration half-way.
-    await link.query('SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0');
+    await link.query('SET statement_timeout = 0');
     await lock(link, options);
     await link.query(
       `CREATE TABLE IF NOT EXISTS ${table} (version int PRIMARY KEY, name text NOT NULL, checksum text NOT NULL,

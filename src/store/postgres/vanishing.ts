@@ -16,3 +16,6 @@ export const silentHost = {
 
 /** For sessions that also lock rows which others wait for: `idleMs` bounds a process that hangs while its host is well. */
 export const vanishing = (idleMs: number) => ({ ...silentHost, idle_in_transaction_session_timeout: idleMs }) as const;
+
+/** For tools and jobs: in their transactions nothing is waited for but the database. */
+export const passing = vanishing(10_000);
