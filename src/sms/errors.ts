@@ -52,6 +52,13 @@ export const smsErrors = defineErrors('sms', {
     ),
     exit: exitCodes.failed,
   },
+  NUMBER_NOT_CARRIED: answer(
+    422,
+    false,
+    'No operator carries the number',
+    (f: { to: string }) =>
+      `an operator must have a prefix that the number begins with: to=${f.to}; nothing was charged`,
+  ),
   AMOUNT_TOO_LARGE: {
     ...answer(
       422,

@@ -101,7 +101,7 @@ export function* examineWorker({ operators, callbacks }: SmsValues): Generator<F
     yield warning('OPERATORS names no operator: messages wait until one is there', 'Set OPERATORS.');
   else if (!given.some(({ prefixes }) => prefixes.includes('+')))
     yield note(
-      'no operator takes every number: a message to another prefix than those of OPERATORS fails at once, and is refunded',
+      'no operator takes every number: a message to another prefix than those of OPERATORS is refused with 422',
     );
   for (const { name, token } of given)
     if (token === undefined)

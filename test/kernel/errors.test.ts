@@ -104,6 +104,7 @@ test('the table has the codes of the HTTP contract under their statuses, and tem
     BACKENDS_BUSY: 503,
     BACKEND_TIMEOUT: 504,
     BALANCE_TOO_LOW: 402,
+    NUMBER_NOT_CARRIED: 422,
     CUSTOMER_INACTIVE: 403,
     CUSTOMER_UNKNOWN: 404,
     MESSAGE_UNKNOWN: 404,

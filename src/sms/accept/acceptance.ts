@@ -7,6 +7,7 @@ import { serviceErrors } from '../../service/errors.ts';
 import type { PostgresLink } from '../../store/postgres/connection.ts';
 import { faultOf } from '../../store/postgres/fault.ts';
 import { UlidMaker, ulidMs } from '../message/ulid.ts';
+import type { Carried } from '../operators/carried.ts';
 import { carrierNames, carrierOf } from '../operators/names.ts';
 import type { SmsValues } from '../sms.ts';
 import type { Verdict } from './decide.ts';
@@ -34,6 +35,7 @@ const reasons: Readonly<Record<string, Refusal>> = {
   CUSTOMER_UNKNOWN: 'unknown_customer',
   CUSTOMER_INACTIVE: 'inactive_customer',
   BALANCE_TOO_LOW: 'balance',
+  NUMBER_NOT_CARRIED: 'not_carried',
   BACKLOG_FULL: 'backlog',
   IDEMPOTENCY_MISMATCH: 'key_mismatch',
   IDEMPOTENCY_IN_FLIGHT: 'key_in_flight',
@@ -43,7 +45,7 @@ const reasons: Readonly<Record<string, Refusal>> = {
   DATABASE_UNAVAILABLE: 'database',
 };
 
-export function openAcceptance(frame: AcceptorFrame<SmsValues>): Acceptance {
+export function openAcceptance(frame: AcceptorFrame<SmsValues>, carried: Carried): Acceptance {
   const { values, log, now, faults } = frame;
   const meters = frame.meters(acceptMetrics);
   const seconds = meters.balance_deduction_duration_seconds.at();
@@ -63,6 +65,7 @@ export function openAcceptance(frame: AcceptorFrame<SmsValues>): Acceptance {
     costPer: values.accept.costPer,
     costPerSms: values.sms.costPerSms,
     backlogLimit: values.sms.backlogLimit,
+    carries: (to) => carried.has(to),
     ids,
     nowMs: now(),
     timeOf: (messageId) => ulidMs(messageId)!,

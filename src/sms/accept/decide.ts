@@ -69,6 +69,8 @@ export interface Decision {
 export interface Rules {
   readonly costPer: CostPer;
   readonly backlogLimit: number;
+  /** Whether an operator may carry the number: what nobody carries would be refunded a moment later. */
+  carries(to: string): boolean;
   readonly ids: Pick<UlidMaker, 'make'>;
   /** Ms since 1970; the ids may be later, when the clock was set back. */
   readonly nowMs: number;
@@ -137,8 +139,9 @@ class Account implements Charge {
 
   take(wanted: Wanted): AcceptedMessage | Verdict {
     const { active, lane, tariff } = this.#state;
-    const { costPer, ids, nowMs, timeOf } = this.#rules;
+    const { costPer, carries, ids, nowMs, timeOf } = this.#rules;
     if (!active) return refused(problemOf(smsErrors.CUSTOMER_INACTIVE, { customer: this.customerId }));
+    if (!carries(wanted.to)) return refused(problemOf(smsErrors.NUMBER_NOT_CARRIED, { to: wanted.to }));
     const full = this.#backlogFull();
     if (full !== undefined) return full;
     const cost = costOf(tariff, wanted.to, wanted.segments, costPer);

@@ -6,6 +6,7 @@ export const refusals = [
   'invalid',
   'unknown_customer',
   'inactive_customer',
+  'not_carried',
   'balance',
   'backlog',
   'key_mismatch',
@@ -22,7 +23,8 @@ export const acceptedMetrics = (operator: readonly string[]) =>
     sms_accepted_total: counter({
       help:
         'Messages that were accepted, by lane and by the operator that their number is routed to first. several: more ' +
-        'than one share it by weight. none: OPERATORS of this process has none for it.',
+        'than one share it by weight. none: OPERATORS of this process has none for it, so an api without OPERATORS counts ' +
+        'all of them there.',
       labels: { lane: ['normal', 'express'], operator },
     }),
   });

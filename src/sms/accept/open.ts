@@ -26,6 +26,8 @@ import { smsErrors } from '../errors.ts';
 import { ulidMs } from '../message/ulid.ts';
 import { isCustomerId } from '../model.ts';
 import { isTransferId, readStatement, type Statement } from '../money/statement.ts';
+import { Carried } from '../operators/carried.ts';
+import { readPrefixes } from '../operators/states.ts';
 import type { SmsValues } from '../sms.ts';
 import { openAcceptance } from './acceptance.ts';
 import { refused, type Verdict } from './decide.ts';
@@ -49,6 +51,8 @@ import {
 import { readWanted, type Wanted } from './wanted.ts';
 
 export const BATCH_MAX = 1000;
+/** Between two looks at the prefixes that workers tell. */
+const PREFIXES_MS = 3000;
 const LIMIT = 100;
 const LIMIT_MAX = 1000;
 
@@ -68,13 +72,20 @@ const pageBody = serializerOf<MessagePage>(messagePageSchema);
 const balanceBody = serializerOf<BalanceView>(balanceSchema);
 const statementBody = serializerOf<Statement>(statementSchema);
 
+/** While the database is away, what workers told last counts; nothing is accepted then. */
+const ignored = (): void => undefined;
+
 const invalid = (reason: string): Error => serviceErrors.INPUT_REFUSED({ reason });
 
 /** Opens the routes; `callerOf` says who sends a request. */
 export function openAccept(frame: AcceptorFrame<SmsValues>, callerOf: CallerOf, bounded: Bounded): Area {
-  const acceptance = openAcceptance(frame);
+  const carried = new Carried(frame.values.operators.operators);
+  const acceptance = openAcceptance(frame, carried);
   const reader = openReader(frame);
   const { bodies, values } = frame;
+  const follow = (): void => void reader.use(readPrefixes).then((told) => carried.told(told), ignored);
+  if (!frame.rehearsing) follow();
+  const following = frame.rehearsing ? undefined : setInterval(follow, PREFIXES_MS).unref();
 
   const verdictsOf = (reply: Reply, wanted: readonly Wanted[], dry: boolean): Promise<readonly Verdict[]> =>
     dry ? reader.use((link) => acceptance.judge(link, wanted)) : acceptance.accept(wanted, () => reply.open);
@@ -158,6 +169,7 @@ export function openAccept(frame: AcceptorFrame<SmsValues>, callerOf: CallerOf, 
     ],
     gauges: () => acceptance.gauges(),
     close: () => {
+      clearInterval(following);
       acceptance.close();
       reader.close();
     },

@@ -58,7 +58,7 @@ const problems = {
   409: 'It does not go with what is there; `detail` says why. The same idempotency key is under way.',
   413: 'The body is too large.',
   415: 'The encoding of the body is not supported.',
-  422: 'The idempotency key came with another request before, or the balance would be too large or below zero.',
+  422: 'No operator carries the number; the idempotency key came with another request before; or the balance would be too large or below zero.',
   429:
     'Too many requests of this address came without a right key (IP_REQUESTS_PER_MINUTE), more messages of the customer ' +
     'wait than BACKLOG_LIMIT, or there are too many requests at once on one connection.',

@@ -15,7 +15,7 @@ export const operatorsConfig = defineConfig('operators', {
       'weight, cost, window (messages at once, of each process), tps (in a second, of each process), timeout_ms, ' +
       'sender, token or token_file; driver smpp also system_id, password or password_file, system_type, ' +
       'enquire_link_ms, receipt_id (same, hex, decimal). The longest prefix that fits goes first, then the lower cost; weights share what is equal. ' +
-      'The role api needs it as the role worker does: it takes receipts with these tokens, and its metrics name operators.',
+      'The role api needs it as the role worker does: it takes receipts with these tokens, refuses numbers that nobody carries, and its metrics name operators.',
   }),
 });
 export type OperatorsConfig = ConfigOf<typeof operatorsConfig>;

@@ -11,6 +11,7 @@ import type { Meters, MetricSet } from '../../kernel/metrics.ts';
 import type { OutgoingMessage } from '../model.ts';
 import type { SmsValues } from '../sms.ts';
 import type { BreakerState } from './breaker.ts';
+import type { GivenOperator } from './operator-option.ts';
 
 /**
  * What is known when a call has ended.
@@ -60,6 +61,8 @@ export interface Operator {
 /** How an operator stands in this process. */
 export interface Standing {
   readonly name: string;
+  /** What OPERATORS says of it. */
+  readonly given: Pick<GivenOperator, 'prefixes'>;
   /** Messages under way. */
   readonly busy: number;
   readonly breaker: BreakerState;

@@ -1,6 +1,6 @@
 /**
- * States: how operators stand in each worker process, where the role `reporting` finds it: in Postgres, because the two
- * may run on different hosts. A process tells its own rows every few seconds; rows that nobody has told again for
+ * States: how operators stand in each worker process and which numbers they carry, where the roles `reporting` and `api`
+ * find it: in Postgres, because they may run on different hosts. A process tells its own rows every few seconds; rows that nobody has told again for
  * STALE_S are of a process that is gone, or cannot reach the database.
  */
 import { randomUUID } from 'node:crypto';
@@ -34,11 +34,12 @@ export class StateTeller {
         up: one.state() === 'up',
         breaker: one.breaker,
         in_flight: one.busy,
+        prefixes: one.given.prefixes,
       }));
       await this.#link.query(
-        `INSERT INTO sms_operator_states AS s (process, operator, up, breaker, in_flight)
-           SELECT $1::uuid, operator, up, breaker, in_flight
-             FROM jsonb_to_recordset($2::jsonb) AS r (operator text, up boolean, breaker text, in_flight int)
+        `INSERT INTO sms_operator_states AS s (process, operator, up, breaker, in_flight, prefixes)
+           SELECT $1::uuid, operator, up, breaker, in_flight, prefixes FROM jsonb_to_recordset($2::jsonb)
+               AS r (operator text, up boolean, breaker text, in_flight int, prefixes text[])
            ON CONFLICT (process, operator) DO UPDATE SET up = excluded.up, breaker = excluded.breaker,
              in_flight = excluded.in_flight, told_at = now()`,
         [this.#process, JSON.stringify(rows)],
@@ -72,4 +73,14 @@ export async function readStandings(link: PostgresLink): Promise<readonly Operat
     [STALE_S],
   );
   return rows;
+}
+
+/** Beginnings of numbers that operators of workers carry, each once. */
+export async function readPrefixes(link: PostgresLink): Promise<readonly string[]> {
+  const { rows } = await link.query<{ prefix: string }>(
+    `SELECT DISTINCT prefix FROM sms_operator_states, unnest(prefixes) AS prefix
+       WHERE told_at >= now() - make_interval(secs => $1)`,
+    [STALE_S],
+  );
+  return rows.map(({ prefix }) => prefix);
 }

@@ -16,6 +16,7 @@ export function rulesOf(more: Partial<GroupRules> = {}): GroupRules {
     costPer: 'message',
     costPerSms: 1,
     backlogLimit: 1_000_000,
+    carries: () => true,
     ids: new UlidMaker(),
     nowMs: Date.now(),
     timeOf: (id) => ulidMs(id)!,

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import type { Verdict } from '../../../src/sms/accept/decide.ts';
+import { judgeGroup } from '../../../src/sms/accept/group.ts';
 import { dropOldKeys } from '../../../src/sms/accept/old-keys.ts';
 import { audit } from '../../../src/sms/money/audit.ts';
 import { readOutbox } from '../../../src/sms/topics.ts';
@@ -78,6 +79,21 @@ test('a group writes messages, ledger, outbox and customer in one transaction, a
   const sent = JSON.parse(readOutbox(outbox[1]!.records)[0]!.json);
   expect(sent).toMatchObject({ to: '+989121234567', text: 'a\tb\nc', type: 'normal', cost: 1 });
   assert.equal(sent.valid_until - sent.at, 3_600_000);
+  await inOrder();
+});
+
+test('what no operator carries is refused by itself and costs nothing; a key that came before is answered as then', async (t) => {
+  await addCustomer(link, 'ada', { balance: 10 });
+  const session = await pipelined(t, server.dsn);
+  const abroad = wantedOf('ada', { to: '+442071234567', idempotency_key: 'k' });
+  await acceptGroup(session, [abroad], rulesOf());
+  const rules = rulesOf({ carries: (to) => to.startsWith('+98') });
+  const group = [wantedOf('ada', { to: '+442071234568' }), wantedOf('ada'), abroad];
+  const { verdicts } = await acceptGroup(session, group, rules);
+  expect(kinds(verdicts)).toEqual(['NUMBER_NOT_CARRIED', 'accepted', 'replayed']);
+  expect(verdicts[0]).toMatchObject({ problem: { status: 422, to: '+442071234568' } });
+  expect(kinds((await judgeGroup(link, group, rules)).verdicts)[0]).toBe('NUMBER_NOT_CARRIED');
+  expect(await customerOf('ada')).toEqual({ balance: 8, reserved: 2, waiting: 2 });
   await inOrder();
 });
 

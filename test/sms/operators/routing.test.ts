@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'vitest';
 import { ManualClock } from '../../../src/kernel/clock.ts';
+import { Carried } from '../../../src/sms/operators/carried.ts';
 import type { Place, Routing, SendResult } from '../../../src/sms/operators/contract.ts';
 import { carrierNames, carrierOf } from '../../../src/sms/operators/names.ts';
 import { type Driver, OperatorLane } from '../../../src/sms/operators/operator-lane.ts';
@@ -193,6 +194,42 @@ test('an operator that opens its breaker hands over to the next one, and gets it
   assert.equal(nameOf(reserve(routing)), 'second');
   trial.release(taken);
   assert.equal(nameOf(reserve(routing)), 'first');
+});
+
+test('a number may be carried where no operator is known, by an operator of this process, or of a worker', () => {
+  const numbers = ['+989121234567', '+442071234567'];
+  const carried = (...own: string[][]) => new Carried(own.map((prefixes) => ({ prefixes })));
+  const nobody = carried();
+  assert.deepEqual(
+    numbers.map((to) => nobody.has(to)),
+    [true, true],
+  );
+  nobody.told(['+44']);
+  assert.deepEqual(
+    numbers.map((to) => nobody.has(to)),
+    [false, true],
+  );
+  nobody.told([]);
+  assert.deepEqual(
+    numbers.map((to) => nobody.has(to)),
+    [true, true],
+  );
+  const own = carried(['+9891', '+9899'], ['+9890']);
+  assert.deepEqual(
+    numbers.map((to) => own.has(to)),
+    [true, false],
+  );
+  own.told(['+9890', '+4420']);
+  assert.deepEqual(
+    numbers.map((to) => own.has(to)),
+    [true, true],
+  );
+  own.told([]);
+  assert.deepEqual(
+    numbers.map((to) => own.has(to)),
+    [true, false],
+  );
+  assert.ok(carried(['+']).has('+442071234567'));
 });
 
 test('a message is counted for the operator that its number is routed to first', () => {

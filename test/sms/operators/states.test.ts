@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { beforeAll, test } from 'vitest';
 import type { BreakerState } from '../../../src/sms/operators/breaker.ts';
-import { readStandings, StateTeller } from '../../../src/sms/operators/states.ts';
+import { readPrefixes, readStandings, StateTeller } from '../../../src/sms/operators/states.ts';
 import { fileScope } from '../../servers/scope.ts';
 import { openLink, type PostgresLink, startDatabase } from '../database.ts';
 
@@ -15,8 +15,9 @@ beforeAll(async () => {
   scope.onTestFinished(() => link.close());
 });
 
-const operator = (name: string) => ({
+const operator = (name: string, ...prefixes: string[]) => ({
   name,
+  given: { prefixes },
   busy: 0,
   breaker: 'closed' as BreakerState,
   up: true,
@@ -26,7 +27,11 @@ const operator = (name: string) => ({
 });
 
 test('standings are summed over workers; those of a worker that ended, or that is silent, are not among them', async () => {
-  const [mci, other, irancell] = [operator('mci'), operator('mci'), operator('irancell')];
+  const [mci, other, irancell] = [
+    operator('mci', '+9891'),
+    operator('mci', '+9891'),
+    operator('irancell', '+9890', '+9893'),
+  ];
   const first = new StateTeller(() => openLink(dsn), [mci, irancell]);
   const second = new StateTeller(() => openLink(dsn), [other]);
   await Promise.all([first.tell(), second.tell()]);
@@ -34,6 +39,14 @@ test('standings are summed over workers; those of a worker that ended, or that i
     { operator: 'irancell', workers: 1, up: 1, open: 0, in_flight: 0 },
     { operator: 'mci', workers: 2, up: 2, open: 0, in_flight: 0 },
   ]);
+
+  const prefixes = async () => [...(await readPrefixes(link))].sort();
+  assert.deepEqual(await prefixes(), ['+9890', '+9891', '+9893']);
+  // A worker of the build before tells none: it may carry every number.
+  await link.query(`INSERT INTO sms_operator_states (process, operator, up, breaker, in_flight)
+    VALUES (gen_random_uuid(), 'old', true, 'closed', 0)`);
+  assert.deepEqual(await prefixes(), ['+', '+9890', '+9891', '+9893']);
+  await link.query("DELETE FROM sms_operator_states WHERE operator = 'old'");
 
   Object.assign(mci, { busy: 3, breaker: 'open', up: false });
   Object.assign(other, { busy: 4 });
@@ -44,6 +57,7 @@ test('standings are summed over workers; those of a worker that ended, or that i
   await second.close();
   assert.deepEqual((await readStandings(link))[1], { operator: 'mci', workers: 1, up: 0, open: 1, in_flight: 3 });
   await link.query("UPDATE sms_operator_states SET told_at = now() - interval '16 s'");
+  assert.deepEqual(await prefixes(), []);
   assert.deepEqual(await readStandings(link), []);
   await first.tell();
   assert.equal((await readStandings(link)).length, 2);

@@ -129,6 +129,31 @@ test('a receipt over HTTP is answered when it is recorded, and what is unknown i
   assert.match(metrics, /ringmain_sms_operator_up\{operator="mci"\} 1/);
 });
 
+test('a number that no operator carries is refused at once and costs nothing, until a worker tells that it carries it', async () => {
+  const ask = async (path: string, body: object) => {
+    const response = await fetch(`${sms.url}/v1/sms/${path}`, { method: 'POST', body: JSON.stringify(body) });
+    return (await response.json()) as { code?: string; status: unknown; to?: string; results?: { problem?: object }[] };
+  };
+  const abroad = { customer_id: 'ada', to: '+442071234567', text: 'hello' };
+  const refused = { code: 'NUMBER_NOT_CARRIED', status: 422, to: abroad.to };
+  for (const path of ['send', 'send?dry_run=true']) expect(await ask(path, abroad)).toMatchObject(refused);
+  for (const [path, balance] of [
+    ['batch', 99],
+    ['batch?dry_run=true', 98],
+  ] as const)
+    expect(await ask(path, { messages: [{ ...abroad, to: '+989012345678' }, abroad] })).toMatchObject({
+      results: [{ balance }, { problem: refused }],
+    });
+  const metrics = async () => (await fetch(`${sms.url}/metrics`)).text();
+  await expect.poll(metrics).toMatch(/sms_refused_total\{reason="not_carried"\} 2/);
+  await link.query(`INSERT INTO sms_operator_states (process, operator, up, breaker, in_flight, prefixes)
+    VALUES (gen_random_uuid(), 'other', true, 'closed', 0, '{+44}')`);
+  await expect.poll(async () => (await ask('send', abroad)).status).toBe('accepted');
+  // The worker of this process carries it not, and gives the money back, as it does where an api cannot know.
+  await expect.poll(async () => (await link.query("SELECT FROM sms_logs WHERE money = 'refunded'")).rowCount).toBe(1);
+  await expect.poll(async () => (await link.query('SELECT FROM customers WHERE balance = 99')).rowCount).toBe(1);
+});
+
 test('a receipt needs the token of its operator, also where everybody may send', async () => {
   const id = await send('+989012345678');
   const receipt = { message_id: id, status: 'failed' };

@@ -1,0 +1,1 @@
+ALTER TABLE sms_operator_states DROP COLUMN prefixes;
