@@ -50,11 +50,11 @@ test('the fixed-rate generator does not omit what a stall delayed', async (t) =>
   assert.ok(reply.timeline!.some((slice) => slice.maxUs > 150_000));
   // The generator itself was on time meanwhile: it queued them when they were due.
   assert.ok(reply.queued > 50, `queued=${reply.queued}`);
-  assert.ok(reply.lateP50Us < 20_000, `lateP50Us=${reply.lateP50Us}`);
+  assert.ok(reply.lateP50Us < 80_000, `lateP50Us=${reply.lateP50Us}`);
   assert.ok(reply.servedP99Us > 100_000, `waiting for the server is no lateness: servedP99Us=${reply.servedP99Us}`);
 });
 
-// Goal: what the generator did late is told apart from what the server did late.  Method: its thread stands still for 300 ms, by
+// Goal: what the generator did late is told apart from what the server did late.  Method: its thread stands still for 1 s, by
 // SIGSTOP, before a server that answers at once. Requests that were due then are late by up to that; the server owes none of it.
 test('a stall of the generator itself is shown as its own lateness', async (t) => {
   const dir = mkdtempSync(join(tmpdir(), 'open-loop-'));
@@ -90,13 +90,13 @@ test('a stall of the generator itself is shown as its own lateness', async (t) =
   const closed = new Promise((resolve) => child.once('close', resolve));
   await halfWay;
   child.kill('SIGSTOP');
-  await sleep(300);
+  await sleep(1000);
   child.kill('SIGCONT');
   await closed;
   const reply = JSON.parse(out) as OpenReply;
   assert.equal(reply.answered, 500);
-  assert.ok(reply.lateP99Us > 200_000, `lateP99Us=${reply.lateP99Us}`);
-  assert.ok(reply.p99Us > 200_000, `the latency counts from when they were due: p99Us=${reply.p99Us}`);
+  assert.ok(reply.lateP99Us > 900_000, `lateP99Us=${reply.lateP99Us}`);
+  assert.ok(reply.p99Us > 900_000, `the latency counts from when they were due: p99Us=${reply.p99Us}`);
   assert.ok(reply.servedP99Us < reply.p99Us / 2, `servedP99Us=${reply.servedP99Us}, p99Us=${reply.p99Us}`);
 });
 
