@@ -92,6 +92,7 @@ export const wallClock: Readonly<Record<string, string>> = {
   'src/gateway/jobs.ts': 'the age of leftovers of uploads, by the times of files',
   'src/gateway/upload/store.ts':
     'the age of leftovers: a clock that is wrong keeps them longer, or drops an upload under way',
+  'src/http/answer.ts': 'the header Date of a refusal that lingers, for people',
   'src/http/renewal.ts':
     'a file time that differs from the last one says that the file was changed, whichever is later',
   'src/kernel/clock.ts': 'the clock itself',

@@ -22,6 +22,7 @@ import { encodingOf, type Encoding as Packing } from '../http/decompress.ts';
 import { httpErrors } from '../http/errors.ts';
 import { answerUnread, type Framing } from '../http/guards.ts';
 import { answerFault, type Faults } from '../http/handlers.ts';
+import { asksToClose, type BodyRest } from '../http/lingering.ts';
 import type { Tally } from '../http/tally.ts';
 import { asked, CONTENT_TYPE, wireText } from '../http/wire-text.ts';
 import { type ErrorMaker, problemOf } from '../kernel/errors.ts';
@@ -105,13 +106,23 @@ export class BatchRoute<Input, Result extends BatchResult> {
     const origin = req.getHeader(asked.origin);
     const verdict = cors.judge(origin);
     if (verdict === 'foreign') {
-      this.#refuse(res, framing, 'origin', httpErrors.ORIGIN_FORBIDDEN, { origin: shown(origin) }, verdict, origin);
+      this.#refuse(
+        res,
+        req,
+        framing,
+        'origin',
+        httpErrors.ORIGIN_FORBIDDEN,
+        { origin: shown(origin) },
+        verdict,
+        origin,
+      );
       return;
     }
     const type = req.getHeader(asked.contentType);
     if (!isTakenType(type)) {
       this.#refuse(
         res,
+        req,
         framing,
         'media_type',
         collectErrors.UNSUPPORTED_MEDIA_TYPE,
@@ -126,6 +137,7 @@ export class BatchRoute<Input, Result extends BatchResult> {
     if (packing === undefined) {
       this.#refuse(
         res,
+        req,
         framing,
         'encoding',
         httpErrors.UNSUPPORTED_ENCODING,
@@ -139,7 +151,7 @@ export class BatchRoute<Input, Result extends BatchResult> {
     if (framing.bytes > limit) {
       // The client may send the body all the same; the addon then skips it and keeps nothing.
       const fields = { bytes: framing.bytes, limit };
-      this.#refuse(res, framing, 'body_too_large', httpErrors.BODY_TOO_LARGE, fields, verdict, origin);
+      this.#refuse(res, req, framing, 'body_too_large', httpErrors.BODY_TOO_LARGE, fields, verdict, origin);
       return;
     }
     const request = this.#idle.pop() ?? new BatchRequest(this);
@@ -155,6 +167,7 @@ export class BatchRoute<Input, Result extends BatchResult> {
   /** Answers without reading the body. */
   #refuse<F extends object>(
     res: HttpResponse,
+    req: HttpRequest,
     framing: Framing,
     reason: RejectedReason,
     error: ErrorMaker<string, F>,
@@ -170,7 +183,8 @@ export class BatchRoute<Input, Result extends BatchResult> {
       cors.write(to, verdict, origin);
       if (problem.code === 'UNSUPPORTED_ENCODING') to.writeHeader('Accept-Encoding', 'gzip, deflate, br');
     };
-    answerUnread(res, framing, (close) => writeProblem(res, problem, { headers, close: close || wire.closing }));
+    const closing = wire.closing || asksToClose(req, framing);
+    answerUnread(res, framing, closing, (close, rest) => writeProblem(res, problem, { headers, close, rest }));
   }
 }
 
@@ -298,7 +312,7 @@ class BatchRequest<Input, Result extends BatchResult> implements BodyTaker, Enco
     this.#accept(inHandler);
   }
 
-  failed(failure: BodyFailure, inHandler: boolean): void {
+  failed(failure: BodyFailure, inHandler: boolean, rest?: BodyRest): void {
     const { bodies, meters, retryAfterS } = this.#route.deps;
     this.#close = true;
     const full = failure.code === 'BODY_MEMORY';
@@ -309,7 +323,7 @@ class BatchRequest<Input, Result extends BatchResult> implements BodyTaker, Enco
     (full ? meters.refused.body_memory : meters.rejected[reasonOf[failure.code]]).add(1);
     const retry = full ? { retryAfterS } : {};
     this.#end(inHandler, problem.status, (res, close) =>
-      writeProblem(res, problem, { ...this.#options(close), ...retry }),
+      writeProblem(res, problem, { ...this.#options(close), ...retry, rest }),
     );
   }
 

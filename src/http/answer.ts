@@ -5,8 +5,10 @@
  * Outside the handler every answer must stand inside res.cork(). The functions here do not cork.
  */
 import type { HttpResponse } from 'uWebSockets.js';
+import { now } from '../kernel/clock.ts';
 import { type ErrorMaker, type Problem, problemOf } from '../kernel/errors.ts';
 import { endWhole, type OnClose } from './hold-back.ts';
+import { type BodyRest, writeLast } from './lingering.ts';
 import { problemBody } from './problem.generated.ts';
 import type { Tally } from './tally.ts';
 
@@ -114,6 +116,8 @@ export interface ProblemOptions {
   readonly head?: boolean;
   /** Stands behind the body, so that the answer does not fit the addon's buffer and goes out at once. */
   readonly push?: string;
+  /** What still comes of the body of the request: an answer that closes waits for it. */
+  readonly rest?: BodyRest | undefined;
   /** Written after the status: CORS, Allow. */
   readonly headers?: (res: HttpResponse) => void;
 }
@@ -138,7 +142,7 @@ export function writeProblemText(
   res: HttpResponse,
   status: number,
   body: string,
-  { retryAfterS, close = false, head, headers }: ProblemOptions = {},
+  { retryAfterS, close = false, head, headers, rest }: ProblemOptions = {},
 ): number {
   res.writeStatus(statusLine(status));
   headers?.(res);
@@ -147,6 +151,11 @@ export function writeProblemText(
   if (status === 401) res.writeHeader('WWW-Authenticate', 'Bearer');
   res.writeHeader('Cache-Control', 'no-store');
   res.writeHeader('Content-Type', 'application/problem+json');
+  if (close && head !== true && rest?.over === false) {
+    const sent = writeLast(res, body, new Date(now()));
+    rest.linger(res);
+    return sent;
+  }
   const bytes = Buffer.byteLength(body);
   if (head) endBare(res, bytes, close);
   else res.end(body, close);

@@ -14,7 +14,8 @@
  *                   505
  *   encoded         unpacked (decompress.ts): small bodies at once, others off this thread
  *
- * A taker is told exactly once: body(), failed() or aborted(); body() may be followed by aborted().
+ * A taker is told exactly once: body(), failed() or aborted(); body() may be followed by aborted(). What comes behind a
+ * failure, or behind drop(), passes by; a refusal may linger for it (lingering.ts).
  */
 import type { HttpRequest, HttpResponse } from 'uWebSockets.js';
 import { type Clock, systemClock } from '../kernel/clock.ts';
@@ -25,6 +26,7 @@ import { type Encoding, encodingOf, SMALL_OUT_BYTES, Unpacker, type UnpackFailur
 import { httpErrors } from './errors.ts';
 import type { Fairness } from './fairness.ts';
 import type { Framing } from './guards.ts';
+import { type BodyRest, Lingering } from './lingering.ts';
 
 /** Why there is no body; bodyProblem() makes the answer of it. */
 export type BodyFailure =
@@ -36,16 +38,19 @@ export type BodyFailure =
 export interface BodyTaker {
   /** `inHandler`: the response is corked already. `bytes` is borrowed: copy what must live longer than this call. */
   body(bytes: Buffer, inHandler: boolean): void;
-  /** The rest of the body is not read: answer and close. */
-  failed(failure: BodyFailure, inHandler: boolean): void;
+  /** The rest of the body is not read: answer and close. `rest`: it is still on its way. */
+  failed(failure: BodyFailure, inHandler: boolean, rest?: BodyRest): void;
   /** The connection is gone, before or after body(): do not touch the response. */
   aborted(): void;
 }
 
 /** A body on its way. */
 export interface BodyRead {
-  /** The request is answered before its body is there: the taker hears nothing more, and what has arrived is let go. */
-  drop(): void;
+  /**
+   * The request is answered before its body is there: what has arrived is let go, and the taker hears no more than that
+   * the client has gone. Returns what still comes.
+   */
+  drop(): BodyRest | undefined;
 }
 
 /** What of a response reads a body. */
@@ -168,13 +173,18 @@ export class BodyReader {
   }
 
   /** @internal */
+  lingering(res: HttpResponse): Lingering {
+    return new Lingering(res, this.#deadlines);
+  }
+
+  /** @internal */
   unwait(pending: Pending): void {
     this.#deadlines.remove(pending);
   }
 }
 
 /** One body on its way. */
-class Pending extends Deadline implements BodyRead {
+class Pending extends Deadline implements BodyRead, BodyRest {
   readonly #reader: BodyReader;
   readonly #res: BodySource;
   readonly #chunked: boolean;
@@ -185,6 +195,8 @@ class Pending extends Deadline implements BodyRead {
   /** The taker has been told, or is about to be: nothing that arrives later counts. */
   #settled = false;
   #gone = false;
+  #over = false;
+  #lingering: Lingering | undefined;
 
   constructor(reader: BodyReader, res: BodySource, chunked: boolean, encoding: Encoding, taker: BodyTaker) {
     super();
@@ -196,10 +208,13 @@ class Pending extends Deadline implements BodyRead {
   }
 
   take(chunk: ArrayBuffer, last: boolean): void {
-    if (this.#settled) return;
+    if (this.#settled) {
+      if (last) this.#passed();
+      return;
+    }
     const bytes = this.#bytes + chunk.byteLength;
     if (bytes > this.#reader.limits.maxBodyBytes) {
-      this.#fail({ code: 'BODY_TOO_LARGE', bytes }, true);
+      this.#fail({ code: 'BODY_TOO_LARGE', bytes }, last);
       return;
     }
     if (last && this.#buffer === undefined && !this.#chunked) {
@@ -209,7 +224,7 @@ class Pending extends Deadline implements BodyRead {
     }
     const buffer = this.#reader.grow(this.#buffer, this.#bytes, chunk.byteLength);
     if (buffer === undefined) {
-      this.#fail({ code: 'BODY_MEMORY' }, true);
+      this.#fail({ code: 'BODY_MEMORY' }, last);
       return;
     }
     this.#buffer = buffer;
@@ -257,10 +272,12 @@ class Pending extends Deadline implements BodyRead {
     });
   }
 
-  #fail(failure: BodyFailure, inHandler: boolean): void {
+  /** While it comes. */
+  #fail(failure: BodyFailure, last: boolean): void {
     this.#settle();
     this.#release();
-    this.#taker.failed(failure, inHandler);
+    this.#over = last;
+    this.#taker.failed(failure, true, this);
   }
 
   /** The deadline has passed. */
@@ -271,14 +288,34 @@ class Pending extends Deadline implements BodyRead {
     this.#res.cork(() => this.#taker.failed({ code: 'BODY_TIMEOUT', bytes }, true));
   }
 
-  drop(): void {
+  drop(): BodyRest | undefined {
+    const coming = !this.#settled;
     this.#gone = true;
     this.#settle();
     this.#release();
+    return coming ? this : undefined;
+  }
+
+  get over(): boolean {
+    return this.#over;
+  }
+
+  linger(res: HttpResponse): void {
+    this.#lingering = this.#reader.lingering(res);
+  }
+
+  /** The last byte has come of what nobody reads. */
+  #passed(): void {
+    this.#over = true;
+    this.#lingering?.passed();
   }
 
   abort(): void {
     this.#gone = true;
+    if (this.#lingering !== undefined) {
+      this.#lingering.gone();
+      return;
+    }
     if (!this.#settled) {
       this.#settle();
       this.#release();

@@ -14,6 +14,7 @@
 import type { HttpRequest, HttpResponse } from 'uWebSockets.js';
 import { answerProblem, type ProblemOptions } from './answer.ts';
 import { httpErrors } from './errors.ts';
+import { type BodyRest, UnreadBody } from './lingering.ts';
 import { asked } from './wire-text.ts';
 
 /** How the body of a request is framed. */
@@ -82,10 +83,7 @@ export function refuseFraming(
   reason: string,
   options: Pick<ProblemOptions, 'head' | 'headers'> = {},
 ): void {
-  nextTurn(res, () => answerProblem(res, httpErrors.BAD_REQUEST, { reason }, { ...options, close: true }));
-}
-
-function nextTurn(res: HttpResponse, answer: () => void): void {
+  const answer = () => void answerProblem(res, httpErrors.BAD_REQUEST, { reason }, { ...options, close: true });
   let gone = false;
   res.onAborted(() => {
     gone = true;
@@ -96,10 +94,26 @@ function nextTurn(res: HttpResponse, answer: () => void): void {
 }
 
 /**
- * Answers a well-framed request whose body nobody reads. `answer` ends the response and closes the connection when it
- * is told to. It runs at once, or on the next loop turn when the addon must not handle what follows on the connection.
+ * Answers a well-framed request whose body nobody reads. `closing`: the connection closes behind the answer in any case.
+ * `answer` ends the response and closes the connection when it is told to; a refusal then waits for the `rest` of the
+ * body (lingering.ts). It runs at once, or on the next loop turn when the addon must not handle what follows on the
+ * connection.
  */
-export function answerUnread(res: HttpResponse, framing: Framing, answer: (close: boolean) => void): void {
-  if (framing.chunked) nextTurn(res, () => answer(true));
-  else answer(false);
+export function answerUnread(
+  res: HttpResponse,
+  framing: Framing,
+  closing: boolean,
+  answer: (close: boolean, rest?: BodyRest) => void,
+): void {
+  if (!framing.chunked) {
+    answer(closing, closing && framing.bytes > 0 ? new UnreadBody(res, () => undefined) : undefined);
+    return;
+  }
+  let gone = false;
+  const rest = new UnreadBody(res, () => {
+    gone = true;
+  });
+  setImmediate(() => {
+    if (!gone) res.cork(() => answer(true, rest));
+  });
 }

@@ -22,6 +22,7 @@ import { httpErrors } from './errors.ts';
 import type { Framing } from './guards.ts';
 import type { Handler, MountedRoute } from './handlers.ts';
 import { endWhole } from './hold-back.ts';
+import { asksToClose, type BodyRest, UnreadBody } from './lingering.ts';
 import { ReplyStream } from './reply-stream.ts';
 
 /** Headers of an answer; names as they are written. */
@@ -94,6 +95,8 @@ export class Reply extends Deadline {
   #end: 'open' | 'answered' | 'gone' | 'late' = 'open';
   #controller: AbortController | undefined;
   #body: BodyRead | undefined;
+  /** What still comes of a body that nobody reads (any more): a refusal that closes waits for it. */
+  #rest: BodyRest | undefined;
   #endBody: (() => void) | undefined;
 
   /** Made by `later`, inside the handler. */
@@ -105,7 +108,7 @@ export class Reply extends Deadline {
     this.#timeoutMs = timeoutMs;
     this.#framing = at.framing;
     // What follows a chunked body must never be read as a request (guards.ts).
-    this.#close = at.framing.chunked;
+    this.#close = at.framing.chunked || asksToClose(req, at.framing);
     this.#origin = at.cors === undefined ? '' : req.getHeader('origin');
     this.#verdict = at.cors?.judge(this.#origin) ?? 'none';
     res.onAborted(() => this.#aborted());
@@ -218,8 +221,9 @@ export class Reply extends Deadline {
             reject(error);
           }
         },
-        failed: (failure) => {
+        failed: (failure, _inHandler, rest) => {
           this.#body = undefined;
+          this.#rest = rest;
           this.#close = true;
           this.#problem(bodyProblem(failure, bodies.limits, packing));
           reject(new ReplyEnded());
@@ -237,6 +241,8 @@ export class Reply extends Deadline {
 
   /** @internal The handler has returned. */
   handled(): void {
+    // The addon tells of the rest of a body only who asks for it here.
+    if (this.open) this.#pass();
     this.#inHandler = false;
   }
 
@@ -264,7 +270,7 @@ export class Reply extends Deadline {
         this.at.cors?.write(res, this.#verdict, this.#origin);
         for (const [name, value] of Object.entries(headers ?? {})) res.writeHeader(name, value);
       };
-      writeProblem(res, said, { ...again, head: this.at.head, close, headers: write });
+      writeProblem(res, said, { ...again, head: this.at.head, close, headers: write, rest: this.#rest });
     });
   }
 
@@ -282,11 +288,18 @@ export class Reply extends Deadline {
     this.#end = 'answered';
     this.#deadlines.remove(this);
     if (this.#body !== undefined) {
-      this.#body.drop();
+      this.#rest = this.#body.drop();
       this.#close = true;
-    }
+    } else if (this.#inHandler && (this.#close || this.at.wire.closing)) this.#pass();
     if (this.#framing.chunked && this.#inHandler) setImmediate(() => this.#write(status, write));
     else this.#write(status, write);
+  }
+
+  /** Nobody has asked for the body, if there is one: it passes by. */
+  #pass(): void {
+    const { chunked, bytes } = this.#framing;
+    if (this.#res === undefined || this.#body !== undefined || (!chunked && bytes === 0)) return;
+    this.#rest = new UnreadBody(this.#res, () => this.#aborted());
   }
 
   #write(status: number, write: (res: HttpResponse, close: boolean) => void): void {

@@ -20,10 +20,11 @@ import { answerProblem, endBare, shown, type Wire } from './answer.ts';
 import type { Cors } from './cors.ts';
 import { httpErrors } from './errors.ts';
 import type { Fairness } from './fairness.ts';
-import { answerUnread, framingOf, hasFraming, refuseFraming, unframed } from './guards.ts';
+import { answerUnread, type Framing, framingOf, hasFraming, refuseFraming, unframed } from './guards.ts';
 import { answerFault, type Faults, type Handler, type Method, type MountedRoute } from './handlers.ts';
 import type { OnClose } from './hold-back.ts';
 import { compileSerializers } from './json.ts';
+import { asksToClose, type BodyRest } from './lingering.ts';
 import { SingleRequest } from './single-request.ts';
 import type { Tally } from './tally.ts';
 
@@ -204,7 +205,7 @@ function withBody(route: Route, handler: Handler, at: MountedRoute): AddonHandle
     try {
       const framing = framingOf(req);
       if (framing.bad !== undefined) {
-        refuse(res, req, route, at, framing.bad);
+        refuse(res, req, route, at, framing);
         return;
       }
       at.framing = framing;
@@ -223,7 +224,7 @@ function withoutBody(route: Route, handler: Handler, at: MountedRoute): AddonHan
         // The addon skips a body that has a length.
         const framing = framingOf(req);
         if (framing.bad !== undefined || framing.chunked) {
-          refuse(res, req, route, at, framing.bad ?? `a ${at.method} must not have a chunked body`);
+          refuse(res, req, route, at, framing);
           return;
         }
       }
@@ -234,11 +235,20 @@ function withoutBody(route: Route, handler: Handler, at: MountedRoute): AddonHan
   };
 }
 
-function refuse(res: HttpResponse, req: HttpRequest, route: Route, at: MountedRoute, reason: string): void {
+/** For its framing, or because it is chunked where nobody reads a body. */
+function refuse(res: HttpResponse, req: HttpRequest, route: Route, at: MountedRoute, framing: Framing): void {
   route.onBadFraming?.();
   at.tally.answered(400);
   const marked = route.marks?.(req) ?? [];
-  refuseFraming(res, reason, { head: at.head, headers: () => write(res, marked) });
+  const options = { head: at.head, headers: () => write(res, marked) };
+  if (framing.bad !== undefined) {
+    refuseFraming(res, framing.bad, options);
+    return;
+  }
+  const reason = `a ${at.method} must not have a chunked body`;
+  answerUnread(res, framing, true, (close, rest) =>
+    answerProblem(res, httpErrors.BAD_REQUEST, { reason }, { ...options, close, rest }),
+  );
 }
 
 /**
@@ -273,20 +283,20 @@ class Rest {
   notFound(res: HttpResponse, req: HttpRequest): void {
     const path = shown(req.getUrl());
     const head = req.getMethod() === 'head';
-    this.#answer(res, req, this.#others, 404, unmarked, (close) =>
-      answerProblem(res, httpErrors.NOT_FOUND, { path }, { head, close }),
+    this.#answer(res, req, this.#others, 404, unmarked, (close, _marked, rest) =>
+      answerProblem(res, httpErrors.NOT_FOUND, { path }, { head, close, rest }),
     );
   }
 
   refuseMethod(res: HttpResponse, req: HttpRequest, allow: string, marks: Marks): void {
     const method = shown(req.getCaseSensitiveMethod());
     const head = req.getMethod() === 'head';
-    this.#answer(res, req, this.#others, 405, marks, (close, marked) => {
+    this.#answer(res, req, this.#others, 405, marks, (close, marked, rest) => {
       const headers = () => {
         write(res, marked);
         res.writeHeader('Allow', allow);
       };
-      answerProblem(res, httpErrors.METHOD_NOT_ALLOWED, { method, allow }, { headers, head, close });
+      answerProblem(res, httpErrors.METHOD_NOT_ALLOWED, { method, allow }, { headers, head, close, rest });
     });
   }
 
@@ -307,13 +317,13 @@ class Rest {
       privateNetwork: req.getHeader('access-control-request-private-network') === 'true',
     };
     const status = verdict === 'foreign' ? 403 : 204;
-    this.#answer(res, req, this.#preflights, status, marks, (close, marked) => {
+    this.#answer(res, req, this.#preflights, status, marks, (close, marked, rest) => {
       const headers = () => {
         write(res, marked);
         cors.write(res, verdict, origin);
       };
       if (verdict === 'foreign')
-        answerProblem(res, httpErrors.ORIGIN_FORBIDDEN, { origin: shown(origin) }, { headers, close });
+        answerProblem(res, httpErrors.ORIGIN_FORBIDDEN, { origin: shown(origin) }, { headers, close, rest });
       else cors.preflight(res, declared, asked, verdict, headers, close);
     });
   }
@@ -324,7 +334,7 @@ class Rest {
     tally: Tally,
     status: number,
     marks: Marks,
-    answer: (close: boolean, marked: Marked) => void,
+    answer: (close: boolean, marked: Marked, rest: BodyRest | undefined) => void,
   ): void {
     const { wire, faults } = this.#deps;
     try {
@@ -336,7 +346,8 @@ class Rest {
         return;
       }
       tally.answered(status);
-      answerUnread(res, framing, (close) => answer(close || wire.closing, marked));
+      const closing = wire.closing || asksToClose(req, framing);
+      answerUnread(res, framing, closing, (close, rest) => answer(close, marked, rest));
     } catch (error) {
       faults.report(error);
       answerFault(res);

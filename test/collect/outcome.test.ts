@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { test } from 'vitest';
 import { mendedKeys, rejectedReasons } from '../../src/collect/metrics.ts';
 import type { Part } from '../../src/service/schemas.ts';
-import { exchange, freePort, RawConnection, request, requestBytes } from '../http/raw.ts';
+import { exchange, freePort, RawConnection, request, requestBytes, sendThenRead } from '../http/raw.ts';
 import { assertProblem } from './contract.ts';
 import { startRig } from './rig.ts';
 
@@ -47,6 +47,27 @@ test('a body that finds no memory is answered 429 with Retry-After, and counts a
   assert.equal(batch.headers['retry-after'], '1');
   assert.equal(count('ringmain_refused_events_total', { reason: 'body_memory' }), 1);
   for (const reason of rejectedReasons) assert.equal(count('ringmain_rejected_total', { reason }), 0, reason);
+});
+
+// Goal: the refusal of a body that is still on its way is read by a client that sends all of it first.
+test('a refused body passes by, and its client reads why', async (t) => {
+  const { count, lane } = await startRig(t, port, { env: { MAX_BODY_BYTES: '1MiB' } });
+  const json = 'Content-Type: application/json';
+  const send = (headers: readonly string[], chunked: boolean) =>
+    sendThenRead(port, { target: '/collect', mib: 12, chunked, headers });
+  for (const [headers, chunked, status, code] of [
+    [[json], true, 413, 'BODY_TOO_LARGE'],
+    [[json], false, 413, 'BODY_TOO_LARGE'],
+    [[json, 'Connection: close'], false, 413, 'BODY_TOO_LARGE'],
+    [['Content-Type: text/html'], true, 415, 'UNSUPPORTED_MEDIA_TYPE'],
+    [['Content-Type: text/html', 'Connection: close'], false, 415, 'UNSUPPORTED_MEDIA_TYPE'],
+    [[json, 'Content-Encoding: zstd'], true, 415, 'UNSUPPORTED_ENCODING'],
+  ] as const)
+    assertProblem(await send(headers, chunked), status, code);
+  assert.equal(count('ringmain_rejected_total', { reason: 'body_too_large' }), 3);
+  // A request that was refused is used again for the next one.
+  assert.equal((await request(port, '/collect', collect)).status, 202);
+  assert.equal(lane.lines.length, 2);
 });
 
 test('when the journal has failed for good both are answered 503', async (t) => {

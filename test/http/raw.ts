@@ -4,6 +4,7 @@
 import { createSocket, type Socket as DgramSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { connect, createServer, type Socket } from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
 import { type ConnectionOptions, connect as connectTls } from 'node:tls';
 
 export interface Answer {
@@ -180,6 +181,52 @@ export async function exchange(port: number, bytes: string | Uint8Array, head = 
   try {
     connection.send(bytes);
     return await connection.answer(15_000, head);
+  } finally {
+    connection.close();
+  }
+}
+
+const MiB = 1 << 20;
+const PIECE = Buffer.alloc(MiB, 'x');
+
+export interface Sent {
+  readonly target: string;
+  readonly method?: string;
+  readonly headers?: readonly string[];
+  readonly mib: number;
+  readonly chunked?: boolean;
+}
+
+/**
+ * Sends all of a request before it reads, more than the buffers of both sockets hold. Undefined: the connection broke before the answer was
+ * read.
+ */
+export async function sendThenRead(
+  port: number,
+  { target, method = 'POST', headers = [], mib, chunked = false }: Sent,
+): Promise<(Answer & { readonly closed: boolean }) | undefined> {
+  const connection = await RawConnection.open(port);
+  const { socket } = connection;
+  try {
+    socket.pause();
+    const framing = chunked ? 'Transfer-Encoding: chunked' : `Content-Length: ${mib * MiB}`;
+    connection.send(`${[`${method} ${target} HTTP/1.1`, 'Host: a', framing, ...headers].join('\r\n')}\r\n\r\n`);
+    try {
+      for (let sent = 0; sent < mib; sent++) {
+        if (chunked) socket.write(`${MiB.toString(16)}\r\n`);
+        if (!socket.write(PIECE)) await once(socket, 'drain');
+        if (chunked) socket.write('\r\n');
+      }
+      if (chunked) socket.write('0\r\n\r\n');
+      // What the other side does with the end comes before it is read here.
+      await delay(50);
+    } catch {
+      return undefined;
+    }
+    socket.resume();
+    const answer = await connection.answer();
+    await connection.closed(answer?.headers['connection'] === 'close' ? 5000 : 0).catch(() => undefined);
+    return answer === undefined ? undefined : { ...answer, closed: connection.ended };
   } finally {
     connection.close();
   }

@@ -10,7 +10,7 @@ import { httpErrors } from '../../src/http/errors.ts';
 import { serializerOf } from '../../src/http/json.ts';
 import { later, type Reply } from '../../src/http/reply.ts';
 import type { Route } from '../../src/http/router.ts';
-import { exchange, freePort, RawConnection, request, requestBytes } from './raw.ts';
+import { exchange, freePort, RawConnection, request, requestBytes, type Sent, sendThenRead } from './raw.ts';
 import { startRoutes } from './routes.ts';
 
 const port = await freePort(21320);
@@ -316,6 +316,82 @@ test('a chunked body that nobody waits for is not followed by another request', 
   assert.equal((await exchange(port, chunked))?.headers['connection'], 'close');
   assert.equal(smuggled, 0);
   assert.deepEqual(faults, []);
+});
+
+// Goal: a client that sends all of its request before it reads gets the refusal that was given meanwhile, although its connection must close.
+// Method: send more than the buffers of both sockets hold, without reading; then read what is there.
+test('a refusal is read by a client that sends all of its body first', async () => {
+  const [reader, small] = [bodies({ maxBodyBytes: 1 << 18 }), bodies({ maxBodyBytes: 1 << 26 })];
+  const reads = (from: BodyReader) =>
+    later(async (reply, req) => {
+      await reply.body(req, from);
+      reply.empty(204);
+    });
+  const refused = () => httpErrors.NOT_FOUND({ path: 'x' });
+  const meanwhile = later(async (reply, req) => {
+    reply.body(req, small).catch(() => undefined);
+    await turn();
+    throw refused();
+  });
+  const unread = later(async () => {
+    await turn();
+    throw refused();
+  });
+  const atOnce = later(() => {
+    throw refused();
+  });
+  const route = (path: string, handler: ReturnType<typeof later>): Route => ({
+    name: 'a',
+    path,
+    takesBody: true,
+    on: { POST: handler },
+  });
+  const { faults } = startRoutes(port, [
+    route('/large', reads(reader)),
+    route('/memory', reads(small)),
+    route('/meanwhile', meanwhile),
+    route('/unread', unread),
+    route('/at-once', atOnce),
+    { name: 'a', path: '/none', on: { POST: (res) => void res.end() } },
+  ]);
+  const closes = ['Connection: close'];
+  const cases: readonly [Sent, number, boolean][] = [
+    [{ target: '/large', mib: 12, chunked: true }, 413, true],
+    [{ target: '/large', mib: 12, headers: closes }, 413, true],
+    [{ target: '/large', mib: 12 }, 413, false],
+    [{ target: '/memory', mib: 12, chunked: true }, 503, true],
+    [{ target: '/memory', mib: 12 }, 503, true],
+    [{ target: '/meanwhile', mib: 12 }, 404, true],
+    [{ target: '/unread', mib: 12, chunked: true }, 404, true],
+    [{ target: '/unread', mib: 12, headers: closes }, 404, true],
+    [{ target: '/at-once', mib: 12, chunked: true }, 404, true],
+    [{ target: '/at-once', mib: 12, headers: closes }, 404, true],
+    [{ target: '/none', mib: 12, chunked: true }, 400, true],
+    [{ target: '/none', method: 'PUT', mib: 12, chunked: true }, 405, true],
+    [{ target: '/none', method: 'PUT', mib: 12, headers: closes }, 405, true],
+    [{ target: '/nowhere', mib: 12, chunked: true }, 404, true],
+  ];
+  for (const [sent, status, closed] of cases) {
+    const answer = await sendThenRead(port, sent);
+    assert.deepEqual([sent, answer?.status, answer?.closed], [sent, status, closed]);
+    assert.equal((answer!.json() as { status: number }).status, status);
+    assert.match(answer?.headers['date'] ?? '', / GMT$/);
+  }
+  assert.deepEqual([reader.heldBytes, small.heldBytes, faults], [0, 0, []]);
+});
+
+test('a client that never ends a refused body is closed when the time of a body is over', async () => {
+  const reader = bodies({ bodyTimeoutMs: 300 });
+  const route = later(async (reply, req) => {
+    await reply.body(req, reader);
+  });
+  startRoutes(port, [{ name: 'a', path: '/a', takesBody: true, on: { POST: route } }]);
+  const connection = await RawConnection.open(port);
+  onTestFinished(() => connection.close());
+  connection.send('POST /a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n7d1\r\n');
+  connection.send(Buffer.alloc(2001));
+  assert.equal((await connection.answer())?.status, 413);
+  await connection.closed(5000);
 });
 
 test('while the process drains a late answer closes its connection', async () => {

@@ -75,6 +75,17 @@ export const httpMutants: readonly Mutant[] = [
     tests: [wire],
   },
   {
+    name: 'a refusal closes while the body is still on its way',
+    file: 'src/http/answer.ts',
+    edits: [
+      [
+        'if (close && head !== true && rest?.over === false) {',
+        'if (close && head === true && rest?.over === false) {',
+      ],
+    ],
+    tests: [reply],
+  },
+  {
     name: 'a second Content-Length is taken',
     file: 'src/http/guards.ts',
     edits: [['if (lengths > 1)', 'if (lengths > 2)']],
@@ -356,7 +367,7 @@ export const httpMutants: readonly Mutant[] = [
   {
     name: 'a body outlives the answer to its request',
     file: 'src/http/reply.ts',
-    edits: [['      this.#body.drop();\n', '']],
+    edits: [['      this.#rest = this.#body.drop();\n', '']],
     tests: [reply],
   },
   {

@@ -4,17 +4,14 @@
  * Method: send more than the buffers of both sockets hold, without reading; then read what is there.
  */
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
-import { setTimeout as delay } from 'node:timers/promises';
 import { onTestFinished, test } from 'vitest';
 import type { Guard } from '../../../src/gateway/front/guard.ts';
 import type { Route } from '../../../src/http/router.ts';
-import { type Answer, freePort, RawConnection } from '../../http/raw.ts';
+import { freePort, RawConnection, sendThenRead } from '../../http/raw.ts';
 import { startRig } from './rig.ts';
 
 const port = await freePort(24130);
 const MiB = 1 << 20;
-const PIECE = Buffer.alloc(MiB, 'x');
 
 /** POST /upload takes 1 MiB, of a form's part or of a whole body; POST /json takes MAX_BODY_BYTES. */
 const routes = (guard: Guard): Route[] => [
@@ -44,41 +41,9 @@ const routes = (guard: Guard): Route[] => [
   },
 ];
 
-interface Sent {
-  readonly target?: string;
-  readonly headers?: readonly string[];
-  readonly mib: number;
-  readonly chunked?: boolean;
-}
+type Sent = Omit<Parameters<typeof sendThenRead>[1], 'target'> & { readonly target?: string };
 
-/** Undefined: the connection broke before the answer was read. */
-async function sendThenRead({ target = '/upload', headers = [], mib, chunked = false }: Sent) {
-  const connection = await RawConnection.open(port);
-  onTestFinished(() => connection.close());
-  const { socket } = connection;
-  socket.pause();
-  const framing = chunked ? 'Transfer-Encoding: chunked' : `Content-Length: ${mib * MiB}`;
-  connection.send(
-    `${[`POST ${target} HTTP/1.1`, 'Host: a', 'Origin: https://a.example', framing, ...headers].join('\r\n')}\r\n\r\n`,
-  );
-  try {
-    for (let sent = 0; sent < mib; sent++) {
-      if (chunked) socket.write(`${MiB.toString(16)}\r\n`);
-      if (!socket.write(PIECE)) await once(socket, 'drain');
-      if (chunked) socket.write('\r\n');
-    }
-    if (chunked) socket.write('0\r\n\r\n');
-    // What the other side does with the end comes before it is read here.
-    await delay(50);
-  } catch {
-    return undefined;
-  }
-  socket.resume();
-  const answer = await connection.answer();
-  await connection.closed(answer?.headers['connection'] === 'close' ? 5000 : 0).catch(() => undefined);
-  return answer === undefined ? undefined : { ...answer, closed: connection.ended };
-}
-const said = (answer: (Answer & { closed: boolean }) | undefined) =>
+const said = (answer: Awaited<ReturnType<typeof sendThenRead>>) =>
   answer === undefined ? 'lost' : [answer.status, (answer.json() as { code: string }).code, answer.closed];
 
 const key = 'X-API-Key: good';
@@ -96,7 +61,8 @@ test.each<[string, Sent, unknown]>([
   ],
 ])('%s is refused, and its client reads why', async (_what, sent, expected) => {
   const rig = startRig(port, { routes });
-  const answer = await sendThenRead(sent);
+  const headers = ['Origin: https://a.example', ...(sent.headers ?? [])];
+  const answer = await sendThenRead(port, { target: '/upload', ...sent, headers });
   assert.deepEqual(said(answer), expected);
   assert.equal(answer?.headers['access-control-allow-origin'], '*');
   assert.match(answer?.headers['x-request-id'] ?? '', /^[\da-f]{16}-/);
