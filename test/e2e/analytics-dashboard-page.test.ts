@@ -164,6 +164,22 @@ test('a site without events shows its snippet and moves on with the first', asyn
   await page.unroute('**/api/sites');
   await page.clock.runFor(2500);
   await expect.poll(() => status.textContent()).toMatch(/^Listening/);
+  // An event of a bot shows that the way is open, and counts apart: here that of Node, which loads the image.
+  assert.equal((await fetch(/<img src="([^"]+)"/.exec(shown)![1]!, { method: 'HEAD' })).status, 200);
+  await expect
+    .poll(async () => {
+      await page.clock.runFor(2500);
+      return status.textContent();
+    })
+    .toMatch(/^Events arrive, so far of bots alone/);
+  assert.equal(await page.locator('h1').textContent(), 'Waiting for the first visitor of new.example');
+  assert.equal(await page.getByText('Please check the name').filter({ visible: true }).count(), 0);
+  await page.screenshot({ path: join(PICTURES, 'bots-only.png'), fullPage: true });
+  await page.goto('/');
+  await expect
+    .poll(() => page.locator('.site', { hasText: 'new.example' }).textContent())
+    .toContain('only bots so far');
+  await page.goBack();
   await on.send('new.example', '10.1.0.1', 'chrome', [{ path: '/first' }]);
   await page.clock.runFor(2500);
   await visitors(page).toBe('1');
@@ -176,8 +192,6 @@ test('a site without events shows its snippet and moves on with the first', asyn
   await page.unroute('**/api/sites');
   await page.clock.runFor(2500);
   await expect.poll(() => page.locator('h1').textContent()).toBe('Sites');
-  // Last: it counts a bot, and a bot is an event.
-  assert.equal((await fetch(/<img src="([^"]+)"/.exec(shown)![1]!, { method: 'HEAD' })).status, 200);
 });
 
 test('an old name of a site leads to it, and the address says the new one', async (t) => {

@@ -196,8 +196,10 @@ export interface Site {
   readonly time_zone: string;
   /** RFC 3339. */
   readonly created_at: string;
-  /** It has events, or imported days. false: it waits for its first event. */
+  /** It has events of people, or imported days. false: it waits for its first event. */
   readonly has_events: boolean;
+  /** It has events, and all of them are of bots, which count apart. */
+  readonly bots_only: boolean;
 }
 
 /** Where the script is, and where events go: TRACKER_PATH and EVENTS_PATH. */

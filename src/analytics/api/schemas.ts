@@ -29,6 +29,7 @@ export const siteSchema = {
     time_zone: text,
     created_at: { type: 'string', format: 'date-time' },
     has_events: { type: 'boolean' },
+    bots_only: { type: 'boolean' },
   }),
 } as const satisfies BodySchema;
 

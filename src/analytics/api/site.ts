@@ -20,21 +20,26 @@ interface SiteRow {
   readonly time_zone: string;
   readonly created_at: Date;
   readonly has_events: boolean;
+  readonly bots_only: boolean;
 }
 
 /** The site that a name leads to: its own, or one that it had before. */
 const named = (name: string) => sql`site = (SELECT site FROM site_names WHERE site_id = ${name})`;
 
+/** Events of bots make a day of the site and no sums of it. */
 const rowsWhere = (condition: ReturnType<typeof named>, limit: number) => sql<SiteRow>`
-  SELECT site, site_id, time_zone, created_at, (EXISTS (SELECT FROM site_days d WHERE d.site = sites.site)
-    OR EXISTS (SELECT FROM imported_days i WHERE i.site = sites.site)) AS has_events
-  FROM sites WHERE ${condition} ORDER BY site_id COLLATE "C" LIMIT ${sql.lit(limit)}`;
+  SELECT *, NOT has_events AND EXISTS (SELECT FROM site_days d WHERE d.site = s.site) AS bots_only FROM (
+    SELECT site, site_id, time_zone, created_at, (
+      EXISTS (SELECT FROM rollups r WHERE r.site = sites.site AND dimension = ${sql.lit(dimensions.site.id)})
+      OR EXISTS (SELECT FROM imported_days i WHERE i.site = sites.site)) AS has_events
+    FROM sites WHERE ${condition} ORDER BY site_id COLLATE "C" LIMIT ${sql.lit(limit)}) AS s`;
 
-const siteOf = ({ site_id, time_zone, created_at, has_events }: SiteRow): Site => ({
+const siteOf = ({ site_id, time_zone, created_at, has_events, bots_only }: SiteRow): Site => ({
   site_id,
   time_zone,
   created_at: created_at.toISOString(),
   has_events,
+  bots_only,
 });
 
 async function rowOf(snapshot: Snapshot, name: string): Promise<SiteRow> {

@@ -118,7 +118,7 @@ function siteCard(app: App, site: Site): Card {
       view = { ...next, site: site.site_id, filters: [] };
       link.href = formatView(viewOf(next));
       if (!site.has_events) {
-        fill(figures, h('span', { class: 'quiet' }, 'waits for its first event'));
+        fill(figures, h('span', { class: 'quiet' }, site.bots_only ? 'only bots so far' : 'waits for its first event'));
         return;
       }
       if (seen) load(again);
