@@ -175,7 +175,7 @@ class AcceptorThread {
       faults: this.#router.faults,
       secure: this.#tls !== undefined,
       meters: this.#tools.meters,
-      ask: (worker, question, timeoutMs) => this.#asker.ask(worker, question, timeoutMs),
+      ask: (worker, question, timeoutMs, effect) => this.#asker.ask(worker, question, timeoutMs, effect),
       now: Date.now,
     };
   }

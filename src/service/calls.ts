@@ -8,7 +8,7 @@
  *
  * Bounded on both sides: an acceptor has at most WAITING_MAX questions under way per worker and refuses more
  * (WORKER_BUSY); a worker that has died is known by its closed port, and every question that waits for it is answered
- * WORKER_GONE at once. Nobody knows then what became of it.
+ * WORKER_GONE at once. Nobody knows then what became of a change.
  */
 import type { MessagePort } from 'node:worker_threads';
 import { errorOf, type Failure, failureOf } from '../kernel/errors.ts';
@@ -16,6 +16,9 @@ import { serviceErrors } from './errors.ts';
 
 /** Questions of one acceptor that wait for one worker at most. */
 const WAITING_MAX = 10_000;
+
+/** What a question does to what the worker holds. */
+export type Effect = 'reads' | 'changes';
 
 /** Main -> acceptor: an end of a channel to a worker's thread. */
 export interface ConnectWorker {
@@ -40,6 +43,7 @@ interface Waiting {
   resolve(answer: unknown): void;
   reject(error: Error): void;
   readonly deadline: number;
+  readonly effect: Effect;
 }
 
 interface Line {
@@ -68,23 +72,24 @@ export class Asker {
         worker,
         (this.#lines.get(worker) ?? []).filter((other) => other !== line),
       );
-      for (const waiting of line.waiting.values()) waiting.reject(serviceErrors.WORKER_GONE({ worker }));
+      for (const { reject, effect: left } of line.waiting.values()) reject(serviceErrors.WORKER_GONE({ worker, left }));
       line.waiting.clear();
     });
     // An open channel keeps no thread from ending.
     port.unref();
   }
 
-  /** Asks the thread of the worker that has the fewest questions. */
-  ask(worker: string, question: unknown, timeoutMs: number): Promise<unknown> {
+  /** Asks the thread of the worker that has the fewest questions. `effect`: what an error says of the outcome. */
+  ask(worker: string, question: unknown, timeoutMs: number, effect: Effect): Promise<unknown> {
     const lines = this.#lines.get(worker);
-    if (lines === undefined || lines.length === 0) return Promise.reject(serviceErrors.WORKER_GONE({ worker }));
+    if (lines === undefined || lines.length === 0)
+      return Promise.reject(serviceErrors.WORKER_GONE({ worker, left: 'unasked' }));
     const line = lines.reduce((least, other) => (other.waiting.size < least.waiting.size ? other : least));
     if (line.waiting.size >= WAITING_MAX)
       return Promise.reject(serviceErrors.WORKER_BUSY({ worker, waiting: WAITING_MAX }));
     const id = this.#next++;
     return new Promise((resolve, reject) => {
-      line.waiting.set(id, { resolve, reject, deadline: performance.now() + timeoutMs });
+      line.waiting.set(id, { resolve, reject, deadline: performance.now() + timeoutMs, effect });
       line.port.postMessage({ id, question } satisfies Question);
     });
   }
@@ -97,7 +102,7 @@ export class Asker {
         for (const [id, wait] of waiting) {
           if (wait.deadline > now) continue;
           waiting.delete(id);
-          wait.reject(serviceErrors.WORKER_TIMEOUT({ worker }));
+          wait.reject(serviceErrors.WORKER_TIMEOUT({ worker, left: wait.effect }));
         }
   }
 

@@ -95,7 +95,7 @@ export async function openFeed<I>({ ask }: Pick<AcceptorFrame, 'ask'>, options: 
   const askOnce = async (): Promise<void> => {
     try {
       for (let more = true; more; ) {
-        const changes = (await ask(worker, options.ask(copy.question), ASK_MS_MAX)) as Changes<I> | undefined;
+        const changes = (await ask(worker, options.ask(copy.question), ASK_MS_MAX, 'reads')) as Changes<I> | undefined;
         more = changes !== undefined && copy.take(changes);
       }
     } catch {

@@ -20,6 +20,7 @@ import type { Finding } from '../kernel/finding.ts';
 import type { Logger } from '../kernel/log.ts';
 import type { Meters, MetricSet } from '../kernel/metrics.ts';
 import type { ConsumerLimits } from '../store/kafka/consumer.ts';
+import type { Effect } from './calls.ts';
 import type { Intake, IntakeLane } from './intake.ts';
 import type { FrameValues } from './values.ts';
 
@@ -256,9 +257,10 @@ export interface AcceptorFrame<V = FrameValues, Shared = unknown> {
   meters<M extends MetricSet>(set: M): Meters<M>;
   /**
    * Asks a worker of this process by its name. Rejects with WORKER_BUSY beyond the bound of waiting questions,
-   * WORKER_GONE when the worker has died or is being started, WORKER_TIMEOUT after `timeoutMs`.
+   * WORKER_GONE when the worker has died or is being started, WORKER_TIMEOUT after `timeoutMs`. Both say that nothing
+   * was changed when the question only `reads`; of one that `changes` something, nobody knows the outcome then.
    */
-  ask(worker: string, question: unknown, timeoutMs: number): Promise<unknown>;
+  ask(worker: string, question: unknown, timeoutMs: number, effect: Effect): Promise<unknown>;
   readonly now: () => number;
 }
 

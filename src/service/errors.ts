@@ -23,6 +23,18 @@ const stopped = ({ sink, at, reason, advice, sent, resume }: Stopped): string =>
   `the replay stopped after ${sent} ${sent === 1 ? 'event' : 'events'}: ${sink} (${at}) accepts no events: ${reason}; ` +
   `${advice}, then continue with ${resume}`;
 
+/** What a question that was not answered has left. */
+const left = {
+  unasked: 'nothing was done, ask again',
+  reads: 'nothing was changed, ask again',
+  changes: 'the outcome is unknown',
+} as const;
+
+interface Unanswered {
+  readonly worker: string;
+  readonly left: keyof typeof left;
+}
+
 export const serviceErrors = defineErrors('service', {
   WRITE_UNKNOWN: answer(
     503,
@@ -47,13 +59,13 @@ export const serviceErrors = defineErrors('service', {
     503,
     true,
     'A worker of this server is restarting',
-    (f: { worker: string }) => `the worker is not running: worker=${f.worker}; the outcome is unknown`,
+    (f: Unanswered) => `the worker is not running: worker=${f.worker}; ${left[f.left]}`,
   ),
   WORKER_TIMEOUT: answer(
     503,
     true,
-    'A worker of this server took too long',
-    (f: { worker: string }) => `the worker did not answer in time: worker=${f.worker}; the outcome is unknown`,
+    'A worker of this server did not answer in time',
+    (f: Unanswered) => `the answer did not come in time: worker=${f.worker}; ${left[f.left]}`,
   ),
   THREAD_DIED: inside(
     true,

@@ -54,7 +54,7 @@ export async function rehearse(
     tally: () => silent,
     bodies,
     meters: (set) => attachBoard(set, createBoard([set], 1), 0),
-    ask: (worker) => Promise.reject(serviceErrors.WORKER_GONE({ worker })),
+    ask: (worker) => Promise.reject(serviceErrors.WORKER_GONE({ worker, left: 'unasked' })),
   });
   const listener = new Listener({
     endpoint: { host: '127.0.0.1', port: 0 },

@@ -21,6 +21,7 @@ import { isSameOrigin } from '../../access/same-origin.ts';
 import { csrfOf, sameText } from '../../access/token.ts';
 import { parseEndpoint } from '../../http/endpoint.ts';
 import { RingmainError } from '../../kernel/errors.ts';
+import type { AcceptorFrame } from '../../service/contract.ts';
 import type { Me } from '../api/contract.ts';
 import { type Looked, type LookQuestion, PEOPLE_WORKER } from '../people/questions.ts';
 import type { PeopleCookies } from './cookies.ts';
@@ -68,14 +69,13 @@ interface Shown {
   readonly local: boolean;
 }
 
-export interface ReadersDeps {
+export interface ReadersDeps extends Pick<AcceptorFrame, 'ask'> {
   readonly guard: Pick<SiteGuard, 'readable'>;
   /** ACCESS */
   readonly access: 'keys' | 'open';
   /** SERVER_ADDR */
   readonly address: string;
   readonly cookies: PeopleCookies;
-  ask(worker: string, question: unknown, timeoutMs: number): Promise<unknown>;
 }
 
 const ASK_MS_MAX = 5000;
@@ -206,7 +206,7 @@ export class Readers {
 
   async #look(shown: Omit<LookQuestion, 'what'>): Promise<Looked> {
     const question: LookQuestion = { what: 'look', ...shown };
-    return (await this.#deps.ask(PEOPLE_WORKER, question, ASK_MS_MAX)) as Looked;
+    return (await this.#deps.ask(PEOPLE_WORKER, question, ASK_MS_MAX, 'reads')) as Looked;
   }
 }
 

@@ -2,16 +2,9 @@
 import type { Snapshot } from '../query/database.ts';
 import type { Scan } from '../query/types.ts';
 import { breakdownAnswer, seriesAnswer, summaryAnswer, timeseriesAnswer, viewOf } from './panels.ts';
-import type { ApiQuestion } from './questions.ts';
+import type { Reading } from './questions.ts';
 import { findSite, goalsOf, listSites, showSite } from './site.ts';
 import { answerV2 } from './v2/answer.ts';
-
-/** Questions that change something; changes.ts answers them. */
-export type Change = Extract<ApiQuestion, { readonly name: 'change_site' | 'add_goal' | 'remove_goal' }>;
-export type Reading = Exclude<ApiQuestion, Change>;
-
-export const isChange = (question: { readonly name: string }): question is Change =>
-  question.name === 'change_site' || question.name === 'add_goal' || question.name === 'remove_goal';
 
 export async function answerApi(snapshot: Snapshot, question: Reading, scan: Scan): Promise<unknown> {
   switch (question.name) {

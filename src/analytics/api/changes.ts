@@ -6,7 +6,7 @@ import { openLink, type PostgresLink } from '../../store/postgres/connection.ts'
 import { addGoal, removeGoal } from '../access/goals.ts';
 import { analyticsErrors } from '../errors.ts';
 import { wrong } from '../query/parameter.ts';
-import type { Change } from './answers.ts';
+import type { Change } from './questions.ts';
 
 const CONNECT_MS_MAX = 3000;
 const QUERY_MS_MAX = 5000;

@@ -10,6 +10,7 @@ import type { Faults } from '../../http/handlers.ts';
 import { type BodySchema, serializerOf } from '../../http/json.ts';
 import { later, type Reply } from '../../http/reply.ts';
 import type { Route } from '../../http/router.ts';
+import type { AcceptorFrame } from '../../service/contract.ts';
 import type { ReadAccess, Visible } from '../access/readers.ts';
 import { checkSiteId, type Parameter, parametersOf, wrong } from '../query/parameter.ts';
 import { ASK_MS_MAX, QUERY_WORKER } from '../query/questions.ts';
@@ -17,7 +18,7 @@ import { isTimeZone } from '../query/range.ts';
 import type { Paths, Site } from './contract.ts';
 import { exportHandler } from './export.ts';
 import { newGoalFrom } from './new-goal.ts';
-import { type ApiQuestion, askedBreakdown, askedSite, intervalFrom, metricFrom } from './questions.ts';
+import { type ApiQuestion, askedBreakdown, askedSite, intervalFrom, isChange, metricFrom } from './questions.ts';
 import {
   breakdownSchema,
   goalSchema,
@@ -30,8 +31,7 @@ import {
 } from './schemas.ts';
 import { v2QueryOf, v2SiteOf } from './v2/query.ts';
 
-export interface ApiDeps {
-  ask(worker: string, question: unknown, timeoutMs: number): Promise<unknown>;
+export interface ApiDeps extends Pick<AcceptorFrame, 'ask'> {
   /** CORS_ORIGINS. */
   readonly corsOrigins: readonly string[];
   readonly access: ReadAccess;
@@ -55,7 +55,8 @@ export const siteIn = (req: HttpRequest): string => checkSiteId(pathPart(req, 0)
 
 export function apiRoutes({ ask, corsOrigins, access, paths, bodies, now, faults }: ApiDeps): readonly Route[] {
   const cors = new Cors(corsOrigins);
-  const query = (question: ApiQuestion): Promise<unknown> => ask(QUERY_WORKER, question, ASK_MS_MAX);
+  const query = (question: ApiQuestion): Promise<unknown> =>
+    ask(QUERY_WORKER, question, ASK_MS_MAX, isChange(question) ? 'changes' : 'reads');
   /** A question about a site that is in the path. */
   const reading = (read: (siteId: string, parameter: Parameter) => ApiQuestion, schema: BodySchema) => {
     const body = serializerOf<unknown>(schema);

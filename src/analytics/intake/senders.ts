@@ -37,7 +37,7 @@ export async function openSenders(
   const { values, shared, log, rehearsing, meters, now, ask } = frame;
   const { http, visitor: options } = values;
   const cells = meters(visitorMetrics);
-  const names = new RegionNames((question, timeoutMs) => ask('registry', question, timeoutMs));
+  const names = new RegionNames((question, timeoutMs) => ask('registry', question, timeoutMs, 'changes'));
   const lookups = rehearsing
     ? noLookups
     : await openLookups(

@@ -28,7 +28,7 @@ const PERMIT_MS = 1000;
 const RETRY_MS = 2000;
 
 export interface LiveDeps {
-  ask(worker: string, question: Look, timeoutMs: number): Promise<unknown>;
+  ask(worker: string, question: Look, timeoutMs: number, effect: 'reads'): Promise<unknown>;
   permit(req: HttpRequest, siteId: string): Promise<Permitted>;
   /** All names of a site, as far as they are known. */
   names(siteId: string): readonly string[];
@@ -96,7 +96,7 @@ export class LiveViews {
   }
 
   #look(names: readonly string[], since: number): Promise<Looked | undefined> {
-    return this.#deps.ask(LIVE_WORKER, { names, since }, ASK_MS_MAX) as Promise<Looked | undefined>;
+    return this.#deps.ask(LIVE_WORKER, { names, since }, ASK_MS_MAX, 'reads') as Promise<Looked | undefined>;
   }
 
   #add(siteId: string, names: readonly string[], stream: ReplyStream, viewer: Viewer): void {

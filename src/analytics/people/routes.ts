@@ -38,7 +38,8 @@ export interface PeopleDeps extends Pick<AcceptorFrame, 'ask' | 'bodies'> {
 type Fields = Readonly<Record<string, unknown>>;
 
 export function peopleRoutes({ ask, bodies, readers, cookies, addressOf }: PeopleDeps): readonly Route[] {
-  const asked = (question: PeopleQuestion): Promise<unknown> => ask(PEOPLE_WORKER, question, ASK_MS_MAX);
+  const asked = (question: PeopleQuestion): Promise<unknown> =>
+    ask(PEOPLE_WORKER, question, ASK_MS_MAX, question.what === 'shares' ? 'reads' : 'changes');
 
   /** Attach before the first await; parsed after it. */
   const fieldsIn = async (reply: Reply, req: HttpRequest): Promise<Fields> => {

@@ -7,6 +7,7 @@ import { Cors } from '../../http/cors.ts';
 import { serializerOf } from '../../http/json.ts';
 import { later, type Reply } from '../../http/reply.ts';
 import type { Route } from '../../http/router.ts';
+import type { AcceptorFrame } from '../../service/contract.ts';
 import { type Reconciled, reconcileSchema, type Stats, statsSchema } from '../schemas.ts';
 import { openApiText } from './openapi.ts';
 import { type Parameter, parametersOf } from './parameter.ts';
@@ -15,8 +16,7 @@ import { ASK_MS_MAX, QUERY_WORKER, type Question, reconcileQuestion, statsQuesti
 const statsBody = serializerOf<Stats>(statsSchema);
 const reconcileBody = serializerOf<Reconciled>(reconcileSchema);
 
-export interface QueryDeps {
-  ask(worker: string, question: unknown, timeoutMs: number): Promise<unknown>;
+export interface QueryDeps extends Pick<AcceptorFrame, 'ask'> {
   /** CORS_ORIGINS. */
   readonly corsOrigins: readonly string[];
   /** Rejects when the request may not read this site; it reads its headers before the first await. */
@@ -34,7 +34,7 @@ export function queryRoutes({ ask, corsOrigins, permit }: QueryDeps): readonly R
       const question = read(parametersOf(req));
       await permit(req, question.siteId);
       if (!reply.open) return;
-      reply.json(200, body, (await ask(QUERY_WORKER, question, ASK_MS_MAX)) as A);
+      reply.json(200, body, (await ask(QUERY_WORKER, question, ASK_MS_MAX, 'reads')) as A);
     });
   const show = asked((parameter) => ({ name: 'stats', ...statsQuestion(parameter) }), statsBody);
   const check = asked((parameter) => ({ name: 'reconcile', ...reconcileQuestion(parameter) }), reconcileBody);

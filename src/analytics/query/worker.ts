@@ -6,8 +6,9 @@
 import { once } from 'node:events';
 import type { Worker } from '../../service/contract.ts';
 import type { AnalyticsValues } from '../analytics.ts';
-import { answerApi, type Change, isChange } from '../api/answers.ts';
+import { answerApi } from '../api/answers.ts';
 import { change } from '../api/changes.ts';
+import { type Change, isChange } from '../api/questions.ts';
 import { Columns } from '../columns/store.ts';
 import { Database, type Snapshot } from './database.ts';
 import { tellLag } from './lag-teller.ts';

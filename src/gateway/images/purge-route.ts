@@ -39,7 +39,7 @@ export function purgeHandler(ask: AcceptorFrame['ask'], sources: Sources, owners
   return async (exchange, req) => {
     const asked = body(await exchange.jsonBody(req)) as Asked;
     const question: Question = { area: IMAGES_AREA, what: 'purge', input: await inputOf(exchange, asked) };
-    await ask(DATABASE_WORKER, question, ASK_MS_MAX);
+    await ask(DATABASE_WORKER, question, ASK_MS_MAX, 'changes');
     exchange.answer(202, []);
   };
 }

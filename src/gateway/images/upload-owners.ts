@@ -52,7 +52,7 @@ export class UploadOwners implements Ownership {
     const before = this.#changes;
     const input: OwnsInput = { userId, path };
     const question: Question = { area: OWNS_AREA, what: 'owns', input };
-    const owned = (await this.#ask(DATABASE_WORKER, question, ASK_MS_MAX)) as boolean;
+    const owned = (await this.#ask(DATABASE_WORKER, question, ASK_MS_MAX, 'reads')) as boolean;
     if (owned && before === this.#changes) {
       if (this.#size >= KNOWN_MAX) this.#forgetOne();
       const ofUser = this.#known.get(userId) ?? new Set<string>();

@@ -15,7 +15,7 @@ export function openLogs({ ask }: Pick<AcceptorFrame, 'ask'>, guard: Guard): Are
     const mark = exchange.target.indexOf('?');
     const input = readLogsQuestion(mark < 0 ? '' : exchange.target.slice(mark + 1));
     const question: Question = { area: LOGS_AREA, what: 'list', input };
-    exchange.json(200, pageBody((await ask(DATABASE_WORKER, question, ASK_MS_MAX)) as LogsPage));
+    exchange.json(200, pageBody((await ask(DATABASE_WORKER, question, ASK_MS_MAX, 'reads')) as LogsPage));
   });
   return { routes: [{ name: 'logs', path: '/api/v1/logs', cors: guard.cors, streams: true, on: { GET: list } }] };
 }

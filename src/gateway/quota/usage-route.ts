@@ -49,7 +49,7 @@ export function openUsage(
   const read = guard.route(demand, async (exchange) => {
     const input = questionOf(exchange, now());
     const question: Question = { area: USAGE_AREA, what: 'ofUser', input };
-    const stored = (await ask(DATABASE_WORKER, question, ASK_MS_MAX)) as Usage;
+    const stored = (await ask(DATABASE_WORKER, question, ASK_MS_MAX, 'reads')) as Usage;
     const { requests, bytes } = quotas.used(input.userId, input.month) ?? stored;
     const usage = {
       ...stored,

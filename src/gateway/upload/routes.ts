@@ -52,7 +52,12 @@ type Frame = Pick<AcceptorFrame<GatewayValues>, 'values' | 'ask'>;
 export function openUploads({ values, ask }: Frame, guard: Guard): Area {
   const { uploadDir: folder, uploadMaxBytes: bytesMax, uploadMaxPixels: pixelsMax } = values.gateway;
   const question = <T>(what: string, input: unknown): Promise<T> =>
-    ask(DATABASE_WORKER, { area: UPLOADS_AREA, what, input }, ASK_MS_MAX) as Promise<T>;
+    ask(
+      DATABASE_WORKER,
+      { area: UPLOADS_AREA, what, input },
+      ASK_MS_MAX,
+      what === 'list' || what === 'one' ? 'reads' : 'changes',
+    ) as Promise<T>;
 
   const keep = async (exchange: Exchange, receiver: Receiver, strip: boolean): Promise<void> => {
     const received = await receiver.finish(strip);

@@ -20,11 +20,14 @@ export type Answers = Readonly<Record<string, (link: PostgresLink, input: never)
 /** Questions of an area by name: what each is asked with, and what it is answered with. */
 type Questions<Q> = { readonly [W in keyof Q]: { readonly input: unknown; readonly answer: unknown } };
 
-/** How acceptors ask a worker about an area. What they ask rejects with what the answer throws. */
+/**
+ * How acceptors ask a worker about an area. What they ask rejects with what the answer throws. `reads`: the questions
+ * that change nothing.
+ */
 export const askerOf =
-  <Q extends Questions<Q>>(worker: string, area: string, askMsMax: number) =>
+  <Q extends Questions<Q>>(worker: string, area: string, askMsMax: number, reads: readonly (keyof Q)[]) =>
   ({ ask }: Pick<AcceptorFrame, 'ask'>) =>
   <W extends keyof Q & string>(what: W, input: Q[W]['input']): Promise<Q[W]['answer']> => {
     const question: Question = { area, what, input };
-    return ask(worker, question, askMsMax) as Promise<Q[W]['answer']>;
+    return ask(worker, question, askMsMax, reads.includes(what) ? 'reads' : 'changes') as Promise<Q[W]['answer']>;
   };

@@ -15,4 +15,9 @@ export const keysQuestion = (input: ChangesQuestion): Question => ({ area: KEYS_
 const ASK_MS_MAX = 9000;
 
 /** Asks the worker of role api for administration. */
-export const adminOf = askerOf<AdminQuestions>(CUSTOMERS_WORKER, ADMIN_AREA, ASK_MS_MAX);
+export const adminOf = askerOf<AdminQuestions>(CUSTOMERS_WORKER, ADMIN_AREA, ASK_MS_MAX, [
+  'listCustomers',
+  'customer',
+  'listKeys',
+  'audit',
+]);

@@ -136,13 +136,18 @@ export function reportRoutes(frame: Frame, client: ClickHouse, callerOf: CallerO
   const balances: Answer = async (reply, parameter, caller) => {
     mustAdminister(caller);
     const limit = countFrom(parameter, 'limit', LOWEST_MAX, TOP);
-    const rows = await frame.ask(REPORTS_WORKER, { area: STANDING, what: LOW, input: { limit } }, timeoutMs);
+    const rows = await frame.ask(REPORTS_WORKER, { area: STANDING, what: LOW, input: { limit } }, timeoutMs, 'reads');
     reply.json(200, balanceBody, { rows: rows as readonly LowBalance[] });
   };
 
   const standing: Answer = async (reply, _, caller) => {
     mustAdminister(caller);
-    const rows = await frame.ask(REPORTS_WORKER, { area: STANDING, what: 'operators', input: null }, timeoutMs);
+    const rows = await frame.ask(
+      REPORTS_WORKER,
+      { area: STANDING, what: 'operators', input: null },
+      timeoutMs,
+      'reads',
+    );
     reply.json(200, standingBody, { rows: rows as readonly OperatorStanding[] });
   };
 

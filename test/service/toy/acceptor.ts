@@ -21,7 +21,7 @@ export default {
     const echo = later((reply, req) => reply.bytes(200, 'text/plain', req.getUrl()));
     const show = later(async (reply, req) => {
       const id = req.getParameter(0) ?? '';
-      const note = (await ask('reader', id, 2000)) as Note | undefined;
+      const note = (await ask('reader', id, 2000, 'reads')) as Note | undefined;
       if (note === undefined) throw httpErrors.NOT_FOUND({ path: `/notes/${id}` });
       reply.json(200, noteBody, note);
     });

@@ -43,4 +43,10 @@ export function adminAnswers(pepper: string | undefined): Answers {
 const ASK_MS_MAX = 15_000;
 
 /** Asks the database worker for administration. */
-export const adminOf = askerOf<AdminQuestions>(DATABASE_WORKER, 'admin', ASK_MS_MAX);
+export const adminOf = askerOf<AdminQuestions>(DATABASE_WORKER, 'admin', ASK_MS_MAX, [
+  'listUsers',
+  'user',
+  'listKeys',
+  'listBackends',
+  'audit',
+]);
