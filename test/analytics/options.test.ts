@@ -10,6 +10,8 @@ import { type Running, startAnalytics } from './running.ts';
 
 const scope = fileScope();
 const DAY_MS = 86_400_000;
+/** Whichever process runs a job. */
+const jobs = { EVENT_ID_DAYS: '40', AUDIT_DAYS: '30', LOGIN_IDLE: '2d' };
 let running: Running;
 let dsn = '';
 beforeAll(async () => {
@@ -23,7 +25,7 @@ beforeAll(async () => {
       DIMENSION_VALUES_MAX: '10',
       PROPERTIES_MAX: '2',
       QUERY_CONNECTIONS: '1',
-      EVENT_ID_DAYS: '40',
+      ...jobs,
       PG_FLUSH_MS: '20ms',
     },
   });
@@ -133,16 +135,30 @@ test('QUERY_CONNECTIONS: so many sessions answer, however many ask', async () =>
   expect(await sql(dsn, sessions)).toEqual([{ n: 1 }]);
 });
 
-test('EVENT_ID_DAYS: ids of a week that ended before then are forgotten, later ones are not', async () => {
+test('EVENT_ID_DAYS, AUDIT_DAYS, LOGIN_IDLE: jobs delete what is older, and nothing else', async () => {
   const week = Math.floor(Date.now() / (7 * DAY_MS));
   // The job runs once an hour, and when a process starts that finds it due.
   for (const ago of [5, 7])
     await sql(dsn, `CREATE TABLE event_ids_${week - ago} PARTITION OF event_ids FOR VALUES IN (${week - ago})`);
-  await sql(dsn, "DELETE FROM ringmain_jobs WHERE job = 'partitions'");
-  const env = { DATABASE_URL: dsn, EVENT_ID_DAYS: '40' };
-  await startAnalytics(scope, { port: 23_272, env });
+  await sql(dsn, "INSERT INTO users (name, role, password) VALUES ('ada', 'owner', '')");
+  for (const days of [29, 31]) {
+    const at = `now() - interval '${days} days'`;
+    await sql(dsn, `INSERT INTO audit_lines (action, subject, at) VALUES ('login', '${days}', ${at})`);
+  }
+  for (const hours of [47, 49])
+    await sql(
+      dsn,
+      `INSERT INTO user_sessions (digest, user_id, expires_at, seen_at) SELECT '\\x${hours}', user_id,
+       now() + interval '9 days', now() - interval '${hours} hours' FROM users`,
+    );
+  await sql(dsn, "DELETE FROM ringmain_jobs WHERE job IN ('partitions', 'people')");
+  await startAnalytics(scope, { port: 23_272, env: { DATABASE_URL: dsn, ...jobs } });
   const weeks = "SELECT count(*)::int AS n FROM pg_class WHERE relname IN ('event_ids_$5', 'event_ids_$7')"
     .replace('$5', String(week - 5))
     .replace('$7', String(week - 7));
   await expect.poll(() => sql(dsn, weeks), { timeout: 20_000 }).toEqual([{ n: 1 }]);
+  const lines = 'SELECT subject FROM audit_lines ORDER BY subject';
+  await expect.poll(() => sql(dsn, lines), { timeout: 20_000 }).toEqual([{ subject: '29' }]);
+  const sessions = "SELECT encode(digest, 'hex') AS hours FROM user_sessions";
+  await expect.poll(() => sql(dsn, sessions)).toEqual([{ hours: '47' }]);
 });

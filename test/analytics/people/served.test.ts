@@ -32,7 +32,8 @@ let other: Running;
 
 beforeAll(async () => {
   server = await startPostgres(scope, { port: 23_131, settings: fastSettings });
-  const env = { DATABASE_URL: server.dsn, KEY_PEPPER: PEPPER, TRUST_PROXY: '1' };
+  const logins = { LOGIN_MAX_AGE: '20d', LOGIN_IDLE: '3d' };
+  const env = { DATABASE_URL: server.dsn, KEY_PEPPER: PEPPER, TRUST_PROXY: '1', ...logins };
   one = await startAnalytics(scope, { port: 23_132, env });
   other = await startAnalytics(scope, { port: 23_134, env: { ...env, ACCEPTORS: '3', TRUST_PROXY: 'false' } });
   link = await openLink(server.dsn);
@@ -130,20 +131,24 @@ test('a login gives a cookie that no script can read, and both processes know it
   expect(answer.status).toBe(200);
   expect(answer.headers.get('cache-control')).toBe('no-store');
   expect(answer.headers.get('set-cookie')).toMatch(
-    /^ringmain_session=[\w-]{43}; Path=\/; Max-Age=2592000; HttpOnly; SameSite=Lax$/,
+    /^ringmain_session=[\w-]{43}; Path=\/; Max-Age=1728000; HttpOnly; SameSite=Lax$/,
   );
   const body = (await answer.json()) as { csrf: string };
   expect(body).toEqual({ me: { user: 'Ada@example.com', role: 'owner' }, csrf: body.csrf, open: false });
   const cookie = cookieOf(answer);
   for (const at of [one, other]) expect(await me(at, cookie)).toEqual({ user: 'Ada@example.com', role: 'owner' });
   expect(await (await call(one, 'GET', '/api/me', undefined, { cookie })).json()).toMatchObject({ csrf: body.csrf });
-  const { rows } = await link.query<{ text: string }>('SELECT * FROM user_sessions');
+  const { rows } = await link.query<{ days: number }>(
+    'SELECT *, round(extract(epoch FROM expires_at - created_at) / 86400)::int AS days FROM user_sessions',
+  );
   expect(JSON.stringify(rows)).not.toContain(cookie.split('=')[1]);
+  // LOGIN_MAX_AGE: the browser and the server forget it together.
+  expect(rows.map(({ days }) => days)).toEqual([20]);
 
   // TLS ends at a trusted proxy: the cookie is bound to this host and to TLS. Nobody else is believed.
   const behind = await login('ada@example.com', PASSWORD, { ...anew(), 'x-forwarded-proto': 'https' });
   expect(behind.headers.get('set-cookie')).toMatch(
-    /^__Host-ringmain_session=[\w-]{43}; Path=\/; Max-Age=2592000; HttpOnly; SameSite=Lax; Secure$/,
+    /^__Host-ringmain_session=[\w-]{43}; Path=\/; Max-Age=1728000; HttpOnly; SameSite=Lax; Secure$/,
   );
   const liar = await login('ada@example.com', PASSWORD, { 'x-forwarded-proto': 'https' }, other);
   expect(liar.headers.get('set-cookie')).toMatch(/^ringmain_session=/);
@@ -239,14 +244,14 @@ test('sessions end: by logout, expiry, idleness, a new password, a removed user,
   });
   expect((await call(one, 'POST', '/api/logout', undefined, { cookie: out.cookie })).status).toBe(204);
   await ends(() => link.query(`UPDATE user_sessions SET expires_at = now() WHERE ${newest}`));
-  await ends(() => link.query(`UPDATE user_sessions SET seen_at = now() - interval '8 days' WHERE ${newest}`));
+  await ends(() => link.query(`UPDATE user_sessions SET seen_at = now() - interval '73 hours' WHERE ${newest}`));
   await ends(() => user(['password', 'ada@example.com'], 'another good password'));
   expect((await login('ada@example.com')).status).toBe(401);
   await quickUser('leaves');
   await ends(() => user(['rm', 'leaves']), 'leaves');
-  // One that is used stays.
+  // One that was used within LOGIN_IDLE stays.
   const used = await session('ada@example.com');
-  await link.query(`UPDATE user_sessions SET seen_at = now() - interval '1 day' WHERE ${newest}`);
+  await link.query(`UPDATE user_sessions SET seen_at = now() - interval '71 hours' WHERE ${newest}`);
   expect(await me(other, used.cookie)).not.toBeNull();
   const { rows } = await link.query<{ fresh: boolean }>(
     `SELECT seen_at > now() - interval '1 minute' AS fresh FROM user_sessions WHERE ${newest}`,
