@@ -110,6 +110,8 @@ test('the overview leads to each site; text that would be code stays text', asyn
   const page = await on.open('/');
   t.onTestFinished(() => page.context().close());
   await expect.poll(() => page.locator('.site-link').allTextContents()).toContain(EVIL);
+  const card = page.locator('.site', { hasText: EVIL });
+  await expect.poll(() => card.locator('.site-figures').textContent()).toMatch(/^1visitor.*1 view$/);
   await page.getByRole('link', { name: EVIL }).click();
   await visitors(page).toBe('1');
   await page.getByRole('button', { name: `Properties of ${EVIL}` }).click();

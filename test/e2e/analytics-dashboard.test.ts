@@ -10,6 +10,7 @@ import { fileScope } from '../servers/scope.ts';
 import {
   Dashboard,
   dateOf,
+  drawn,
   EVIL,
   figure,
   PICTURES,
@@ -72,6 +73,20 @@ test('the figures are those of the events, with the comparison of each', async (
   await expect.poll(() => table.locator('tbody tr').count()).toBe(7);
   await expect.poll(() => table.locator('tbody tr').last().locator('th').textContent()).toMatch(/, so far$/);
   assert.deepEqual((await table.locator('tbody tr').last().locator('td').allTextContents())[0], '4');
+  // And it is drawn: what runs is dashed, what is over is not, and the comparison stands behind both.
+  const line = (colour: '--accent' | '--compare', from: number) => drawn(page, colour, from, 7);
+  await expect.poll(() => line('--accent', 4)).toBeGreaterThan(0.9);
+  await expect.poll(() => line('--accent', 5)).toBeLessThan(0.8);
+  assert.ok((await line('--accent', 5)) > 0.2);
+  await page.goto(`/?site=${SITE}&period=7d&compare=none`);
+  await settled(page);
+  await expect.poll(() => line('--accent', 4)).toBeGreaterThan(0.9);
+  assert.equal(await line('--compare', 5), 0);
+  await page.goto(`/?site=${SITE}&period=7d&compare=year`);
+  await settled(page);
+  await expect.poll(() => line('--compare', 5)).toBeGreaterThan(0.5);
+  await page.goto(`/?site=${SITE}&period=7d`);
+  await settled(page);
   // A point says what it is, and leads into its day.
   const over = page.locator('.chart .u-over');
   const { width, height } = (await over.boundingBox())!;

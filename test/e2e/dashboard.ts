@@ -182,3 +182,32 @@ export const shows = (page: Page, panel: string) =>
 export const search = (page: Page): URLSearchParams => new URL(page.url()).searchParams;
 export const row = (page: Page, panel: string, name: string) =>
   page.locator(`[data-panel="${panel}"] tbody button.row-name`, { hasText: name }).first();
+
+/**
+ * How much of the chart's canvas is drawn in a colour of tokens.css, from one point of `points` to the next: the share of
+ * its columns of pixels that have it. 1: a line; about a half: a dashed one; 0: none.
+ */
+export const drawn = (page: Page, colour: '--accent' | '--compare', from: number, points: number): Promise<number> =>
+  page.evaluate(`(() => {
+    const canvas = document.querySelector('.chart canvas');
+    const [around, over] = [canvas, document.querySelector('.chart .u-over')].map((one) => one.getBoundingClientRect());
+    const step = over.width / ${points - 1};
+    // The points themselves are drawn in other colours.
+    const left = Math.round(over.left - around.left + ${from} * step + 8);
+    const [width, height] = [Math.round(step - 16), Math.round(over.bottom - around.top)];
+    const pixels = canvas.getContext('2d').getImageData(left, 0, width, height).data;
+    const probe = document.createElement('canvas').getContext('2d');
+    probe.fillStyle = getComputedStyle(document.documentElement).getPropertyValue('${colour}').trim();
+    probe.fillRect(0, 0, 1, 1);
+    const wanted = probe.getImageData(0, 0, 1, 1).data;
+    let found = 0;
+    for (let x = 0; x < width; x += 1)
+      for (let y = 0; y < height; y += 1) {
+        const at = 4 * (y * width + x);
+        const far = [0, 1, 2].reduce((sum, i) => sum + Math.abs(pixels[at + i] - wanted[i]), 0);
+        if (pixels[at + 3] < 200 || far > 40) continue;
+        found += 1;
+        break;
+      }
+    return found / width;
+  })()`);
