@@ -60,9 +60,12 @@ test('figures that cannot be refreshed say of when they are', async (t) => {
   await expect.poll(() => page.locator('.stale').count()).toBeGreaterThan(3);
   await page.screenshot({ path: join(PICTURES, 'late.png') });
   await page.unroute(panels);
+  await row(page, 'pages', '/pricing').focus();
   await page.clock.runFor(31_000);
   await expect.poll(() => late.textContent()).toBe('');
   await expect.poll(() => page.locator('.stale').count()).toBe(0);
+  // What is drawn anew under somebody's hands leaves them where they were.
+  assert.equal(await page.evaluate('document.activeElement.textContent'), '/pricing');
 });
 
 test('the badge moves with an event; the live view shows it', async (t) => {
@@ -77,6 +80,9 @@ test('the badge moves with an event; the live view shows it', async (t) => {
   await page.keyboard.press('l');
   await on.send(SITE, '10.1.4.1', 'firefox', [{ path: '/just/now', event_type: 'ping' }]);
   await expect.poll(() => page.locator('.live-events').textContent()).toContain('/just/now');
+  await on.send(SITE, '10.1.4.1', 'firefox', [{ path: '/and/then', event_type: 'ping' }]);
+  // The newest first, and those before stay.
+  await expect.poll(() => page.locator('.live-events').textContent()).toMatch(/\/and\/then.*\/just\/now/);
   assert.ok(!(await page.locator('.live-events').textContent())!.includes('/elsewhere'));
   assert.equal(search(page).get('live'), '1');
   await page.keyboard.press('Escape');

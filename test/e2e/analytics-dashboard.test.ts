@@ -48,6 +48,8 @@ test('the figures are those of the events, with the comparison of each', async (
     ['Visit duration', '0s'],
     ['Events', '9'],
   ]);
+  // A screen reader hears it.
+  await expect.poll(() => page.locator('#announcements').textContent()).toMatch(/^4 visitors, /);
   const change = page.locator('[data-metric="visitors"] .figure-change');
   // Yesterday until now: both visitors came at midnight.
   await expect.poll(() => change.textContent()).toMatch(/100%.*from 2$/);
