@@ -158,10 +158,10 @@ test('of more values than have a row of their own the rest is together, and tool
   expect([total, other]).toEqual([10_000, expect.objectContaining({ value: '(other)', visitors: 3, views: 9 })]);
   expect(notes).toContainEqual(expect.stringContaining('imported ones beyond 10,000 stand together under (other)'));
   const csv = await (await running.get(`/api/sites/wide/export?${PERIOD}&dimension=path&format=csv`)).text();
-  const lines = csv.trim().split('\r\n').slice(1);
+  const [head, ...lines] = csv.trim().split('\r\n');
   expect(lines).toHaveLength(10_001);
-  const viewsOf = (line: string) => Number(line.split(',')[csv.split('\r\n')[0]!.split(',').indexOf('views')]);
-  expect(lines.reduce((sum, line) => sum + viewsOf(line), 0)).toBe(3 * 10_003);
+  const at = head!.split(',').indexOf('views');
+  expect(lines.reduce((sum, line) => sum + Number(line.split(',')[at]), 0)).toBe(3 * 10_003);
   expect(lines.at(-1)).toMatch(/^\(other\),/);
 });
 
