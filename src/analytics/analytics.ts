@@ -4,13 +4,12 @@
  *
  *   POST /events, /px.gif, /collect > lanes > topic > processor > events and rollups in Postgres > GET /stats
  */
+import { isLoopback } from '../http/endpoint.ts';
 import { defineService, type ValuesOf } from '../service/contract.ts';
 import { sibling } from '../service/sibling.ts';
 import type { KafkaConfig } from '../sinks/kafka/config.ts';
 import type { PostgresConfig } from '../sinks/postgres/config.ts';
-import { examineOrigins } from '../visitor/examine.ts';
-import { isLoopback } from './access/readers.ts';
-import { apiRouteNames } from './api/names.ts';
+import { apiRouteNames, TRACKER_ROUTE } from './api/names.ts';
 import { analyticsConfigs } from './config.ts';
 import { ANALYTICS_KIND } from './event.ts';
 import { intakeMetricSets, intakeRouteNames } from './intake/metrics.ts';
@@ -23,9 +22,8 @@ import { partitionMetrics } from './metrics.ts';
 import { PEOPLE_WORKER, peopleRouteNames } from './people/questions.ts';
 import { processorMetrics } from './processor/metrics.ts';
 import { queryMetrics } from './query/metrics.ts';
-import { QUERY_WORKER, queryRouteNames } from './query/questions.ts';
+import { QUERY_WORKER, queryRouteNames } from './query/names.ts';
 import { analyticsSamples } from './samples.ts';
-import { TRACKER_ROUTE } from './tracker-route.ts';
 
 /** The values of the service with those of its outputs' kinds. */
 export type AnalyticsValues = ValuesOf<typeof analyticsConfigs> & {
@@ -122,7 +120,9 @@ export default defineService({
       problems,
       storeProblems: async (values) => (await import('./people/standing.ts')).dashboardProblems(all(values)),
       ready: ({ analytics, collect }) => ({ access: analytics.access, ack: collect.ack }),
-      examine: ({ visitor, http }) => examineOrigins(visitor, http),
+      examine: async function* ({ visitor, http }) {
+        yield* (await import('../visitor/examine.ts')).examineOrigins(visitor, http);
+      },
       inquire: async function* (values) {
         yield* (await import('./examine.ts')).examineAccess(all(values));
       },

@@ -33,6 +33,12 @@ export const limits = {
 export const AHEAD_MS_MAX = 5 * 60_000;
 
 export const utmKeys = ['utm_source', 'utm_medium', 'utm_campaign', 'utm_term', 'utm_content'] as const;
+/** What a client may set, in the order of the line. */
+export const eventKeys = [
+  ...(['event_id', 'site_id', 'event_type', 'path', 'user_id', 'timestamp'] as const),
+  ...(['url', 'referrer', 'title', 'props', ...utmKeys] as const),
+] as const;
+export type EventKey = (typeof eventKeys)[number];
 export const placeKeys = ['country', 'region'] as const;
 export const agentKeys = ['device', 'browser', 'os'] as const;
 

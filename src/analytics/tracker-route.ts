@@ -11,10 +11,9 @@ import { endBare, statusLine } from '../http/answer.ts';
 import { chosen, isFresh, variantsOf } from '../http/assets.ts';
 import { endWhole } from '../http/hold-back.ts';
 import type { MountedRoute, Route } from '../http/router.ts';
+import { TRACKER_ROUTE } from './api/names.ts';
 import { EVENTS_PATH } from './config.ts';
 
-/** Metric label of the route. */
-export const TRACKER_ROUTE = 'tracker';
 const CACHE = 'public, max-age=3600, stale-while-revalidate=86400';
 
 export function trackerRoute(path: string, eventsPath: string): Route {

@@ -12,7 +12,7 @@
  *   503  nobody knows (the write failed or took too long), or the disk has given up
  */
 import type { HttpRequest, HttpResponse } from 'uWebSockets.js';
-import type { Refusal } from '../engine/lane.ts';
+import type { Refusal } from '../engine/refusal.ts';
 import type { BatchResult } from '../events/batch-result.ts';
 import type { Draft } from '../events/draft.ts';
 import { answerProblem, type ProblemOptions, shown, type Wire, writeProblem } from '../http/answer.ts';

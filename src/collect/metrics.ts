@@ -2,7 +2,7 @@
  * Collect metrics: what the intake routes count. Labels come from closed lists. Names without a prefix are the
  * contract's.
  */
-import { refusals } from '../engine/lane.ts';
+import { refusals } from '../engine/refusal.ts';
 import { keysWhere } from '../events/schema.ts';
 import { counter, defineMetrics, histogram, type Meters } from '../kernel/metrics.ts';
 import { visitorMetrics } from '../visitor/metrics.ts';

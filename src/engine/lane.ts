@@ -12,22 +12,12 @@ import { type Disk, realDisk } from './disk.ts';
 import { Draft } from './draft.ts';
 import { FRAME_HEADER, laneSeed } from './frame.ts';
 import { FULL_NONE, LaneControl } from './lane-control.ts';
+import type { Refusal } from './refusal.ts';
 import { Ring, RingProducer } from './ring.ts';
 import { type LaneId, PAGE } from './segment.ts';
 import { SegmentWriter } from './segment-writer.ts';
 
 export { DraftTooLarge } from './draft.ts';
-
-/** Why a lane takes no more events now. Closed: also the label of the refused counter. */
-export const refusals = [
-  'ring_full',
-  'journal_full',
-  'journal_stalled',
-  'sink_lag',
-  'write_failed',
-  'journal_failed',
-] as const;
-export type Refusal = (typeof refusals)[number];
 
 /** What a lane is made of; goes to the threads through workerData. */
 export interface LaneShared {

@@ -23,6 +23,12 @@ export function parseEndpoint(text: string): Endpoint | undefined {
   return { host: match[1] ?? match[2] ?? '', port };
 }
 
+/** Whether a server with this address listens to this machine alone. */
+export function isLoopback(address: string): boolean {
+  const host = parseEndpoint(address)?.host.toLowerCase() ?? '';
+  return host === 'localhost' || host === '::1' || /^127(\.\d{1,3}){3}$/.test(host);
+}
+
 /** What is wrong with an address; undefined: nothing. */
 export function endpointProblem(text: string): string | undefined {
   return parseEndpoint(text) === undefined ? `must be host:port, :port or [v6]:port: found=${text}` : undefined;

@@ -66,9 +66,6 @@ export type Marks = (req: HttpRequest) => readonly (readonly [name: string, valu
 type Marked = ReturnType<Marks>;
 const unmarked: Marks = () => [];
 
-/** Names that the router counts its own answers under: preflights; 404, 405 and what else has no route. */
-export const routerNames = ['preflight', 'other'] as const;
-
 export interface RouterDeps {
   /** The tally of a route by its name. Throws for a name that is not in the role's list. */
   readonly tally: (name: string) => Tally;

@@ -7,6 +7,9 @@ import type { CounterCell } from '../kernel/metrics.ts';
 export const statusClasses = ['2xx', '3xx', '4xx', '429', '5xx'] as const;
 export type StatusClass = (typeof statusClasses)[number];
 
+/** Names that the router counts its own answers under: preflights; 404, 405 and what else has no route. */
+export const routerNames = ['preflight', 'other'] as const;
+
 export interface Tally {
   /** An answer of this status leaves. */
   answered(status: number): void;

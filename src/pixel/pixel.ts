@@ -8,8 +8,6 @@ import { collectSamples } from '../collect/samples.ts';
 import { defineService, type ValuesOf } from '../service/contract.ts';
 import { sibling } from '../service/sibling.ts';
 import { sinkKinds } from '../sinks/registry.ts';
-import { examineVisitors } from '../visitor/examine.ts';
-import { openSalts } from '../visitor/privacy.ts';
 import { pixelConfigs } from './config.ts';
 
 type PixelValues = ValuesOf<typeof pixelConfigs>;
@@ -28,12 +26,16 @@ export default defineService({
       outputs: sinkKinds.map((kind) => ({ name: kind, kind })),
       defaultOutputs: ['log'],
       recordBytesMax: ({ collect }) => collect.maxEventBytes,
-      prepare: ({ visitor }, { journal, log }) => ({ salts: openSalts(visitor, journal, log) }),
+      prepare: async ({ visitor }, { journal, log }) => ({
+        salts: (await import('../visitor/privacy.ts')).openSalts(visitor, journal, log),
+      }),
       ready: ({ collect }) => ({
         ackPixel: collect.ackPixel ?? collect.ack,
         ackCollect: collect.ackCollect ?? collect.ack,
       }),
-      examine: ({ visitor, http }) => examineVisitors(visitor, http),
+      examine: async function* ({ visitor, http }) {
+        yield* (await import('../visitor/examine.ts')).examineVisitors(visitor, http);
+      },
       samples: () => collectSamples,
       welcome,
     },

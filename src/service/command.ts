@@ -72,7 +72,7 @@ export async function runService(service: AnyService, argv: readonly string[], s
   if (loaded.switches.has('print-config'))
     process.stdout.write(`${printConfig(sets, loaded, effectiveTexts(configured.values))}\n`);
   if (loaded.switches.has('check-config')) {
-    checkWhole(configured);
+    await checkWhole(configured);
     process.stdout.write('the configuration is valid\n');
   }
   if (loaded.switches.has('print-config') || loaded.switches.has('check-config')) return exitCodes.ok;
@@ -81,12 +81,12 @@ export async function runService(service: AnyService, argv: readonly string[], s
 }
 
 /** What the start would refuse for what is on this machine: paths, certificates, databases. Throws errors.CONFIG. */
-function checkWhole(configured: Configured): void {
+async function checkWhole(configured: Configured): Promise<void> {
   const { values } = configured;
   const problems = [...pathProblems(configured)];
   for (const role of rolesIn(configured)) {
     problems.push(...(role.problems?.(values, configured.roles) ?? []));
-    for (const { severity, text } of role.examine?.(values) ?? []) if (severity === 'error') problems.push(text);
+    for await (const { severity, text } of role.examine?.(values) ?? []) if (severity === 'error') problems.push(text);
   }
   const tls = tlsFiles(values.http);
   try {

@@ -155,7 +155,7 @@ export interface Role<V = FrameValues, Shared = unknown> {
    */
   storeProblems?(values: V): Promise<readonly string[]>;
   /** What `ringmain doctor` says of the role's own options. Errors also fail --check-config. */
-  examine?(values: V): Iterable<Finding>;
+  examine?(values: V): AsyncIterable<Finding>;
   /**
    * What `ringmain doctor` finds out by asking servers of the role; --check-config asks none. `named`: what the
    * operator calls an option.

@@ -12,7 +12,8 @@
  * routes are tested without threads and disks.
  */
 import type { AckLevel, Answerable } from '../engine/acknowledger.ts';
-import { DraftTooLarge, type Refusal } from '../engine/lane.ts';
+import { DraftTooLarge } from '../engine/lane.ts';
+import type { Refusal } from '../engine/refusal.ts';
 import type { Draft } from '../events/draft.ts';
 import { httpErrors } from '../http/errors.ts';
 import { serviceErrors } from './errors.ts';

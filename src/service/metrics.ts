@@ -1,7 +1,6 @@
 /** Frame metrics: what every acceptor counts, whatever its routes are. Labels come from closed lists. */
 import { closeReasons } from '../http/hold-back.ts';
-import { routerNames } from '../http/router.ts';
-import { CellTally, statusClasses, type Tally } from '../http/tally.ts';
+import { CellTally, routerNames, statusClasses, type Tally } from '../http/tally.ts';
 import { counter, defineMetrics, gauge, type Meters } from '../kernel/metrics.ts';
 
 /** `routes`: names of the role's routes, without those that the frame itself answers. */

@@ -11,7 +11,7 @@
  * has a span, its events have no link. A span holds method, route and status: no address, no query, no id of a visitor.
  */
 import type { HttpResponse } from 'uWebSockets.js';
-import type { Refusal } from '../engine/lane.ts';
+import type { Refusal } from '../engine/refusal.ts';
 import { EVENT_VERSION, TRACE_BYTES, TRACED_VERSION } from '../events/record.ts';
 import type { Handler, Method } from '../http/router.ts';
 import { beginSpan, type SpanData, type TraceContext, type TraceSampler } from '../kernel/tracing.ts';

@@ -9,7 +9,7 @@ import { FOREIGN_KIND } from '../events/foreign.ts';
 import { defineService, type ValuesOf } from '../service/contract.ts';
 import { sibling } from '../service/sibling.ts';
 import { acceptedMetrics, acceptMetrics } from './accept/metrics.ts';
-import { createShared } from './bounded.ts';
+import type { SmsShared } from './bounded.ts';
 import { callbackMetrics } from './callbacks/metrics.ts';
 import { smsConfigs } from './config.ts';
 import { derived } from './connections.ts';
@@ -39,7 +39,15 @@ const ACCEPTOR_YOUNG_MIB = 24;
 /** Messages live while Postgres and an operator work: with the default a third of the thread's time goes to the collector. */
 const DELIVERY_YOUNG_MIB = 48;
 
+/**
+ * The jobs of all roles and the watch of partitions wait for Postgres most of the time: one thread for them, and no
+ * customer waits for it.
+ */
+const CHORES = 'chores';
+
 const dsn = ({ postgres }: Pick<SmsValues, 'postgres'>): string | undefined => postgres.pgDsn;
+/** Main alone needs what it takes: every thread imports this module. */
+const prepare = async (): Promise<SmsShared> => (await import('./bounded.ts')).createShared();
 const withKafka = ({ kafka }: Pick<SmsValues, 'kafka'>): boolean => kafka.kafkaBrokers.length > 0;
 
 /** A topic of Kafka, where there is one; otherwise the lanes of the process are read where the record is needed. */
@@ -100,14 +108,14 @@ export default defineService({
       routes: smsRouteNames,
       acceptor: sibling(import.meta, './acceptor.ts'),
       youngMiB: ACCEPTOR_YOUNG_MIB,
-      prepare: createShared,
+      prepare,
       metrics: [acceptMetrics, moneyMetrics, outboxMetrics, handOverMetrics],
       metricsOf: (values) => [acceptedMetrics(carrierNames(values)), receiptMetrics(operatorNames(values))],
       workers: () => [
         callersWorker(CUSTOMERS_WORKER),
         { name: 'relay', module: sibling(import.meta, './outbox/worker.ts'), publishes: true, onDeath: 'restart' },
       ],
-      jobs: { module: sibling(import.meta, './money/jobs.ts'), names: moneyJobNames, dsn },
+      jobs: { module: sibling(import.meta, './money/jobs.ts'), names: moneyJobNames, dsn, thread: CHORES },
       outputs: [
         topicOutput('accepted', 'sms.accepted', ACCEPTED_KIND),
         topicOutput('delivery', 'sms.delivery', DELIVERY_KIND),
@@ -145,7 +153,7 @@ export default defineService({
         },
         { name: 'callbacks', module: sibling(import.meta, './callbacks/worker.ts'), onDeath: 'restart' },
       ],
-      jobs: { module: sibling(import.meta, './delivery/jobs.ts'), names: deliveryJobNames, dsn },
+      jobs: { module: sibling(import.meta, './delivery/jobs.ts'), names: deliveryJobNames, dsn, thread: CHORES },
       outputs: [
         workOutput('work', 'sms.delivery', DELIVERY_KIND, 20, ''),
         workOutput('express-work', 'sms.express', EXPRESS_KIND, 2, '-express'),
@@ -162,7 +170,7 @@ export default defineService({
       routes: reportNames,
       acceptor: sibling(import.meta, './reports/acceptor.ts'),
       address: ({ reports }) => reports.reportingAddr,
-      prepare: createShared,
+      prepare,
       web: new URL('web/', import.meta.url),
       metrics: [reportsMetrics],
       outputs: [
@@ -207,9 +215,14 @@ export default defineService({
       defaults: { SERVER_ADDR: ':8083' },
       metrics: [smsPartitionMetrics],
       workers: () => [
-        { name: 'partitions', module: sibling(import.meta, './partitions/watch-worker.ts'), onDeath: 'restart' },
+        {
+          name: 'partitions',
+          module: sibling(import.meta, './partitions/watch-worker.ts'),
+          onDeath: 'restart',
+          thread: CHORES,
+        },
       ],
-      jobs: { module: sibling(import.meta, './partitions/jobs.ts'), names: partitionJobNames, dsn },
+      jobs: { module: sibling(import.meta, './partitions/jobs.ts'), names: partitionJobNames, dsn, thread: CHORES },
       problems: partitionProblems,
     },
   },

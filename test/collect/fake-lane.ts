@@ -2,8 +2,9 @@
  * Fake lane: the engine's side of the routes in a few lines. It keeps the lines that were published, and does on demand what a real
  * one does when a disk is slow or full. `null` never: everything it does the engine does too.
  */
-import type { Refusal } from '../../src/engine/lane.ts';
+
 import { DraftTooLarge } from '../../src/engine/lane.ts';
+import type { Refusal } from '../../src/engine/refusal.ts';
 import { jsonLength, jsonStart } from '../../src/events/record.ts';
 import type { AckLevel, Answerable, IntakeAcknowledger, IntakeLane } from '../../src/service/intake.ts';
 

@@ -1,7 +1,7 @@
 /** The protocol between a route and the engine, over a fake lane that refuses on demand. */
 import assert from 'node:assert/strict';
 import { test } from 'vitest';
-import { refusals } from '../../src/engine/lane.ts';
+import { refusals } from '../../src/engine/refusal.ts';
 import type { Draft } from '../../src/events/draft.ts';
 import { EVENT_KIND, EVENT_VERSION, putRecord, recordBytes } from '../../src/events/record.ts';
 import { type Encoding, LaneIntake, statusOfRefusal } from '../../src/service/intake.ts';

@@ -19,7 +19,7 @@ import type { HttpRequest } from 'uWebSockets.js';
 import { accessErrors } from '../../access/errors.ts';
 import { isSameOrigin } from '../../access/same-origin.ts';
 import { csrfOf, sameText } from '../../access/token.ts';
-import { parseEndpoint } from '../../http/endpoint.ts';
+import { isLoopback } from '../../http/endpoint.ts';
 import { RingmainError } from '../../kernel/errors.ts';
 import type { AcceptorFrame } from '../../service/contract.ts';
 import type { Me } from '../api/contract.ts';
@@ -79,12 +79,6 @@ export interface ReadersDeps extends Pick<AcceptorFrame, 'ask'> {
 }
 
 const ASK_MS_MAX = 5000;
-
-/** Whether the server listens to this machine alone. */
-export function isLoopback(address: string): boolean {
-  const host = parseEndpoint(address)?.host.toLowerCase() ?? '';
-  return host === 'localhost' || host === '::1' || /^127(\.\d{1,3}){3}$/.test(host);
-}
 
 const LOCAL_HOST = /^(localhost|127(\.\d{1,3}){3}|\[::1\])(:\d+)?$/i;
 const PASSED_ON = ['forwarded', 'x-forwarded-for', 'x-real-ip', 'via'] as const;

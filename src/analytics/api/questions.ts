@@ -55,26 +55,13 @@ export type ApiQuestion =
   | { readonly name: 'goals'; readonly siteId: string }
   | { readonly name: 'add_goal'; readonly siteId: string; readonly goal: Required<NewGoal> }
   | { readonly name: 'remove_goal'; readonly siteId: string; readonly id: number };
+
 /** Questions that change something; changes.ts answers them. */
 export type Change = Extract<ApiQuestion, { readonly name: 'change_site' | 'add_goal' | 'remove_goal' }>;
 export type Reading = Exclude<ApiQuestion, Change>;
 
 export const isChange = (question: { readonly name: string }): question is Change =>
   question.name === 'change_site' || question.name === 'add_goal' || question.name === 'remove_goal';
-
-export const apiQuestionNames = [
-  'sites',
-  'site',
-  'change_site',
-  'summary',
-  'timeseries',
-  'series',
-  'breakdown',
-  'v2',
-  'goals',
-  'add_goal',
-  'remove_goal',
-] as const satisfies readonly ApiQuestion['name'][];
 
 const FILTERS_LENGTH_MAX = 16_384;
 export const SEARCH_MAX = 500;

@@ -10,7 +10,8 @@ import { foreignBytes, putForeign } from '../../events/foreign.ts';
 import { dayOf } from '../dimensions.ts';
 import { type AnalyticsEvent, utmKeys } from '../event.ts';
 import { Agents } from '../intake/agents.ts';
-import { digestId, RecordReader, rejections } from '../processor/record-line.ts';
+import { digestId, RecordReader } from '../processor/record-line.ts';
+import { rejections } from '../processor/rejections.ts';
 import { type Hit, readCombined } from './combined.ts';
 
 export interface Imported {

@@ -10,13 +10,9 @@
  */
 import { KeyTable } from '../../events/key-table.ts';
 import { ISO_BYTES } from '../../kernel/timestamp.ts';
-import { limits, utmKeys } from '../event.ts';
+import { type EventKey, eventKeys, limits, utmKeys } from '../event.ts';
 import { RECEIPT_BYTES } from './receipts.ts';
 
-const before = ['event_id', 'site_id', 'event_type', 'path', 'user_id', 'timestamp'] as const;
-const behind = ['url', 'referrer', 'title', 'props', ...utmKeys] as const;
-export const eventKeys = [...before, ...behind] as const;
-export type EventKey = (typeof eventKeys)[number];
 /** Field number by key. */
 export const E = Object.fromEntries(eventKeys.map((key, field) => [key, field])) as Readonly<Record<EventKey, number>>;
 export const FIELDS: number = eventKeys.length;

@@ -26,10 +26,10 @@ import { copyPlain, ESCAPE_GROWTH } from '../../events/json-text.ts';
 import { ESCAPE, firstOf, MEND, PLAIN, Slots } from '../../events/line-plan.ts';
 import { QUERY_END, QueryReader } from '../../events/query-reader.ts';
 import { findMark } from '../../events/url-mark.ts';
-import { limits } from '../event.ts';
+import { eventKeys, limits } from '../event.ts';
 import { ageRule, instantIn, settledMs } from '../processor/clock.ts';
 import { charsIn, cutAt, unescapeTo, withoutNul } from './chars.ts';
-import { charsMax, E, eventKeys, FIELDS, fieldAt, softSet, utmFieldAt, utmSet } from './event-plan.ts';
+import { charsMax, E, FIELDS, fieldAt, softSet, utmFieldAt, utmSet } from './event-plan.ts';
 import { PropsReader } from './props-reader.ts';
 
 const HASH = 0x23;

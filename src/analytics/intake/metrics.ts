@@ -1,7 +1,7 @@
 /** Intake metrics of analytics: those of the room collect/, for all three ways in. */
 import { collectRouteNames, type IntakeMetrics, intakeMetrics, mendedKeys } from '../../collect/metrics.ts';
 import { visitorMetrics } from '../../visitor/metrics.ts';
-import { eventKeys } from './event-plan.ts';
+import { eventKeys } from '../event.ts';
 
 /** Names of the routes, for the role's list. */
 export const intakeRouteNames = ['events', ...collectRouteNames] as const;

@@ -10,7 +10,6 @@ import { LiveHub, type Look } from './hub.ts';
 import { followLanes } from './lanes-feed.ts';
 import { WINDOW_MS } from './live-event.ts';
 import { liveMetrics } from './metrics.ts';
-import { followTopic } from './topic-feed.ts';
 
 const TICK_MS = 1000;
 
@@ -25,11 +24,13 @@ export default {
     const startedMs = now() - process.uptime() * 1000;
     const keptFromMs = engine.journalDir !== 'off' && engine.journalRetainMs >= WINDOW_MS ? 0 : startedMs;
     const options = { hub, now, told: () => events.add(1) };
+    // The client of Kafka is loaded only where there is a topic.
+    const topic = kafka.kafkaBrokers.length === 0 ? undefined : await import('./topic-feed.ts');
     const open = (): Feed => {
-      if (kafka.kafkaBrokers.length === 0) return followLanes({ ...options, watcher: journal.watch(), keptFromMs });
+      if (topic === undefined) return followLanes({ ...options, watcher: journal.watch(), keptFromMs });
       const warn = ({ message }: Error) =>
         log.warn({ reason: message }, 'the topic cannot be followed: live views stand still');
-      return followTopic({ ...options, kafka, warn });
+      return topic.followTopic({ ...options, kafka, warn });
     };
     let feed: Feed | undefined;
     let ending: Promise<void> | undefined;

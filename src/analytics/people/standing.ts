@@ -2,8 +2,8 @@
  * Standing: what the start of the api asks the database before anybody can reach it. A dashboard that everybody could
  * open is refused unless ACCESS=open says that it is meant, or only this machine reaches it.
  */
+import { isLoopback } from '../../http/endpoint.ts';
 import { openLink, type PostgresLink } from '../../store/postgres/connection.ts';
-import { isLoopback } from '../access/readers.ts';
 import { countSites } from '../access/sites.ts';
 import type { AnalyticsValues } from '../analytics.ts';
 import { countUsers } from './users.ts';

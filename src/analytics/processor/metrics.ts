@@ -1,6 +1,6 @@
 /** Metrics of the processor: what became of records, counted when their transaction has committed. */
 import { counter, defineMetrics, histogram, type Meters } from '../../kernel/metrics.ts';
-import { type RejectReason, rejections } from './record-line.ts';
+import { type RejectReason, rejections } from './rejections.ts';
 
 /** What a committed batch was. */
 export interface Told {

@@ -1,6 +1,6 @@
 /** Metrics of the worker that answers questions. */
 import { defineMetrics, gauge, histogram } from '../../kernel/metrics.ts';
-import { questionNames } from './questions.ts';
+import { questionNames } from './names.ts';
 
 export const queryMetrics = defineMetrics({
   ringmain_query_seconds: histogram({

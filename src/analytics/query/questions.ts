@@ -1,14 +1,11 @@
 /**
  * Questions: what routes ask the worker `query`, as plain data, and how they are read from the query of a request.
  */
-import { type ApiQuestion, apiQuestionNames } from '../api/questions.ts';
+import type { ApiQuestion } from '../api/questions.ts';
 import { checkSiteId, dayFrom, type Parameter, timeZoneFrom, wrong } from './parameter.ts';
 import type { ReconcileQuestion } from './reconcile.ts';
 import type { StatsQuestion } from './stats.ts';
 
-/** Names of the routes (routes.ts), and of the worker. */
-export const queryRouteNames = ['stats', 'reconcile', 'openapi'] as const;
-export const QUERY_WORKER = 'query';
 /** Longer than a statement may run (database.ts), and shorter than a reply may take. */
 export const ASK_MS_MAX = 9500;
 
@@ -17,10 +14,6 @@ export type Question =
   | ({ readonly name: 'stats' } & StatsQuestion)
   | ({ readonly name: 'reconcile' } & ReconcileQuestion)
   | ApiQuestion;
-export const questionNames = [
-  ...(['stats', 'reconcile'] as const),
-  ...apiQuestionNames,
-] as const satisfies readonly Question['name'][];
 
 /** Reads the question of GET /stats. Throws BAD_PARAMETER. */
 export function statsQuestion(parameter: Parameter): StatsQuestion {

@@ -9,9 +9,10 @@ import { later, type Reply } from '../../http/reply.ts';
 import type { Route } from '../../http/router.ts';
 import type { AcceptorFrame } from '../../service/contract.ts';
 import { type Reconciled, reconcileSchema, type Stats, statsSchema } from '../schemas.ts';
+import { QUERY_WORKER } from './names.ts';
 import { openApiText } from './openapi.ts';
 import { type Parameter, parametersOf } from './parameter.ts';
-import { ASK_MS_MAX, QUERY_WORKER, type Question, reconcileQuestion, statsQuestion } from './questions.ts';
+import { ASK_MS_MAX, type Question, reconcileQuestion, statsQuestion } from './questions.ts';
 
 const statsBody = serializerOf<Stats>(statsSchema);
 const reconcileBody = serializerOf<Reconciled>(reconcileSchema);

@@ -80,7 +80,7 @@ function sections(configured: Configured): readonly Section[] {
       .map(({ name, examine, inquire }) => ({
         title: roles.length === 1 ? configured.service.name : name,
         findings: async function* () {
-          yield* examine?.(values) ?? [];
+          if (examine !== undefined) yield* examine(values);
           if (inquire !== undefined) yield* inquire(values, loaded.named);
         },
       })),

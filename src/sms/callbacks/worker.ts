@@ -12,7 +12,7 @@ import { Courier } from './courier.ts';
 import { callbackMetrics } from './metrics.ts';
 import { expireCallbacks, waitingCallbacks } from './queue.ts';
 import { Receivers } from './receivers.ts';
-import { CallbackSender } from './sender.ts';
+import type { CallbackSender } from './sender.ts';
 
 const LOOK_MS = 200;
 const RECONNECT_MS = 1000;
@@ -32,7 +32,15 @@ export default {
     const outcomes = cells.ringmain_sms_callbacks_total;
     const inFlight = cells.ringmain_sms_callbacks_in_flight.at();
     const told = new Transitions(log);
-    const sender = new CallbackSender({ allowPrivate, timeoutMs, now });
+    // Its client of HTTP is loaded with the first callback: most processes start without one that is due.
+    let opened: Promise<CallbackSender> | undefined;
+    const open = async () => new (await import('./sender.ts')).CallbackSender({ allowPrivate, timeoutMs, now });
+    const sender: Pick<CallbackSender, 'send'> = {
+      async send(outgoing, abort) {
+        opened ??= open();
+        return (await opened).send(outgoing, abort);
+      },
+    };
     const stop = new AbortController();
     const courier = new Courier({
       sender,
@@ -89,6 +97,6 @@ export default {
     // Without it they are sent again when their lease is over.
     if (link !== undefined) await courier.settle(link).catch(() => undefined);
     await link?.close();
-    await sender.close();
+    await (await opened)?.close();
   },
 } satisfies Worker<SmsValues>;

@@ -5,7 +5,6 @@
  */
 import { Transitions } from '../../kernel/log.ts';
 import type { OpenRouting, Routing } from './contract.ts';
-import { HttpOperator } from './http-driver.ts';
 import { type OperatorMeters, operatorMetrics, putStandings } from './metrics.ts';
 import { operatorNames } from './names.ts';
 import { type Driver, type OperatorEvents, OperatorLane } from './operator-lane.ts';
@@ -55,9 +54,11 @@ export const openRouting: OpenRouting = async (values, { log, expressShare, rece
   const meters = metersOf(operatorMetrics(operatorNames(values)));
   const told = new Transitions(log);
   const events = eventsOf(meters, told);
+  // The client of HTTP is loaded only where an operator is asked by it.
+  const http = given.some(({ driver }) => driver === 'http') ? await import('./http-driver.ts') : undefined;
   const driverOf = (one: GivenOperator): Driver =>
     one.driver === 'http'
-      ? new HttpOperator(one)
+      ? new http!.HttpOperator(one)
       : new SmppOperator(one, {
           receive,
           stray: () => meters.ringmain_sms_receipts_stray_total.at({ operator: one.name }).add(1),

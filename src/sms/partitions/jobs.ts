@@ -10,7 +10,6 @@ import type { SmsValues } from '../sms.ts';
 import { smsDays } from './days.ts';
 import { smsPartitionMetrics } from './metrics.ts';
 import { proveDays } from './prove.ts';
-import { retire } from './retire.ts';
 
 /** Longest statement: rows of a day that are moved out of the default partition, or the drop of a large table. */
 const QUERY_MS = 30 * 60_000;
@@ -34,6 +33,8 @@ export default (({ postgres, partitions }) => [
           log.info({ carried, ended }, 'days that are over were proved: the audit need not read them again');
         const { archiveDir: folder, retentionDays, ledgerRetentionDays } = partitions;
         if (folder === undefined) return;
+        // What writes Parquet is loaded only where there is an archive.
+        const { retire } = await import('./retire.ts');
         const retention = { sms_logs: retentionDays, balance_txn: ledgerRetentionDays };
         const { closed, held, archived, dropped } = await retire(link, smsDays, { retention, folder }, signal);
         await noteFinding(link, 'partitions_held', held.length);

@@ -1,6 +1,5 @@
 /** Routes of the role `reporting`. */
 import type { Acceptor } from '../../service/contract.ts';
-import { ClickHouse } from '../../store/clickhouse/client.ts';
 import { boundedBy, type SmsShared } from '../bounded.ts';
 import { openCallers } from '../customers/callers.ts';
 import { REPORT_CALLERS_WORKER } from '../customers/questions.ts';
@@ -18,6 +17,8 @@ export default {
       return { routes: [] };
     }
     const callers = await openCallers(frame, REPORT_CALLERS_WORKER);
+    // With its client of HTTP: only where there are reports.
+    const { ClickHouse } = await import('../../store/clickhouse/client.ts');
     const client = new ClickHouse(clickHousePlace(values));
     return {
       routes: reportRoutes(frame, client, callers.callerOf, boundedBy(frame)),

@@ -2,8 +2,7 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { test } from 'vitest';
-import { ANALYTICS_KIND } from '../../../src/analytics/event.ts';
-import { eventKeys } from '../../../src/analytics/intake/event-plan.ts';
+import { ANALYTICS_KIND, eventKeys } from '../../../src/analytics/event.ts';
 import { EventsEncoder, type EventsOptions, type EventsResult } from '../../../src/analytics/intake/events-encoder.ts';
 import type { EventOrigin } from '../../../src/analytics/intake/origin.ts';
 import { recordBytesMax } from '../../../src/events/line-writer.ts';

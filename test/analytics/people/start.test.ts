@@ -4,10 +4,10 @@
  */
 import { Readable } from 'node:stream';
 import { expect, test } from 'vitest';
-import { isLoopback } from '../../../src/analytics/access/readers.ts';
 import { runSite } from '../../../src/analytics/access/site-command.ts';
 import service from '../../../src/analytics/analytics.ts';
 import { runUser } from '../../../src/analytics/people/user-command.ts';
+import { isLoopback } from '../../../src/http/endpoint.ts';
 import { openLink } from '../../../src/store/postgres/connection.ts';
 import { freePort } from '../../http/raw.ts';
 import { main } from '../../servers/collector.ts';
