@@ -84,7 +84,6 @@ export function openAccept(frame: AcceptorFrame<SmsValues>, callerOf: CallerOf, 
   const reader = openReader(frame);
   const { bodies, values } = frame;
   const follow = (): void => void reader.use(readPrefixes).then((told) => carried.told(told), ignored);
-  if (!frame.rehearsing) follow();
   const following = frame.rehearsing ? undefined : setInterval(follow, PREFIXES_MS).unref();
 
   const verdictsOf = (reply: Reply, wanted: readonly Wanted[], dry: boolean): Promise<readonly Verdict[]> =>
