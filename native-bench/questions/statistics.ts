@@ -246,6 +246,13 @@ function dashboardGoals(opened: readonly (readonly Opened[])[]): Goal[] {
       value: Math.max(...all.map(({ fileBytes }) => fileBytes)) / 1000,
       unit: 'KB',
     },
+    {
+      goal: 'the same: requests until all of it is shown, icon and live stream among them',
+      bound: 'most',
+      limit: 14,
+      value: Math.max(...all.map(({ requests }) => requests)),
+      unit: '',
+    },
   ];
 }
 

@@ -388,7 +388,7 @@ for (const theme of ['light', 'dark'] as const)
     assert.equal(await page.evaluate('document.documentElement.dataset.theme'), 'dark');
   });
 
-test('the page is small, comes from one origin and says so', async () => {
+test('the page is small, asks little, comes from one origin and says so', async (t) => {
   const page = await on.server.get('/');
   const policy = page.headers.get('content-security-policy')!;
   assert.match(policy, /default-src 'none'/);
@@ -406,6 +406,23 @@ test('the page is small, comes from one origin and says so', async () => {
     bytes += Number(answer.headers.get('content-length'));
   }
   assert.ok(bytes < 60 * 1024, `all of it must be below 60 KB gzipped: found=${bytes}`);
+  // Each question once: the sites, figures, series, a list for each of six panels, the stream.
+  const seen = await on.open('/openapi.json');
+  t.onTestFinished(() => seen.context().close());
+  const asked: string[] = [];
+  seen.on('request', (request) => asked.push(new URL(request.url()).pathname.replace(/^\/api\/sites\/[^/]+/, '')));
+  await seen.goto(`/?site=${SITE}&period=today`);
+  await settled(seen);
+  await expect.poll(() => seen.locator('.live-badge b').textContent()).toMatch(/^\d+$/);
+  const list = '/breakdown';
+  assert.deepEqual(asked.filter((path) => !path.startsWith('/app-') && path !== '/icon.svg').toSorted(), [
+    '/',
+    '/api/sites',
+    ...[list, list, list, list, list, list],
+    '/live',
+    '/summary',
+    '/timeseries',
+  ]);
 });
 
 test('what the script sends of a page is what the dashboard shows', async (t) => {
