@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'vitest';
-import { libraries, readSources, readsWallClock, rooms, violations, wallClock } from './architecture.ts';
+import { libraries, loadedWith, readSources, readsWallClock, rooms, violations, wallClock } from './architecture.ts';
 
 test('the source keeps the room table, the places of libraries and the places of process.env and Atomics.wait', () => {
   assert.deepEqual(violations(readSources()), []);
@@ -17,6 +17,20 @@ test('every file of the table of wall clocks still reads one', () => {
   const sources = readSources();
   const idle = Object.keys(wallClock).filter((file) => !readsWallClock(sources.get(file) ?? ''));
   assert.deepEqual(idle, []);
+});
+
+// Every thread loads the module of its service: a library there costs each start its time a dozen times.
+test('the module of a service brings no library along but the small one of its serializers', () => {
+  const sources = readSources();
+  for (const name of ['pixel', 'analytics', 'gateway', 'sms']) {
+    const loaded = loadedWith(`src/${name}/${name}.ts`, sources);
+    assert.deepEqual(
+      loaded.filter((library) => !library.startsWith('fast-json-stringify')),
+      [],
+      name,
+    );
+  }
+  assert.ok(loadedWith('src/visitor/examine.ts', sources).includes('maxmind'));
 });
 
 test('the room table knows no circle', () => {

@@ -139,6 +139,8 @@ interface Import {
   readonly to: string;
   /** False for `import type`: it is gone when the program runs. */
   readonly runs: boolean;
+  /** Whoever loads the file loads it: it is no import() and no address of a module. */
+  readonly atOnce: boolean;
 }
 
 const imports = [
@@ -152,17 +154,21 @@ const imports = [
   /\bsibling\(import\.meta,()\s*['"]([^'"]+)['"]/g,
 ];
 
+/** So many of these are static. */
+const STATIC = 2;
+
 /** Without comments that take whole lines; a comment behind code stays, and a word in it may be found. */
 function code(source: string): string {
   return source.replace(/^\s*\/\*[\s\S]*?\*\//gm, '').replace(/^\s*\/\/.*$/gm, '');
 }
 
 export function importsOf(file: string, source: string): readonly Import[] {
-  return imports.flatMap((pattern) =>
+  return imports.flatMap((pattern, spelling) =>
     [...code(source).matchAll(pattern)].map(([, clause = '', name = '']) => {
       const local = name.startsWith('.');
       const to = local ? posix.join(posix.dirname(file), name).replace(/\.js$/, '.ts') : name;
-      return { from: file, to, runs: !/^\s*type\b/.test(clause) };
+      const runs = !/^\s*type\b/.test(clause);
+      return { from: file, to, runs, atOnce: runs && spelling < STATIC };
     }),
   );
 }
@@ -224,6 +230,14 @@ function foreignSink(from: string, to: string): readonly string[] {
   if (room !== 'sinks' || targetRoom !== 'sinks') return [];
   if (inside === undefined || targetInside === undefined || sink === target) return [];
   return [`${from}: sink ${sink} must not import sink ${target}`];
+}
+
+/** Libraries that a file brings along when it is loaded, sorted. */
+export function loadedWith(file: string, sources: Sources): readonly string[] {
+  const seen = new Set([file]);
+  // A set is walked to its end, also over what is added meanwhile.
+  for (const one of seen) for (const { to, atOnce } of importsOf(one, sources.get(one) ?? '')) if (atOnce) seen.add(to);
+  return [...seen].filter((name) => !name.startsWith('src/') && !name.startsWith('node:')).sort();
 }
 
 /** Files that import each other in a circle when the program runs: their order of evaluation would be an accident. */
