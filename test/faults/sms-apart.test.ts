@@ -51,7 +51,7 @@ test('kill -9 of api, worker and Kafka, then each server away for 10 s: each mes
   console.info(`SEED=${seed}`);
   const random = randomBy(seed);
   const [kafka, postgres] = await Promise.all([
-    startKafka(t, { port: 24_970, own: true }),
+    startKafka(t, { port: 24_970, own: true, properties: { 'group.min.session.timeout.ms': 1000 } }),
     startPostgres(t, { port: 24_975, own: true }),
   ]);
   await migrateSms(postgres.dsn);
@@ -64,12 +64,14 @@ test('kill -9 of api, worker and Kafka, then each server away for 10 s: each mes
     ...impatient,
     KAFKA_BROKERS: kafka.brokers[0]!,
     KAFKA_PARTITIONS: '4',
-    KAFKA_SESSION_TIMEOUT_MS: '6s',
+    KAFKA_SESSION_TIMEOUT_MS: '2s',
     OPERATORS: JSON.stringify([{ name: 'mci', driver: 'http', url: operator.url, timeout_ms: 1000 }]),
   };
   const start = (role: string, port: number) => Killable.start(t, { port, role, dsn: postgres.dsn, env });
-  const apis = await Promise.all([start('api', 24_976), start('api', 24_977)]);
-  const workers = await Promise.all([start('worker', 24_978), start('worker', 24_979)]);
+  const [apis, workers] = await Promise.all([
+    Promise.all([start('api', 24_976), start('api', 24_977)]),
+    Promise.all([start('worker', 24_978), start('worker', 24_979)]),
+  ]);
   let turn = 0;
   const clients = new Clients(() => apis[turn++ % apis.length]!.url, customers, seed, VALIDITY_S);
   clients.start(CLIENTS, 20);
