@@ -169,7 +169,7 @@ test('whole pages, with referrer, campaign and title, and what was called before
 
 test('history: pushState, replaceState, back and forward count a path once; the back/forward cache counts again', async () => {
   const { page } = await visit('history', ['/h/one', '/h/away']);
-  await page.goto(`${origin}/h/one`);
+  await page.goto(`${origin}/h/one`, { referer: 'https://www.google.com/' });
   await page.evaluate(() => {
     history.pushState({}, '', '/h/two');
     history.replaceState({}, '', '/h/two?sort=up');
@@ -191,6 +191,9 @@ test('history: pushState, replaceState, back and forward count a path once; the 
     "window.dispatchEvent(new PageTransitionEvent('pageshow', { persisted: true })); window.dispatchEvent(new PageTransitionEvent('pageshow', { persisted: false }))",
   );
   await expectEvents('history', [...views, ['page_view', '/h/two']]);
+  // Where a visit came from is told once.
+  const told = await pool.query("SELECT path FROM events WHERE site_id = 'history' AND referrer IS NOT NULL");
+  expect(told.rows).toEqual([{ path: '/h/one' }]);
 });
 
 test('hash mode counts fragments, and sends them', async () => {
