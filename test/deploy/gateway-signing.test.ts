@@ -29,7 +29,7 @@ const installed = async (program: string): Promise<boolean> => {
 };
 
 for (const [program, ...words] of examples) {
-  test(`${words.at(-1)} signs paths as the gateway does`, { timeout: 60_000 }, async (t) => {
+  test(`${words.at(-1)} signs paths as the gateway does`, async (t) => {
     if (!(await installed(program))) t.skip(`${program} is not installed`);
     const targets = ['/rs:fit:300:200/plain/local:///ab/cd.jpg@webp', '/a%20b?x=1&y=%2F'];
     for (const target of program === 'go' ? targets.slice(1) : targets) {

@@ -106,6 +106,6 @@ async function started(
     } catch {
       return false;
     }
-  }, 20_000);
+  }, 60_000);
   return server;
 }

@@ -42,7 +42,7 @@ const file = fileScope();
 let on: Dashboard;
 beforeAll(async () => {
   on = await Dashboard.start(file, 23_030);
-}, 120_000);
+});
 
 test('figures that cannot be refreshed say of when they are', async (t) => {
   const page = await on.open('/');

@@ -27,7 +27,7 @@ const file = fileScope();
 let on: Dashboard;
 beforeAll(async () => {
   on = await Dashboard.start(file, 23_010);
-}, 120_000);
+});
 
 test('the figures are those of the events, with the comparison of each', async (t) => {
   const page = await on.open(`/?site=${SITE}&period=today`);

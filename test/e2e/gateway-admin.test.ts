@@ -62,7 +62,7 @@ beforeAll(async () => {
   );
   const env = { IP_REQUESTS_PER_MINUTE: '10000', PG_FLUSH_MS: '20ms' };
   gateway = await startGateway(file, { port: 24_611, dsn: postgres.dsn, env });
-}, 120_000);
+});
 
 /** What the output `logs` counts, as if it had. */
 const useUp = (id: number, requests: number, bytes: number) =>

@@ -37,7 +37,7 @@ beforeAll(async () => {
   await ensureCommand('chromium', 'chromium');
   browser = await chromium.launch({ executablePath: '/usr/bin/chromium', args: quiet });
   file.onTestFinished(() => browser.close());
-}, 120_000);
+});
 
 /**
  * Serves a page on every path; its port. `/isolated`: a page that embeds only what allows it (COEP), as pages do that use

@@ -322,4 +322,4 @@ test('what is sent over the API shows up in the report of its minute', async () 
   await expect
     .poll(async () => (JSON.parse((await ask(`/v1/reports/minute?${query}`)).text) as { rows: unknown[] }).rows.length)
     .toBeGreaterThan(0);
-}, 60_000);
+});

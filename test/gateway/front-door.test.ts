@@ -20,7 +20,7 @@ let gateway: RunningGateway;
 beforeAll(async () => {
   ({ dsn } = await startDatabase(scope, POSTGRES_PORT));
   gateway = await startGateway(scope, { port: PORT, dsn, env: { ACCEPTORS: '2', IP_REQUESTS_PER_MINUTE: '1000' } });
-}, 60_000);
+});
 
 async function administer<T>(method: string, path: string, body?: unknown): Promise<T> {
   const answer = await fetch(`${gateway.url}${path}`, {

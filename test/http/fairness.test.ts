@@ -107,7 +107,7 @@ const floods: readonly (readonly [string, Buffer, boolean])[] = [
   ['OPTIONS, answered 204', requestBytes('/text', { method: 'OPTIONS' }), false],
 ];
 for (const [name, bytes, reads] of floods) {
-  test(`another client is answered while one socket floods with ${name}`, { timeout: 30_000 }, async () => {
+  test(`another client is answered while one socket floods with ${name}`, async () => {
     const { closed } = start();
     const opened = flood(bytes, reads);
     for (let i = 0; i < 20; i++) {
@@ -241,7 +241,7 @@ test('only the first PROXY header of a connection counts, because nothing behind
 
 // Goal: small answers that nobody reads do not pile up without a bound. Method: a client far below its share of a turn
 // sends and never reads, until the buffers of the kernel are full; it is closed soon after.
-test('a client that sends little at a time and never reads is closed', { timeout: 20_000 }, async () => {
+test('a client that sends little at a time and never reads is closed', async () => {
   const { closed, count } = start();
   const deaf = await RawConnection.open(port);
   onTestFinished(() => deaf.close());

@@ -32,7 +32,7 @@ beforeAll(async () => {
   [key, keyId] = [made['key']!, made['id']!];
   const sent = await send('POST', '/v1/sms/send', message);
   messageId = ((await sent.json()) as Record<string, string>)['message_id']!;
-}, 60_000);
+});
 
 const message = { customer_id: 'ada', to: '+989121234567', text: 'hello' };
 

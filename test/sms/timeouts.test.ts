@@ -44,7 +44,7 @@ beforeAll(async () => {
   // Ready it is not, as long as ClickHouse takes nothing.
   const serves = async (port: number) => expect((await fetch(`http://127.0.0.1:${port}/healthz`)).status).toBe(200);
   await vi.waitFor(() => Promise.all([serves(PORT), serves(PORT + 5000)]), 60_000);
-}, 90_000);
+});
 
 const late = { status: 503, code: 'ANSWER_TIMEOUT', detail: expect.stringContaining('700') };
 

@@ -61,7 +61,7 @@ beforeAll(async () => {
       (1, 'path', '/docs/**', 'Docs'), (1, 'event', 'never', 'Never')`);
   snapshot = snapshotOf(link);
   columns = new Columns({ gapMs: TIMEOUT, cacheBytes: 1 << 24 });
-}, 60_000);
+});
 
 function someEvents(): CountedEvent[] {
   const next = random(29);

@@ -67,7 +67,7 @@ beforeAll(async () => {
   await running.process.until(async () => (await stored()) === sent.length, 60_000);
   await client.query(`INSERT INTO goals (site, kind, match, name)
     SELECT site, 'event', 'Signup', 'Signup' FROM sites WHERE site_id = 'dummy.site'`);
-}, 90_000);
+});
 afterAll(() => running.process.end('SIGKILL'));
 
 interface Answer {

@@ -34,7 +34,7 @@ beforeAll(async () => {
   // The server goes while connections are saying good-bye.
   file.onTestFinished(() => pool.end());
   await pool.query(schema);
-}, 60_000);
+});
 beforeEach(() => {
   site = `site-${++sites}`;
 });
@@ -491,7 +491,7 @@ test('200,000 lines take no more memory than 20,000', async () => {
     timeoutMs: 120_000,
   } as never);
   expect(await stored()).toBe(10_000);
-}, 150_000);
+});
 
 test('a combined line and a line of CSV are taken apart', () => {
   expect(readCombined('h - bob [10/Oct/2000:13:55:36 -0700] "GET /a HTTP/1.0" 200 -')).toMatchObject({

@@ -84,7 +84,7 @@ beforeAll(async () => {
     views.map((one) => JSON.stringify(one)),
   );
   expect((await runFor('big', 'json', file)).code).toBe(0);
-}, 90_000);
+});
 
 const PERIOD = 'period=custom&from=2024-01-01&to=2024-01-04&compare=none';
 async function ask<T>(panel: string, more = ''): Promise<T> {

@@ -15,7 +15,7 @@ const watchers: Watcher[] = [];
 
 beforeAll(async () => {
   postgres = await startPostgres(scope, { port: 23_130, settings: fastSettings });
-}, 60_000);
+});
 afterAll(() => {
   for (const watcher of watchers) watcher.close();
 });
@@ -54,7 +54,7 @@ describe('one process, without Kafka', () => {
   let running: Running;
   beforeAll(async () => {
     running = await startAnalytics(scope, { port: 23_131, env: { DATABASE_URL: postgres.dsn } });
-  }, 60_000);
+  });
 
   test('an event shows within a second; visitors are told apart, bots and other sites are not there', async () => {
     await running.post('/events', view('/before'));
@@ -189,7 +189,7 @@ describe('two processes, with Kafka', () => {
     kafka = await startKafka(scope, { port: 23_132 });
     const env = { DATABASE_URL: postgres.dsn, KAFKA_BROKER_URLS: kafka.brokers.join(','), KAFKA_TOPIC: 'live' };
     apis = await Promise.all([23_140, 23_150].map((port) => startAnalytics(scope, { port, words: ['api'], env })));
-  }, 90_000);
+  });
 
   test('each shows the events of both, and those of the minutes before somebody looked', async () => {
     const [first, second] = apis as [Running, Running];

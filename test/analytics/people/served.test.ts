@@ -378,7 +378,7 @@ test('who may see nothing and asks for it wrongly is refused, and the process li
   expect(await codeOf(call(one, 'GET', '/api/sites'))).toEqual([401, 'LOGIN_REQUIRED']);
   expect(await codeOf(call(one, 'GET', '/api/sites/csrf/summary?period=wrong!'))).toEqual([401, 'LOGIN_REQUIRED']);
   expect(one.process.log).not.toContain('cannot continue');
-}, 60_000);
+});
 
 test('attempts are limited by account over all acceptors, and by network; the answer says when to come back', async () => {
   await quickUser('victim');

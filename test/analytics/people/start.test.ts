@@ -52,7 +52,7 @@ test('on all addresses the start refuses an open dashboard with 78, and says thr
   await link.query('DELETE FROM users');
   await tool(() => runSite(service, ['add', 'shop', `--pg-dsn=${dsn}`]));
   expect(await starts({})).toEqual([401, 401, 202]);
-}, 120_000);
+});
 
 async function refusedStart(t: TestScope, env: Record<string, string>): Promise<{ code: string; said: string }> {
   const { folder } = temporaryFolder('ringmain-analytics-');

@@ -51,7 +51,7 @@ beforeAll(async () => {
   allVisits = visitsOf(people, TIMEOUT);
   await fill(link, events, (dimension) => dictionaries.get(dimension)!, { sessionTimeoutMs: TIMEOUT, admitted });
   snapshot = snapshotOf(link);
-}, 60_000);
+});
 
 function admitted(_site: number, day: number, dimension: string, text: string): boolean {
   return dimension !== 'path' || text !== '/p0' || day !== fullDay;

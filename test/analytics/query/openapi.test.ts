@@ -28,7 +28,7 @@ beforeAll(async () => {
     INSERT INTO goals (site, kind, match, name) SELECT site, 'event', 'gone', 'Gone' FROM sites`);
   await link.close();
   running = await startAnalytics(scope, { port: 23_116, env: { DATABASE_URL: dsn } });
-}, 60_000);
+});
 afterAll(() => running.process.end('SIGKILL'));
 
 test('it is a document of OpenAPI 3.1: schemas, references, names', () => held.check(40));

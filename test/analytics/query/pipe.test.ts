@@ -20,7 +20,7 @@ beforeAll(async () => {
   ]);
   scope.onTestFinished(() => kafka.kill9());
   env = { DATABASE_URL: postgres.dsn, KAFKA_BROKER_URLS: kafka.brokers.join(',') };
-}, 60_000);
+});
 
 test('events that no processor has read are pending; then they are stored', async (t) => {
   const api = await startAnalytics(t, { port: 23_131, words: ['api'], env });

@@ -15,7 +15,7 @@ let running: Running;
 beforeAll(async () => {
   postgres = await startPostgres(scope, { port: 23_112, own: true, settings: fastSettings });
   running = await startAnalytics(scope, { port: 23_113, env: { DATABASE_URL: postgres.dsn } });
-}, 60_000);
+});
 afterAll(() => running.process.end('SIGKILL'));
 
 const sql = async (text: string): Promise<void> => {

@@ -56,7 +56,7 @@ beforeAll(async () => {
     // One path has no place on one day: it is counted under "(other)".
     admitted: (_, day, dimension, text) => dimension !== 'path' || text !== '/late' || dateText(day) !== '2025-11-15',
   });
-}, 60_000);
+});
 afterAll(() => link.close());
 
 function randomEvents(): CountedEvent[] {

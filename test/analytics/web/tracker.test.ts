@@ -69,7 +69,7 @@ beforeAll(async () => {
   await new Promise<void>((resolve) => server.listen(port, '127.0.0.1', resolve));
   file.onTestFinished(() => void server.close());
   origin = `http://127.0.0.1:${port}`;
-}, 120_000);
+});
 
 const snippet = (site: string, more = '') =>
   `<script defer data-site="${site}" ${more} src="${running.url}/t.js"></script>`;

@@ -26,7 +26,7 @@ beforeAll(async () => {
   await send('POST', '/api/v1/users', { username: 'bob', email: 'bob@example.com' });
   const made = (await (await send('POST', '/api/v1/users/1/keys', { name: 'first' })).json()) as Record<string, string>;
   [key, keyId] = [made['key']!, made['id']!];
-}, 60_000);
+});
 
 function send(method: string, path: string, body?: unknown, credential: string = ADMIN_KEY): Promise<Response> {
   return fetch(`${gateway.url}${path}`, {

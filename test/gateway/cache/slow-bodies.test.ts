@@ -210,7 +210,7 @@ test('a part of a picture, and the last answer of a connection, are read slowly 
   expect((await bodyOf(part, 7_000_000)).equals(pictureOf('/a').subarray(1_000_001, 8_000_001))).toBe(true);
   expect(unchunked(await bodyOf(last, '\r\n0\r\n\r\n')).equals(pictureOf('/b'))).toBe(true);
   await expect.poll(() => rig.records().map(({ out }) => out)).toEqual([7_000_000, BYTES]);
-}, 30_000);
+});
 
 test('where no file can be had, slow clients hold a bounded sum, and those beyond it are closed', async () => {
   const before = buffers();
@@ -224,7 +224,7 @@ test('where no file can be had, slow clients hold a bounded sum, and those beyon
   const whole = await Promise.all(sockets.map((socket) => bodyOf(socket, BYTES)));
   const wholes = whole.filter(({ length }) => length === BYTES).length;
   expect([wholes >= 1, wholes < count]).toEqual([true, true]);
-}, 30_000);
+});
 
 test('a disk that hangs holds up no answer of its thread', async () => {
   startPictures({ hangs: true });

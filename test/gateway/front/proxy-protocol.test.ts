@@ -38,7 +38,7 @@ beforeAll(async () => {
   const picture = () => fetch(`${url}/w:200/plain/local:///shared/a.jpg@png`, { headers: { 'x-api-key': key } });
   await gateway.process.until(async () => (await picture()).status === 200, 60_000);
   await keepUploads(dsn);
-}, 60_000);
+});
 
 /** Rows of uploads for the first user. */
 async function keepUploads(connectionString: string): Promise<void> {

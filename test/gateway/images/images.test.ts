@@ -61,7 +61,7 @@ beforeAll(async () => {
       async () => (await get('/rs:fit:1:1/plain/local:///shared/none', user)).status === 404,
       10_000,
     );
-}, 60_000);
+});
 
 // A test that failed midway leaves its faults to nobody.
 beforeEach(() => imgproxy.faults({}));
@@ -211,7 +211,7 @@ test('a thousand requests for one cold picture, over two acceptors, reach the ba
   const states = await Promise.all(Array.from({ length: 1000 }, () => state(path)));
   expect(states.filter(([status]) => status !== 200)).toEqual([]);
   expect((await imgproxy.counts()).requests - before).toBe(1);
-}, 60_000);
+});
 
 test('a request that hides behind two framing headers of a picture is refused: 400, and the connection is closed', async () => {
   const path = `/w:71/plain/local:///${await upload(0)}@png`;

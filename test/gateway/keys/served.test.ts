@@ -26,7 +26,7 @@ beforeAll(async () => {
   ]);
   files = gateways[0]!.folder;
   await ringmain('user', 'add', 'ada', 'ada@example.com');
-}, 60_000);
+});
 
 const run = promisify(execFile);
 /** `ringmain gateway ...` in a process of its own. */

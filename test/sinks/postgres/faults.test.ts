@@ -79,7 +79,7 @@ describe('Postgres goes away and comes back', () => {
             await server.kill9();
             await proxy.heal();
             // The backends follow their postmaster a little later; until then the data folder is in use.
-            await vi.waitFor(() => server.restart(), { timeout: 20_000, interval: 20 });
+            await vi.waitFor(() => server.restart(), { timeout: 60_000, interval: 20 });
             killed = 2;
           });
       },

@@ -65,7 +65,7 @@ describe('Postgres in the collector', () => {
         if (await collector.send(numbered(from, 40))) for (let n = from; n < from + 40; n += 1) acked.add(n);
         await sleep(4);
         if (round % 2 === 1 && killed === undefined && Math.random() < 0.05) {
-          killed = server.kill9().then(() => vi.waitFor(() => server.restart(), { timeout: 20_000, interval: 20 }));
+          killed = server.kill9().then(() => vi.waitFor(() => server.restart(), { timeout: 60_000, interval: 20 }));
         }
       }
       await collector.kill();

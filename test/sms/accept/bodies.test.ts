@@ -21,7 +21,7 @@ beforeAll(async () => {
   // The document knows no option: its text is as long as it may be.
   const env = { ACCESS: 'open', MAX_MESSAGE_LENGTH: '10000' };
   sms = await startSms(scope, { port: 26_571, dsn, env });
-}, 90_000);
+});
 
 const ajv = new Ajv2020({ strict: false, validateFormats: false });
 ajv.addSchema({ ...JSON.parse(openApiText()), $id: 'document' });

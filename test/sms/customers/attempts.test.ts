@@ -42,7 +42,7 @@ beforeAll(async () => {
   };
   await vi.waitFor(made, 60_000);
   await vi.waitFor(async () => expect((await ask('reporting', '/healthz', '', '')).status).toBe(200), 10_000);
-}, 90_000);
+});
 
 /** A connection of its own for each request: they go to all acceptors. */
 const ask = (port: 'api' | 'reporting', path: string, from: string, credential: string, body?: unknown) =>

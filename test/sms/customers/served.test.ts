@@ -22,7 +22,7 @@ beforeAll(async () => {
     startSms(scope, { port: 26_201, dsn: server.dsn, env: { ACCEPTORS: '2' } }),
     startSms(scope, { port: 26_202, dsn: server.dsn }),
   ]);
-}, 60_000);
+});
 
 interface Answer {
   readonly status: number;
@@ -130,7 +130,7 @@ test('a rotated key has two secrets for the overlap, in every process; with none
   await ask('DELETE', `/v1/keys/${id}`);
   expect(await ask('POST', `/v1/keys/${id}/rotate`, { overlap_s: 0 })).toMatchObject({ status: 409 });
   expect(await ringmain('key', 'rotate', id)).toMatchObject({ code: 1, stderr: expect.stringMatching(/revoked/) });
-}, 30_000);
+});
 
 test("a key acts for its own customer: another's is 403, another's message is 404", async () => {
   const [ada, bob] = [await made('ada', { balance: 10 }), await made('bob', { balance: 10 })];
@@ -376,4 +376,4 @@ test('the command line does the same without asking a server', async () => {
   expect(await ringmain('key', 'revoke', key)).toMatchObject({ code: 0 });
   await expect.poll(async () => (await send('shop', key)).status).toBe(401);
   expect((await ringmain('customer', 'audit', '--limit=1')).stdout).toMatch(/cli .* key_revoked/);
-}, 30_000);
+});

@@ -15,7 +15,7 @@ const scope = fileScope();
 let server: PostgresServer;
 beforeAll(async () => {
   server = await startDatabase(scope, 26_220);
-}, 60_000);
+});
 
 /** `ringmain sms ...` until it ends. */
 async function ringmain(
@@ -67,7 +67,7 @@ test('ACCESS=open lets everybody send; administration asks for its key, and is o
   }
   expect(sms.process.log).toMatch(/"admin":"off: ADMIN_KEY is not set"/);
   expect(sms.process.log).toMatch(/"access":"open: everybody may send for every customer"/);
-}, 90_000);
+});
 
 test('another pepper than the one of the keys is refused at the start', async () => {
   await ringmain({ PG_DSN: server.dsn }, 'customer', 'add', 'bob');
@@ -78,7 +78,7 @@ test('another pepper than the one of the keys is refused at the start', async ()
   expect(code).toBe(78);
   expect(stderr).toMatch(/KEY_PEPPER must be the one that the keys in the database were made under.*keys=1/);
   expect((await ringmain(other, 'key', 'add', 'bob')).stderr).toMatch(/KEY_PEPPER must be the one/);
-}, 90_000);
+});
 
 test('the tables of keys go and come again by migrations, and leave nothing behind', async () => {
   const folder = new URL('../../../src/sms/migrations/', import.meta.url);
@@ -116,4 +116,4 @@ test('the tables of keys go and come again by migrations, and leave nothing behi
   expect(left.rows).toEqual([]);
   await migrateUp(options);
   await link.close();
-}, 60_000);
+});

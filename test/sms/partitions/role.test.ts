@@ -55,4 +55,4 @@ test('two processes of the role: days are made at start, one of them archives, a
   expect(metrics).toContain('ringmain_sms_partitions_missing 0');
   // It has never run the job.
   expect(metrics).toContain('ringmain_sms_partitions_held 1');
-}, 60_000);
+});

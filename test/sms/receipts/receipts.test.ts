@@ -279,4 +279,4 @@ test('a message whose answer died with its worker ends by its receipt: sent once
   ]);
   assert.equal((await link.query('SELECT FROM sms_queue')).rowCount, 0);
   assert.equal(smsc.taken.length, sent + 1);
-}, 60_000);
+});

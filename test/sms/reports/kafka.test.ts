@@ -259,4 +259,4 @@ test('kill -9 of reporting and of chdb, and a chdb that hangs: delivery goes on,
     );
     await expect.poll(() => ofDay(customer), wait).toEqual([expect.objectContaining(sums[0]!)]);
   }
-}, 180_000);
+});

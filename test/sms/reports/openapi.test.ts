@@ -56,7 +56,7 @@ beforeAll(async () => {
     vi.waitFor(async () => {
       const { rows } = (await (await ask('GET', path)).json()) as { rows: readonly unknown[] };
       expect(rows).toHaveLength(count);
-    }, 20_000);
+    }, 60_000);
   await has(`/v1/reports/minute?${range}`, 20);
   await has('/v1/reports/balances', 1);
   await has('/v1/reports/standing', 1);

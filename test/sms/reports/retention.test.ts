@@ -106,4 +106,4 @@ test('the service does it by REPORTS_RAW_DAYS, and refuses an export of what is 
   expect(refused.text).toContain(`from must not be before ${isoOf(ago(14))}`);
   const report = await ask(`/v1/reports/day?from=${isoOf(ago(41))}&to=${isoOf(ago(39))}`);
   expect(await report.json()).toMatchObject({ rows: [{ accepted: 10, sent: 8 }] });
-}, 90_000);
+});

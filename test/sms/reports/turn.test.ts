@@ -74,4 +74,4 @@ test('of two processes one computes; when it is killed, the other does', async (
   await insert(chdb.url, [accepted(2, minute - 6 * MINUTE_MS)]);
   await expect.poll(counted, { timeout: 30_000 }).toBe(2);
   expect(await turns()).toEqual([1]);
-}, 180_000);
+});
