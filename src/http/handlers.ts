@@ -35,31 +35,34 @@ export interface MountedRoute {
 }
 
 export interface Faults {
-  /** An exception was answered 500. */
-  report(error: unknown): void;
+  /** An exception was answered 500. `requestId`: of the request, where its service gives it one. */
+  report(error: unknown, requestId?: string): void;
 }
 
 /** Reports at most one fault a second: a bug that every request meets must not fill the disk with its trace. */
 export class FaultLog implements Faults {
-  readonly #log: (error: unknown, more: number) => void;
+  readonly #log: (error: unknown, more: number, requestId: string | undefined) => void;
   /** Ms of a clock that is never set: one that is set back would keep it quiet. */
   readonly #now: () => number;
   #nextMs = Number.NEGATIVE_INFINITY;
   #unsaid = 0;
 
-  constructor(log: (error: unknown, more: number) => void, now: () => number = () => performance.now()) {
+  constructor(
+    log: (error: unknown, more: number, requestId: string | undefined) => void,
+    now: () => number = () => performance.now(),
+  ) {
     this.#log = log;
     this.#now = now;
   }
 
-  report(error: unknown): void {
+  report(error: unknown, requestId?: string): void {
     const now = this.#now();
     if (now < this.#nextMs) {
       this.#unsaid += 1;
       return;
     }
     this.#nextMs = now + 1000;
-    this.#log(error, this.#unsaid);
+    this.#log(error, this.#unsaid, requestId);
     this.#unsaid = 0;
   }
 }

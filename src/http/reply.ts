@@ -24,6 +24,7 @@ import type { Handler, MountedRoute } from './handlers.ts';
 import { endWhole } from './hold-back.ts';
 import { asksToClose, type BodyRest, UnreadBody } from './lingering.ts';
 import { ReplyStream } from './reply-stream.ts';
+import { REQUEST_ID } from './request-id.ts';
 
 /** Headers of an answer; names as they are written. */
 export type ReplyHeaders = Readonly<Record<string, string>>;
@@ -98,6 +99,7 @@ export class Reply extends Deadline {
   /** What still comes of a body that nobody reads (any more): a refusal that closes waits for it. */
   #rest: BodyRest | undefined;
   #endBody: (() => void) | undefined;
+  #requestId: string | undefined;
 
   /** Made by `later`, inside the handler. */
   constructor(res: HttpResponse, req: HttpRequest, at: MountedRoute, deadlines: Deadlines, timeoutMs: number) {
@@ -114,6 +116,11 @@ export class Reply extends Deadline {
     res.onAborted(() => this.#aborted());
     if (this.#verdict === 'foreign') this.problem(httpErrors.ORIGIN_FORBIDDEN, { origin: shown(this.#origin) });
     else deadlines.add(this);
+  }
+
+  /** Gives the request an id, that every answer bears and that the log names where its handler fails. */
+  identify(requestId: string): void {
+    this.#requestId = requestId;
   }
 
   /** False: answered, or there is nobody to answer. Work for it may stop. */
@@ -186,7 +193,7 @@ export class Reply extends Deadline {
   fail(error: unknown): void {
     if (error instanceof ReplyEnded) return;
     const said = problem(error);
-    if (said.code === 'INTERNAL') this.at.faults.report(error);
+    if (said.code === 'INTERNAL') this.at.faults.report(error, this.#requestId);
     if (this.open) this.#problem(said);
   }
 
@@ -268,6 +275,7 @@ export class Reply extends Deadline {
     this.#answer(said.status, (res, close) => {
       const write = () => {
         this.at.cors?.write(res, this.#verdict, this.#origin);
+        if (this.#requestId !== undefined) res.writeHeader(REQUEST_ID, this.#requestId);
         for (const [name, value] of Object.entries(headers ?? {})) res.writeHeader(name, value);
       };
       writeProblem(res, said, { ...again, head: this.at.head, close, headers: write, rest: this.#rest });
@@ -277,6 +285,7 @@ export class Reply extends Deadline {
   #head(res: HttpResponse, status: number, headers: ReplyHeaders = {}): void {
     res.writeStatus(statusLine(status));
     this.at.cors?.write(res, this.#verdict, this.#origin);
+    if (this.#requestId !== undefined) res.writeHeader(REQUEST_ID, this.#requestId);
     if (headers['Cache-Control'] === undefined) res.writeHeader('Cache-Control', 'no-store');
     for (const [name, value] of Object.entries(headers)) res.writeHeader(name, value);
   }

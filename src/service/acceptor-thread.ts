@@ -144,8 +144,8 @@ class AcceptorThread {
             parentPort?.postMessage({ span } satisfies SpanNews),
           );
     const { log } = tools;
-    const faults = new FaultLog((error, more) =>
-      log.error({ error: String((error as Error)?.stack ?? error), more }, 'a handler failed'),
+    const faults = new FaultLog((error, more, requestId) =>
+      log.error({ error: String((error as Error)?.stack ?? error), more, requestId }, 'a handler failed'),
     );
     const tracing = this.#tracing;
     this.#router = {

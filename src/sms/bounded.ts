@@ -2,12 +2,16 @@
  * Bounded: the handlers of routes that ask for a key. What comes without a right one counts against its address
  * (access/attempts.ts), and past IP_REQUESTS_PER_MINUTE it is answered accessErrors.TOO_MANY_ATTEMPTS. Each port of a
  * process counts for itself.
+ *
+ * Each request has an id, the client's or a new one: its answer bears it, and so do lines of the log about it.
  */
 import type { HttpRequest } from 'uWebSockets.js';
 import { Attempts, createAttempts } from '../access/attempts.ts';
 import { addressReader } from '../http/client-address.ts';
 import type { Handler } from '../http/handlers.ts';
 import { type LaterOptions, later, type Reply } from '../http/reply.ts';
+import { REQUEST_ID, RequestIds } from '../http/request-id.ts';
+import type { Route } from '../http/router.ts';
 import type { AcceptorFrame } from '../service/contract.ts';
 import type { SmsValues } from './sms.ts';
 
@@ -24,6 +28,12 @@ export type BoundedAnswer = (reply: Reply, req: HttpRequest, address: string) =>
 /** As later() of http/reply.ts. */
 export type Bounded = (answer: BoundedAnswer, options?: LaterOptions) => Handler;
 
+const ids = new RequestIds();
+
+/** What the router answers on these routes by itself bears the id as well. */
+export const identified = (routes: readonly Route[]): readonly Route[] =>
+  routes.map((route) => ({ ...route, marks: (req) => [[REQUEST_ID, ids.of(req)]] }));
+
 type Frame = Pick<AcceptorFrame<SmsValues, SmsShared>, 'values' | 'shared' | 'rehearsing'>;
 
 export function boundedBy({ values, shared, rehearsing }: Frame): Bounded {
@@ -36,6 +46,7 @@ export function boundedBy({ values, shared, rehearsing }: Frame): Bounded {
     let current = '';
     const handler = later(async (reply, req) => {
       const address = current;
+      reply.identify(ids.of(req));
       try {
         await answer(reply, req, address);
       } catch (error) {

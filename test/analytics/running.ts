@@ -43,7 +43,7 @@ export async function startAnalytics(t: TestScope, wishes: Wishes): Promise<Runn
   t.onTestFinished(() => server.end('SIGKILL'));
   const url = `http://127.0.0.1:${port}`;
   const status = async () => (await fetch(`${url}${ready}`).catch(() => undefined))?.status;
-  await server.until(async () => (await status()) === 200, 60_000);
+  await server.until(async () => (await status()) === 200, 180_000);
   return {
     url,
     folder,

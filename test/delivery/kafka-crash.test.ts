@@ -84,7 +84,7 @@ test('into a file: a consumer that is killed while it delivers loses nothing, an
   const last = new Consumer('crash', folder);
   // Now the file is cut to its checkpoint.
   await last.said('joined');
-  await until('every record is there', () => new Set(lines()).size === sent, 60_000);
+  await until('every record is there', () => new Set(lines()).size === sent, 180_000);
   expect(await last.end()).toBe(0);
   const found = lines();
   const there = new Set(found);

@@ -103,7 +103,7 @@ async function start(name: 'api' | 'processor', folder: string, port: number) {
   const [cmd, program, ...asks] = healthcheck.test;
   expect([cmd, program]).toEqual(['CMD', 'ringmain']);
   const url = `http://127.0.0.1:${port}`;
-  await server.until(async () => (await fetch(`${url}/readyz`).catch(() => undefined))?.status === 200, 60_000);
+  await server.until(async () => (await fetch(`${url}/readyz`).catch(() => undefined))?.status === 200, 180_000);
   await ringmain(asks, env);
   // What the image sets for every service is no misspelled option of this one.
   expect(server.log).not.toContain('is not an option');

@@ -81,7 +81,7 @@ test('the image builds from what .dockerignore lets through, and runs as its use
   const server = new ServerProcess(program, args, { env }, '');
   t.onTestFinished(() => server.end('SIGTERM'));
   const url = `http://127.0.0.1:${PORT}`;
-  await server.until(() => answersOk(`${url}${READY}`), 60_000);
+  await server.until(() => answersOk(`${url}${READY}`), 180_000);
   await run(words(HEALTHCHECK));
   assert.equal((await fetch(`${url}/px.gif?e=from-image`)).status, 200);
   leaveIdleConnections();
@@ -118,7 +118,7 @@ test('the health check asks what process 1 runs, where its flags let it listen',
     await server.end('SIGKILL');
     remove();
   });
-  await server.until(() => answersOk(`http://127.0.0.1:${PORT + 1}/healthz`), 60_000);
+  await server.until(() => answersOk(`http://127.0.0.1:${PORT + 1}/healthz`), 180_000);
   const inside = readFileSync(`/proc/${server.pid}/task/${server.pid}/children`, 'utf8').trim();
   await runProgram('nsenter', ['-t', inside, '-p', '-m', process.execPath, main, '--healthcheck'], {
     cwd: folder,

@@ -107,7 +107,7 @@ test('every system call of the collector passes the filter, and it needs nothing
   );
   t.onTestFinished(() => traced.end('SIGKILL'));
   const url = 'http://127.0.0.1:21971';
-  await traced.until(() => answersOk(`${url}${READY}`), 60_000);
+  await traced.until(() => answersOk(`${url}${READY}`), 180_000);
   const body = JSON.stringify(Array.from({ length: 20 }, () => ({ e: 'large', props: { text: 'x'.repeat(5000) } })));
   for (let n = 0; n < 30; n += 1) {
     assert.equal((await fetch(`${url}/px.gif?e=traced`)).status, 200);

@@ -77,7 +77,7 @@ export class Dashboard {
     });
     const dashboard = new Dashboard(server, postgres.dsn, browser);
     await dashboard.#sendAll();
-    await server.process.until(async () => (await dashboard.figures('period=all'))['events'] === 12, 60_000);
+    await server.process.until(async () => (await dashboard.figures('period=all'))['events'] === 12, 180_000);
     return dashboard;
   }
 

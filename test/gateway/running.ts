@@ -43,7 +43,7 @@ export async function startGateway(t: TestScope, wishes: GatewayWishes): Promise
   t.onTestFinished(() => server.end('SIGKILL'));
   const url = `http://127.0.0.1:${port}`;
   const status = async () => (await fetch(`${url}/readyz`).catch(() => undefined))?.status;
-  await server.until(async () => (await status()) === 200, 60_000);
+  await server.until(async () => (await status()) === 200, 180_000);
   return {
     url,
     folder,

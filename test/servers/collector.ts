@@ -68,7 +68,7 @@ export class Collector {
     const server = new ServerProcess(command!, args, { cwd: this.folder, env: all }, '');
     this.#process = server;
     const isUp = () => (ready === '' ? server.log.includes('"msg":"ready"') : answersOk(`${this.url}${ready}`));
-    await server.until(isUp, 60_000);
+    await server.until(isUp, 180_000);
   }
 
   get pid(): number {

@@ -241,7 +241,7 @@ export async function startImgproxy(t: TestScope, options: ImgproxyOptions): Pro
       await started.end('SIGKILL');
       remove();
     });
-    await started.until(async () => (await fetch(`${url}/health`).catch(() => undefined))?.ok === true, 60_000);
+    await started.until(async () => (await fetch(`${url}/health`).catch(() => undefined))?.ok === true, 180_000);
   }
   return {
     url,

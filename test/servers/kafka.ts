@@ -126,7 +126,7 @@ export async function startKafka(t: TestScope | undefined, options: KafkaOptions
       };
       return {
         launch,
-        until: async () => server?.until(() => answers(options.port + 4 * id + 2, count), 60_000),
+        until: async () => server?.until(() => answers(options.port + 4 * id + 2, count), 180_000),
         get pid() {
           return server?.pid ?? 0;
         },
@@ -147,7 +147,7 @@ export async function startKafka(t: TestScope | undefined, options: KafkaOptions
           write();
           launch();
           // One node of three must not wait for the other two.
-          await server?.until(() => answers(options.port + 4 * id + 2, 1), 60_000);
+          await server?.until(() => answers(options.port + 4 * id + 2, 1), 180_000);
         },
         freeze: () => server?.signal('SIGSTOP'),
         thaw: () => server?.signal('SIGCONT'),

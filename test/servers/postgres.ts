@@ -102,7 +102,7 @@ export async function startPostgres(t: TestScope | undefined, options: PostgresO
       { ...account, env, cwd: folder },
       folder,
     );
-    await server.until(() => answers(connection), 60_000);
+    await server.until(() => answers(connection), 180_000);
   };
   const stop = () => server.end('SIGINT');
   await start();

@@ -36,7 +36,7 @@ export async function startRedis(t: TestScope, { port, settings = {} }: RedisWis
   let server: ServerProcess;
   const start = async () => {
     server = new ServerProcess('redis-server', args, { cwd: folder }, folder);
-    await server.until(() => answers(port), 60_000);
+    await server.until(() => answers(port), 180_000);
   };
   await start();
   t.onTestFinished(async () => {
@@ -49,7 +49,7 @@ export async function startRedis(t: TestScope, { port, settings = {} }: RedisWis
     get pid() {
       return server.pid;
     },
-    until: (ready) => server.until(ready, 60_000),
+    until: (ready) => server.until(ready, 180_000),
     async kill9() {
       server.signal('SIGKILL');
       await server.exited;

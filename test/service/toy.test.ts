@@ -59,7 +59,7 @@ async function start({ words = [], folder = temporaryFolder('ringmain-toy-').fol
   const server = new ServerProcess(process.execPath, [RUN, ...words], { cwd: folder, env: all }, folder);
   onTestFinished(() => server.end('SIGKILL'));
   const url = `http://127.0.0.1:${port}`;
-  await server.until(async () => (await fetch(`${url}/readyz`).catch(() => undefined))?.status === 200, 60_000);
+  await server.until(async () => (await fetch(`${url}/readyz`).catch(() => undefined))?.status === 200, 180_000);
   return {
     url,
     process: server,

@@ -3,12 +3,12 @@
 import type { BodyReader } from '../../http/body.ts';
 import type { AddressReader } from '../../http/client-address.ts';
 import type { Deadlines } from '../../http/deadlines.ts';
+import type { RequestIds } from '../../http/request-id.ts';
 import type { BackendMeters, RouteMeters } from '../metrics.ts';
 import type { Quotas } from '../quota/quotas.ts';
 import type { RequestRecord } from '../record.ts';
 import type { Books } from './books.ts';
 import type { Pulse } from './pulse.ts';
-import type { RequestIds } from './request-id.ts';
 
 export interface Front {
   readonly now: () => number;

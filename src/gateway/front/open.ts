@@ -2,6 +2,7 @@
 import { addressReader } from '../../http/client-address.ts';
 import { Cors } from '../../http/cors.ts';
 import { Deadlines } from '../../http/deadlines.ts';
+import { REQUEST_ID, RequestIds } from '../../http/request-id.ts';
 import type { Marks, Route } from '../../http/router.ts';
 import type { AcceptorFrame } from '../../service/contract.ts';
 import type { GatewayValues } from '../gateway.ts';
@@ -15,7 +16,6 @@ import { Guard } from './guard.ts';
 import type { Identifies, MayComeFrom, Windows } from './identity.ts';
 import { exposedHeaders } from './limit-headers.ts';
 import { Pulse } from './pulse.ts';
-import { RequestIds } from './request-id.ts';
 
 export interface FrontParts {
   readonly identifier: Identifies;
@@ -59,7 +59,7 @@ export function openFront(frame: AcceptorFrame<GatewayValues>, parts: FrontParts
     backends: new BackendMeters(meters),
     accessLine: accessLog && !frame.rehearsing ? accessLine(log) : undefined,
   };
-  const marks: Marks = (req) => [['X-Request-Id', front.ids.of(req)]];
+  const marks: Marks = (req) => [[REQUEST_ID, front.ids.of(req)]];
   const guard = new Guard({
     ...parts,
     front,

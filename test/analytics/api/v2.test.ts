@@ -64,7 +64,7 @@ beforeAll(async () => {
   await client.connect();
   scope.onTestFinished(() => client.end());
   const stored = async () => (await client.query('SELECT count(*)::int AS n FROM events')).rows[0].n as number;
-  await running.process.until(async () => (await stored()) === sent.length, 60_000);
+  await running.process.until(async () => (await stored()) === sent.length, 180_000);
   await client.query(`INSERT INTO goals (site, kind, match, name)
     SELECT site, 'event', 'Signup', 'Signup' FROM sites WHERE site_id = 'dummy.site'`);
 });

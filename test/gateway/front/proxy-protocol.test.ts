@@ -36,7 +36,7 @@ beforeAll(async () => {
   for (let n = 0; n < 100; n++) await post('/api/v1/users', { username: `user-${n}`, email: `${n}@example.com` });
   ({ key } = (await post('/api/v1/users/1/keys', { name: 'one' })) as { key: string });
   const picture = () => fetch(`${url}/w:200/plain/local:///shared/a.jpg@png`, { headers: { 'x-api-key': key } });
-  await gateway.process.until(async () => (await picture()).status === 200, 60_000);
+  await gateway.process.until(async () => (await picture()).status === 200, 180_000);
   await keepUploads(dsn);
 });
 

@@ -20,7 +20,7 @@ beforeAll(async () => {
   // Days of two tables are made at start, and lock their default partition: a test must not empty it meanwhile.
   const made =
     "SELECT count(*)::int AS n FROM pg_inherits WHERE inhparent IN ('sms_logs'::regclass, 'balance_txn'::regclass)";
-  await sms.process.until(async () => Number((await link.query(made)).rows[0]!['n']) >= 2 * 9, 60_000);
+  await sms.process.until(async () => Number((await link.query(made)).rows[0]!['n']) >= 2 * 9, 180_000);
 });
 afterAll(async () => {
   await link.close();

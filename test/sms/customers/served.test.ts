@@ -377,3 +377,29 @@ test('the command line does the same without asking a server', async () => {
   await expect.poll(async () => (await send('shop', key)).status).toBe(401);
   expect((await ringmain('customer', 'audit', '--limit=1')).stdout).toMatch(/cli .* key_revoked/);
 });
+
+test('every answer bears the id of its request, the one that came or a new one', async () => {
+  const key = await made('identified', { balance: 5 });
+  const idOf = async (given: string, method: string, path: string, body?: object) => {
+    const answer = await fetch(`${processes[0].url}${path}`, {
+      method,
+      headers: {
+        authorization: `Bearer ${key}`,
+        connection: 'close',
+        ...(given === '' ? {} : { 'x-request-id': given }),
+      },
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    });
+    await answer.text();
+    return [answer.status, answer.headers.get('x-request-id')];
+  };
+  const fresh = expect.stringMatching(/^[0-9a-f]{16}-[0-9a-z]{9}$/);
+  const balance = '/v1/customers/identified/balance';
+  expect(await idOf('from/the:client-7', 'GET', balance)).toEqual([200, 'from/the:client-7']);
+  expect(await idOf('', 'GET', balance)).toEqual([200, fresh]);
+  expect(await idOf('no id', 'GET', balance)).toEqual([200, fresh]);
+  expect(await idOf('a', 'POST', '/v1/sms/send', message('identified'))).toEqual([200, 'a']);
+  expect(await idOf('b', 'POST', '/v1/sms/send', message('shop'))).toEqual([403, 'b']);
+  expect(await idOf('c', 'GET', '/v1/sms/01JZZZZZZZZZZZZZZZZZZZZZZZ')).toEqual([404, 'c']);
+  expect(await idOf('d', 'DELETE', balance)).toEqual([405, 'd']);
+});

@@ -1,7 +1,8 @@
 /** Request ids: the client's, when it has the shape of one, else one that no other thread and no other start makes. */
 import { randomBytes } from 'node:crypto';
-import { wireText } from '../../http/wire-text.ts';
+import { wireText } from './wire-text.ts';
 
+export const REQUEST_ID = 'X-Request-Id';
 const HEADER = wireText('x-request-id');
 const SHAPE = /^[\w.:/+=-]{1,128}$/;
 /** 36 to this power requests: the count has always as many digits. */
