@@ -176,9 +176,18 @@ async function run(configured: Configured, signals: HeldSignals): Promise<number
   );
   const words = roles.flatMap((role) => role.welcome?.(values, urlOf(role, values)) ?? []);
   if (words.length > 0 && service.readable) process.stderr.write(`${words.join('\n')}\n`);
-  if (values.service.testMode)
-    for (const role of roles) void service.test(role.samples?.(values) ?? [], urlOf(role, values));
+  if (values.service.testMode) testFrom(service, roles, values);
   return service.ended;
+}
+
+/** TEST_MODE. A role that takes no events has no samples, and nothing to tell of them. */
+function testFrom(service: ServiceProcess, roles: readonly NamedRole[], values: FrameValues): void {
+  const taking = roles.flatMap((role) => {
+    const samples = role.samples?.(values) ?? [];
+    return samples.length === 0 ? [] : [{ samples, url: urlOf(role, values) }];
+  });
+  for (const { samples, url } of taking) void service.test(samples, url);
+  if (taking.length === 0) service.log.warn('TEST_MODE: no role of this process takes events');
 }
 
 function urlOf(role: NamedRole, values: FrameValues): string {

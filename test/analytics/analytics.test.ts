@@ -148,6 +148,8 @@ test('TEST_MODE sends events by each way in, and says that they arrived, also wh
   const { process: server } = await startAnalytics(scope, { port: 23_080, env });
   for (const sink of ['accepted', 'store'])
     await expect.poll(() => server.log).toMatch(new RegExp(`"sink":"${sink}"[^\n]*"msg":"test events arrived"`));
+  // The processor takes none, and says nothing of them.
+  expect(server.log).not.toContain('"events":0');
   const { rows } = await pool.query(
     `SELECT sum(accepted)::int AS accepted, sum(stored)::int AS stored
      FROM accepted_hours JOIN outcome_hours USING (site_id, hour) WHERE site_id = 'ringmain_test'`,

@@ -98,7 +98,7 @@ test('a path is signed by the key that asks, as the command line and the example
   // A signature is no key for what is not a picture.
   const signed = signTarget(signing_key, id, '/api/v1/sign', exp);
   const answer = await fetch(`${gateways[0]!.url}${signed}`, { method: 'POST', body: '{}' });
-  expect([answer.status, ((await answer.json()) as { code: string }).code]).toEqual([401, 'KEY_REQUIRED']);
+  expect([answer.status, ((await answer.json()) as { code: string }).code]).toEqual([401, 'SIGNATURE_INVALID']);
   for (const [body, reason] of [
     ['[]', /the body must be an object/],
     ['{"expires_s": 5}', /path must be given/],
