@@ -7,6 +7,7 @@ export class Member {
   readonly #scope: TestScope;
   readonly #wishes: Wishes;
   #running: Running | undefined;
+  #starting: Promise<void> | undefined;
 
   constructor(scope: TestScope, wishes: Wishes) {
     this.#scope = scope;
@@ -28,8 +29,18 @@ export class Member {
     return this.#running?.process.log ?? '';
   }
 
-  /** Starts it; a start that ends because something is away is tried again. */
-  async start(): Promise<void> {
+  /**
+   * Starts it; a start that ends because something is away is tried again. Faults that overlap share one start: of two
+   * processes on one port and folder the second ends at once, and its test would take the first one's answers for its own.
+   */
+  start(): Promise<void> {
+    this.#starting ??= this.#start().finally(() => {
+      this.#starting = undefined;
+    });
+    return this.#starting;
+  }
+
+  async #start(): Promise<void> {
     const end = performance.now() + 90_000;
     while (!this.up) {
       try {
