@@ -30,7 +30,7 @@ export interface MountedRoute {
   readonly tally: Tally;
   readonly wire: Wire;
   readonly faults: Faults;
-  /** Routes that take a body: how the body of this request is framed. Borrowed until the handler returns. */
+  /** How the body of this request is framed, also where the route takes none. Borrowed until the handler returns. */
   framing: Framing;
 }
 

@@ -217,14 +217,13 @@ function withoutBody(route: Route, handler: Handler, at: MountedRoute): AddonHan
   const seldom = bodiless.has(at.method) && route.hot === true;
   return (res, req) => {
     try {
-      if (!seldom || hasFraming(req)) {
-        // The addon skips a body that has a length.
-        const framing = framingOf(req);
-        if (framing.bad !== undefined || framing.chunked) {
-          refuse(res, req, route, at, framing);
-          return;
-        }
+      const framing = seldom && !hasFraming(req) ? unframed : framingOf(req);
+      if (framing.bad !== undefined || framing.chunked) {
+        refuse(res, req, route, at, framing);
+        return;
       }
+      // The addon skips a body that has a length.
+      at.framing = framing;
       settle(handler(res, req, at), res, at);
     } catch (error) {
       fault(res, at, error);

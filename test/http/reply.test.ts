@@ -353,6 +353,7 @@ test('a refusal is read by a client that sends all of its body first', async () 
     route('/unread', unread),
     route('/at-once', atOnce),
     { name: 'a', path: '/none', on: { POST: (res) => void res.end() } },
+    { name: 'a', path: '/none-refused', on: { POST: atOnce } },
   ]);
   const closes = ['Connection: close'];
   const cases: readonly [Sent, number, boolean][] = [
@@ -367,6 +368,8 @@ test('a refusal is read by a client that sends all of its body first', async () 
     [{ target: '/at-once', mib: 12, chunked: true }, 404, true],
     [{ target: '/at-once', mib: 12, headers: closes }, 404, true],
     [{ target: '/none', mib: 12, chunked: true }, 400, true],
+    [{ target: '/none-refused', mib: 12, headers: closes }, 404, true],
+    [{ target: '/none-refused', mib: 12 }, 404, false],
     [{ target: '/none', method: 'PUT', mib: 12, chunked: true }, 405, true],
     [{ target: '/none', method: 'PUT', mib: 12, headers: closes }, 405, true],
     [{ target: '/nowhere', mib: 12, chunked: true }, 404, true],

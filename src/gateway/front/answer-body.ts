@@ -61,6 +61,16 @@ export class AnswerBody implements BodyWriter {
     this.#close = close;
   }
 
+  /** Nothing goes out until release(), as if the client were slow. Nothing was written before. */
+  hold(): void {
+    this.#behind = true;
+  }
+
+  release(): void {
+    this.#behind = false;
+    this.#flush();
+  }
+
   /** The head and the first `sent` bytes of the whole body are with the addon, and the socket takes no more for now. */
   goOn(body: Uint8Array, sent: number, keep: (() => BodyKeep) | undefined): void {
     this.#headWritten = true;

@@ -3,8 +3,8 @@
  *
  *   inside the handler   written at once
  *   afterwards           corked; the answer to a chunked request waits for the next turn of the loop
- *   last answer          of its connection: says Connection: close. A refusal whose request is still on its way lingers
- *                        (http/lingering.ts)
+ *   last answer          of its connection: says Connection: close. While its request is still on its way a refusal
+ *                        lingers (http/lingering.ts), and any other answer waits
  */
 import type { HttpResponse } from 'uWebSockets.js';
 import { endBare, statusLine } from '../../http/answer.ts';
@@ -40,8 +40,13 @@ export interface Answered {
   readonly receivedMs: number;
   readonly origin: string;
   readonly originVerdict: OriginVerdict;
-  /** There is an answer now. True: the request is still on its way, and the connection is held for it; see linger(). */
+  /**
+   * There is an answer now. True: the request is still on its way and its connection closes behind the answer, which
+   * waits for the rest: a refusal by linger(), any other by passed().
+   */
   begins(): boolean;
+  /** Calls `then` when the last byte of the request has come. */
+  passed(then: () => void): void;
   /** A refusal is written, and nothing ends its response. */
   linger(res: HttpResponse): void;
   /** The answer has ended; so many bytes of its body went out. */
@@ -134,14 +139,20 @@ export class Answering implements AnswerHooks {
       });
       return nowhere;
     }
-    return this.#stream(res, length);
+    const body = this.#stream(res, length);
+    if (this.#lingers) {
+      body.hold();
+      this.#of.passed(() => setImmediate(() => body.release()));
+    }
+    return body;
   }
 
   refuse({ status, body, lines }: Refusal, headers: Headers = []): void {
     if (!this.#begin(status)) return;
+    const lingers = this.#lingers && !this.#at.head;
     this.#send((res) => {
       this.#writeHead(res, headers.length === 0 ? lines : headerLines(headers) + lines);
-      if (this.#lingers) {
+      if (lingers) {
         const bytes = writeLast(res, Buffer.from(body).toString(), new Date(this.#of.receivedMs));
         this.#of.linger(res);
         this.#end(bytes);
@@ -152,7 +163,7 @@ export class Answering implements AnswerHooks {
       this.#end(head ? 0 : body.byteLength);
       if (head) endBare(res, body.byteLength, close);
       else res.end(body, close);
-    }, this.#lingers);
+    }, lingers);
   }
 
   /** The client has gone. Returns the bytes of the body that went out. */
@@ -211,11 +222,13 @@ export class Answering implements AnswerHooks {
   /** `lingers`: nothing that follows the request is handled, although the response is not ended in the next turn. */
   #send(write: (res: HttpResponse) => void, lingers = false): void {
     const res = this.#res!;
-    if (!this.inHandler) res.cork(() => write(res));
-    else if (this.#chunked && !lingers)
+    const later = () =>
       setImmediate(() => {
         if (this.#res === res) res.cork(() => write(res));
       });
+    if (this.#lingers && !lingers) this.#of.passed(later);
+    else if (!this.inHandler) res.cork(() => write(res));
+    else if (this.#chunked && !lingers) later();
     else write(res);
   }
 

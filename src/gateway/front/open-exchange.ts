@@ -125,8 +125,12 @@ export class OpenExchange extends Deadline implements Exchange, Slow, Answered, 
     answering.inHandler = false;
     const { res } = answering;
     if (res === undefined) return;
-    // A body that is being read has attached its own.
-    if (this.#incoming === undefined) res.onAborted(() => this.gone());
+    if (this.#incoming === undefined) {
+      // One that nobody asks for passes by: an answer that closes the connection waits for its end.
+      const { chunked, bytes } = this.#framing;
+      if (chunked || bytes > 0) this.#body().source.pass();
+      else res.onAborted(() => this.gone());
+    }
     if (!this.waiting) this.#route.front.writeDeadlines.add(this);
   }
 
@@ -264,10 +268,14 @@ export class OpenExchange extends Deadline implements Exchange, Slow, Answered, 
     const source = this.#incoming?.source;
     const left = bytes - (source?.bytes ?? 0);
     if (source?.over === true || (!chunked && left <= 0)) return false;
-    // The rest of a slow one would come as slowly, and outside the handler nobody can be told of the rest any more.
-    if (answering.late || (!answering.inHandler && source === undefined)) return false;
+    // The rest of a slow one would come as slowly.
+    if (answering.late) return false;
     if (left > PASS_BYTES_MAX) answering.last = true;
     return answering.closes() || this.#clientCloses;
+  }
+
+  passed(then: () => void): void {
+    this.#body().source.pass(then);
   }
 
   linger(res: HttpResponse): void {

@@ -112,7 +112,7 @@ export const httpMutants: readonly Mutant[] = [
   {
     name: 'a GET is not looked at for its framing',
     file: 'src/http/router.ts',
-    edits: [['if (!seldom || hasFraming(req)) {', 'if (!seldom || (hasFraming(req) && at.head)) {']],
+    edits: [['seldom && !hasFraming(req) ?', 'seldom && !(hasFraming(req) && at.head) ?']],
     tests: [contract],
   },
   {

@@ -4,8 +4,10 @@
  * Method: send more than the buffers of both sockets hold, without reading; then read what is there.
  */
 import assert from 'node:assert/strict';
+import { setImmediate as turn } from 'node:timers/promises';
 import { onTestFinished, test } from 'vitest';
 import type { Guard } from '../../../src/gateway/front/guard.ts';
+import { httpErrors } from '../../../src/http/errors.ts';
 import type { Route } from '../../../src/http/router.ts';
 import { freePort, RawConnection, sendThenRead } from '../../http/raw.ts';
 import { startRig } from './rig.ts';
@@ -39,9 +41,37 @@ const routes = (guard: Guard): Route[] => [
       }),
     },
   },
+  {
+    name: 'uploads',
+    path: '/none',
+    cors: guard.cors,
+    streams: true,
+    on: {
+      GET: guard.route({ route: 'uploads', scope: 'read' }, (exchange) => {
+        if (exchange.query === 'refused') exchange.problem(httpErrors.NOT_FOUND, { path: '/none' });
+        else if (exchange.query === 'json') exchange.json(200, '{"code":"json"}');
+        else {
+          const writer = exchange.stream(200, [], exchange.query === 'length' ? 17 : undefined);
+          writer.write(Buffer.from('{"code":'));
+          writer.drained(() => {
+            writer.write(Buffer.from('"stream"}'));
+            writer.end();
+          });
+        }
+      }),
+      POST: guard.route({ route: 'unknown', scope: 'upload' }, (exchange) =>
+        exchange.problem(httpErrors.NOT_FOUND, { path: '/none' }),
+      ),
+      DELETE: guard.route({ route: 'uploads', scope: 'upload' }, async (exchange) => {
+        await turn();
+        if (exchange.query === 'refused') throw httpErrors.NOT_FOUND({ path: '/none' });
+        exchange.json(200, '{"code":"gone"}');
+      }),
+    },
+  },
 ];
 
-type Sent = Omit<Parameters<typeof sendThenRead>[1], 'target'> & { readonly target?: string };
+type Sent = Partial<Parameters<typeof sendThenRead>[1]>;
 
 const said = (answer: Awaited<ReturnType<typeof sendThenRead>>) =>
   answer === undefined ? 'lost' : [answer.status, (answer.json() as { code: string }).code, answer.closed];
@@ -62,13 +92,35 @@ test.each<[string, Sent, unknown]>([
 ])('%s is refused, and its client reads why', async (_what, sent, expected) => {
   const rig = startRig(port, { routes });
   const headers = ['Origin: https://a.example', ...(sent.headers ?? [])];
-  const answer = await sendThenRead(port, { target: '/upload', ...sent, headers });
+  const answer = await sendThenRead(port, { target: '/upload', mib: 6, ...sent, headers });
   assert.deepEqual(said(answer), expected);
   assert.equal(answer?.headers['access-control-allow-origin'], '*');
   assert.match(answer?.headers['x-request-id'] ?? '', /^[\da-f]{16}-/);
   assert.match(answer?.headers['date'] ?? '', / GMT$/);
   const [record] = rig.records();
   assert.deepEqual([record?.['status'], record?.['out']], [answer?.status, answer?.body.length]);
+  assert.deepEqual(rig.faults, []);
+});
+
+const closes = [key, 'Connection: close'];
+test.each<[string, Sent, unknown]>([
+  ['a POST', { method: 'POST', headers: closes }, [404, 'NOT_FOUND', true]],
+  ['a POST without a key', { method: 'POST', headers: ['Connection: close'] }, [401, 'KEY_REQUIRED', true]],
+  ['a POST that the connection outlives', { method: 'POST', headers: [key] }, [404, 'NOT_FOUND', false]],
+  ['a method that nobody takes', { method: 'PUT', headers: closes }, [405, 'METHOD_NOT_ALLOWED', true]],
+  [
+    'a refusal that comes later',
+    { method: 'DELETE', target: '/none?refused', headers: closes },
+    [404, 'NOT_FOUND', true],
+  ],
+  ['an answer that comes later', { method: 'DELETE', headers: closes }, [200, 'gone', true]],
+  ['a GET', { method: 'GET', target: '/none?json', headers: closes }, [200, 'json', true]],
+  ['a GET that the connection outlives', { method: 'GET', target: '/none?json', headers: [key] }, [200, 'json', false]],
+  ['a refused GET', { method: 'GET', target: '/none?refused', headers: closes }, [404, 'NOT_FOUND', true]],
+  ['a body in pieces', { method: 'GET', target: '/none?length', headers: closes }, [200, 'stream', true]],
+])('on a route that takes no body its client reads the answer to one: %s', async (_what, sent, expected) => {
+  const rig = startRig(port, { routes });
+  assert.deepEqual(said(await sendThenRead(port, { target: '/none', mib: 6, ...sent })), expected);
   assert.deepEqual(rig.faults, []);
 });
 
