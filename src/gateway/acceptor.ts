@@ -36,7 +36,7 @@ export default {
     const front = openFront(frame, { identifier, mayComeFrom, limiter, windows, quotas });
     if (frame.rehearsing)
       return {
-        routes: front.mounted(openUnknown(front.guard).routes),
+        routes: front.ids.marked(openUnknown(front.guard).routes),
         close: () => {
           front.close();
           limiter.close();
@@ -54,7 +54,7 @@ export default {
       openUnknown(front.guard),
     ];
     return {
-      routes: front.mounted(areas.flatMap(({ routes }) => routes)),
+      routes: front.ids.marked(areas.flatMap(({ routes }) => routes)),
       gauges: () => {
         backends.gauges();
         for (const area of areas) area.gauges?.();

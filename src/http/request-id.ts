@@ -1,5 +1,6 @@
 /** Request ids: the client's, when it has the shape of one, else one that no other thread and no other start makes. */
 import { randomBytes } from 'node:crypto';
+import type { Marks, Route } from './router.ts';
 import { wireText } from './wire-text.ts';
 
 export const REQUEST_ID = 'X-Request-Id';
@@ -16,6 +17,12 @@ export class RequestIds {
   of(req: { getHeader(name: ArrayBuffer | string): string }): string {
     const given = req.getHeader(HEADER);
     return given !== '' && SHAPE.test(given) ? given : this.#next();
+  }
+
+  /** The routes with an id on what the router answers there by itself. */
+  marked(routes: readonly Route[]): readonly Route[] {
+    const marks: Marks = (req) => [[REQUEST_ID, this.of(req)]];
+    return routes.map((route) => ({ ...route, marks }));
   }
 
   #next(): string {

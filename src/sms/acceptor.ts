@@ -2,7 +2,7 @@
 import type { Acceptor } from '../service/contract.ts';
 import { openAccept } from './accept/open.ts';
 import type { Area } from './area.ts';
-import { boundedBy, identified, type SmsShared } from './bounded.ts';
+import { boundedBy, ids, type SmsShared } from './bounded.ts';
 import { openCallers } from './customers/callers.ts';
 import { CUSTOMERS_WORKER } from './customers/questions.ts';
 import { openCustomers } from './customers/routes.ts';
@@ -20,7 +20,7 @@ export default {
       openReceipts(frame, deskOf(frame), bounded),
     ];
     return {
-      routes: identified(areas.flatMap(({ routes }) => routes)),
+      routes: ids.marked(areas.flatMap(({ routes }) => routes)),
       gauges: () => {
         for (const area of areas) area.gauges?.();
       },

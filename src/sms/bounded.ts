@@ -10,8 +10,7 @@ import { Attempts, createAttempts } from '../access/attempts.ts';
 import { addressReader } from '../http/client-address.ts';
 import type { Handler } from '../http/handlers.ts';
 import { type LaterOptions, later, type Reply } from '../http/reply.ts';
-import { REQUEST_ID, RequestIds } from '../http/request-id.ts';
-import type { Route } from '../http/router.ts';
+import { RequestIds } from '../http/request-id.ts';
 import type { AcceptorFrame } from '../service/contract.ts';
 import type { SmsValues } from './sms.ts';
 
@@ -28,11 +27,7 @@ export type BoundedAnswer = (reply: Reply, req: HttpRequest, address: string) =>
 /** As later() of http/reply.ts. */
 export type Bounded = (answer: BoundedAnswer, options?: LaterOptions) => Handler;
 
-const ids = new RequestIds();
-
-/** What the router answers on these routes by itself bears the id as well. */
-export const identified = (routes: readonly Route[]): readonly Route[] =>
-  routes.map((route) => ({ ...route, marks: (req) => [[REQUEST_ID, ids.of(req)]] }));
+export const ids = new RequestIds();
 
 type Frame = Pick<AcceptorFrame<SmsValues, SmsShared>, 'values' | 'shared' | 'rehearsing'>;
 

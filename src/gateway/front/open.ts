@@ -2,8 +2,7 @@
 import { addressReader } from '../../http/client-address.ts';
 import { Cors } from '../../http/cors.ts';
 import { Deadlines } from '../../http/deadlines.ts';
-import { REQUEST_ID, RequestIds } from '../../http/request-id.ts';
-import type { Marks, Route } from '../../http/router.ts';
+import { RequestIds } from '../../http/request-id.ts';
 import type { AcceptorFrame } from '../../service/contract.ts';
 import type { GatewayValues } from '../gateway.ts';
 import type { Limiter } from '../limits/limiter.ts';
@@ -27,8 +26,7 @@ export interface FrontParts {
 
 export interface OpenedFront {
   readonly guard: Guard;
-  /** The routes as they are mounted: answers that the router gives by itself have a request id, too. */
-  mounted(routes: readonly Route[]): Route[];
+  readonly ids: RequestIds;
   close(): void;
 }
 
@@ -59,7 +57,6 @@ export function openFront(frame: AcceptorFrame<GatewayValues>, parts: FrontParts
     backends: new BackendMeters(meters),
     accessLine: accessLog && !frame.rehearsing ? accessLine(log) : undefined,
   };
-  const marks: Marks = (req) => [[REQUEST_ID, front.ids.of(req)]];
   const guard = new Guard({
     ...parts,
     front,
@@ -69,7 +66,7 @@ export function openFront(frame: AcceptorFrame<GatewayValues>, parts: FrontParts
   });
   return {
     guard,
-    mounted: (routes) => routes.map((route) => ({ ...route, marks })),
+    ids: front.ids,
     close() {
       books.close();
       pulse.close();

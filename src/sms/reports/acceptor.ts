@@ -1,6 +1,6 @@
 /** Routes of the role `reporting`. */
 import type { Acceptor } from '../../service/contract.ts';
-import { boundedBy, identified, type SmsShared } from '../bounded.ts';
+import { boundedBy, ids, type SmsShared } from '../bounded.ts';
 import { openCallers } from '../customers/callers.ts';
 import { REPORT_CALLERS_WORKER } from '../customers/questions.ts';
 import type { SmsValues } from '../sms.ts';
@@ -21,7 +21,7 @@ export default {
     const { ClickHouse } = await import('../../store/clickhouse/client.ts');
     const client = new ClickHouse(clickHousePlace(values));
     return {
-      routes: identified(reportRoutes(frame, client, callers.callerOf, boundedBy(frame))),
+      routes: ids.marked(reportRoutes(frame, client, callers.callerOf, boundedBy(frame))),
       close: () => {
         callers.close();
         void client.close();

@@ -150,7 +150,7 @@ export function startRig(port: number, options: RigOptions): Rig {
     endpoint: { host: '127.0.0.1', port },
     room: new ConnectionRoom({ max: 1000 }),
     routes: (app) =>
-      mountRoutes(app, front.mounted(options.routes(front.guard)), {
+      mountRoutes(app, front.ids.marked(options.routes(front.guard)), {
         tally,
         wire,
         faults: frame.faults,
