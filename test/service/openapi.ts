@@ -153,7 +153,8 @@ export class HeldDocument {
 
   /**
    * Asks every operation by who may not, each time with something else that is wrong: a parameter, a part of the path,
-   * the body. A handler that begins to look who it is and then throws would end the process (http/admitted.ts).
+   * the body. A handler that begins to look who it is and then throws would end the process (http/admitted.ts). What
+   * takes a body takes a chunked one (Route.takesBody).
    */
   async checkWrongAndRefused(url: string, of: (operation: HeldOperation) => boolean = () => true): Promise<void> {
     const strangers: readonly Record<string, string>[] = [
@@ -182,6 +183,10 @@ export class HeldDocument {
           expect(answer.status, what).toBeLessThan(500);
         }
       }
+      if (requestBody === undefined) continue;
+      const body = new Blob(['{"wrong":']).stream();
+      const chunked = await fetch(`${url}${good}`, { method, body, duplex: 'half' } as RequestInit);
+      expect(await chunked.text(), `${method} ${good}`).not.toContain('must not have a chunked body');
     }
     expect((await fetch(`${url}/healthz`)).status).toBe(200);
   }

@@ -52,5 +52,5 @@ export function openSign({ values, now }: Frame, guard: Guard): Area {
     );
     exchange.json(200, signedBody({ url }));
   });
-  return { routes: [{ name: 'sign', path: '/api/v1/sign', cors: guard.cors, on: { POST: sign } }] };
+  return { routes: [{ name: 'sign', path: '/api/v1/sign', cors: guard.cors, takesBody: true, on: { POST: sign } }] };
 }
