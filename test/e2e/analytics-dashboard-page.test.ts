@@ -10,6 +10,7 @@ import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import pg from 'pg';
+import type { Page } from 'playwright-core';
 import { beforeAll, expect, test } from 'vitest';
 import service from '../../src/analytics/analytics.ts';
 import { runUser } from '../../src/analytics/people/user-command.ts';
@@ -51,7 +52,6 @@ test('figures that cannot be refreshed say of when they are', async (t) => {
   await page.goto(`/?site=${SITE}&period=today`);
   await visitors(page).toBe('4');
   await settled(page);
-  const panels = /\/api\/sites\/[^/]+\/(summary|timeseries|breakdown)/;
   await page.route(panels, (route) => route.abort());
   await page.clock.runFor(31_000);
   const late = page.locator('.late');
@@ -215,43 +215,127 @@ test('an old name of a site leads to it, and the address says the new one', asyn
   assert.deepEqual([search(page).get('site'), search(page).get('is:country')], [SITE, 'DE']);
 });
 
-test('what takes longer has a skeleton, or stays as it was, dimmed; nothing jumps', async (t) => {
+const panels = /\/api\/sites\/[^/]+\/(summary|timeseries|breakdown)/;
+/** Where everything on the page begins, and ends. */
+const places = (page: Page) =>
+  page.evaluate(`[...document.querySelectorAll('.card, .page-foot')].map((one) => {
+    const { top, bottom } = one.getBoundingClientRect();
+    return [Math.round(top + scrollY), Math.round(bottom + scrollY)];
+  })`) as Promise<readonly (readonly number[])[]>;
+
+for (const width of [1440, 390])
+  test(`what takes longer has a skeleton, or stays as it was, dimmed; nothing jumps: ${width}`, async (t) => {
+    const page = await on.open('/', { viewport: { width, height: 900 } });
+    t.onTestFinished(() => page.context().close());
+    const today = await on.visitorsToday();
+    let release = () => {};
+    const hold = async () => {
+      const held = new Promise<void>((resolve) => {
+        release = resolve;
+      });
+      await page.route(panels, async (route) => {
+        await held;
+        await route.continue();
+      });
+    };
+    await hold();
+    await page.goto(`/?site=${SITE}&period=today`);
+    await expect.poll(() => page.locator('.bone').count()).toBeGreaterThan(20);
+    // The curve that is drawn later has one as well.
+    const curve = "getComputedStyle(document.querySelector('.chart-box'), '::before').content";
+    await expect.poll(() => page.evaluate(curve)).toBe('""');
+    const waiting = await places(page);
+    await page.screenshot({ path: join(PICTURES, `loading-${width}.png`), fullPage: true });
+    release();
+    await visitors(page).toBe(today);
+    await settled(page);
+    assert.deepEqual(await places(page), waiting);
+    assert.equal(await page.evaluate(curve), 'none');
+    await page.unroute(panels);
+    await hold();
+    await page.keyboard.press('y');
+    await expect.poll(() => page.locator('.stale').count()).toBeGreaterThan(3);
+    // The numbers of before, and no skeleton.
+    assert.deepEqual(
+      [await figure(page, 'visitors').textContent(), await page.locator('.bone').count(), await places(page)],
+      [today, 0, waiting],
+    );
+    release();
+    await visitors(page).toBe('2');
+    await settled(page);
+    assert.deepEqual(await places(page), waiting);
+    // Nor do the panels of a period without anything, and of questions that are refused.
+    await page.goto(`/?site=${SITE}&period=custom&from=2020-01-01&to=2020-01-02`);
+    await visitors(page).toBe('0');
+    await settled(page);
+    assert.deepEqual(await places(page), waiting);
+    await page.screenshot({ path: join(PICTURES, `empty-${width}.png`), fullPage: true });
+    await page.unroute(panels);
+    await page.route(/\/breakdown/, (route) => route.abort());
+    await page.goto(`/?site=${SITE}&period=7d`);
+    await expect.poll(() => page.locator('.panel .failure').filter({ visible: true }).count()).toBe(6);
+    await expect.poll(() => places(page)).toEqual(waiting);
+    await page.route(panels, (route) => route.abort());
+    await page.goto(`/?site=${SITE}&period=7d&compare=none`);
+    await expect.poll(() => page.locator('.failure').filter({ visible: true }).count()).toBe(8);
+    await page.screenshot({ path: join(PICTURES, `refused-${width}.png`), fullPage: true });
+  });
+
+test('on a phone nothing is wider than the screen, and menus are whole', async (t) => {
+  const phone = { viewport: { width: 390, height: 844 }, isMobile: true, hasTouch: true };
+  const page = await on.open('/', phone);
+  t.onTestFinished(() => page.context().close());
+  const long = `/${'a-long-name/'.repeat(12)}`;
+  const countries = ['DE', 'US', 'FR', 'GB', 'IN', 'BR'].map((code) => `&is:country=${code}`).join('');
+  await page.goto(`/?site=${SITE}&period=custom&from=2025-12-30&to=2026-01-02${countries}&contains_not:path=${long}`);
+  await settled(page);
+  await page.screenshot({ path: join(PICTURES, 'phone-filters.png') });
+  assert.equal(await page.evaluate('document.documentElement.scrollWidth'), 390);
+  await expect.poll(() => page.locator('.chip').count()).toBe(2);
+  for (const close of await page.locator('.chip-close').all()) {
+    const { x, width } = (await close.boundingBox())!;
+    assert.ok(x + width <= 390, `a filter can be removed: its button ends at ${x + width}`);
+  }
+  for (const button of ['.tools .period', '.tools .compare', '.site-button']) {
+    await page.locator(button).tap();
+    const menu = page.locator('.popover:popover-open');
+    const box = (await menu.boundingBox())!;
+    assert.ok(box.x >= 0 && box.x + box.width <= 390, JSON.stringify(box));
+    for (const part of await menu.locator('button, input').all()) {
+      const { x, width } = (await part.boundingBox())!;
+      assert.ok(x + width <= box.x + box.width, `${await part.textContent()} ends at ${x + width}`);
+    }
+    if (button === '.tools .period') await page.screenshot({ path: join(PICTURES, 'phone-period.png') });
+    await page.keyboard.press('Escape');
+  }
+});
+
+test('a live view that has just begun says of which time it is', async (t) => {
   const page = await on.open('/');
   t.onTestFinished(() => page.context().close());
-  const today = await on.visitorsToday();
-  const panels = /\/api\/sites\/[^/]+\/(summary|timeseries|breakdown)/;
-  let release = () => {};
-  const hold = async () => {
-    const held = new Promise<void>((resolve) => {
-      release = resolve;
-    });
-    await page.route(panels, async (route) => {
-      await held;
-      await route.continue();
-    });
-  };
-  await hold();
-  await page.goto(`/?site=${SITE}&period=today`);
-  await expect.poll(() => page.locator('.bone').count()).toBeGreaterThan(20);
-  const height = () => page.locator('[data-panel="pages"]').evaluate((one) => one.getBoundingClientRect().height);
-  const waiting = await height();
-  release();
-  await visitors(page).toBe(today);
-  await settled(page);
-  assert.equal(await height(), waiting);
-  await page.unroute(panels);
-  await hold();
-  await page.keyboard.press('y');
-  await expect.poll(() => page.locator('.stale').count()).toBeGreaterThan(3);
-  // The numbers of before, and no skeleton.
-  assert.deepEqual(
-    [await figure(page, 'visitors').textContent(), await page.locator('.bone').count(), await height()],
-    [today, 0, waiting],
-  );
-  release();
-  await visitors(page).toBe('2');
-  await settled(page);
-  assert.equal(await height(), waiting);
+  for (const [seconds, words] of [
+    [1, '3 visitors in the last second'],
+    [42, '3 visitors in the last 42 seconds'],
+    [90, '3 visitors in the last minute'],
+    [200, '3 visitors in the last 3 minutes'],
+    [300, '3 visitors now'],
+  ] as const) {
+    const tick = { visitors: 3, window_s: seconds, events_per_second: 0, last: [] };
+    await page.route('**/live*', (route) =>
+      route.fulfill({
+        contentType: 'text/event-stream',
+        body: `retry: 60000\nevent: live\ndata: ${JSON.stringify(tick)}\n\n`,
+      }),
+    );
+    // The end of the answer is the end of the view: what it said before is remembered.
+    await page.addInitScript(`addEventListener('DOMContentLoaded', () => new MutationObserver(() => {
+      const text = document.querySelector('.live-badge')?.textContent ?? '';
+      if (text.includes('visitor')) globalThis.said = text;
+    }).observe(document.body, { subtree: true, childList: true, characterData: true }))`);
+    await page.goto(`/?site=${SITE}&period=today`);
+    await expect.poll(() => page.evaluate('globalThis.said')).toBe(words);
+    await page.unroute('**/live*');
+  }
 });
 
 test('every key that ? lists can be found there, and leads where it says', async (t) => {
@@ -279,6 +363,8 @@ test('every key that ? lists can be found there, and leads where it says', async
   await page.goto(`/?site=${SITE}&from=2020-01-01&to=2020-01-02&period=custom`);
   await visitors(page).toBe('0');
   await expect.poll(() => page.locator('[data-panel="pages"] .empty').textContent()).toMatch(/\w/);
+  await page.goto(`/?site=${SITE}&period=yesterday&events=prop:signup`);
+  await expect.poll(() => page.locator('[data-panel="events"] .empty').textContent()).toBe('Nothing was sent with it.');
 });
 
 test('a refusal says what to do; trying again works', async (t) => {
@@ -349,7 +435,19 @@ for (const theme of ['light', 'dark'] as const)
           )) as number) <= 0,
           `${name} must not scroll sideways at ${width}`,
         );
+        // Curves stand on the floor of their cards, however high a neighbour is.
+        if (name === 'overview')
+          assert.deepEqual(
+            await page.evaluate(`[...document.querySelectorAll('.site')].map((one) => Math.round(
+              one.getBoundingClientRect().bottom - one.querySelector('.site-spark').getBoundingClientRect().bottom))`),
+            await page.locator('.site').evaluateAll((all) => all.map(() => 1)),
+          );
         if (name !== 'details' || width !== 390) continue;
+        // Names stand below the title.
+        const starts = await Promise.all(
+          ['dialog h2', 'dialog .input', 'dialog .overlay-foot .quiet'].map((one) => page.locator(one).boundingBox()),
+        );
+        assert.equal(new Set(starts.map((box) => Math.round(box!.x))).size, 1, JSON.stringify(starts));
         // Numbers go by behind the names.
         const left = () => page.locator('dialog tbody .name').first().boundingBox();
         const before = (await left())!.x;
@@ -371,7 +469,8 @@ for (const theme of ['light', 'dark'] as const)
       await page.keyboard.press('Escape');
     }
     await page.emulateMedia({ media: 'print' });
-    assert.equal(await page.locator('.tools, .files, .live-badge').filter({ visible: true }).count(), 0);
+    const controls = '.tools, .files, .live-badge, .into, .tab[aria-pressed="false"], .edit';
+    assert.equal(await page.locator(controls).filter({ visible: true }).count(), 0);
     await expect.poll(() => page.evaluate('document.documentElement.dataset.theme')).toBe('light');
     await page.setViewportSize({ width: 794, height: 1123 });
     await page.screenshot({ path: join(PICTURES, `print-${theme}.png`), fullPage: true });

@@ -184,8 +184,14 @@ export function livePart(app: App): Live {
 }
 
 /** A server that has just been started, or keeps no journal, knows less than five minutes. */
-const windowText = (seconds: number): string =>
-  seconds < 60 ? `${Math.round(seconds)} seconds` : seconds < 120 ? 'minute' : `${Math.floor(seconds / 60)} minutes`;
+function windowText(seconds: number): string {
+  if (seconds < 2) return 'second';
+  return seconds < 60
+    ? `${Math.round(seconds)} seconds`
+    : seconds < 120
+      ? 'minute'
+      : `${Math.floor(seconds / 60)} minutes`;
+}
 
 function eventRow({ at, event_type: type, path, country, device }: LiveEvent): HTMLElement {
   const view = type === 'page_view';

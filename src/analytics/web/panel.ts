@@ -143,7 +143,16 @@ export function panelPart(app: App, spec: PanelSpec, action?: () => Child): Part
       }),
     });
     const empty = answer.rows.length === 0 && answer.other === null;
-    fill(box, empty ? h('div', { class: 'empty' }, h('p', {}, spec.empty)) : table);
+    fill(
+      box,
+      empty
+        ? h(
+            'div',
+            { class: 'empty' },
+            h('p', {}, propertyOf(dimension) === undefined ? spec.empty : 'Nothing was sent with it.'),
+          )
+        : table,
+    );
     drawFoot(answer, empty);
     if (focused !== undefined && focused !== null)
       [...box.querySelectorAll<HTMLElement>('button')].find((one) => one.textContent === focused)?.focus();

@@ -72,7 +72,6 @@ export function sitePage(app: App, live: Live): Part {
       // A link may filter by a region that no row on the page names.
       if (learnRegions(Object.entries(answer.names))) chips.update(app.view);
       fill(notes, footnotes(answer));
-      notes.hidden = notes.childElementCount === 0;
       announce(`${metricText('visitors', answer.metrics.visitors.value, true)} visitors, ${datesText(answer)}`);
     },
     skeleton: () => topLine.skeleton(),
