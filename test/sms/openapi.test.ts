@@ -21,6 +21,8 @@ const scope = fileScope();
 let sms: RunningSms;
 let key = '';
 let keyId = '';
+/** Of a customer that is not active. */
+let idleKey = '';
 let messageId = '';
 const TOKEN = 'token-of-the-operator-in-this-test';
 const OPERATORS = JSON.stringify([{ name: 'mci', driver: 'http', url: 'http://127.0.0.1:9/', token: TOKEN }]);
@@ -30,6 +32,10 @@ beforeAll(async () => {
   await send('POST', '/v1/customers', { customer_id: 'ada', balance: 1000 });
   const made = (await (await send('POST', '/v1/customers/ada/keys', {})).json()) as Record<string, string>;
   [key, keyId] = [made['key']!, made['id']!];
+  await send('POST', '/v1/customers', { customer_id: 'idle' });
+  const idle = (await (await send('POST', '/v1/customers/idle/keys', {})).json()) as Record<string, string>;
+  idleKey = idle['key']!;
+  await send('PATCH', '/v1/customers/idle', { active: false });
   const sent = await send('POST', '/v1/sms/send', message);
   messageId = ((await sent.json()) as Record<string, string>)['message_id']!;
 });
@@ -63,6 +69,7 @@ const requests: Readonly<Record<string, readonly Asking[]>> = {
     [200, '/v1/sms/batch', { messages: [message, { ...message, to: '1' }] }, 'KEY'],
     [400, '/v1/sms/batch', { messages: [] }, 'KEY'],
     [401, '/v1/sms/batch', { messages: [message] }, ''],
+    [403, '/v1/sms/batch', { messages: [message] }, 'IDLE'],
   ],
   getMessage: [
     [200, '/v1/sms/MESSAGE', undefined, 'KEY'],
@@ -72,6 +79,7 @@ const requests: Readonly<Record<string, readonly Asking[]>> = {
     [200, '/v1/sms?limit=1', undefined, 'KEY'],
     [400, '/v1/sms?limit=0', undefined, 'KEY'],
     [403, '/v1/sms?customer_id=bob', undefined, 'KEY'],
+    [404, '/v1/sms?customer_id=bob'],
   ],
   getBalance: [
     [200, '/v1/customers/ada/balance', undefined, 'KEY'],
@@ -172,7 +180,7 @@ test.each(Object.entries(requests))('%s answers with what is documented', (name,
       method,
       path.replace('KEYID', keyId).replace('MESSAGE', messageId),
       body,
-      credential === 'KEY' ? key : credential,
+      credential === 'KEY' ? key : credential === 'IDLE' ? idleKey : credential,
     ),
   ),
 );

@@ -127,11 +127,14 @@ const both = (
   [other]: ops(`${name}Too`, `${summary} The same as ${path}.`, responses),
 });
 
-/** The routes that every service has, and the one of its document. `readiness`: the body of /readyz. */
-export const operationPaths = (readiness: Json): Json => ({
+/**
+ * The routes that every service has, and the one of its document. `readiness`: the body of /readyz. `headers`: those of
+ * the answer with the document.
+ */
+export const operationPaths = (readiness: Json, headers?: Json): Json => ({
   '/openapi.json': {
     get: operation('getOpenApi', 'This document.', {
-      200: answer('An OpenAPI document.', content('application/json', { type: 'object' })),
+      200: answer('An OpenAPI document.', content('application/json', { type: 'object' }), headers),
     }),
   },
   ...both('/healthz', '/health', 'health', 'Whether this process answers.', { 200: answer('It does.', plain) }),

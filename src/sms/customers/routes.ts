@@ -6,7 +6,6 @@ import { accessErrors } from '../../access/errors.ts';
 import { admitted } from '../../http/admitted.ts';
 import type { Handler } from '../../http/handlers.ts';
 import { serializerOf } from '../../http/json.ts';
-import { later } from '../../http/reply.ts';
 import type { Route } from '../../http/router.ts';
 import type { AcceptorFrame } from '../../service/contract.ts';
 import type { Actor, AuditEntry, Page } from '../../service/database/contract.ts';
@@ -126,7 +125,7 @@ type Frame = Pick<AcceptorFrame<SmsValues>, 'ask' | 'bodies' | 'values'>;
 
 export function openCustomers(frame: Frame, callerOf: CallerOf, bounded: Bounded): Area {
   const operations = operationsOf(adminOf(frame));
-  const describe = later((reply) => reply.bytes(200, 'application/json', openApiText()));
+  const describe = bounded(async (reply) => reply.bytes(200, 'application/json', openApiText()));
   const routes: Route[] = [{ name: 'openapi', path: '/openapi.json', on: { GET: describe } }];
   for (const described of operationsIn(openApi)) {
     const { operation, method, path } = described;

@@ -4,7 +4,7 @@
  * test/sms/openapi.test.ts holds it against a running gateway.
  */
 import { bearer, documentHead } from '../../service/openapi/parts.ts';
-import { type Json, json, operationPaths, schemas } from './parts.ts';
+import { headers, type Json, json, operationPaths, requestId, schemas } from './parts.ts';
 import { customerPaths } from './paths-customers.ts';
 import { messagePaths } from './paths-messages.ts';
 import { receiptPaths } from './paths-receipts.ts';
@@ -33,9 +33,10 @@ export const openApi = {
     ...customerPaths,
     ...receiptPaths,
     ...reportPaths,
-    ...operationPaths(json('Readiness')),
+    ...operationPaths(json('Readiness'), requestId),
   } as Readonly<Record<string, Readonly<Record<string, Json>>>>,
   components: {
+    headers,
     schemas,
     securitySchemes: {
       apiKey: { type: 'apiKey', in: 'header', name: 'X-API-Key', description: 'A key of a customer.' },

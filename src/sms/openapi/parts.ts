@@ -1,7 +1,8 @@
-/** Parts that the paths of the document are put together from: schemas by name, refusals, who may ask. */
+/** Parts that the paths of the document are put together from: schemas by name, answers, refusals, who may ask. */
 import type { BodySchema } from '../../http/json.ts';
 import { problemSchema } from '../../http/problem.ts';
-import { type Json, namedSchemas, refusalsOf, retryAfter } from '../../service/openapi/parts.ts';
+import { REQUEST_ID } from '../../http/request-id.ts';
+import { answer as bare, type Json, namedSchemas, refusalsOf, retryAfter } from '../../service/openapi/parts.ts';
 import { auditPageSchema, readinessSchema } from '../../service/schemas.ts';
 import * as accept from '../accept/schemas.ts';
 import * as customers from '../customers/schemas.ts';
@@ -9,7 +10,7 @@ import * as receipts from '../receipts/schemas.ts';
 import * as reports from '../reports/schemas.ts';
 import * as given from './schemas.ts';
 
-export { answer, content, inHeader, inPath, inQuery, type Json, operationPaths } from '../../service/openapi/parts.ts';
+export { content, inHeader, inPath, inQuery, type Json, operationPaths } from '../../service/openapi/parts.ts';
 
 export const named = {
   NewMessage: given.newMessageSchema,
@@ -48,6 +49,20 @@ export const named = {
 
 export const { ref, json, takes, schemas } = namedSchemas(named);
 
+/** Headers by name, in `components`. */
+export const headers: Json = {
+  [REQUEST_ID]: {
+    description: 'The id that came with the request, or one that was made; lines of the log about it have it.',
+    schema: { type: 'string' },
+  },
+};
+/** What every answer bears (bounded.ts). */
+export const requestId: Json = { [REQUEST_ID]: { $ref: `#/components/headers/${REQUEST_ID}` } };
+
+/** `more`: headers of this answer beside the one of all. */
+export const answer = (description: string, body?: Json, more: Json = {}) =>
+  bare(description, body, { ...requestId, ...more });
+
 const problems = {
   400: 'The request is not valid; `detail` says what must hold and what was found.',
   401: 'A key is missing or not valid.',
@@ -67,9 +82,10 @@ const problems = {
 } as const;
 export type Refusal = keyof typeof problems;
 
-export const refusals = refusalsOf<Refusal>(problems, ref('Problem'), (status) =>
-  status === 429 || status === 503 ? { 'Retry-After': retryAfter } : undefined,
-);
+export const refusals = refusalsOf<Refusal>(problems, ref('Problem'), (status) => ({
+  ...requestId,
+  ...(status === 429 || status === 503 ? { 'Retry-After': retryAfter } : {}),
+}));
 
 export const administrators = [{ adminKey: [] }];
 export const readers = [{ apiKey: [] }, { bearerKey: [] }, { adminKey: [] }];

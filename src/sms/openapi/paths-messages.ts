@@ -36,7 +36,7 @@ export const messagePaths: Json = {
       tag: 'batch',
       summary: 'Accepts up to 1000 messages, each for itself; the results are in their order.',
       ok: { 200: answer('A result for each message: accepted, or its problem.', json('BatchResult')) },
-      refused: sends,
+      refused: [...sends, 403],
       security: senders,
       more: { parameters: [dryRun], ...takes('NewBatch') },
     }),
@@ -56,7 +56,7 @@ export const messagePaths: Json = {
       tag: 'messages',
       summary: 'Messages of a customer, the newest first.',
       ok: { 200: answer('A page; `next_cursor` is the `cursor` of the one behind it.', json('MessagePage')) },
-      refused: [...always, 403],
+      refused: [...always, 403, 404],
       security: senders,
       more: {
         parameters: [

@@ -402,4 +402,5 @@ test('every answer bears the id of its request, the one that came or a new one',
   expect(await idOf('b', 'POST', '/v1/sms/send', message('shop'))).toEqual([403, 'b']);
   expect(await idOf('c', 'GET', '/v1/sms/01JZZZZZZZZZZZZZZZZZZZZZZZ')).toEqual([404, 'c']);
   expect(await idOf('d', 'DELETE', balance)).toEqual([405, 'd']);
+  expect(await idOf('e', 'GET', '/openapi.json')).toEqual([200, 'e']);
 });
