@@ -33,6 +33,8 @@ export interface ConfiguredOutput {
   readonly load: string | undefined;
   /** A record that comes again counts twice. */
   readonly counts: boolean;
+  /** Its role asks the target for the doctor. */
+  readonly inquired: boolean;
   /** Most MiB of its thread's young generation; undefined: the default. */
   readonly youngMiB: number | undefined;
   /** Undefined: the lanes of this process. */
@@ -164,6 +166,7 @@ function configured(
     records: output.records,
     load: output.load?.href,
     counts: output.counts === true,
+    inquired: output.inquired === true,
     youngMiB: output.youngMiB,
     source,
     sourceConfig: source === undefined ? undefined : all[sinkConfigs.kafka.room],

@@ -202,6 +202,11 @@ export interface Output<V> {
    * refuses it. Default: false.
    */
   readonly counts?: boolean;
+  /**
+   * True: the role asks the target itself (inquire), and knows when nobody need answer. The doctor would call it away, and
+   * name options that the service does not have. Default: false.
+   */
+  readonly inquired?: boolean;
   /** Most MiB that the young generation of its thread takes (kernel/threads/supervisor.ts has the default). */
   readonly youngMiB?: number;
   /** Where its records come from. Undefined, the default: the lanes of this process. */

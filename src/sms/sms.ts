@@ -182,6 +182,7 @@ export default defineService({
             holds: ({ reports, clickhouse }) => reports.reports === 'on' && clickhouse.clickhouseIngest === 'http',
           },
           records: [ACCEPTED_KIND, STATUS_KIND, FOREIGN_KIND],
+          inquired: true,
           options: ingestOptions,
           source: (values) =>
             withKafka(values)

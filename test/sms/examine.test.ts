@@ -2,6 +2,7 @@
  * Goal: `ringmain doctor --service=sms` finds what keeps messages from being sent. Method: its findings over a real
  * Postgres, an operator that listens and one that does not.
  */
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { type AddressInfo, createServer } from 'node:net';
 import { beforeAll, expect, test } from 'vitest';
@@ -9,9 +10,12 @@ import { configure } from '../../src/service/configured.ts';
 import { examineApi, examineWorker, inquireApi, inquireReporting, inquireWorker } from '../../src/sms/examine.ts';
 import { smsDays } from '../../src/sms/partitions/days.ts';
 import sms, { type SmsValues } from '../../src/sms/sms.ts';
+import { main } from '../servers/collector.ts';
+import { temporaryFolder } from '../servers/process.ts';
 import { fileScope } from '../servers/scope.ts';
 import { startSmsc } from '../servers/smsc.ts';
 import { addCustomer, openLink, startDatabase } from './database.ts';
+import { ADMIN_KEY, PEPPER } from './running.ts';
 
 const PORT = 26_550;
 /** Nobody listens there. */
@@ -102,6 +106,31 @@ test('ClickHouse that is away is an error', async () => {
   const env = { CLICKHOUSE_URL: `http://127.0.0.1:${AWAY}/sms` };
   expect(await complaints([operator('mci', operatorPort)], env)).toEqual([
     expect.stringMatching(/^error: ClickHouse cannot be asked: .*127\.0\.0\.1:26551/),
+  ]);
+});
+
+test('the doctor has no fault to find where reports are kept by chdb, which runs with the service alone', async () => {
+  const { folder, remove } = temporaryFolder('ringmain-sms-doctor-');
+  scope.onTestFinished(remove);
+  const child = spawn(process.execPath, [main, 'doctor', '--service=sms', '--json'], {
+    cwd: folder,
+    env: {
+      PATH: process.env['PATH'] ?? '',
+      ...{ PG_DSN: dsn, KEY_PEPPER: PEPPER, ADMIN_KEY, OPERATORS: JSON.stringify([operator('mci', operatorPort)]) },
+      ...{ SERVER_ADDR: '127.0.0.1:26552', REPORTING_ADDR: '127.0.0.1:26553', CHDB_PORT: '26554' },
+    },
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  let out = '';
+  child.stdout.setEncoding('utf8').on('data', (text: string) => (out += text));
+  await once(child, 'close');
+  const lines = out
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line) as { readonly section: string; readonly severity: string; readonly text: string });
+  expect(lines.filter(({ severity }) => severity === 'error')).toEqual([]);
+  expect(lines.filter(({ section }) => section === 'reporting')).toEqual([
+    expect.objectContaining({ severity: 'note', text: expect.stringContaining('reports are kept by chdb') }),
   ]);
 });
 

@@ -84,12 +84,14 @@ function sections(configured: Configured): readonly Section[] {
           if (inquire !== undefined) yield* inquire(values, loaded.named);
         },
       })),
-    ...outputs.map(({ name, kind, config, load }) => ({
-      title: `output ${name}`,
-      findings: async function* () {
-        yield* await examineSink(kind, config as never, { ownTable: load === undefined, named: loaded.named });
-      },
-    })),
+    ...outputs
+      .filter(({ inquired }) => !inquired)
+      .map(({ name, kind, config, load }) => ({
+        title: `output ${name}`,
+        findings: async function* () {
+          yield* await examineSink(kind, config as never, { ownTable: load === undefined, named: loaded.named });
+        },
+      })),
   ];
 }
 
