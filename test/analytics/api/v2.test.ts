@@ -100,6 +100,31 @@ describe('their examples', () => {
     expect(await rows({ metrics: ['visitors'], date_range: [daysAgo(2), daysAgo(1)] })).toEqual([[3]]);
     const times = [`${daysAgo(2)}T00:00:00+00:00`, `${daysAgo(2)}T23:59:59+00:00`];
     expect(await rows({ metrics: ['visitors'], date_range: times })).toEqual([[2]]);
+    // Sums are kept by quarters of an hour: one that has begun is in it.
+    const minutes = [`${daysAgo(2)}T00:00:00Z`, `${daysAgo(2)}T00:02:59Z`];
+    expect(await rows({ metrics: ['visitors'], date_range: minutes })).toEqual([[2]]);
+  });
+  test('each named range has its days', async () => {
+    const monthsBack = (months: number) =>
+      new Date(Date.UTC(Number(today.slice(0, 4)), Number(today.slice(5, 7)) - 1 - months, 1))
+        .toISOString()
+        .slice(0, 10);
+    const first = {
+      day: today,
+      '7d': daysAgo(6),
+      '28d': daysAgo(27),
+      '30d': daysAgo(29),
+      '91d': daysAgo(90),
+      month: monthsBack(0),
+      '6mo': monthsBack(5),
+      '12mo': monthsBack(11),
+      year: `${today.slice(0, 4)}-01-01`,
+      all: daysAgo(2),
+    };
+    for (const [date_range, day] of Object.entries(first)) {
+      const { query } = await ask({ metrics: ['visitors'], date_range });
+      expect(query['date_range'], date_range).toEqual([`${day}T00:00:00.000Z`, `${today}T23:59:59.000Z`]);
+    }
   });
   test('filtering: contains, or, not', async () => {
     const filters = [
@@ -113,6 +138,17 @@ describe('their examples', () => {
       ],
     ];
     expect(await rows({ metrics: ['visitors'], date_range: '7d', filters })).toEqual([[2]]);
+    // Not (this or that) is neither, and not (this and that) is all but both: of pages of four visitors.
+    const [docs, social] = [
+      ['contains', 'event:page', ['/docs']],
+      ['is', 'visit:utm_campaign', ['Referral']],
+    ];
+    const not = async (word: string) => {
+      const query = { metrics: ['events'], date_range: '7d', filters: [['not', [word, [docs, social]]]] };
+      return (await rows(query))[0]![0];
+    };
+    // Of eight events three are of the campaign, one of those and one other of /docs.
+    expect([await not('or'), await not('and')]).toEqual([sent.length - 4, sent.length - 1]);
   });
   test('filtering without regard to letters', async () => {
     const filters = [['contains', 'event:page', ['blog'], { case_sensitive: false }]];

@@ -11,6 +11,7 @@ import { Passwords } from '../../../src/access/password.ts';
 import { csrfOf, makeToken, tokenDigest } from '../../../src/access/token.ts';
 import { runSite } from '../../../src/analytics/access/site-command.ts';
 import service from '../../../src/analytics/analytics.ts';
+import { unlockedValue } from '../../../src/analytics/people/shares.ts';
 import { runUser } from '../../../src/analytics/people/user-command.ts';
 import { openApiText } from '../../../src/analytics/query/openapi.ts';
 import { openLink, type PostgresLink } from '../../../src/store/postgres/connection.ts';
@@ -111,8 +112,10 @@ test('on loopback everything is open until there is a user; then a login is need
   const open = await call(other, 'GET', '/api/me');
   expect(await open.json()).toEqual({ me: null, csrf: null, open: true });
   // A page that gave its own name to this machine, and a proxy that passed somebody on, are not this machine.
-  const passedOn = await call(other, 'GET', '/api/me', undefined, { 'x-forwarded-for': '203.0.113.9' });
-  expect(await passedOn.json()).toMatchObject({ open: false });
+  for (const name of ['x-forwarded-for', 'forwarded', 'x-real-ip', 'via']) {
+    const passedOn = await call(other, 'GET', '/api/me', undefined, { [name]: 'for=203.0.113.9' });
+    expect(await passedOn.json(), name).toMatchObject({ open: false });
+  }
   expect(await openFor('evil.example')).toBe(false);
   expect(await openFor('localhost')).toBe(true);
 
@@ -340,6 +343,18 @@ test('share links: made by owners, listed, locked by a password, ended', async (
   const [until, mac] = value.split('.') as [string, string];
   expect(await look(`${cookieOf(unlocked).split('=')[0]}=${Number(until) + 1}.${mac}`)).toEqual([401, 'SHARE_LOCKED']);
 
+  // Twelve hours after the password was given it is asked for again, whatever a browser keeps.
+  const { rows: kept } = await link.query<{ id: string; password: string; now: number }>(
+    `SELECT share_id AS id, password, extract(epoch FROM now())::int AS now FROM site_shares WHERE share_id = $1`,
+    [share.id],
+  );
+  const { id: shareId, password: shareDigest, now } = kept[0]!;
+  const givenBefore = (seconds: number) =>
+    unlockedValue({ id: shareId, password: shareDigest, nowS: now - seconds, site: 0, names: [] });
+  const unlockedName = cookieOf(unlocked).split('=')[0]!;
+  expect((await look(`${unlockedName}=${givenBefore(11 * 3600)}`))[0]).toBe(200);
+  expect(await look(`${unlockedName}=${givenBefore(12 * 3600 + 1)}`)).toEqual([401, 'SHARE_LOCKED']);
+
   const bare = (await site(['share', 'shop', '--label=board'])).trim().split('=').at(-1)!;
   expect((await call(other, 'GET', `/api/me?share=${bare}`)).status).toBe(200);
   const id = (await link.query<{ share_id: string }>("SELECT share_id FROM site_shares WHERE label = 'board'")).rows[0]!
@@ -348,12 +363,98 @@ test('share links: made by owners, listed, locked by a password, ended', async (
   await expect
     .poll(() => codeOf(call(other, 'GET', `/api/me?share=${bare}`)), IN_FORCE)
     .toEqual([401, 'SHARE_INVALID']);
+  // A new password ends what the old one opened.
+  await link.query('UPDATE site_shares SET password = $1 WHERE share_id = $2', [digest, share.id]);
+  await expect.poll(() => look(cookieOf(unlocked)), IN_FORCE).toEqual([401, 'SHARE_LOCKED']);
+  await link.query('UPDATE site_shares SET password = $1 WHERE share_id = $2', [shareDigest, share.id]);
+  await expect.poll(async () => (await look(cookieOf(unlocked)))[0], IN_FORCE).toBe(200);
   await link.query('UPDATE site_shares SET expires_at = now() WHERE share_id = $1', [share.id]);
   await expect.poll(() => look(cookieOf(unlocked)), IN_FORCE).toEqual([401, 'SHARE_INVALID']);
   expect((await call(one, 'DELETE', `${path}/${share.id}`, undefined, { cookie: owner.cookie })).status).toBe(403);
   expect((await call(one, 'DELETE', `/api/sites/csrf/shares/${share.id}`, undefined, headers)).status).toBe(404);
   expect((await call(one, 'DELETE', `${path}/${share.id}`, undefined, headers)).status).toBe(204);
   expect((await call(one, 'DELETE', `${path}/${share.id}`, undefined, headers)).status).toBe(404);
+});
+
+// Goal: no route of a site is open to who may not see it. Method: all that the document has, also those to come.
+test('each route of a site is for those whom the README names, and for nobody else', async () => {
+  await quickUser('table', 'owner');
+  await quickUser('looks', 'viewer');
+  const owner = await session('table');
+  const viewer = await session('looks');
+  const bearing = async (name: string) => {
+    await site(['add', name]);
+    const key = (await site(['key', name, '--scope=read'])).trim().split('\n').at(-1)!;
+    const made = await call(one, 'POST', `/api/sites/${name}/shares`, {}, asOwner(owner));
+    return { key: { authorization: `Bearer ${key}` }, share: ((await made.json()) as { token: string }).token };
+  };
+  const [own, foreign] = [await bearing('first.example'), await bearing('second.example')];
+  await expect.poll(async () => (await call(one, 'GET', '/api/me', undefined, foreign.key)).status, IN_FORCE).toBe(200);
+  const people = {
+    nobody: [{}, ''],
+    'key of the site': [own.key, ''],
+    'key of another': [foreign.key, ''],
+    'link of the site': [{}, `&share=${own.share}`],
+    'link of another': [{}, `&share=${foreign.share}`],
+    viewer: [asOwner(viewer), ''],
+    owner: [asOwner(owner), ''],
+    'owner without token': [{ cookie: owner.cookie }, ''],
+  } as const satisfies Record<string, readonly [Headers, string]>;
+  type Who = keyof typeof people;
+  const anybody: Record<Who, string> = {
+    nobody: '401 LOGIN_REQUIRED',
+    'key of the site': '200',
+    'key of another': '403 KEY_FORBIDDEN',
+    'link of the site': '200',
+    'link of another': '401 SHARE_INVALID',
+    viewer: '200',
+    owner: '200',
+    'owner without token': '200',
+  };
+  const owners: Record<Who, string> = {
+    nobody: '401 LOGIN_REQUIRED',
+    'key of the site': '401 LOGIN_REQUIRED',
+    'key of another': '401 LOGIN_REQUIRED',
+    'link of the site': '401 LOGIN_REQUIRED',
+    'link of another': '401 LOGIN_REQUIRED',
+    viewer: '403 ROLE_FORBIDDEN',
+    owner: '200',
+    'owner without token': '200',
+  };
+  // With a body that is refused, and the number of a goal that there is not, an owner changes nothing either.
+  const changes = { ...owners, owner: 'passed', 'owner without token': '403 FORGED_REQUEST' };
+  const question = { site_id: 'first.example', metrics: ['visitors'], date_range: '7d' };
+  const operations = new HeldDocument(openApiText()).operations.filter(
+    ({ path }) => path.startsWith('/api/sites/{') || path === '/api/v2/query',
+  );
+  expect(operations.length).toBeGreaterThan(12);
+  for (const { path, method } of operations) {
+    const asks = path === '/api/v2/query';
+    const reads = method === 'GET' || method === 'HEAD';
+    const target = path.replace(/\{\w+\}/, 'first.example').replace(/\{\w+\}/, '999');
+    const expected = asks || (reads && !path.endsWith('/shares')) ? anybody : reads ? owners : changes;
+    for (const [who, [headers, share]] of Object.entries(people)) {
+      const body = reads ? undefined : asks ? question : [];
+      const answer = await call(one, method, `${target}?dimension=path&format=csv${share}`, body, headers);
+      const wanted = expected[who as Who];
+      const what = `${method} ${path} by ${who}`;
+      if (wanted === 'passed') expect([400, 404], what).toContain(answer.status);
+      else if (answer.ok || method === 'HEAD') expect(String(answer.status), what).toBe(wanted.slice(0, 3));
+      else expect((await codeOf(answer)).join(' '), what).toBe(wanted);
+      // A live view goes on until somebody leaves.
+      await answer.body?.cancel().catch(() => undefined);
+    }
+  }
+  // The list is cut down to what may be seen.
+  const listed = async (headers: Headers, query = '') => {
+    const { sites } = (await (await call(one, 'GET', `/api/sites${query}`, undefined, headers)).json()) as {
+      sites: readonly { site_id: string }[];
+    };
+    return sites.map(({ site_id }) => site_id);
+  };
+  expect(await listed(own.key)).toEqual(['first.example']);
+  expect(await listed({}, `?share=${foreign.share}`)).toEqual(['second.example']);
+  expect(await listed({ cookie: viewer.cookie })).toEqual(expect.arrayContaining(['first.example', 'second.example']));
 });
 
 test('a read key still works, and one that is wrong is refused', async () => {
@@ -400,6 +501,32 @@ test('attempts are limited by account over all acceptors, and by network; the an
   }
   expect(codes).toEqual([...Array.from({ length: 20 }, () => 401), 429]);
   expect((await login('guess1', 'wrong password', { 'x-forwarded-for': '2001:db8:7:8::1' })).status).toBe(401);
+});
+
+test('attempts on a link are limited as those on an account; what succeeds is no attempt', async () => {
+  const digest = await new Passwords({ ln: 4, r: 8, p: 1 }).hash(PASSWORD);
+  const owner = await session('ada@example.com');
+  await site(['add', 'guessed.example']);
+  const made = await call(one, 'POST', '/api/sites/guessed.example/shares', {}, asOwner(owner));
+  const { id, token } = (await made.json()) as { id: string; token: string };
+  await link.query('UPDATE site_shares SET password = $1 WHERE share_id = $2', [digest, id]);
+  const unlock = (password: string, share = token, headers = anew()) =>
+    call(one, 'POST', '/api/share/unlock', { share, password }, headers);
+  const codes = [];
+  for (let i = 0; i < 11; i += 1) codes.push((await unlock('wrong password')).status);
+  expect(codes).toEqual([...Array.from({ length: 10 }, () => 401), 429]);
+  // Nor may one network go through tokens.
+  const network = anew();
+  const tokens = [];
+  for (let i = 0; i < 21; i += 1) tokens.push((await unlock(PASSWORD, 'A'.repeat(43), network)).status);
+  expect(tokens).toEqual([...Array.from({ length: 20 }, () => 401), 429]);
+
+  await quickUser('often');
+  const desk = anew();
+  for (let i = 0; i < 22; i += 1) expect((await login('often', PASSWORD, desk)).status, `login ${i}`).toBe(200);
+  // The digest that was quick to check has been made anew by the parameters of today.
+  const { rows } = await link.query<{ password: string }>("SELECT password FROM users WHERE name = 'often'");
+  expect(new Passwords().needsRehash(rows[0]!.password)).toBe(false);
 });
 
 test('every login and change left its line, without secrets and addresses', async () => {

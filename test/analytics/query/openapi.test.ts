@@ -7,6 +7,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { apiRouteNames } from '../../../src/analytics/api/names.ts';
 import { peopleRouteNames } from '../../../src/analytics/people/questions.ts';
 import { openApiText } from '../../../src/analytics/query/openapi.ts';
+import { filtersMax, filterValuesMax } from '../../../src/analytics/query/types.ts';
 import { openLink } from '../../../src/store/postgres/connection.ts';
 import { migrateAnalytics } from '../../analytics-types.ts';
 import { fastSettings, startPostgres } from '../../servers/postgres.ts';
@@ -80,6 +81,19 @@ const asked: Readonly<Record<string, readonly Asking[]>> = {
     [400, '?period=fortnight'],
     [400, '?period=7d&from=2024-02-28'],
     [400, '?period=7d&to=2024-02-28'],
+    [400, '?from=2024-02-29&to=2024-02-28'],
+    [400, '?filters=is:path'],
+    ...[
+      { is: 'path' },
+      ['is', 'path', ['a']],
+      [['is', 'path', []]],
+      [['is', 'path', ['a\u0000']]],
+      [['is', 'shoes', ['a']]],
+      [['like', 'path', ['a']]],
+      [['contains', 'goal', ['a']]],
+      [['is', 'path', Array.from({ length: filterValuesMax + 1 }, String)]],
+      Array.from({ length: filtersMax + 1 }, () => ['is', 'path', ['a']]),
+    ].map((filters) => [400, `?filters=${encodeURIComponent(JSON.stringify(filters))}`] as const),
     [404, '', undefined, { site: 'nobody' }],
   ],
   'GET /api/sites/{site}/timeseries': [

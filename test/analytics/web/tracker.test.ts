@@ -267,11 +267,21 @@ test('engaged time is that of the page that was seen, without the time it was hi
   await page.clock.runFor(60_000);
   await show('visible');
   await page.clock.runFor(2000);
+  // Another window has the focus meanwhile, and this one can be seen.
+  const focus = (has: boolean) =>
+    page.evaluate(`document.hasFocus = () => ${has}; window.dispatchEvent(new Event('${has ? 'focus' : 'blur'}'))`);
+  await focus(false);
+  await page.clock.runFor(60_000);
+  await focus(true);
+  // A look that is too short is none.
+  await page.evaluate(() => history.pushState({}, '', '/e/blink'));
+  await page.clock.runFor(50);
   await page.evaluate(() => history.pushState({}, '', '/e/two'));
   await page.clock.runFor(1000);
   await page.goto(`${origin}/e/end`);
   await expectEvents('engaged', [
     ['page_view', '/e/one'],
+    ['page_view', '/e/blink'],
     ['page_view', '/e/two'],
     ['page_view', '/e/end'],
   ]);
@@ -298,6 +308,17 @@ test('what could not be sent comes with the next page, at its time, and once', a
   });
   const stored = () => page.evaluate(() => Object.keys(localStorage).length);
   await expect.poll(stored).toBe(2);
+  // They are of when they happened: here two days before the next page.
+  const DAYS_MS = 2 * 86_400_000;
+  const times = await page.evaluate((ms) => {
+    return Object.keys(localStorage).map((key) => {
+      const event = JSON.parse(localStorage[key]!) as { timestamp: string };
+      const timestamp = new Date(Date.parse(event.timestamp) - ms).toISOString();
+      localStorage[key] = JSON.stringify({ ...event, timestamp });
+      return timestamp;
+    });
+  }, DAYS_MS);
+  for (const time of times) expect(Math.abs(Date.now() - DAYS_MS - Date.parse(time))).toBeLessThan(600_000);
   await page.unroute(`${running.url}/**`);
   // Another tab sends them as well: their ids count once.
   const other = await context.newPage();
@@ -311,6 +332,10 @@ test('what could not be sent comes with the next page, at its time, and once', a
     next,
   ]);
   await expect.poll(stored).toBe(0);
+  const lost = await pool.query<{ at: Date }>(
+    "SELECT timestamp AS at FROM events WHERE site_id = 'offline' AND event_type = 'lost'",
+  );
+  expect(lost.rows.map(({ at }) => at.toISOString()).sort()).toEqual(times.sort());
 
   // 503, and 408 of a body that came too slowly: kept; 400: thrown away. What is older than the server's memory of ids
   // is not sent.
@@ -369,8 +394,32 @@ test('what could not be sent comes with the next page, at its time, and once', a
     ['small 1', '/f/next'],
     ['small 2', '/f/next'],
   ]);
-  const visitors = await pool.query("SELECT count(DISTINCT visitor)::int AS n FROM events WHERE site_id = 'offline'");
+  // The server's salt of a day makes another visitor of those of two days ago.
+  const visitors = await pool.query(
+    "SELECT count(DISTINCT visitor)::int AS n FROM events WHERE site_id = 'offline' AND event_type <> 'lost'",
+  );
   expect(visitors.rows).toEqual([{ n: 1 }]);
+});
+
+test('fifty events are kept and no more, and all of them fit into one request', async () => {
+  const { page } = await visit('kept', ['/k']);
+  await page.goto(`${origin}/k`);
+  await expectEvents('kept', [['page_view', '/k']]);
+  await page.route(`${running.url}/**`, (route) => route.abort());
+  // A browser refuses bodies above 64 KiB that shall outlive their page.
+  const text = 'x'.repeat(500);
+  await page.evaluate((long) => {
+    for (let n = 0; n < 60; n += 1) window.ringmain('long', { n, a: long, b: long, c: long, d: long });
+  }, text);
+  const stored = () => page.evaluate(() => Object.keys(localStorage).length);
+  await expect.poll(stored).toBe(50);
+  await page.unroute(`${running.url}/**`);
+  await page.evaluate("window.dispatchEvent(new Event('online'))");
+  await expect.poll(stored).toBe(0);
+  const counted = async () =>
+    (await pool.query<{ n: number }>("SELECT count(*)::int AS n FROM events WHERE site_id = 'kept'")).rows[0]!.n;
+  await expect.poll(counted).toBe(51);
+  expected.set('kept', 51);
 });
 
 test('who does not want to be counted is not; a site may leave that to the server', async () => {
@@ -414,6 +463,16 @@ test('two tabs, two copies of the script, a strict policy of the page, and no co
   const policy = `default-src 'none'; script-src ${running.url}; connect-src ${running.url}`;
   const headers = { 'content-security-policy': policy, 'cross-origin-embedder-policy': 'require-corp' };
   const { page, context } = await visit('strict', ['/s/a', '/s/b'], { headers, body: snippet('strict') });
+  // Whoever is logged in to the service as well: an event says nothing of that.
+  await context.addCookies([{ name: 'ringmain_session', value: 'secret', url: running.url, sameSite: 'Lax' }]);
+  const heads: Promise<Record<string, string>>[] = [];
+  page.on('request', (request) => {
+    if (request.url().endsWith('/e/in')) heads.push(request.allHeaders());
+  });
+  // What is sent while its page goes away is sent nevertheless.
+  await page.addInitScript(
+    'const send = fetch; globalThis.asked = []; fetch = (url, how) => (asked.push([how.keepalive, how.credentials]), send(url, how))',
+  );
   const faults: string[] = [];
   page.on('console', (message) => void (message.type() === 'error' && faults.push(message.text())));
   const other = await context.newPage();
@@ -423,7 +482,11 @@ test('two tabs, two copies of the script, a strict policy of the page, and no co
     ['page_view', '/s/b'],
   ]);
   expect(faults.filter((text) => !text.includes('favicon') && !text.includes('404'))).toEqual([]);
-  expect(await context.cookies()).toEqual([]);
+  expect(await page.evaluate('asked')).toEqual([[true, 'omit']]);
+  const [head, ...others] = await Promise.all(heads);
+  expect(others).toEqual([]);
+  expect(Object.keys(head!)).not.toContain('cookie');
+  expect((await context.cookies()).map(({ name }) => name)).toEqual(['ringmain_session']);
   expect(await page.evaluate(() => Object.keys(localStorage))).toEqual([]);
 });
 
