@@ -441,3 +441,9 @@ test('a search finds values that contain it, and keys of properties have their e
     ]),
   );
 });
+
+test('the year before a day that it did not have is compared by the day before', async () => {
+  const given = { from: '2024-02-29', to: '2024-03-01' };
+  const found = await ask<SummaryAnswer>({ name: 'summary', ...asked('custom', 'year', [], given) });
+  expect(found.compare).toMatchObject({ from: '2023-02-28', to: '2023-03-01' });
+});

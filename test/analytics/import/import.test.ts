@@ -295,6 +295,37 @@ test('interrupted, it says so; run again, it adds what is missing, with the same
   expect(await rows(`SELECT FROM imports WHERE ${OF_SITE}`)).toEqual([]);
 });
 
+test('a visitor is the same within a day, and on the next day somebody else', async () => {
+  const days = ['15', '15', '16'].map((day, i) =>
+    line({ request: `GET /${i} HTTP/1.1`, time: `${day}/Nov/2025:10:00:00 +0000` }),
+  );
+  expect((await run('combined', written('days.log', days))).code).toBe(0);
+  const found = await rows<{ visitor: string }>('SELECT visitor FROM events WHERE site_id = $1 ORDER BY path');
+  const [first, second, third] = found.map(({ visitor }) => visitor);
+  expect(second).toBe(first);
+  expect(third).not.toBe(first);
+});
+
+test('a site is imported by one at a time; the other is told, and its file waits', async () => {
+  const env = { PATH: process.env['PATH'], DATABASE_URL: dsn };
+  const words = ['import', `--site=${site}`, '--format=combined', '-'];
+  const tool = spawn(process.execPath, [main, ...words], { env, stdio: ['pipe', 'ignore', 'ignore'] });
+  onTestFinished(() => void tool.kill('SIGKILL'));
+  // It reads on: what came first waits for the rest of its batch.
+  tool.stdin.write(`${line()}\n`);
+  const begun = `SELECT count(*)::int AS n FROM imports WHERE ${OF_SITE}`;
+  await expect.poll(async () => (await rows<{ n: number }>(begun))[0]!.n).toBe(1);
+  const path = written('other.log', [line({ request: 'GET /other HTTP/1.1' })]);
+  expect(await run('combined', path)).toEqual({
+    code: 1,
+    said: `one import of a site runs at a time, and another one is running: site=${site}`,
+  });
+  tool.stdin.end();
+  expect((await once(tool, 'close'))[0]).toBe(0);
+  expect((await run('combined', path)).code).toBe(0);
+  expect(await stored()).toBe(2);
+});
+
 const visitors = [
   '"date","visitors","pageviews","bounces","visits","visit_duration"',
   '"2024-01-01",10,30,4,12,600',

@@ -15,6 +15,8 @@ import { toolRun } from '../../service/tool/run.ts';
 import { type Running, startAnalytics } from '../running.ts';
 
 const scope = fileScope();
+const startMs = Date.now();
+const dateOf = (daysAgo: number): string => new Date(startMs - daysAgo * 86_400_000).toISOString().slice(0, 10);
 let running: Running;
 /** What the tool said of a site with more values than panels name. */
 let saidOfWide = '';
@@ -60,6 +62,12 @@ beforeAll(async () => {
   ];
   const quiet = await runFor('moved', 'plausible-csv', ...moved);
   expect([quiet.code, quiet.said.includes('(other)')]).toEqual([0, false]);
+  const today = written('today_visitors.csv', [
+    'date,visitors,pageviews,bounces,visits,visit_duration',
+    `${dateOf(1)},5,5,0,5,0`,
+    `${dateOf(0)},700,700,0,700,0`,
+  ]);
+  expect((await runFor('today', 'plausible-csv', today)).code).toBe(0);
   const pagesOfWide = Array.from({ length: 10_003 }, (_, i) => `2024-01-01,x,/${i},${i < 10_000 ? 2 : 1},3`);
   const wide = await runFor(
     'wide',
@@ -127,6 +135,16 @@ test('they are added where nothing is filtered, but for days that the site has c
     '&dimension=path&order=views&limit=1&page=2',
   );
   expect([second.rows.map(({ value }) => value), second.more]).toEqual([['/a'], false]);
+});
+
+test('the total of a day that is not over is left out of it', async () => {
+  const visitors = async (query: string) => {
+    const answer = await running.get(`/api/sites/today/summary?compare=none&${query}`);
+    return ((await answer.json()) as { metrics: { visitors: { value: number } } }).metrics.visitors.value;
+  };
+  // By its date, which is that of the start of this test.
+  expect(await visitors(`from=${dateOf(1)}&to=${dateOf(1)}`)).toBe(5);
+  expect(await visitors(`from=${dateOf(1)}&to=${dateOf(0)}`)).toBe(5);
 });
 
 test('a site that was imported alone has something to show, and its files have all of it', async () => {
