@@ -13,9 +13,8 @@ import {
 } from '../kernel/metrics.ts';
 import { gatewayRouteNames } from './route-names.ts';
 
-/** How requests end. A handler's own name for it must be one of these; others count as `other`. */
-export const outcomes = [
-  // Refusals of the pipeline.
+/** Refusals of the pipeline. */
+export const refusals = [
   'no_room',
   'foreign_origin',
   'no_key',
@@ -26,6 +25,10 @@ export const outcomes = [
   'network',
   'limited',
   'quota',
+] as const;
+/** How requests end. A handler's own name for it must be one of these; others count as `other`. */
+export const outcomes = [
+  ...refusals,
   // Of the routes.
   'ok',
   'hit',

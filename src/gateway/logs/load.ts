@@ -13,6 +13,7 @@ import type { Load, MakeLoad } from '../../sinks/postgres/load.ts';
 import type { Transaction } from '../../sinks/postgres/transaction.ts';
 import { CopyWriter } from '../../store/postgres/copy-writer.ts';
 import type { GatewayValues } from '../gateway.ts';
+import { refusals } from '../metrics.ts';
 import { StoredUsage, type UsageFigures } from '../quota/stored-usage.ts';
 import { decodeRequest } from '../record.ts';
 import type { GatewayShared } from '../shared.ts';
@@ -64,16 +65,15 @@ interface TotalRow extends Record<string, unknown> {
 /** What of a batch is not a row: usage by user and month, and keys that were used. */
 class Sums {
   readonly #usage = new Map<number, Map<number, Usage>>();
-  /** Who shows a key that is refused does not use it. */
   readonly keys = new Set<string>();
   minute = 0;
   #last: Usage | undefined;
 
+  /** `keyId`: of a key that was used. */
   add(userId: number, month: number, keyId: string | undefined, bytes: number, receivedMs: number): void {
     this.minute = Math.max(this.minute, Math.floor(receivedMs / MINUTE_MS));
-    if (Number.isNaN(month)) return;
     if (keyId !== undefined) this.keys.add(keyId);
-    if (Number.isNaN(userId)) return;
+    if (Number.isNaN(month) || Number.isNaN(userId)) return;
     let usage = this.#last;
     if (usage?.userId !== userId || usage.month !== month) {
       usage = this.#of(userId, month);
@@ -166,7 +166,9 @@ export class LogLoad implements Load {
     copy.int8(row.bytesOut);
     this.#inet(row.ip.from < 0 ? '' : buffer.toString('latin1', row.ip.from, row.ip.to));
     copy.instant(receivedMs);
-    const used = row.key.from >= 0 && !Number.isNaN(row.month);
+    const used =
+      row.key.from >= 0 &&
+      (!Number.isNaN(row.month) || letIn(buffer.toString('latin1', row.outcome.from, row.outcome.to)));
     const keyId = used ? buffer.toString('latin1', row.key.from, row.key.to) : undefined;
     sums.add(row.userId, row.month, keyId, row.bytesOut, receivedMs);
   }
@@ -194,8 +196,8 @@ export class LogLoad implements Load {
     copy.int8(record.bytesOut);
     this.#inet(record.address);
     copy.instant(record.receivedMs);
-    const { userId = Number.NaN, month = Number.NaN, keyId, bytesOut, receivedMs } = record;
-    sums.add(userId, month, keyId, bytesOut, receivedMs);
+    const { userId = Number.NaN, month = Number.NaN, keyId, outcome, bytesOut, receivedMs } = record;
+    sums.add(userId, month, letIn(outcome) ? keyId : undefined, bytesOut, receivedMs);
   }
 
   #inet(address: string): void {
@@ -217,6 +219,10 @@ export class LogLoad implements Load {
     });
   }
 }
+
+const refused: ReadonlySet<string> = new Set(refusals);
+/** Who shows a key that is refused does not use it. */
+const letIn = (outcome: string): boolean => !refused.has(outcome);
 
 const idOf = (value: number): number | undefined => (Number.isNaN(value) ? undefined : value);
 

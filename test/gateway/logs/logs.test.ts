@@ -8,6 +8,7 @@ import { addKey } from '../../../src/gateway/database/admin/keys.ts';
 import { addUser } from '../../../src/gateway/database/admin/users.ts';
 import { listLogs } from '../../../src/gateway/logs/answers.ts';
 import type { LogsPage, LogsQuestion } from '../../../src/gateway/logs/question.ts';
+import type { Scope } from '../../../src/gateway/model.ts';
 import type { PostgresLink } from '../../../src/store/postgres/connection.ts';
 import type { PostgresServer } from '../../servers/postgres.ts';
 import { fileScope } from '../../servers/scope.ts';
@@ -128,6 +129,25 @@ test('requests are logged as they were sent, refused ones too, and found by filt
   assert.match(metrics, /ringmain_gateway_sent_bytes_total\{route="unknown"\} \d{3}/);
   assert.match(metrics, /ringmain_gateway_partitions_missing 0\n/);
   assert.match(gateway.process.log, /"path":"\/x","status":429,"outcome":"limited"/);
+  await gateway.end();
+});
+
+test('a key that is let in has been used, whatever it asks for and whether a quota counts it; a refused one has not', async (t) => {
+  const ada = await someKey('ada');
+  const key = (scopes: readonly Scope[]) => addKey(link, actor, PEPPER, ada.userId, { scopes });
+  const [asks, administers, refused] = await Promise.all([key(['read']), key(['admin']), key(['upload'])]);
+  const gateway = await startGateway(t, { port: PORT, dsn: server.dsn });
+  const status = async (path: string, { key: text }: { readonly key: string }) =>
+    (await fetch(`${gateway.url}${path}`, { headers: { 'x-api-key': text } })).status;
+  assert.equal(await status('/api/v1/usage', asks), 200);
+  assert.equal(await status('/api/v1/users', administers), 200);
+  assert.equal(await status('/api/v1/usage', refused), 403);
+  await expect.poll(logged).toBe(3);
+  const { rows } = await link.query<{ id: string }>(
+    'SELECT id FROM api_keys WHERE last_used_at IS NOT NULL ORDER BY id',
+  );
+  assert.deepEqual(rows.map(({ id }) => id).sort(), [asks.id, administers.id].sort());
+  assert.deepEqual(await usage(), []);
   await gateway.end();
 });
 
