@@ -132,8 +132,8 @@ export function openAdmin(frame: Pick<AcceptorFrame, 'ask'>, guard: Guard, backe
       path,
       cors: guard.cors,
       on: { [method]: handlerOf(guard, described, does) },
-      // A long list goes out in pieces (front/open-exchange.ts).
-      ...(method === 'GET' ? { streams: true } : {}),
+      // What is long goes out in pieces (front/answering.ts): lists, and a key or a user with many networks.
+      streams: true,
       ...(operation.requestBody === undefined ? {} : { takesBody: true }),
     });
   }

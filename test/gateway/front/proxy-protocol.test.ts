@@ -19,6 +19,8 @@ const PORT = 24801;
 const administrator = { authorization: `Bearer ${ADMIN_KEY}`, 'content-type': 'application/json' };
 const url = `http://127.0.0.1:${PORT}`;
 let key: string;
+/** Id of a key with so many networks that an answer that has them is a long one. */
+let keyOfMany: string;
 
 beforeAll(async () => {
   const { folder } = temporaryFolder('ringmain-single-');
@@ -32,9 +34,11 @@ beforeAll(async () => {
     BACKENDS: JSON.stringify([{ url: 'http://127.0.0.1:24803', weight: 1 }]),
     ALLOWED_SOURCES: 'local:///shared/',
   };
+  const networks = Array.from({ length: 2000 }, (_, n) => `10.${n >> 8}.${n & 255}.0/24`);
   const gateway = await startGateway(scope, { port: PORT, dsn, folder, env });
   for (let n = 0; n < 100; n++) await post('/api/v1/users', { username: `user-${n}`, email: `${n}@example.com` });
   ({ key } = (await post('/api/v1/users/1/keys', { name: 'one' })) as { key: string });
+  ({ id: keyOfMany } = (await post('/api/v1/users/1/keys', { name: 'two', networks })) as { id: string });
   const picture = () => fetch(`${url}/w:200/plain/local:///shared/a.jpg@png`, { headers: { 'x-api-key': key } });
   await gateway.process.until(async () => (await picture()).status === 200, 180_000);
   await keepUploads(dsn);
@@ -57,9 +61,12 @@ async function post(path: string, body: object): Promise<unknown> {
 }
 
 /** All that comes until the server closes the connection, to a request and to a second one with a header of its own. */
-async function answersTo(method: string, path: string): Promise<string> {
+async function answersTo(method: string, path: string, body = ''): Promise<string> {
   const socket = connect(PORT, '127.0.0.1');
-  const request = `${method} ${path} HTTP/1.1\r\nHost: a\r\nX-API-Key: ${key}\r\nAuthorization: Bearer ${ADMIN_KEY}\r\n\r\n`;
+  const request = [
+    `${method} ${path.replace('KEY', keyOfMany)} HTTP/1.1\r\nHost: a\r\nX-API-Key: ${key}`,
+    `Authorization: Bearer ${ADMIN_KEY}${body === '' ? '' : `\r\nContent-Length: ${body.length}`}\r\n\r\n${body}`,
+  ].join('\r\n');
   let text = '';
   let asked = false;
   socket.on('error', () => undefined);
@@ -92,8 +99,10 @@ test.for([
   ['GET', '/w:250/plain/local:///shared/a.jpg@png', true],
   ['HEAD', '/w:200/plain/local:///shared/a.jpg@png', false],
   ['GET', '/w:200/plain/local:///nobody/a.jpg', false],
-] as const)('%s %s is the only request of its connection', async ([method, path, pieces]) => {
-  const text = await answersTo(method, path);
+  ['PATCH', '/api/v1/keys/KEY', true, '{"name":"three"}'],
+  ['POST', '/api/v1/keys/KEY/rotate', true, '{"overlap_s":0}'],
+] as const)('%s %s is the only request of its connection', async ([method, path, pieces, sent]) => {
+  const text = await answersTo(method, path, sent);
   const end = text.indexOf('\r\n\r\n');
   const [head, body] = [text.slice(0, end), text.slice(end)];
   expect(text.match(/HTTP\/1\.1 /g)).toHaveLength(1);
