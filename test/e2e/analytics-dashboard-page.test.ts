@@ -281,6 +281,34 @@ for (const width of [1440, 390])
     await page.screenshot({ path: join(PICTURES, `refused-${width}.png`), fullPage: true });
   });
 
+test('before anything is known there are outlines, as dark as the system', async (t) => {
+  const page = await on.open('/openapi.json', { colorScheme: 'dark' });
+  t.onTestFinished(() => page.context().close());
+  const paper = () => page.evaluate('getComputedStyle(document.documentElement).backgroundColor');
+  await page.route('**/app-*.js', (route) => route.abort());
+  await page.goto(`/?site=${SITE}`);
+  const before = await paper();
+  await page.unroute('**/app-*.js');
+  let release = () => {};
+  const held = new Promise<void>((resolve) => {
+    release = resolve;
+  });
+  await page.route('**/api/sites', async (route) => {
+    await held;
+    await route.continue();
+  });
+  await page.goto(`/?site=${SITE}`);
+  await expect.poll(() => page.locator('.outlines .outline').count()).toBe(3);
+  assert.equal(await paper(), before);
+  await page.screenshot({ path: join(PICTURES, 'outlines.png') });
+  release();
+  await settled(page);
+  assert.equal(await page.locator('.outlines').count(), 0);
+  // Dark on dark, and not the light theme on both.
+  const [red] = /\d+/.exec(String(before))!;
+  assert.ok(Number(red) < 40, String(before));
+});
+
 test('on a phone nothing is wider than the screen, and menus are whole', async (t) => {
   const phone = { viewport: { width: 390, height: 844 }, isMobile: true, hasTouch: true };
   const page = await on.open('/', phone);

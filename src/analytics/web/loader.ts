@@ -14,7 +14,7 @@ import { ask, isAbort, isFresh, known, knownSinceMs, Refused } from './ask.ts';
 import { inTime, isLate } from './late.ts';
 
 /** Whoever waits for less notices nothing. */
-const PATIENCE_MS = 150;
+export const PATIENCE_MS = 150;
 
 export interface Loads<T> {
   readonly draw: (answer: T) => void;

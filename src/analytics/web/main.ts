@@ -17,8 +17,11 @@ import { ask, forget, isAbort, Refused, send, useCsrf } from './ask.ts';
 import { headerPart } from './header.ts';
 import { lateBar } from './late.ts';
 import { type Live, livePart } from './live.ts';
+import { PATIENCE_MS } from './loader.ts';
 import { loginPage } from './login.ts';
 import { overviewPart } from './overview.ts';
+import { PANEL_ROWS } from './panel.ts';
+import { rowsSkeleton } from './rows.ts';
 import { startShortcuts } from './shortcuts.ts';
 import { sitePage } from './site-page.ts';
 import { formatView, home, parseView, type View } from './state.ts';
@@ -99,8 +102,17 @@ async function siteOf(name: string, query: string): Promise<string> {
   }
 }
 
+/** What stands there while nobody knows yet who may see what: the outlines of a page. */
+function outlines(): HTMLElement {
+  const card = () => h('div', { class: 'card outline' }, rowsSkeleton(PANEL_ROWS));
+  return h('main', { class: 'outlines', 'aria-hidden': 'true' }, h('div', { class: 'card outline' }), card(), card());
+}
+
 async function start(): Promise<void> {
   forget();
+  const waiting = setTimeout(() => {
+    if (!root.hasChildNodes()) fill(root, outlines());
+  }, PATIENCE_MS);
   try {
     const query = view.share === '' ? '' : `?share=${encodeURIComponent(view.share)}`;
     answer = await ask<SitesAnswer>(`/api/sites${query}`);
@@ -113,6 +125,8 @@ async function start(): Promise<void> {
   } catch (error) {
     if (!isAbort(error)) refuse(error);
     return;
+  } finally {
+    clearTimeout(waiting);
   }
   if (!root.contains(main))
     fill(
