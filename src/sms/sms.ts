@@ -30,7 +30,15 @@ import { ingestOptions } from './reports/place.ts';
 import { REPORTS_WORKER } from './reports/standing.ts';
 import { smsRouteNames } from './route-names.ts';
 import { apiProblems, partitionProblems, reportingProblems, welcome, workerProblems } from './start.ts';
-import { ACCEPTED_KIND, DELIVERY_KIND, EXPRESS_KIND, STATUS_KIND } from './topics.ts';
+import {
+  ACCEPTED_KIND,
+  DELIVERY_KIND,
+  EXPRESS_KIND,
+  REPORTS_GROUP,
+  reportTopics,
+  STATUS_KIND,
+  type TopicName,
+} from './topics.ts';
 
 export type SmsValues = ValuesOf<typeof smsConfigs>;
 
@@ -50,18 +58,21 @@ const dsn = ({ postgres }: Pick<SmsValues, 'postgres'>): string | undefined => p
 const prepare = async (): Promise<SmsShared> => (await import('./bounded.ts')).createShared();
 const withKafka = ({ kafka }: Pick<SmsValues, 'kafka'>): boolean => kafka.kafkaBrokers.length > 0;
 
+/** Names of this installation, among others on the same Kafka. */
+const named = ({ worker }: Pick<SmsValues, 'worker'>, name: string): string => worker.kafkaPrefix + name;
+
 /** A topic of Kafka, where there is one; otherwise the lanes of the process are read where the record is needed. */
-const topicOutput = (name: string, topic: string, kind: number) =>
+const topicOutput = (name: string, topic: TopicName, kind: number) =>
   ({
     name,
     kind: 'kafka',
     when: { text: 'with KAFKA_BROKERS', holds: withKafka },
     records: [kind],
-    options: () => ({ kafkaTopic: topic }),
+    options: (values: SmsValues) => ({ kafkaTopic: named(values, topic) }),
   }) as const;
 
 /** What a worker is to send, into sms_queue: out of its topic, or out of the lanes where there is no Kafka. */
-const workOutput = (name: string, topic: string, kind: number, flushMs: number, group: string) =>
+const workOutput = (name: string, topic: TopicName, kind: number, flushMs: number, group: string) =>
   ({
     name,
     kind: 'postgres',
@@ -72,8 +83,8 @@ const workOutput = (name: string, topic: string, kind: number, flushMs: number, 
     source: (values: SmsValues) =>
       withKafka(values)
         ? {
-            topics: [topic],
-            groupId: `${values.worker.kafkaGroupId}${group}`,
+            topics: [named(values, topic)],
+            groupId: named(values, `${values.worker.kafkaGroupId}${group}`),
             start: 'earliest' as const,
             sessionTimeoutMs: values.worker.kafkaSessionTimeoutMs,
           }
@@ -187,8 +198,8 @@ export default defineService({
           source: (values) =>
             withKafka(values)
               ? {
-                  topics: ['sms.accepted', 'sms.status'],
-                  groupId: 'sms-reporting',
+                  topics: reportTopics.map((topic) => named(values, topic)),
+                  groupId: named(values, REPORTS_GROUP),
                   start: 'earliest',
                   sessionTimeoutMs: values.worker.kafkaSessionTimeoutMs,
                 }

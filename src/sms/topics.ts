@@ -6,6 +6,8 @@
  *   sms.delivery   a normal message is to be sent    for workers; key = customer
  *   sms.express    an express message is to be sent  for workers; key = customer
  *   sms.status     a message changed its state       for reports
+ *
+ * In Kafka KAFKA_PREFIX stands before these names.
  */
 export const ACCEPTED_KIND = 48;
 export const DELIVERY_KIND = 49;
@@ -14,6 +16,10 @@ export const STATUS_KIND = 51;
 
 export const topics = ['sms.accepted', 'sms.delivery', 'sms.express', 'sms.status'] as const;
 export type TopicName = (typeof topics)[number];
+
+/** What reports are made of, and the consumer group that reads it: the role reporting, or ClickHouse by itself. */
+export const reportTopics = ['sms.accepted', 'sms.status'] as const satisfies readonly TopicName[];
+export const REPORTS_GROUP = 'sms-reporting';
 
 export const kindOf: Readonly<Record<TopicName, number>> = {
   'sms.accepted': ACCEPTED_KIND,

@@ -88,11 +88,21 @@ export const workerConfig = defineConfig('worker', {
       'Seconds after which a message that was accepted and has reached no queue is handed over again: its host was ' +
       'lost with the records that it had not passed on.',
   }),
+  kafkaPrefix: text({
+    yaml: 'kafka.prefix',
+    default: '',
+    must: 'at most 64 letters, digits, dots, underscores and dashes',
+    test: (value) => /^[A-Za-z0-9._-]{0,64}$/.test(value),
+    doc:
+      'What stands before the names of topics (sms.accepted and so on) and of consumer groups, like `staging.`: the same in ' +
+      'every process of an installation. Two installations on one Kafka must not have the same: one would take what the ' +
+      'other is to send.',
+  }),
   kafkaGroupId: text({
     default: 'sms-worker',
     must: 'at most 240 characters',
     test: (value) => value.length <= 240,
-    doc: 'Consumer group of the workers; the group of express messages has -express behind it.',
+    doc: 'Consumer group of the workers, behind KAFKA_PREFIX; the group of express messages has -express behind it.',
   }),
   kafkaSessionTimeoutMs: duration({
     default: 10_000,

@@ -23,7 +23,7 @@ import { reportsMetrics } from './metrics.ts';
 import { clickHousePlace, DATABASE, usesChdb } from './place.ts';
 import { Retention } from './retention.ts';
 import { Rollup } from './rollup.ts';
-import { engineBrokers, migrateReports } from './schema.ts';
+import { engineOf, migrateReports } from './schema.ts';
 import { LOW, STANDING, standingAnswers } from './standing.ts';
 import { Turn } from './turn.ts';
 
@@ -107,7 +107,7 @@ class Reports {
         if (!signal.aborted) this.#tell('the process of chdb has ended; it is started again', false);
       });
     }
-    const applied = await migrateReports(this.#client, engineBrokers(values));
+    const applied = await migrateReports(this.#client, engineOf(values));
     if (applied.length > 0) log.info({ migrations: applied }, 'the schema of reports is that of this build');
   }
 

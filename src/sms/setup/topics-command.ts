@@ -6,9 +6,9 @@ import { withFaults } from '../../service/tool/fault.ts';
 import { usage } from '../../service/tool/flags.ts';
 import { print, say } from '../../service/tool/output.ts';
 import { askedOf, optionsOf, type Subcommand } from '../../service/tool/subcommand.ts';
-import type { KafkaConfig } from '../../sinks/kafka/config.ts';
 import { KafkaFailure } from '../../store/kafka/failure.ts';
 import { smsErrors } from '../errors.ts';
+import type { SmsValues } from '../sms.ts';
 import { createTopics } from './topics.ts';
 
 const PARTITIONS_MAX = 100_000;
@@ -20,8 +20,8 @@ const ROLE = 'partitions';
 const create: Subcommand = {
   takes: '',
   summary: 'makes sms.accepted, sms.delivery, sms.express and sms.status',
-  about: `Makes the topics that are missing; those that are there stay as they are. The processes make them as well, when
-KAFKA_CREATE_TOPIC allows it. Messages of a customer are all in one partition: there can be as many workers as partitions.`,
+  about: `Makes the topics that are missing, behind KAFKA_PREFIX; those that are there stay as they are. The processes make
+them as well, when KAFKA_CREATE_TOPIC allows it. Messages of a customer are all in one partition: there can be as many workers as partitions.`,
   flags: {
     partitions: { value: 'N', text: 'partitions of each; KAFKA_PARTITIONS without it' },
     replication: { value: 'N', text: 'replicas of each partition; KAFKA_REPLICATION without it' },
@@ -51,14 +51,14 @@ export async function runTopics(service: AnyService, argv: readonly string[]): P
       judge: (words) =>
         words.length === 0 ? undefined : `${tool.name} create takes no word: found=${words.join(' ')}`,
     });
-    const { kafka } = values as unknown as { readonly kafka: KafkaConfig };
+    const { kafka, worker } = values as unknown as Pick<SmsValues, 'kafka' | 'worker'>;
     if (kafka.kafkaBrokers.length === 0) throw errors.CONFIG({ problems: ['KAFKA_BROKERS must be set'] });
     const wanted = {
       ...kafka,
       kafkaPartitions: countOf('--partitions', loaded.own.get('partitions'), PARTITIONS_MAX) ?? kafka.kafkaPartitions,
       kafkaReplication: countOf('--replication', loaded.own.get('replication'), REPLICAS_MAX) ?? kafka.kafkaReplication,
     };
-    const made = await createTopics(wanted).catch((error: unknown) => {
+    const made = await createTopics(wanted, worker.kafkaPrefix).catch((error: unknown) => {
       if (!(error instanceof KafkaFailure)) throw error;
       const row = error.verdict === 'retry' ? smsErrors.TOPICS_AWAY : smsErrors.TOPICS_REFUSED;
       throw row({ reason: error.message });

@@ -15,13 +15,14 @@ export interface MadeTopic {
 
 /**
  * Makes the topics that are missing, with KAFKA_PARTITIONS and KAFKA_REPLICATION of `config` (0: the broker's
- * defaults). Rejects with a KafkaFailure.
+ * defaults). `prefix`: KAFKA_PREFIX. Rejects with a KafkaFailure.
  */
-export async function createTopics(config: KafkaConfig): Promise<readonly MadeTopic[]> {
+export async function createTopics(config: KafkaConfig, prefix: string): Promise<readonly MadeTopic[]> {
   const links = new KafkaLinks(config, { clientId: 'ringmain-sms-topics' });
   try {
     const done: MadeTopic[] = [];
-    for (const name of topics) {
+    for (const topic of topics) {
+      const name = prefix + topic;
       const refusal = await links.ask('create topic', (link) =>
         createTopic(link, { ...config, kafkaTopic: name }, false),
       );

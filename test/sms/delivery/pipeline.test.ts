@@ -10,6 +10,7 @@ import { type HttpOperator, startHttpOperator } from '../../servers/http-operato
 import { startKafka } from '../../servers/kafka.ts';
 import type { PostgresServer } from '../../servers/postgres.ts';
 import { fileScope } from '../../servers/scope.ts';
+import { client } from '../../servers/topics.ts';
 import { auditedTables } from '../audited-tables.ts';
 import { addCustomer } from '../database.ts';
 import { type RunningSms, startSms } from '../running.ts';
@@ -100,6 +101,7 @@ test('with Kafka: an api and two workers, and the death of each of them', async 
   const env = {
     ...environment(operator),
     KAFKA_BROKERS: kafka.brokers.join(','),
+    KAFKA_PREFIX: 'here.',
     // So long the partitions of a killed worker wait for the other one.
     KAFKA_SESSION_TIMEOUT_MS: '2s',
   };
@@ -128,5 +130,15 @@ test('with Kafka: an api and two workers, and the death of each of them', async 
   expect(new Set(operator.taken.slice(before).map(({ message_id }) => message_id))).toEqual(new Set(accepted));
   // Nobody reads sms.status here: it has an outcome of every message, at least once.
   await expect.poll(async () => (await link.query('SELECT FROM sms_outbox')).rowCount, wait).toBe(0);
+  // Another installation on this Kafka, without the prefix, would have neither topic nor group in common with this one.
+  const admin = client(kafka.brokers[0]!).admin();
+  await admin.connect();
+  const { groups } = await admin.listGroups();
+  const names = [...(await admin.listTopics()), ...groups.map(({ groupId }) => groupId)];
+  await admin.disconnect();
+  expect(names.filter((name) => !name.startsWith('__')).sort()).toEqual([
+    ...['here.sms-worker', 'here.sms-worker-express'],
+    ...['here.sms.accepted', 'here.sms.delivery', 'here.sms.express', 'here.sms.status'],
+  ]);
   await Promise.all([api.end(), two!.end()]);
 });

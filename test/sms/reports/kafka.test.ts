@@ -28,6 +28,9 @@ import { addCustomer, openLink, startDatabase } from '../database.ts';
 import { ADMIN_KEY, startSms } from '../running.ts';
 import { accepted, became, DAY } from './records.ts';
 
+/** KAFKA_PREFIX: of this installation. */
+const PREFIX = 'here.';
+
 const file = fileScope();
 let brokers: readonly string[];
 let postgres: PostgresServer;
@@ -60,13 +63,14 @@ async function forgetEngine(group: string): Promise<void> {
 
 test('by the Kafka engine of the server, and then by the role reporting', async (t) => {
   const chdb = await startTestChdb(t, 24_880);
-  for (const topic of ['sms.accepted', 'sms.status']) await makeTopic(brokers[0]!, topic, 2);
+  for (const topic of ['sms.accepted', 'sms.status', `${PREFIX}sms.accepted`, `${PREFIX}sms.status`])
+    await makeTopic(brokers[0]!, topic, 2);
   const producer = client(brokers[0]!).producer();
   await producer.connect();
   t.onTestFinished(() => producer.disconnect());
   const send = async (topic: string, records: readonly object[]) => {
     const messages = records.map((record) => ({ key: 'ada', value: JSON.stringify(record) }));
-    await producer.send({ topic, messages: [...messages, { key: 'ada', value: 'no JSON' }] });
+    await producer.send({ topic: PREFIX + topic, messages: [...messages, { key: 'ada', value: 'no JSON' }] });
   };
   const messages = Array.from({ length: 200 }, (_, i) => accepted(i, DAY + i));
   const [first, second] = [messages.slice(0, 100), messages.slice(100)];
@@ -77,7 +81,13 @@ test('by the Kafka engine of the server, and then by the role reporting', async 
     return [row!.messages, row!.states];
   };
 
-  await migrateReports(chdb.client, brokers);
+  await migrateReports(chdb.client, { brokers, prefix: PREFIX });
+  // Of another installation on this Kafka: not for these reports, by either way.
+  const others = Array.from({ length: 10 }, (_, i) => accepted(1000 + i, DAY + i));
+  await producer.send({
+    topic: 'sms.accepted',
+    messages: others.map((record) => ({ key: 'bob', value: JSON.stringify(record) })),
+  });
   await send('sms.accepted', first);
   await send(
     'sms.status',
@@ -95,12 +105,13 @@ test('by the Kafka engine of the server, and then by the role reporting', async 
     REPORTING_ADDR: '127.0.0.1:24888',
     CLICKHOUSE_URL: chdb.url,
     KAFKA_BROKERS: brokers.join(','),
+    KAFKA_PREFIX: PREFIX,
     // The records are of a day that lies as far back as this test is old.
     REPORTS_RAW_DAYS: '36500',
   };
   const reporting = await startSms(t, { port: 24_888, dsn: postgres.dsn, role: 'reporting', env });
   await expect.poll(() => chdb.client.rows(`SELECT name FROM system.tables WHERE name LIKE 'sms_queue%'`)).toEqual([]);
-  await forgetEngine('sms-reporting');
+  await forgetEngine(`${PREFIX}sms-reporting`);
   await send('sms.accepted', [...second, ...first]);
   await send(
     'sms.status',

@@ -24,6 +24,7 @@ test('topics are made with as many partitions as asked for, once; what Kafka ref
     said: expect.stringContaining('sms.express made\n'),
   });
   expect((await run('--partitions=7')).said).toContain('sms.accepted is there\n');
+  expect((await run('--partitions=2', '--kafka-prefix=here.')).said).toContain('here.sms.express made\n');
   const admin = new Kafka({ brokers: [...brokers], logLevel: 0 }).admin();
   await admin.connect();
   // A broker tells of a new topic a moment later.

@@ -1,4 +1,5 @@
--- Only with CLICKHOUSE_INGEST=kafka: the server reads the topics itself. {brokers} is CLICKHOUSE_KAFKA_BROKERS. A batch
+-- Only with CLICKHOUSE_INGEST=kafka: the server reads the topics itself. {brokers} is CLICKHOUSE_KAFKA_BROKERS,
+-- {topics} sms.accepted and sms.status behind KAFKA_PREFIX, {group} the consumer group of reports likewise. A batch
 -- whose offsets were not committed is read again; that is harmless (001). A line that is no record is left out and
 -- stands in the server's log.
 --
@@ -23,8 +24,8 @@ CREATE TABLE IF NOT EXISTS sms_queue (
 ENGINE = Kafka
 SETTINGS
   kafka_broker_list = '{brokers}',
-  kafka_topic_list = 'sms.accepted,sms.status',
-  kafka_group_name = 'sms-reporting',
+  kafka_topic_list = '{topics}',
+  kafka_group_name = '{group}',
   kafka_format = 'JSONEachRow',
   kafka_handle_error_mode = 'stream',
   kafka_flush_interval_ms = 1000,
