@@ -179,6 +179,41 @@ test('a body that breaks off closes its connection, and one whose client goes fi
   assert.equal(rig.faults.length, 1);
 });
 
+test('a client that goes before its answer is logged as 499 and counts for no quota', async () => {
+  const quota: string[] = [];
+  let asked = 0;
+  const rig = startRig(port, {
+    quotas: {
+      reserve: ({ id }) => ({ userId: id, month: 24_298 }),
+      settle: (_reservation, bytes) => void quota.push(`settled ${bytes}`),
+      cancel: () => void quota.push('cancelled'),
+    },
+    routes: (guard) => [
+      {
+        name: 'image',
+        path: '/*',
+        on: {
+          GET: guard.route({ route: 'image', scope: 'read' }, (exchange) => {
+            if (exchange.target === '/now') exchange.json(200, '{}');
+            else asked += 1;
+          }),
+        },
+      },
+    ],
+  });
+  assert.equal((await request(port, '/now', { headers })).status, 200);
+  const socket = await open(port);
+  socket.write(requestBytes('/wait', { headers }));
+  await expect.poll(() => asked).toBe(1);
+  socket.destroy();
+  await expect.poll(() => quota).toEqual(['settled 2', 'cancelled']);
+  const said = rig.records().map(({ status, outcome, month }) => [status, outcome, month]);
+  assert.deepEqual(said, [
+    [200, 'ok', 24_298],
+    [499, 'gone', null],
+  ]);
+});
+
 test('uploads flow as the sink takes them, and end at their bound', async () => {
   const rig = startRig(port, {
     routes: (guard) => [upload(guard, { max: 3_000_000, pauseMs: 2 })],

@@ -169,6 +169,23 @@ test('own uploads are resized, signed and kept; those of others and foreign sour
   ]);
 });
 
+test('a browser takes a picture for nothing else and runs no script of it, whichever way it comes', async () => {
+  const kept = `/w:75/plain/local:///${await upload(0)}@png`;
+  const passed = `/w:76/plain/local:///${await upload(0)}@png`;
+  const looked = async (picture: string, method = 'GET') => {
+    const answer = await get(picture, 0, {}, method);
+    await answer.arrayBuffer();
+    expect(answer.status).toBe(200);
+    expect(answer.headers.get('x-content-type-options')).toBe('nosniff');
+    expect(answer.headers.get('content-security-policy')).toMatch(/^default-src 'none';.*; sandbox$/);
+    return answer.headers.get('x-cache');
+  };
+  expect([await looked(kept), await looked(kept), await looked(kept, 'HEAD')]).toEqual(['MISS', 'HIT', 'HIT']);
+  // Those that are not kept come as the backend sends them, from the second one on.
+  await imgproxy.faults({ headers: { 'Cache-Control': 'no-store' } });
+  expect([await looked(passed), await looked(passed), await looked(passed)]).toEqual(['MISS', 'MISS', 'MISS']);
+});
+
 test('the first answer to an owner is that of a first request, whoever else has the picture', async () => {
   const path = await upload(0);
   const picture = `/w:70/plain/local:///${path}@png`;
