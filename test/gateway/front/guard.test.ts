@@ -92,6 +92,11 @@ test('every answer has the headers of limits, a request id and those of CORS', a
     asked.map(({ status }) => status),
     [401, 200, 403, 200, 200],
   );
+  // A 401 says how to authenticate (RFC 9110, 11.6.1).
+  assert.deepEqual(
+    asked.map(({ headers }) => headers['www-authenticate']),
+    ['Bearer', undefined, undefined, undefined, undefined],
+  );
   for (const { headers } of asked) {
     assert.match(headers['ratelimit'] ?? '', /^"(ip|user)";r=\d+;t=60$/);
     assert.match(headers['ratelimit-policy'] ?? '', /^"(ip|user)";q=\d+;w=60$/);

@@ -142,7 +142,7 @@ test('own uploads are resized, signed and kept; those of others and foreign sour
   expect((await fetch(gateway.url + picture)).status).toBe(401);
   // Conditions and ranges of what is kept.
   const same = await get(picture, 0, { 'if-none-match': `"x", W/${etag}` });
-  expect([same.status, same.headers.get('etag')]).toEqual([304, etag]);
+  expect([same.status, same.headers.get('etag'), same.headers.get('content-type')]).toEqual([304, etag, null]);
   for (const [range, status, from, to] of [
     ['bytes=0-99', 206, 0, 100],
     ['bytes=-50', 206, body.length - 50, body.length],
@@ -290,6 +290,34 @@ test('stale pictures are served while they are asked for again, and when the bac
   const whole = await Promise.all(Array.from({ length: 50 }, async () => (await get(large)).arrayBuffer()));
   expect(whole.filter(({ byteLength }) => byteLength !== 3_000_000)).toEqual([]);
   expect((await imgproxy.counts()).requests - requests).toBeLessThanOrEqual(2);
+});
+
+test('a backend is asked whether a picture has changed, and only its failures bring back what is stale', async () => {
+  const picture = `/w:66/plain/local:///${await upload(0)}@png`;
+  const asks = 'max-age=0, stale-while-revalidate=0, stale-if-error=100';
+  await imgproxy.faults({ headers: { 'Cache-Control': asks, ETag: '"first"' } });
+  const first = Buffer.from(await (await get(picture)).arrayBuffer());
+  await imgproxy.faults({ status: 500 });
+  expect(await state(picture)).toEqual([200, 'STALE']);
+  await imgproxy.faults({ status: 422 });
+  expect(await state(picture)).toEqual([422, null]);
+  await imgproxy.faults({ status: 304, headers: { 'Cache-Control': asks } });
+  const same = await get(picture);
+  expect([same.status, Buffer.from(await same.arrayBuffer()).equals(first)]).toEqual([200, true]);
+  expect((await imgproxy.counts()).lastHeaders['if-none-match']).toBe('"first"');
+});
+
+test('a backend hears the id of the request, of the client or made, whichever way a picture comes', async () => {
+  const picture = `/w:67/plain/local:///${await upload(0)}@png`;
+  const heard = async () => (await imgproxy.counts()).lastHeaders['x-request-id'];
+  await imgproxy.faults({ headers: { 'Cache-Control': 'no-store' } });
+  for (const id of ['first', 'passed-on'])
+    expect([(await get(picture, 0, { 'x-request-id': id })).headers.get('x-request-id'), await heard()]).toEqual([
+      id,
+      id,
+    ]);
+  const made = (await get(picture)).headers.get('x-request-id');
+  expect(await heard()).toBe(made);
 });
 
 test('a purge, and the end of an ownership, are in force within a second', async () => {

@@ -147,6 +147,18 @@ test('a key is made, shown once, rotated and revoked; only its digest is kept', 
   expect(JSON.stringify(audited)).not.toMatch(/rm_(live|test)_/);
 });
 
+test('a user has at most a hundred keys; one that is revoked gives its place back', async () => {
+  await done('user', 'add', 'ada', 'ada@example.com');
+  const { id } = await json<MadeKey>('key', 'add', 'ada');
+  await link.query(
+    `INSERT INTO api_keys (id, user_id, key_hash) SELECT lpad(n::text, 12, '0'), user_id, n::text::bytea
+     FROM api_keys, generate_series(1, 99) n`,
+  );
+  await refused(1, /^a user has at most 100 keys that are not revoked/, 'key', 'add', 'ada');
+  await done('key', 'revoke', id);
+  await done('key', 'add', 'ada');
+});
+
 test('a key is changed in place: what is not given stays, and the key itself', async () => {
   await done('user', 'add', 'ada', 'ada@example.com');
   const made = await json<MadeKey>('key', 'add', 'ada', '--name=shop', '--expires=1h', '--requests-per-minute=5');

@@ -122,6 +122,9 @@ test('what is no picture, too large or too much is refused, and nothing of it is
   expect((await ask(keys[1]!, 'POST', '/api/v1/upload', small)).status).toBe(200);
   const large = Buffer.concat([other, Buffer.alloc(1500)]);
   expect((await ask(keys[1]!, 'POST', '/api/v1/upload', large)).status).toBe(413);
+  // What a user has takes no more room when it is sent again, whatever the quota is by now.
+  await admin('PUT', `/api/v1/users/${users[1]}/quota`, { storage_bytes: 1 });
+  expect((await ask(keys[1]!, 'POST', '/api/v1/upload', small)).status).toBe(200);
   expect(readdirSync(join(gateway.folder, 'uploads', '.receiving'))).toEqual([]);
   const digest = createHash('sha256').update(large).digest('hex');
   expect(() => readFileSync(join(gateway.folder, 'uploads', digest.slice(0, 2), `${digest}.png`))).toThrow('ENOENT');
