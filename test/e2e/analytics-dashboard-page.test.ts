@@ -309,6 +309,55 @@ test('before anything is known there are outlines, as dark as the system', async
   assert.ok(Number(red) < 40, String(before));
 });
 
+test('while less than a moment has passed nothing is grey', async (t) => {
+  const page = await on.open('/');
+  t.onTestFinished(() => page.context().close());
+  // Time stands still for all that waits between a tenth of a second and a whole one.
+  await page.addInitScript(`{
+    const wait = setTimeout;
+    globalThis.setTimeout = (work, ms, ...more) => (ms >= 100 && ms < 1000 ? 0 : wait(work, ms, ...more));
+  }`);
+  const held: (() => void)[] = [];
+  await page.route(panels, async (route) => {
+    await new Promise<void>((resolve) => held.push(resolve));
+    await route.continue();
+  });
+  await page.goto(`/?site=${SITE}&period=today`);
+  await expect.poll(() => held.length).toBe(8);
+  await page.evaluate('new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve)))');
+  assert.equal(await page.locator('.bone, .stale, [aria-busy]').count(), 0);
+  for (const release of held) release();
+  await visitors(page).toBe(await on.visitorsToday());
+});
+
+test('a tab that nobody looks at asks nothing, and its live view ends after a minute', async (t) => {
+  const page = await on.open('/');
+  t.onTestFinished(() => page.context().close());
+  const streams = async () => {
+    const text = await (await on.server.get('/metrics')).text();
+    return Number(/^ringmain_live_streams (\S+)$/m.exec(text)?.[1]);
+  };
+  await page.clock.install();
+  await page.goto(`/?site=${SITE}&period=today`);
+  await settled(page);
+  await expect.poll(streams).toBe(1);
+  const show = (hidden: boolean) =>
+    page.evaluate(`Object.defineProperty(document, 'hidden', { configurable: true, value: ${hidden} });
+      document.dispatchEvent(new Event('visibilitychange'))`);
+  await show(true);
+  let asked = 0;
+  page.on('request', (request) => {
+    if (panels.test(request.url())) asked += 1;
+  });
+  await page.clock.runFor(65_000);
+  await expect.poll(streams).toBe(0);
+  assert.equal(asked, 0);
+  await show(false);
+  await expect.poll(streams).toBe(1);
+  await page.clock.runFor(31_000);
+  await expect.poll(() => asked).toBe(8);
+});
+
 test('on a phone nothing is wider than the screen, and menus are whole', async (t) => {
   const phone = { viewport: { width: 390, height: 844 }, isMobile: true, hasTouch: true };
   const page = await on.open('/', phone);

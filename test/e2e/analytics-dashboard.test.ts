@@ -275,6 +275,18 @@ test('filters combine, show as chips, go one by one; the address is the view, fo
   await visitors(page).toBe('2');
   assert.deepEqual(search(page).getAll('is:browser'), ['Chrome']);
   await page.keyboard.press('x');
+  // One that becomes like another joins it; X lets go of all.
+  await page.goto(`/?site=${SITE}&period=today&is:browser=Firefox&is_not:browser=Chrome&is:country=DE`);
+  await settled(page);
+  await page.locator('.chip-text', { hasText: 'is not' }).click();
+  await page.getByLabel('How', { exact: true }).selectOption('is');
+  await page.getByRole('button', { name: 'Apply' }).click();
+  await expect.poll(() => search(page).getAll('is:browser').toSorted()).toEqual(['Chrome', 'Firefox']);
+  assert.equal(search(page).has('is_not:browser'), false);
+  await expect.poll(() => page.locator('.chip').count()).toBe(2);
+  await page.keyboard.press('x');
+  await visitors(page).toBe('4');
+  assert.equal(await page.locator('.chip').count(), 0);
   // With each operator: of seven views.
   const views = () => expect.poll(() => figure(page, 'views').textContent());
   const cases = [
@@ -464,6 +476,26 @@ test('details: search, order, pages of a long list; files of a panel hold its ro
     );
   assert.ok(hrefs.length >= 12, hrefs.join(' '));
   for (const one of hrefs) assert.equal((await on.server.get(one)).status, 200, one);
+  // Under filters they hold what is shown, and no more.
+  await page.goto(`/?site=${SITE}&period=today&is:country=DE`);
+  await visitors(page).toBe('2');
+  await settled(page);
+  const linesOf = async (link: string) => {
+    const file = await on.server.get((await page.locator(link).first().getAttribute('href'))!);
+    return (await file.text()).trim().split('\r\n');
+  };
+  const [, ...pages] = await linesOf('[data-panel="pages"] .files a');
+  assert.deepEqual(pages.map((line) => line.split(',').slice(0, 2).join(' ')).toSorted(), [
+    '/ 1',
+    '/blog/a 1',
+    '/pricing 2',
+  ]);
+  const [head, ...hours] = await linesOf('.chart-head .files a');
+  const views = head!.split(',').indexOf('views');
+  assert.equal(
+    hours.reduce((sum, line) => sum + Number(line.split(',')[views]), 0),
+    4,
+  );
 });
 
 test('details of an event open its properties and their values', async (t) => {
