@@ -59,6 +59,7 @@ const routes = (guard: Guard): Route[] => [
           });
         }
       }),
+      HEAD: guard.route({ route: 'uploads', scope: 'read' }, (exchange) => exchange.json(200, '{}')),
       POST: guard.route({ route: 'unknown', scope: 'upload' }, (exchange) =>
         exchange.problem(httpErrors.NOT_FOUND, { path: '/none' }),
       ),
@@ -122,6 +123,17 @@ test.each<[string, Sent, unknown]>([
   const rig = startRig(port, { routes });
   assert.deepEqual(said(await sendThenRead(port, { target: '/none', mib: 6, ...sent })), expected);
   assert.deepEqual(rig.faults, []);
+});
+
+test('the answer to a HEAD with a body has none, and waits for the end of the request', async () => {
+  startRig(port, { routes });
+  const connection = await RawConnection.open(port);
+  onTestFinished(() => connection.close());
+  connection.send(`HEAD /none HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: ${2 * MiB}\r\n\r\n`);
+  connection.send(Buffer.alloc(2 * MiB));
+  await connection.closed();
+  assert.match(connection.rest, /^HTTP\/1\.1 401 /);
+  assert.match(connection.rest, /\r\n\r\n$/);
 });
 
 test('what follows a refused chunked body is not read as a request', async () => {

@@ -232,6 +232,18 @@ test('retries end with their budget', async (t) => {
   expect(bodies.filter((body) => body === 'busy')).toHaveLength(9);
 });
 
+test('a request is tried at three backends at most, and a retry that nobody takes costs no budget', async (t) => {
+  const busy = [PORT + 28, PORT + 29, PORT + 30, PORT + 31].map((port) =>
+    standIn(t, port, (_req, res) => res.writeHead(503).end('busy')),
+  );
+  const all = await Promise.all(busy);
+  expect((await start(all.map(({ url }) => url)).get()).status).toBe(503);
+  expect(all.map(({ seen }) => seen.length).sort()).toEqual([0, 1, 1, 1]);
+  const alone = start([all[0]!.url], 1);
+  for (let i = 0; i < 30; i++) await read(await alone.get());
+  expect(new Set(alone.retries)).toEqual(new Set(['no_backend']));
+});
+
 test('a slow reader holds at most 256 KiB', async (t) => {
   const size = 8 << 20;
   const backend = await standIn(t, PORT + 22, (_req, res) => {
