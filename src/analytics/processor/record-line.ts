@@ -90,9 +90,8 @@ export class RecordReader {
     // A record of a lane was taken by a process of ours; one of a topic may be anybody's, with anybody's time.
     const takenMs = !isForeign(buffer, record) || hasBrokerTime(buffer, record) ? receivedMsAt(buffer, record) : readMs;
     if (isTombstone(buffer, record)) return refusal('no_value', '', takenMs, true);
-    const bytes = buffer.subarray(from, from + length);
     if (length > this.#options.lineBytesMax) return refusal('too_large', '', takenMs, true);
-    const text = bytes.toString('utf8');
+    const text = buffer.toString('utf8', from, from + length);
     let value: unknown;
     try {
       value = JSON.parse(text);
@@ -105,7 +104,8 @@ export class RecordReader {
     const json = value as Json;
     const receivedMs = !isForeign(buffer, record) || isOurs(json) ? instant(json['received_at']) : Number.NaN;
     const foreign = Number.isNaN(receivedMs);
-    if (foreign && text.includes('\ufffd') && !isUtf8(bytes)) return refusal('not_json', '', takenMs, true);
+    if (foreign && text.includes('\ufffd') && !isUtf8(buffer.subarray(from, from + length)))
+      return refusal('not_json', '', takenMs, true);
     return this.#event(json, buffer, record, foreign ? takenMs : receivedMs, foreign);
   }
 

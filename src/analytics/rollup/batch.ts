@@ -1,14 +1,15 @@
 /** A batch as it is counted: its events by site, UTC day and visitor, and what they add to the sums. */
-import { ALL, DAY_MS, type Dimension, dayOf, dimensions, SLOTS_PER_DAY, slotOf } from '../dimensions.ts';
+import { DAY_MS, type Dimension, dayOf, dimensions, SLOTS_PER_DAY, slotOf } from '../dimensions.ts';
 import { type CountedEvent, engagedMs } from '../event.ts';
-import { hexOf } from '../hex.ts';
 import { type Cell, SiteCells, sketchIn } from './cells.ts';
 import { countDay } from './count.ts';
+import { type Drafts, NOTHING } from './drafts.ts';
 import { changesOfGaps, GAP_DAYS, GapCells, kindsOfGaps, reaches } from './gaps.ts';
-import { Guard, type GuardedDay } from './guard.ts';
+import { type Candidate, Guard, type GuardedDay } from './guard.ts';
+import { Ids, NONE } from './ids.ts';
 import { gapKinds } from './measures.ts';
 import { entryOf } from './sketch.ts';
-import { propertyText, type Value, type ValueCache } from './values.ts';
+import { propertyText, type ValueCache } from './values.ts';
 import {
   addEvents,
   attributeKeys,
@@ -34,15 +35,20 @@ export interface RollupOptions {
 export class DayBatch implements GuardedDay {
   readonly site: number;
   readonly day: number;
+  /** Which day of the batch it is. */
+  readonly index: number;
+  readonly cells: SiteCells;
   /** Of dimension 1, 2, ...: as in `site_days.value_counts`. */
   counts: number[] = new Array<number>(COUNTED).fill(0);
   readonly properties = new Map<bigint, number>();
-  readonly verdicts: GuardedDay['verdicts'] = new Map();
+  readonly candidates: (Map<string, Candidate> | undefined)[] = [];
   readonly people = new Map<string, Person>();
 
-  constructor(site: number, day: number) {
+  constructor({ site, cells }: SiteBatch, day: number, index: number) {
     this.site = site;
+    this.cells = cells;
     this.day = day;
+    this.index = index;
   }
 
   setCounts(counts: readonly number[], properties: ReadonlyMap<bigint, number>): void {
@@ -70,13 +76,20 @@ class SiteBatch {
 
 /** A visitor on a day. */
 interface Person {
+  /** Which visitor of the batch it is. */
+  readonly index: number;
+  readonly of: DayBatch;
   readonly site: number;
   readonly day: number;
   readonly visitor: string;
   readonly signedIn: boolean;
   /** For sketches, of those who are signed in. */
   readonly entry: number | undefined;
-  drafts: Draft[];
+  /** Rows of its events: the others follow by Drafts.next. */
+  first: number;
+  last: number;
+  /** Its events were taken back, and it is not counted. */
+  gone: boolean;
   before: VisitorDay;
   after: VisitorDay;
 }
@@ -86,63 +99,26 @@ interface User {
   readonly around: Map<number, { readonly any: Slots; readonly views: Slots }>;
 }
 
-/** What events without a property count under, so that they share a list. */
-const TYPE: readonly number[] = [dimensions.event_type.id];
-const TYPE_AND_PATH: readonly number[] = [dimensions.event_type.id, dimensions.path.id];
 const noAttributes: readonly undefined[] = [];
 
-/**
- * An event, first with the values that it came with. It keeps none of its texts: drafts live until the transaction ends,
- * and what lives long is copied by the collector.
- */
-class Draft implements DayEvent<Value> {
-  readonly of: DayBatch;
-  readonly ms: number;
-  readonly id: string;
-  readonly slot: number;
-  readonly view: boolean;
-  readonly bot: boolean;
-  /** Of an event that says how long somebody looked, and nothing else. */
-  engagedMs: number | undefined = undefined;
-  page: Value | undefined = undefined;
-  /** None: it cannot be the first one of a visit. */
-  attributes: readonly (Value | undefined)[] = noAttributes;
-  dimensions: readonly number[] = TYPE;
-  asked: readonly Value[] = [];
-  /** `asked`, once the guard has decided. */
-  values: readonly bigint[] = [];
-  person: Person | undefined = undefined;
-  /** Which event of the batch this is. */
-  readonly number: number;
-
-  constructor({ event }: CountedEvent, of: DayBatch, number: number) {
-    const { eventId, eventType, timestampMs, bot } = event;
-    this.number = number;
-    this.of = of;
-    this.ms = timestampMs - of.day * DAY_MS;
-    this.id = hexOf(eventId);
-    this.slot = slotOf(this.ms);
-    this.view = eventType === 'page_view';
-    this.bot = bot !== undefined;
-  }
-
-  under(under: readonly number[], asked: readonly Value[]): void {
-    this.dimensions = under;
-    this.asked = asked;
-  }
-}
-
 export class Batch {
+  /** What numbers of values stand for. */
+  readonly ids = new Ids();
   readonly guard: Guard;
   readonly sites = new Map<number, SiteBatch>();
   readonly #values: ValueCache;
   readonly #sessionTimeoutMs: number;
-  #drafts: Draft[] = [];
+  /** Undefined once they are counted. */
+  #drafts: Drafts | undefined;
+  readonly #days: DayBatch[] = [];
+  readonly #candidates: Candidate[] = [];
   #people: Person[] = [];
   #count = 0;
 
-  constructor(options: RollupOptions, values: ValueCache) {
-    this.guard = new Guard(options.dimensionValuesMax, options.propertiesMax);
+  /** `drafts`: empty, and the batch's own until it is counted. */
+  constructor(options: RollupOptions, values: ValueCache, drafts: Drafts) {
+    this.#drafts = drafts;
+    this.guard = new Guard(this.ids, options.dimensionValuesMax, options.propertiesMax);
     this.#values = values;
     this.#sessionTimeoutMs = options.sessionTimeoutMs;
   }
@@ -158,25 +134,28 @@ export class Batch {
    * others of its visitor begin may be another visit now.
    */
   leaveOut(numbers: ReadonlySet<number>, read: (number: number) => CountedEvent): void {
-    const people = new Set<Person>();
-    for (const { number, person } of this.#drafts) if (person !== undefined && numbers.has(number)) people.add(person);
+    const drafts = this.#drafts!;
     const again: number[] = [];
-    const kept: Draft[] = [];
-    for (const draft of this.#drafts) {
-      if (draft.person !== undefined && people.has(draft.person)) {
-        if (!numbers.has(draft.number)) again.push(draft.number);
-      } else if (!numbers.has(draft.number)) kept.push(draft);
+    for (let row = 0; row < drafts.size; row += 1) {
+      const person = this.#personOf(row);
+      if (person !== undefined && numbers.has(drafts.numbers[row]!)) person.gone = true;
     }
-    this.#drafts = kept;
-    this.#people = this.#people.filter((person) => !people.has(person));
-    for (const { site, day, visitor } of people) {
+    const left = new Set<DayBatch>();
+    for (let row = 0; row < drafts.size; row += 1) {
+      const number = drafts.numbers[row]!;
+      const person = this.#personOf(row);
+      if (person?.gone === true || numbers.has(number)) drafts.leaveOut(row);
+      else left.add(this.#days[drafts.days[row]!]!);
+      if (person?.gone === true && !numbers.has(number)) again.push(number);
+    }
+    for (const { site, day, visitor, gone } of this.#people) {
+      if (!gone) continue;
       const { days, users } = this.sites.get(site)!;
       days.get(day)!.people.delete(visitor);
       users.get(visitor)?.days.delete(day);
       if (users.get(visitor)?.days.size === 0) users.delete(visitor);
     }
-    for (const number of again) this.#add(read(number), number);
-    const left = new Set(this.#drafts.map(({ of }) => of));
+    for (const number of again) left.add(this.#add(read(number), number));
     for (const [number, { days }] of this.sites) {
       for (const [key, day] of days) if (!left.has(day)) days.delete(key);
       if (days.size === 0) this.sites.delete(number);
@@ -184,7 +163,7 @@ export class Batch {
   }
 
   people(): readonly Person[] {
-    return this.#people;
+    return this.#people.filter(({ gone }) => !gone);
   }
 
   days(): DayBatch[] {
@@ -208,124 +187,214 @@ export class Batch {
     return keys;
   }
 
-  #add(counted: CountedEvent, which: number): void {
+  #add(counted: CountedEvent, number: number): DayBatch {
     const { event, visitor } = counted;
-    let site = this.sites.get(counted.site);
-    if (site === undefined) {
-      site = new SiteBatch(counted.site);
-      this.sites.set(counted.site, site);
-    }
-    const number = dayOf(event.timestampMs);
-    let day = site.days.get(number);
-    if (day === undefined) {
-      day = new DayBatch(counted.site, number);
-      site.days.set(number, day);
-    }
-    const draft = new Draft(counted, day, which);
-    this.#drafts.push(draft);
+    const { eventId, eventType, timestampMs } = event;
+    const day = this.#dayOf(counted.site, dayOf(timestampMs));
+    const drafts = this.#drafts!;
+    const view = eventType === 'page_view';
+    const ms = timestampMs - day.day * DAY_MS;
+    const row = drafts.begin({ number, day: day.index, ms, eventId, view, bot: event.bot !== undefined });
     if (event.bot !== undefined) {
-      if (event.bot === '') draft.under([], []);
-      else draft.under([dimensions.bot.id], [this.#value(day, 'bot', event.bot)]);
-      return;
+      if (event.bot !== '') this.#ask(day, 'bot', event.bot);
+      return day;
     }
-    const engaged = engagedMs(event.eventType, event.props);
+    const engaged = engagedMs(eventType, event.props);
     if (engaged > 0) {
-      draft.engagedMs = engaged;
-      if (event.path) draft.under([dimensions.path.id], [this.#value(day, 'path', event.path)]);
-      else draft.under([], []);
-      return;
+      drafts.engagedMs[row] = engaged;
+      if (event.path) this.#ask(day, 'path', event.path);
+      return day;
     }
-    const type = this.#value(day, 'event_type', event.eventType);
-    const path = event.path ? this.#value(day, 'path', event.path) : undefined;
-    if (path === undefined) draft.under(TYPE, [type]);
-    else draft.under(TYPE_AND_PATH, [type, path]);
+    this.#ask(day, 'event_type', eventType);
+    const path = event.path ? this.#ask(day, 'path', event.path) : undefined;
     for (const key in event.props) {
-      const value = this.#property(day, event.eventType, key, event.props[key]);
-      draft.under([...draft.dimensions, dimensions.prop.id], [...draft.asked, value]);
+      drafts.ask(dimensions.prop.id, this.#property(day, eventType, key, event.props[key]).index);
     }
-    if (visitor === undefined) return;
-    if (draft.view && path !== undefined) {
-      draft.page = path;
+    if (visitor === undefined) return day;
+    if (view && path !== undefined) {
+      drafts.pages[row] = path.index;
       this.guard.ask(day, dimensions.entry_page.id, path);
       this.guard.ask(day, dimensions.exit_page.id, path);
     }
-    const person = this.#person(site, day, visitor, counted.signedIn);
-    const last = person.drafts.at(-1);
-    if (last === undefined || !this.#follows(last, draft)) {
-      draft.attributes = attributeKeys.map((key) => {
+    const person = this.#person(day, visitor, counted.signedIn);
+    if (person.last === NOTHING || !this.#follows(person.last, row)) {
+      for (const key of attributeKeys) {
         const text = key === 'source' ? counted.source : event[key];
-        return text || key === 'source' ? this.#value(day, key, text ?? '') : undefined;
-      });
+        drafts.attribute(text || key === 'source' ? this.#value(day, key, text ?? '').index : NOTHING);
+      }
     }
-    person.drafts.push(draft);
-    draft.person = person;
+    drafts.people[row] = person.index;
+    if (person.last === NOTHING) person.first = row;
+    else drafts.next[person.last] = row;
+    person.last = row;
+    return day;
+  }
+
+  #dayOf(number: number, day: number): DayBatch {
+    let site = this.sites.get(number);
+    if (site === undefined) {
+      site = new SiteBatch(number);
+      this.sites.set(number, site);
+    }
+    let of = site.days.get(day);
+    if (of === undefined) {
+      of = new DayBatch(site, day, this.#days.length);
+      this.#days.push(of);
+      site.days.set(day, of);
+    }
+    return of;
+  }
+
+  /** The newest event counts under this value by itself. */
+  #ask(day: DayBatch, dimension: Dimension, text: string): Candidate {
+    const candidate = this.#value(day, dimension, text);
+    this.#drafts!.ask(dimensions[dimension].id, candidate.index);
+    return candidate;
   }
 
   /**
    * Whether an event comes within the timeout behind another one of the batch: it is never the first one of a visit
    * then, for events join visits and never part them. So nobody asks for its attributes.
    */
-  #follows(before: Draft, draft: Draft): boolean {
-    return draft.ms - before.ms <= this.#sessionTimeoutMs && order(before.ms, before.id, draft.ms, draft.id) < 0;
+  #follows(before: number, row: number): boolean {
+    const { ms } = this.#drafts!;
+    return ms[row]! - ms[before]! <= this.#sessionTimeoutMs && this.#drafts!.isBefore(before, row);
   }
 
-  #person(site: SiteBatch, { day, people }: DayBatch, visitor: string, signedIn: boolean): Person {
+  #person(of: DayBatch, visitor: string, signedIn: boolean): Person {
+    const { site, day, people } = of;
     let person = people.get(visitor);
     if (person !== undefined) return person;
     const entry = signedIn ? entryOf(visitor) : undefined;
-    person = { site: site.site, day, visitor, signedIn, entry, drafts: [], before: emptyDay, after: emptyDay };
+    person = {
+      index: this.#people.length,
+      of,
+      site,
+      day,
+      visitor,
+      signedIn,
+      entry,
+      first: NOTHING,
+      last: NOTHING,
+      gone: false,
+      before: emptyDay,
+      after: emptyDay,
+    };
     people.set(visitor, person);
     this.#people.push(person);
     if (signedIn) {
-      let user = site.users.get(visitor);
+      const { users } = this.sites.get(site)!;
+      let user = users.get(visitor);
       if (user === undefined) {
         user = { days: new Map(), around: new Map() };
-        site.users.set(visitor, user);
+        users.set(visitor, user);
       }
       user.days.set(day, person);
     }
     return person;
   }
 
-  #value(day: DayBatch, dimension: Dimension, text: string): Value {
+  /** What a batch has met is looked up among the texts of its day, which are few beside those of the cache. */
+  #value(day: DayBatch, dimension: Dimension, text: string): Candidate {
     const { id, dictionary } = dimensions[dimension];
-    const value = this.#values.of(day.site, dictionary, text);
-    this.guard.ask(day, id, value);
-    return value;
+    let texts = day.candidates[dictionary];
+    if (texts === undefined) {
+      texts = new Map();
+      day.candidates[dictionary] = texts;
+    }
+    let candidate = texts.get(text);
+    if (candidate === undefined) {
+      candidate = this.guard.meet(day, this.#values.of(day.site, dictionary, text), this.#candidates.length);
+      this.#candidates.push(candidate);
+      texts.set(text, candidate);
+    }
+    this.guard.ask(day, id, candidate);
+    return candidate;
   }
 
-  #property(day: DayBatch, eventType: string, key: string, of: unknown): Value {
-    const value = this.#value(day, 'prop', JSON.stringify([eventType, key, of]));
+  #property(day: DayBatch, eventType: string, key: string, of: unknown): Candidate {
+    const candidate = this.#value(day, 'prop', JSON.stringify([eventType, key, of]));
+    const { value } = candidate;
     value.property ??= this.#values.of(day.site, dimensions.prop.dictionary, propertyText(eventType, key));
-    return value;
+    return candidate;
   }
 
-  /** Counts all but gaps, once days and states are read. */
-  count(): void {
-    for (const draft of this.#drafts) {
-      const { of, dimensions: under, person } = draft;
-      const { cells } = this.sites.get(of.site)!;
-      const slot = of.day * SLOTS_PER_DAY + draft.slot;
-      if (!draft.bot) countEvent(cells.slot(SITE, slot, ALL), draft, person);
-      draft.values = draft.asked.map((asked, index) => {
-        const value = this.guard.map(of, under[index]!, asked);
-        countEvent(cells.slot(under[index]!, slot, value), draft, person);
-        return value;
-      });
+  /** Counts all but gaps, once days and states are read. Returns the drafts, which nobody needs any more. */
+  count(): Drafts {
+    const drafts = this.#drafts!;
+    const candidates = this.#candidates;
+    for (let row = 0; row < drafts.size; row += 1) {
+      if (drafts.isLeftOut(row)) continue;
+      const day = this.#days[drafts.days[row]!]!;
+      const { cells } = day;
+      const entry = this.#personOf(row)?.entry;
+      const slot = day.day * SLOTS_PER_DAY + slotOf(drafts.ms[row]!);
+      if (!drafts.isBot(row)) countEvent(cells.slot(SITE, slot, NONE), drafts, row, entry);
+      for (let at = drafts.begins[row]!; at < drafts.ends[row]!; at += 1) {
+        const dimension = drafts.dimensionAt(at);
+        const value = this.guard.map(day, dimension, candidates[drafts.valueAt(at)]!);
+        countEvent(cells.slot(dimension, slot, value), drafts, row, entry);
+        drafts.map(at, value);
+      }
     }
     const { guard } = this;
     for (const person of this.#people) {
-      const { site, day, signedIn, drafts, before } = person;
-      const { cells, days } = this.sites.get(site)!;
-      const of = days.get(day)!;
+      if (person.gone) continue;
+      const { of, signedIn, before } = person;
       const options = { sessionTimeoutMs: this.#sessionTimeoutMs, signedIn };
-      if (drafts.length > 1) drafts.sort((a, b) => order(a.ms, a.id, b.ms, b.id));
-      person.after = addEvents(before, drafts, options, (dimension, value) => guard.map(of, dimension, value));
-      countDay(cells, person, before, person.after);
+      person.after = addEvents(before, this.#eventsOf(person), options, (dimension, value) =>
+        guard.map(of, dimension, value),
+      );
+      countDay(of.cells, person, before, person.after);
     }
-    // Nobody needs them any more.
-    this.#drafts = [];
-    for (const person of this.#people) person.drafts = [];
+    this.#drafts = undefined;
+    this.#candidates.length = 0;
+    return drafts;
+  }
+
+  #personOf(row: number): Person | undefined {
+    const person = this.#drafts!.people[row]!;
+    return person === NOTHING ? undefined : this.#people[person];
+  }
+
+  #candidateAt(index: number): Candidate | undefined {
+    return index === NOTHING ? undefined : this.#candidates[index];
+  }
+
+  /** A visitor's events, in their order. */
+  #eventsOf(person: Person): readonly DayEvent<Candidate>[] {
+    const { next } = this.#drafts!;
+    const events: DayEvent<Candidate>[] = [];
+    let inOrder = true;
+    for (let row = person.first; row !== NOTHING; row = next[row]!) {
+      if (next[row] !== NOTHING && this.#drafts!.isBefore(next[row]!, row)) inOrder = false;
+      events.push(this.#eventAt(row));
+    }
+    if (!inOrder) events.sort((a, b) => order(a.ms, a.id, b.ms, b.id));
+    return events;
+  }
+
+  #eventAt(row: number): DayEvent<Candidate> {
+    const drafts = this.#drafts!;
+    const under: number[] = [];
+    const values: number[] = [];
+    for (let at = drafts.begins[row]!; at < drafts.ends[row]!; at += 1) {
+      under.push(drafts.dimensionAt(at));
+      values.push(drafts.valueAt(at));
+    }
+    let attributes: readonly (Candidate | undefined)[] = noAttributes;
+    const from = drafts.attributes[row]!;
+    if (from !== NOTHING) attributes = attributeKeys.map((_, index) => this.#candidateAt(drafts.list[from + index]!));
+    return {
+      ms: drafts.ms[row]!,
+      id: drafts.idOf(row),
+      slot: slotOf(drafts.ms[row]!),
+      view: drafts.isView(row),
+      page: this.#candidateAt(drafts.pages[row]!),
+      attributes,
+      dimensions: under,
+      values,
+    };
   }
 
   /** Days around, of users whose gaps may reach there. */
@@ -363,12 +432,13 @@ export class Batch {
   }
 }
 
-function countEvent(cell: Cell, { view, engagedMs: engaged }: Draft, person: Person | undefined): void {
-  if (engaged !== undefined) {
+function countEvent(cell: Cell, drafts: Drafts, row: number, entry: number | undefined): void {
+  const engaged = drafts.engagedMs[row]!;
+  if (engaged > 0) {
     cell.engaged_ms += engaged;
     return;
   }
   cell.events += 1;
-  if (view) cell.views += 1;
-  if (person?.entry !== undefined) sketchIn(cell, person.entry);
+  if (drafts.isView(row)) cell.views += 1;
+  if (entry !== undefined) sketchIn(cell, entry);
 }

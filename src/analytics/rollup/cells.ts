@@ -3,10 +3,13 @@
  * (fold()). One cell per row, so that a batch writes each row once.
  */
 import { grains, monthOf, SLOTS_PER_DAY } from '../dimensions.ts';
+import type { Ids } from './ids.ts';
 import type { Measures } from './measures.ts';
 
 export class Cell implements Measures {
-  readonly value: bigint;
+  readonly group: Group;
+  /** Number of the value's id. */
+  readonly value: number;
   events = 0;
   views = 0;
   visits = 0;
@@ -23,7 +26,8 @@ export class Cell implements Measures {
   /** The sketch as it shall be stored; undefined: as it is. */
   sketch: Uint8Array | undefined;
 
-  constructor(value: bigint) {
+  constructor(group: Group, value: number) {
+    this.group = group;
     this.value = value;
   }
 
@@ -49,7 +53,7 @@ export interface Group {
   readonly dimension: number;
   readonly grain: number;
   readonly t: number;
-  readonly cells: Map<bigint, Cell>;
+  readonly cells: Map<number, Cell>;
 }
 
 /** Dimensions have numbers below this. */
@@ -68,24 +72,27 @@ export class SiteCells {
     this.site = site;
   }
 
-  slot(dimension: number, slot: number, value: bigint): Cell {
+  slot(dimension: number, slot: number, value: number): Cell {
     return this.#cell(this.#slots, grains.slot, dimension, slot, value);
   }
 
   /** For what is counted by day only: users, and sketches of days. */
-  day(dimension: number, day: number, value: bigint): Cell {
+  day(dimension: number, day: number, value: number): Cell {
     return this.#cell(this.#days, grains.day, dimension, day, value);
   }
 
   /** Adds slots to their days, and days to their months. Called once, when everything is counted. */
   fold(): void {
     for (const { dimension, t, cells } of this.#slots.values()) {
-      const day = this.#group(this.#days, grains.day, dimension, Math.floor(t / SLOTS_PER_DAY)).cells;
+      const day = this.#group(this.#days, grains.day, dimension, Math.floor(t / SLOTS_PER_DAY));
       for (const cell of cells.values()) addTo(day, cell);
     }
     for (const { dimension, t, cells } of this.#days.values()) {
-      const month = this.#group(this.#months, grains.month, dimension, monthOf(t)).cells;
-      for (const cell of cells.values()) addTo(month, cell).entries = joined(month.get(cell.value)!, cell);
+      const month = this.#group(this.#months, grains.month, dimension, monthOf(t));
+      for (const cell of cells.values()) {
+        const sum = addTo(month, cell);
+        sum.entries = joined(sum, cell);
+      }
     }
   }
 
@@ -95,14 +102,8 @@ export class SiteCells {
     yield* this.#months.values();
   }
 
-  #cell(groups: Groups, grain: number, dimension: number, t: number, value: bigint): Cell {
-    const { cells } = this.#group(groups, grain, dimension, t);
-    let cell = cells.get(value);
-    if (cell === undefined) {
-      cell = new Cell(value);
-      cells.set(value, cell);
-    }
-    return cell;
+  #cell(groups: Groups, grain: number, dimension: number, t: number, value: number): Cell {
+    return cellOf(this.#group(groups, grain, dimension, t), value);
   }
 
   #group(groups: Groups, grain: number, dimension: number, t: number): Group {
@@ -116,12 +117,17 @@ export class SiteCells {
   }
 }
 
-function addTo(cells: Map<bigint, Cell>, from: Cell): Cell {
-  let cell = cells.get(from.value);
+function cellOf(group: Group, value: number): Cell {
+  let cell = group.cells.get(value);
   if (cell === undefined) {
-    cell = new Cell(from.value);
-    cells.set(from.value, cell);
+    cell = new Cell(group, value);
+    group.cells.set(value, cell);
   }
+  return cell;
+}
+
+function addTo(group: Group, from: Cell): Cell {
+  const cell = cellOf(group, from.value);
   cell.events += from.events;
   cell.views += from.views;
   cell.visits += from.visits;
@@ -144,14 +150,22 @@ export function sketchIn(cell: Cell, entry: number): void {
 }
 
 /** In the order of the primary key, so that a batch goes through the index once. */
-export function sorted(sites: Iterable<SiteCells>): { readonly group: Group; readonly cell: Cell }[] {
+export function sorted(sites: Iterable<SiteCells>, ids: Ids): Cell[] {
   const groups = [...sites].flatMap((site) => [...site.groups()]);
   groups.sort((a, b) => a.site - b.site || a.dimension - b.dimension || a.grain - b.grain || a.t - b.t);
-  const rows: { group: Group; cell: Cell }[] = [];
-  for (const group of groups) {
-    for (const value of BigInt64Array.from(group.cells.keys()).sort()) {
-      rows.push({ group, cell: group.cells.get(value)! });
+  const numbers = ids.ordered();
+  const ranks = new Int32Array(numbers.length);
+  for (let rank = 0; rank < numbers.length; rank += 1) ranks[numbers[rank]!] = rank;
+  const rows: Cell[] = [];
+  const places = new Int32Array(numbers.length);
+  for (const { cells } of groups) {
+    let count = 0;
+    for (const value of cells.keys()) {
+      places[count] = ranks[value]!;
+      count += 1;
     }
+    const part = places.subarray(0, count).sort();
+    for (let at = 0; at < count; at += 1) rows.push(cells.get(numbers[part[at]!]!)!);
   }
   return rows;
 }

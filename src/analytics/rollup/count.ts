@@ -1,11 +1,15 @@
 /** What a change of a visitor day changes in the sums: the new state's part minus the old one's. */
-import { ALL, dimensions, SLOTS_PER_DAY, slotOf } from '../dimensions.ts';
+import { dimensions, SLOTS_PER_DAY, slotOf } from '../dimensions.ts';
 import { type Cell, type SiteCells, sketchIn } from './cells.ts';
-import { attributeDimensions, keyOf, NONE, type SeenValue, type Visit, type VisitorDay } from './visitor-day.ts';
+import { NONE } from './ids.ts';
+import { attributeDimensions, type Visit, type VisitorDay } from './visitor-day.ts';
 
 const SITE = dimensions.site.id;
-const ENTRY = dimensions.entry_page.id;
-const EXIT = dimensions.exit_page.id;
+/** Dimensions that visits count under, besides the site. */
+const ofVisits: readonly number[] = [...attributeDimensions, dimensions.entry_page.id, dimensions.exit_page.id];
+const ENTRY_INDEX = attributeDimensions.length;
+/** No slot. */
+const NEVER = -1;
 
 export interface DayOf {
   readonly day: number;
@@ -21,8 +25,10 @@ export function countDay(cells: SiteCells, of: DayOf, before: VisitorDay, after:
   else countVisits(cells, of, before, after);
   // Values keep their places; new ones are at the end.
   for (let index = 0; index < after.values.length; index += 1) {
-    const [was, is] = [before.values[index], after.values[index]!];
-    if (was !== is) presence(cells, of, was, is);
+    const was = before.values[index];
+    const is = after.values[index]!;
+    if (was === is) continue;
+    presence(cells, of, is.dimension, is.value, was?.first ?? NEVER, was?.last ?? NEVER, is.first, is.last);
   }
 }
 
@@ -35,7 +41,7 @@ function countOnlyVisit(cells: SiteCells, of: DayOf, visit: Visit): void {
     countVisit(cell, dimension, visit, 1);
     if (of.entry === undefined) {
       cell.firsts += 1;
-      if (dimension === SITE) cells.slot(SITE, base + slotOf(visit.lastMs), ALL).lasts += 1;
+      if (dimension === SITE) cells.slot(SITE, base + slotOf(visit.lastMs), NONE).lasts += 1;
       else cell.lasts += 1;
     } else {
       sketchIn(cell, of.entry);
@@ -50,36 +56,34 @@ function countGrownVisit(cells: SiteCells, of: DayOf, was: Visit, is: Visit): vo
   const first = slotOf(is.firstMs);
   const bounces = (is.events === 1 ? 1 : 0) - (was.events === 1 ? 1 : 0);
   const duration = is.lastMs - is.firstMs - (was.lastMs - was.firstMs);
-  const site = cells.slot(SITE, base + first, ALL);
+  const site = cells.slot(SITE, base + first, NONE);
   site.bounces += bounces;
   site.duration_ms += duration;
-  presence(cells, of, spanOf(was, was), spanOf(is, is));
-  const change = (dimension: number, left: bigint, come: bigint) => {
+  presence(cells, of, SITE, NONE, first, slotOf(was.lastMs), first, slotOf(is.lastMs));
+  for (let index = 0; index < ofVisits.length; index += 1) {
+    const dimension = ofVisits[index]!;
+    const left = valueAt(was, index);
+    const come = valueAt(is, index);
     if (left === come) {
-      if (come === NONE) return;
+      if (come === NONE) continue;
       const cell = cells.slot(dimension, base + first, come);
       cell.bounces += bounces;
       cell.duration_ms += duration;
       cell.events += is.events - was.events;
       cell.views += is.views - was.views;
-      return;
+      continue;
     }
     if (left !== NONE) {
       countVisit(cells.slot(dimension, base + first, left), dimension, was, -1);
-      presence(cells, of, { dimension, value: left, first, last: first }, undefined);
+      presence(cells, of, dimension, left, first, first, NEVER, NEVER);
     }
     if (come !== NONE) {
       const cell = cells.slot(dimension, base + first, come);
       countVisit(cell, dimension, is, 1);
       if (of.entry !== undefined) sketchIn(cell, of.entry);
-      presence(cells, of, undefined, { dimension, value: come, first, last: first });
+      presence(cells, of, dimension, come, NEVER, NEVER, first, first);
     }
-  };
-  for (let index = 0; index < attributeDimensions.length; index += 1) {
-    change(attributeDimensions[index]!, was.attributes[index]!, is.attributes[index]!);
   }
-  change(ENTRY, was.entry?.value ?? NONE, is.entry?.value ?? NONE);
-  change(EXIT, was.exit?.value ?? NONE, is.exit?.value ?? NONE);
 }
 
 function countVisits(cells: SiteCells, of: DayOf, before: VisitorDay, after: VisitorDay): void {
@@ -99,24 +103,52 @@ function countVisits(cells: SiteCells, of: DayOf, before: VisitorDay, after: Vis
     });
   }
   if (come.length === 0) return;
-  presence(cells, of, span(before), span(after));
-  const old = valuesOfVisits(before.visits);
-  for (const [key, seen] of valuesOfVisits(after.visits)) {
-    presence(cells, of, old.get(key), seen);
-    old.delete(key);
+  const [was, is] = [before.visits, after.visits];
+  const [wasFirst, wasLast] = was.length === 0 ? [NEVER, NEVER] : [slotOf(was[0]!.firstMs), slotOf(was.at(-1)!.lastMs)];
+  presence(cells, of, SITE, NONE, wasFirst, wasLast, slotOf(is[0]!.firstMs), slotOf(is.at(-1)!.lastMs));
+  // Only values of visits that have changed can begin elsewhere.
+  const changed = [...left, ...come];
+  for (let index = 0; index < ofVisits.length; index += 1) {
+    for (let at = 0; at < changed.length; at += 1) {
+      const value = valueAt(changed[at]!, index);
+      if (value === NONE || changed.findIndex((visit) => valueAt(visit, index) === value) < at) continue;
+      const first = firstSlotOf(was, index, value);
+      const last = first === NEVER ? NEVER : lastSlotOf(was, index, value);
+      const nowFirst = firstSlotOf(is, index, value);
+      const nowLast = nowFirst === NEVER ? NEVER : lastSlotOf(is, index, value);
+      presence(cells, of, ofVisits[index]!, value, first, last, nowFirst, nowLast);
+    }
   }
-  for (const seen of old.values()) presence(cells, of, seen, undefined);
+}
+
+/** The value that a visit has under a dimension of visits, or NONE. */
+function valueAt(visit: Visit, index: number): number {
+  if (index < ENTRY_INDEX) return visit.attributes[index]!;
+  const page = index === ENTRY_INDEX ? visit.entry : visit.exit;
+  return page === undefined ? NONE : page.value;
+}
+
+/** Where the first visit with a value begins. */
+function firstSlotOf(visits: readonly Visit[], index: number, value: number): number {
+  for (const visit of visits) if (valueAt(visit, index) === value) return slotOf(visit.firstMs);
+  return NEVER;
+}
+
+/** Where the last visit with a value begins. */
+function lastSlotOf(visits: readonly Visit[], index: number, value: number): number {
+  for (let at = visits.length - 1; at >= 0; at -= 1) {
+    if (valueAt(visits[at]!, index) === value) return slotOf(visits[at]!.firstMs);
+  }
+  return NEVER;
 }
 
 /** Calls for the site, and for each value that the visit counts under. */
-function eachValue(visit: Visit, call: (dimension: number, value: bigint) => void): void {
-  call(SITE, ALL);
-  for (let index = 0; index < visit.attributes.length; index += 1) {
-    const value = visit.attributes[index]!;
-    if (value !== NONE) call(attributeDimensions[index]!, value);
+function eachValue(visit: Visit, call: (dimension: number, value: number) => void): void {
+  call(SITE, NONE);
+  for (let index = 0; index < ofVisits.length; index += 1) {
+    const value = valueAt(visit, index);
+    if (value !== NONE) call(ofVisits[index]!, value);
   }
-  if (visit.entry !== undefined) call(ENTRY, visit.entry.value);
-  if (visit.exit !== undefined) call(EXIT, visit.exit.value);
 }
 
 function countVisit(cell: Cell, dimension: number, visit: Visit, sign: 1 | -1): void {
@@ -129,52 +161,35 @@ function countVisit(cell: Cell, dimension: number, visit: Visit, sign: 1 | -1): 
   cell.views += sign * visit.views;
 }
 
-/** From the first to the last slot of the day, for the whole site. */
-function span({ visits }: VisitorDay): SeenValue | undefined {
-  return visits.length === 0 ? undefined : spanOf(visits[0]!, visits.at(-1)!);
-}
-
-function spanOf(first: Visit, last: Visit): SeenValue {
-  return { dimension: SITE, value: ALL, first: slotOf(first.firstMs), last: slotOf(last.lastMs) };
-}
-
-/** In which slots visits with a value begin: the first and the last. */
-function valuesOfVisits(visits: readonly Visit[]): Map<string, SeenValue> {
-  const seen = new Map<string, SeenValue>();
-  for (const visit of visits) {
-    const slot = slotOf(visit.firstMs);
-    eachValue(visit, (dimension, value) => {
-      if (dimension === SITE) return;
-      const key = keyOf({ dimension, value });
-      const first = seen.get(key)?.first ?? slot;
-      seen.set(key, { dimension, value, first, last: slot });
-    });
-  }
-  return seen;
-}
-
-function presence(cells: SiteCells, of: DayOf, before: SeenValue | undefined, after: SeenValue | undefined): void {
-  if (before === undefined && after === undefined) return;
-  const { dimension, value } = (before ?? after)!;
+/**
+ * Counts a visitor under a value from where the first and the last slot were to where they are. NEVER, twice: the visitor
+ * was not, or is no longer, there.
+ */
+function presence(
+  cells: SiteCells,
+  of: DayOf,
+  dimension: number,
+  value: number,
+  wasFirst: number,
+  wasLast: number,
+  first: number,
+  last: number,
+): void {
   if (of.entry !== undefined) {
-    if (before === undefined) countUser(cells.day(dimension, of.day, value), of.entry);
-    else if (after === undefined) cells.day(dimension, of.day, value).users -= 1;
+    if (wasFirst === first || (wasFirst !== NEVER && first !== NEVER)) return;
+    const day = cells.day(dimension, of.day, value);
+    if (first === NEVER) day.users -= 1;
+    else countUser(day, of.entry);
     return;
   }
   const base = of.day * SLOTS_PER_DAY;
-  if (before === undefined && after!.first === after!.last) {
-    const cell = cells.slot(dimension, base + after!.first, value);
-    cell.firsts += 1;
-    cell.lasts += 1;
-    return;
+  if (wasFirst !== first) {
+    if (wasFirst !== NEVER) cells.slot(dimension, base + wasFirst, value).firsts -= 1;
+    if (first !== NEVER) cells.slot(dimension, base + first, value).firsts += 1;
   }
-  if (before?.first !== after?.first) {
-    if (before !== undefined) cells.slot(dimension, base + before.first, value).firsts -= 1;
-    if (after !== undefined) cells.slot(dimension, base + after.first, value).firsts += 1;
-  }
-  if (before?.last !== after?.last) {
-    if (before !== undefined) cells.slot(dimension, base + before.last, value).lasts -= 1;
-    if (after !== undefined) cells.slot(dimension, base + after.last, value).lasts += 1;
+  if (wasLast !== last) {
+    if (wasLast !== NEVER) cells.slot(dimension, base + wasLast, value).lasts -= 1;
+    if (last !== NEVER) cells.slot(dimension, base + last, value).lasts += 1;
   }
 }
 

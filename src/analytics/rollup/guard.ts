@@ -11,12 +11,18 @@
  */
 import type { Transaction } from '../../sinks/postgres/transaction.ts';
 import { int2Array, int4Array, int8Array } from '../../store/postgres/binary-array.ts';
-import { grains, OTHER } from '../dimensions.ts';
+import { grains } from '../dimensions.ts';
 import { chunks } from './chunks.ts';
+import { type Ids, OTHER_NUMBER } from './ids.ts';
 import type { Value } from './values.ts';
 
-/** Bits of dimensions. */
-interface Verdict {
+/** A value on a day of the batch, and under which dimensions: bits of them. */
+export interface Candidate {
+  readonly value: Value;
+  /** Which candidate of the batch it is. */
+  readonly index: number;
+  /** Of the value's id. */
+  readonly number: number;
   asked: number;
   admitted: number;
   refused: number;
@@ -30,14 +36,14 @@ export interface GuardedDay {
   readonly counts: number[];
   /** How many values each property has that has some. */
   readonly properties: Map<bigint, number>;
-  readonly verdicts: Map<Value, Verdict>;
+  /** By dictionary and text. */
+  readonly candidates: readonly (ReadonlyMap<string, Candidate> | undefined)[];
 }
 
 interface Question {
   readonly day: GuardedDay;
-  readonly value: Value;
   readonly dimension: number;
-  readonly verdict: Verdict;
+  readonly candidate: Candidate;
 }
 
 const FIND = `SELECT string_agg(int4send(u.ord::int4), ''::bytea) AS found
@@ -49,27 +55,29 @@ const FIND = `SELECT string_agg(int4send(u.ord::int4), ''::bytea) AS found
 export class Guard {
   readonly #max: number;
   readonly #propertiesMax: number;
+  readonly #ids: Ids;
   readonly #questions: Question[] = [];
   /** Values that have, or will have, rows under themselves. */
   readonly used = new Set<Value>();
 
   /** `max`: values of a dimension on a day; `propertiesMax`: properties that have values on a day. */
-  constructor(max: number, propertiesMax: number) {
+  constructor(ids: Ids, max: number, propertiesMax: number) {
+    this.#ids = ids;
     this.#max = max;
     this.#propertiesMax = propertiesMax;
   }
 
-  ask(day: GuardedDay, dimension: number, value: Value): void {
+  /** A value as it stands on a day, when the batch meets it there. */
+  meet(day: GuardedDay, value: Value, index: number): Candidate {
+    const known = value.day === day.day ? value.admitted : 0;
+    return { value, index, number: this.#numberOf(value), asked: known, admitted: known, refused: 0 };
+  }
+
+  ask(day: GuardedDay, dimension: number, candidate: Candidate): void {
     const bit = 1 << dimension;
-    let verdict = day.verdicts.get(value);
-    if (verdict === undefined) {
-      const known = value.day === day.day ? value.admitted : 0;
-      verdict = { asked: known, admitted: known, refused: 0 };
-      day.verdicts.set(value, verdict);
-    }
-    if ((verdict.asked & bit) !== 0) return;
-    verdict.asked |= bit;
-    this.#questions.push({ day, value, dimension, verdict });
+    if ((candidate.asked & bit) !== 0) return;
+    candidate.asked |= bit;
+    this.#questions.push({ day, dimension, candidate });
   }
 
   async load(transaction: Transaction): Promise<void> {
@@ -78,36 +86,40 @@ export class Guard {
         int4Array(part, ({ day }) => day.site),
         int2Array(part, ({ dimension }) => dimension),
         int4Array(part, ({ day }) => day.day),
-        int8Array(part, ({ value }) => value.id),
+        int8Array(part, ({ candidate }) => candidate.value.id),
       ]);
       const found = rows[0]!.found;
       for (let at = 0; found !== null && at < found.length; at += 4) {
-        const { verdict, dimension } = part[found.readInt32BE(at) - 1]!;
-        verdict.admitted |= 1 << dimension;
+        const { candidate, dimension } = part[found.readInt32BE(at) - 1]!;
+        candidate.admitted |= 1 << dimension;
       }
     }
   }
 
-  map(day: GuardedDay, dimension: number, value: Value): bigint {
+  map(day: GuardedDay, dimension: number, candidate: Candidate): number {
     const bit = 1 << dimension;
-    const verdict = day.verdicts.get(value)!;
-    if ((verdict.admitted & bit) === 0) {
-      if ((verdict.refused & bit) !== 0) return this.#rest(day, value);
+    const { value } = candidate;
+    if ((candidate.admitted & bit) === 0) {
+      if ((candidate.refused & bit) !== 0) return this.#rest(day, value);
       if (!this.#takePlace(day, dimension, value.property?.id)) {
-        verdict.refused |= bit;
+        candidate.refused |= bit;
         return this.#rest(day, value);
       }
-      verdict.admitted |= bit;
+      candidate.admitted |= bit;
     }
     if (!value.stored) this.used.add(value);
-    return value.id;
+    return candidate.number;
+  }
+
+  #numberOf({ high, low }: Value): number {
+    return this.#ids.of(high, low);
   }
 
   /** What a value counts under that has no place. A full day takes no new property: this never changes on a day. */
-  #rest({ properties }: GuardedDay, { property }: Value): bigint {
-    if (property === undefined || !properties.has(property.id)) return OTHER;
+  #rest({ properties }: GuardedDay, { property }: Value): number {
+    if (property === undefined || !properties.has(property.id)) return OTHER_NUMBER;
     if (!property.stored) this.used.add(property);
-    return property.id;
+    return this.#numberOf(property);
   }
 
   /** Gives a new value one of the day's places; false: none is left. */
@@ -127,10 +139,12 @@ export class Guard {
   /** What the commit has made known. */
   static committed(days: Iterable<GuardedDay>, stored: Iterable<Value>): void {
     for (const value of stored) value.stored = true;
-    for (const { day, verdicts } of days) {
-      for (const [value, { admitted }] of verdicts) {
-        if (value.day === day) value.admitted |= admitted;
-        else [value.day, value.admitted] = [day, admitted];
+    for (const { day, candidates } of days) {
+      for (const texts of candidates) {
+        for (const { value, admitted } of texts?.values() ?? []) {
+          if (value.day === day) value.admitted |= admitted;
+          else [value.day, value.admitted] = [day, admitted];
+        }
       }
     }
   }

@@ -12,7 +12,8 @@
 import type { Transaction } from '../../sinks/postgres/transaction.ts';
 import type { CountedEvent } from '../event.ts';
 import { Batch, type DayBatch, type RollupOptions } from './batch.ts';
-import { sorted } from './cells.ts';
+import { type Cell, sorted } from './cells.ts';
+import { Drafts } from './drafts.ts';
 import { GAP_DAYS } from './gaps.ts';
 import { Guard } from './guard.ts';
 import { withEntries } from './sketch.ts';
@@ -36,6 +37,8 @@ const VALUES_CACHED = 100_000;
 export class Rollups {
   readonly #options: RollupOptions;
   readonly #values = new ValueCache(VALUES_CACHED);
+  /** Of batches that are counted: as many as there are batches at a time. */
+  readonly #drafts: Drafts[] = [];
 
   constructor(options: RollupOptions) {
     this.#options = options;
@@ -48,7 +51,7 @@ export class Rollups {
 
   /** Begins a batch. What is known of the database while it is filled stays true: only commits make it more. */
   prepare(): Prepared {
-    const batch = new Batch(this.#options, this.#values);
+    const batch = new Batch(this.#options, this.#values, this.#drafts.pop() ?? new Drafts());
     return {
       add: (event) => batch.add(event),
       leaveOut: (numbers, read) => batch.leaveOut(numbers, read),
@@ -59,23 +62,29 @@ export class Rollups {
   async #apply(transaction: Transaction, batch: Batch): Promise<void> {
     await tables.lockSites(transaction, [...batch.sites.keys()]);
     await this.#read(transaction, batch);
-    batch.count();
+    this.#keep(batch.count());
     await this.#readAround(transaction, batch);
     // The server writes states while gaps and cells are counted.
-    const written = tables.writeStates(transaction, batch.people());
+    const written = tables.writeStates(transaction, batch.people(), batch.ids);
     written.catch(() => {}); // it may fail before anybody waits for it
     batch.countGaps();
     const sites = [...batch.sites.values()];
     for (const { cells } of sites) cells.fold();
-    const rows = sorted(sites.map(({ cells }) => cells));
+    const rows = sorted(
+      sites.map(({ cells }) => cells),
+      batch.ids,
+    );
     await written;
 
     await tables.readSketches(
       transaction,
-      rows.filter(({ cell }) => cell.entries !== undefined),
-      ({ cell }, sketch) => (cell.stored = sketch),
+      rows.filter(({ entries }) => entries !== undefined),
+      batch.ids,
+      (cell, sketch) => {
+        cell.stored = sketch;
+      },
     );
-    await tables.writeRollups(transaction, rows, changedOf);
+    await tables.writeRollups(transaction, rows, batch.ids, changedOf);
     const stored = [...batch.guard.used];
     await tables.writeValues(transaction, stored);
     await tables.writeGaps(
@@ -87,13 +96,18 @@ export class Rollups {
     transaction.onCommit(() => Guard.committed(days, stored));
   }
 
+  #keep(drafts: Drafts): void {
+    drafts.clear();
+    if (drafts.areWorthKeeping) this.#drafts.push(drafts);
+  }
+
   async #read(transaction: Transaction, batch: Batch): Promise<void> {
     await tables.readDays(transaction, batch.daysAround(GAP_DAYS), ({ site, day }, counts, properties) => {
       batch.sites.get(site)!.existing.add(day);
       batch.sites.get(site)!.days.get(day)?.setCounts(counts, properties);
     });
     await tables.readStates(transaction, batch.people(), undefined, (person, state) => {
-      person.before = decodeDay(state);
+      person.before = decodeDay(state, batch.ids);
     });
     await batch.guard.load(transaction);
   }
@@ -108,8 +122,8 @@ export class Rollups {
 }
 
 /** The rows that have changed, with their sketches. */
-function changedOf(rows: readonly tables.RollupRow[]): readonly tables.RollupRow[] {
-  return rows.filter(({ cell }) => {
+function changedOf(rows: readonly Cell[]): readonly Cell[] {
+  return rows.filter((cell) => {
     if (cell.entries !== undefined) {
       const sketch = withEntries(cell.stored, cell.entries);
       if (sketch !== cell.stored) cell.sketch = sketch;

@@ -15,11 +15,14 @@ import {
   int2Array,
   int4Array,
   int8Array,
+  int8ArrayOfHalves,
+  int8ArrayOfNumbers,
   textArray,
   uuidArray,
 } from '../../store/postgres/binary-array.ts';
-import type { Cell, Group } from './cells.ts';
+import type { Cell } from './cells.ts';
 import { chunks } from './chunks.ts';
+import type { Ids } from './ids.ts';
 import type { Value } from './values.ts';
 import type { VisitorDay } from './visitor-day.ts';
 import { encodeDay } from './visitor-day-bytes.ts';
@@ -31,11 +34,6 @@ export interface DayKey {
 
 export interface VisitorKey extends DayKey {
   readonly visitor: string;
-}
-
-export interface RollupRow {
-  readonly group: Group;
-  readonly cell: Cell;
 }
 
 /** Rows of one read of states: an answer stays far below the longest string that Node holds. */
@@ -123,8 +121,9 @@ export async function readStates<K extends VisitorKey>(
 
 export async function readSketches(
   transaction: Transaction,
-  keys: readonly RollupRow[],
-  found: (row: RollupRow, sketch: Buffer) => void,
+  keys: readonly Cell[],
+  ids: Ids,
+  found: (row: Cell, sketch: Buffer) => void,
 ): Promise<void> {
   for (const part of chunks(keys)) {
     const { rows } = await transaction.query<{ found: Buffer | null }>(
@@ -134,7 +133,7 @@ export async function readSketches(
            WHERE r.site = ($1::int4[])[u.ord] AND r.dimension = ($2::int2[])[u.ord] AND r.grain = ($3::int2[])[u.ord]
              AND r.t = ($4::int4[])[u.ord] AND r.value = u.value OFFSET 0) r
        WHERE r.sketch IS NOT NULL`,
-      rollupKeys(part),
+      rollupKeys(part, ids),
     );
     eachFound(rows[0]!.found, (index, of) => found(part[index]!, of));
   }
@@ -148,17 +147,22 @@ function eachFound(found: Buffer | null, call: (index: number, bytes: Buffer) =>
   }
 }
 
-const rollupKeys = (rows: readonly RollupRow[]): Buffer[] => [
+const rollupKeys = (rows: readonly Cell[], ids: Ids): Buffer[] => [
   int4Array(rows, ({ group }) => group.site),
   int2Array(rows, ({ group }) => group.dimension),
   int2Array(rows, ({ group }) => group.grain),
   int4Array(rows, ({ group }) => group.t),
-  int8Array(rows, ({ cell }) => cell.value),
+  int8ArrayOfHalves(
+    rows,
+    ({ value }) => ids.high(value),
+    ({ value }) => ids.low(value),
+  ),
 ];
 
 export async function writeStates(
   transaction: Transaction,
   states: readonly (VisitorKey & { readonly after: VisitorDay; readonly signedIn: boolean })[],
+  ids: Ids,
 ): Promise<void> {
   for (const part of chunks(states)) {
     await transaction.query(
@@ -170,7 +174,7 @@ export async function writeStates(
         int4Array(part, ({ site }) => site),
         int4Array(part, ({ day }) => day),
         uuidArray(part, ({ visitor }) => visitor),
-        byteaArrayOf(part, ({ after, signedIn }) => encodeDay(after, signedIn)),
+        byteaArrayOf(part, ({ after, signedIn }) => encodeDay(after, signedIn, ids)),
       ],
     );
   }
@@ -181,12 +185,13 @@ export async function writeStates(
  */
 export async function writeRollups(
   transaction: Transaction,
-  rows: readonly RollupRow[],
-  prepare: (rows: readonly RollupRow[]) => readonly RollupRow[],
+  rows: readonly Cell[],
+  ids: Ids,
+  prepare: (rows: readonly Cell[]) => readonly Cell[],
 ): Promise<void> {
   let written: Promise<unknown> = Promise.resolve();
   for (const part of chunks(rows, WRITTEN_MAX)) {
-    const values = rollupValues(prepare(part));
+    const values = rollupValues(prepare(part), ids);
     await written;
     written = transaction.query(UPSERT_ROLLUPS, values);
     written.catch(() => {}); // it may fail before anybody waits for it
@@ -207,18 +212,18 @@ const UPSERT_ROLLUPS = `
     firsts = r.firsts + excluded.firsts, lasts = r.lasts + excluded.lasts, users = r.users + excluded.users,
     sketch = coalesce(excluded.sketch, r.sketch), engaged_ms = r.engaged_ms + excluded.engaged_ms`;
 
-const rollupValues = (rows: readonly RollupRow[]): Buffer[] => [
-  ...rollupKeys(rows),
-  int4Array(rows, ({ cell }) => cell.events),
-  int4Array(rows, ({ cell }) => cell.views),
-  int4Array(rows, ({ cell }) => cell.visits),
-  int4Array(rows, ({ cell }) => cell.bounces),
-  int8Array(rows, ({ cell }) => BigInt(cell.duration_ms)),
-  int4Array(rows, ({ cell }) => cell.firsts),
-  int4Array(rows, ({ cell }) => cell.lasts),
-  int4Array(rows, ({ cell }) => cell.users),
-  byteaArray(rows, ({ cell }) => cell.sketch),
-  int8Array(rows, ({ cell }) => BigInt(cell.engaged_ms)),
+const rollupValues = (rows: readonly Cell[], ids: Ids): Buffer[] => [
+  ...rollupKeys(rows, ids),
+  int4Array(rows, ({ events }) => events),
+  int4Array(rows, ({ views }) => views),
+  int4Array(rows, ({ visits }) => visits),
+  int4Array(rows, ({ bounces }) => bounces),
+  int8ArrayOfNumbers(rows, ({ duration_ms }) => duration_ms),
+  int4Array(rows, ({ firsts }) => firsts),
+  int4Array(rows, ({ lasts }) => lasts),
+  int4Array(rows, ({ users }) => users),
+  byteaArray(rows, ({ sketch }) => sketch),
+  int8ArrayOfNumbers(rows, ({ engaged_ms }) => engaged_ms),
 ];
 
 export async function writeDays(

@@ -10,6 +10,9 @@ export interface Value {
   readonly dictionary: number;
   readonly text: string;
   readonly id: bigint;
+  /** Halves of the id, signed. */
+  readonly high: number;
+  readonly low: number;
   /** Of a value of a property: what stands for those of its values that a day has no place for. */
   property: Value | undefined;
   /** Its text is stored. Committed, as the two below: set in onCommit(). */
@@ -75,5 +78,7 @@ export class ValueCache {
 
 function make(site: number, dictionary: number, text: string): Value {
   const id = valueId(site, dictionary, text);
-  return { site, dictionary, text, id, property: undefined, stored: false, day: Number.NaN, admitted: 0 };
+  const high = Number(id >> 32n);
+  const low = Number(BigInt.asIntN(32, id));
+  return { site, dictionary, text, id, high, low, property: undefined, stored: false, day: Number.NaN, admitted: 0 };
 }

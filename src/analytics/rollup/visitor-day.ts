@@ -13,6 +13,7 @@
  * visitor is not counted under them.
  */
 import { dimensions } from '../dimensions.ts';
+import { NONE } from './ids.ts';
 
 export const VISITS_MAX = 500;
 export const VALUES_MAX = 1000;
@@ -24,11 +25,8 @@ export const attributeKeys = [
 ] as const;
 export const attributeDimensions: readonly number[] = attributeKeys.map((key) => dimensions[key].id);
 
-/** No value. (No value has this id but the only one of dimension site.) */
-export const NONE = 0n;
-
-/** Gives the value that counts for another one: itself or OTHER. */
-export type MapValue<V> = (dimension: number, value: V) => bigint;
+/** Gives the number (ids.ts) of the value that counts for another one: itself or OTHER. */
+export type MapValue<V> = (dimension: number, value: V) => number;
 
 /** An event as a visitor day takes it. Values of visits are mapped when they count, so that no other takes a place. */
 export interface DayEvent<V> {
@@ -43,13 +41,14 @@ export interface DayEvent<V> {
   readonly attributes: readonly (V | undefined)[];
   /** What the event counts under by itself: dimensions, and their values after mapping. */
   readonly dimensions: readonly number[];
-  readonly values: readonly bigint[];
+  readonly values: readonly number[];
 }
 
 interface Page {
   readonly ms: number;
   readonly id: string;
-  readonly value: bigint;
+  /** Values are numbers of ids (ids.ts), here and below. */
+  readonly value: number;
 }
 
 export interface Visit {
@@ -58,14 +57,14 @@ export interface Visit {
   readonly lastMs: number;
   readonly events: number;
   readonly views: number;
-  readonly attributes: readonly bigint[];
+  readonly attributes: readonly number[];
   readonly entry: Page | undefined;
   readonly exit: Page | undefined;
 }
 
 export interface SeenValue {
   readonly dimension: number;
-  readonly value: bigint;
+  readonly value: number;
   readonly first: number;
   readonly last: number;
 }
@@ -109,7 +108,7 @@ interface Draft<V> {
   lastMs: number;
   events: number;
   views: number;
-  attributes: readonly bigint[];
+  attributes: readonly number[];
   attributesOf: DayEvent<V> | undefined;
   entry: DraftPage<V> | undefined;
   exit: DraftPage<V> | undefined;
@@ -121,7 +120,7 @@ interface DraftPage<V> extends Page {
   readonly event?: DayEvent<V>;
 }
 
-const noAttributes: readonly bigint[] = attributeKeys.map(() => NONE);
+const noAttributes: readonly number[] = attributeKeys.map(() => NONE);
 
 function addToVisits<V>(
   before: readonly Visit[],
@@ -129,21 +128,47 @@ function addToVisits<V>(
   timeout: number,
   map: MapValue<V>,
 ): readonly Visit[] {
-  const parts = before.map((visit) => draftOf<V>(visit));
+  const past = pastVisits(before, events, timeout);
+  const parts: Draft<V>[] = [];
+  for (let index = past; index < before.length; index += 1) parts.push(draftOf(before[index]!));
   for (const event of events) parts.push(draftOfEvent(event));
-  if (parts.length === 1) return [parts[0]!.same ?? finish(parts[0]!, map)];
-  parts.sort((a, b) => order(a.firstMs, a.firstId, b.firstMs, b.firstId));
-  const drafts: Draft<V>[] = [];
+  if (!areOrdered(parts)) parts.sort((a, b) => order(a.firstMs, a.firstId, b.firstMs, b.firstId));
+  const visits = before.slice(0, past);
   let current: Draft<V> | undefined;
   for (const part of parts) {
-    const joins = current !== undefined && (part.firstMs - current.lastMs <= timeout || drafts.length === VISITS_MAX);
+    const joins =
+      current !== undefined && (part.firstMs - current.lastMs <= timeout || visits.length === VISITS_MAX - 1);
     if (joins) join(current!, part);
     else {
-      drafts.push(part);
+      if (current !== undefined) visits.push(current.same ?? finish(current, map));
       current = part;
     }
   }
-  return drafts.map((draft) => draft.same ?? finish(draft, map));
+  if (current !== undefined) visits.push(current.same ?? finish(current, map));
+  return visits;
+}
+
+/** Nearly always they are, and a sort would copy them to find out. */
+function areOrdered<V>(parts: readonly Draft<V>[]): boolean {
+  for (let index = 1; index < parts.length; index += 1) {
+    const [a, b] = [parts[index - 1]!, parts[index]!];
+    if (order(a.firstMs, a.firstId, b.firstMs, b.firstId) > 0) return false;
+  }
+  return true;
+}
+
+/** How many visits ended so long before the events, and the visits behind them, that they stay as they are. */
+function pastVisits<V>(before: readonly Visit[], events: readonly DayEvent<V>[], timeout: number): number {
+  let earliest = Number.POSITIVE_INFINITY;
+  for (const { ms } of events) if (ms < earliest) earliest = ms;
+  let past = 0;
+  while (past < before.length && past < VISITS_MAX - 1) {
+    const { lastMs } = before[past]!;
+    const next = before[past + 1]?.firstMs ?? earliest;
+    if (Math.min(next, earliest) - lastMs <= timeout) break;
+    past += 1;
+  }
+  return past;
 }
 
 function draftOf<V>(visit: Visit): Draft<V> {
@@ -212,26 +237,29 @@ export function order(aMs: number, aId: string, bMs: number, bId: string): numbe
 
 // Values and slots -------------------------------------------------------------------------------------------
 
+/** Dimensions have numbers below this. */
+const DIMENSIONS = 32;
 /** Lists of at least this length are searched by key. */
 const SEARCHED_BY_KEY = 24;
 
 function addToValues<V>(before: readonly SeenValue[], events: readonly DayEvent<V>[]): readonly SeenValue[] {
   const seen = before.slice();
-  let places: Map<string, number> | undefined;
+  let places: Map<number, number> | undefined;
   for (const { slot, dimensions: under, values } of events) {
     for (let index = 0; index < values.length; index += 1) {
       const [dimension, value] = [under[index]!, values[index]!];
-      if (places === undefined && seen.length >= SEARCHED_BY_KEY) places = new Map(seen.map((at, i) => [keyOf(at), i]));
+      if (places === undefined && seen.length >= SEARCHED_BY_KEY)
+        places = new Map(seen.map((at, i) => [keyOf(at.dimension, at.value), i]));
       const at =
         places === undefined
           ? seen.findIndex((one) => one.value === value && one.dimension === dimension)
-          : (places.get(keyOf({ dimension, value })) ?? -1);
+          : (places.get(keyOf(dimension, value)) ?? -1);
       if (at >= 0) {
         const { first, last } = seen[at]!;
         if (slot < first) seen[at] = { dimension, value, first: slot, last };
         else if (slot > last) seen[at] = { dimension, value, first, last: slot };
       } else if (seen.length < VALUES_MAX) {
-        places?.set(keyOf({ dimension, value }), seen.length);
+        places?.set(keyOf(dimension, value), seen.length);
         seen.push({ dimension, value, first: slot, last: slot });
       }
     }
@@ -239,8 +267,7 @@ function addToValues<V>(before: readonly SeenValue[], events: readonly DayEvent<
   return seen;
 }
 
-export const keyOf = ({ dimension, value }: { readonly dimension: number; readonly value: bigint }): string =>
-  `${dimension}:${value}`;
+const keyOf = (dimension: number, value: number): number => value * DIMENSIONS + dimension;
 
 function addToSlots<V>(before: Slots, events: readonly DayEvent<V>[], viewsOnly: boolean): Slots {
   const [a, b, c] = before;

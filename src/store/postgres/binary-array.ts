@@ -13,6 +13,7 @@ const HEADER = 20;
 /** Room for an item of byteaArrayOf(); more is made when they need it. */
 const ITEM_BYTES = 256;
 const MICROS = 1000n;
+const TWO_32 = 2 ** 32;
 const oids = { int2: 21, int4: 23, int8: 20, uuid: 2950, bytea: 17, text: 25, timestamptz: 1184 } as const;
 
 function open(type: keyof typeof oids, count: number, bytes: number, nulls = false): Buffer {
@@ -58,6 +59,27 @@ export function int8Array<T>(items: readonly T[], of: (item: T) => bigint): Buff
     at += 12;
   }
   return buffer;
+}
+
+/** As int8Array(), of the two halves of each number as signed integers. */
+export function int8ArrayOfHalves<T>(items: readonly T[], high: (item: T) => number, low: (item: T) => number): Buffer {
+  const buffer = open('int8', items.length, 8 * items.length);
+  let at = HEADER;
+  for (const item of items) {
+    buffer.writeInt32BE(8, at);
+    buffer.writeInt32BE(high(item), at + 4);
+    at = buffer.writeInt32BE(low(item), at + 8);
+  }
+  return buffer;
+}
+
+/** As int8Array(), of safe integers. */
+export function int8ArrayOfNumbers<T>(items: readonly T[], of: (item: T) => number): Buffer {
+  return int8ArrayOfHalves(
+    items,
+    (item) => Math.floor(of(item) / TWO_32),
+    (item) => of(item) | 0,
+  );
 }
 
 /** timestamptz[], of ms since 1970: whole numbers. */

@@ -5,12 +5,12 @@ import { describe, test } from 'vitest';
 import { dimensions, grains } from '../../../src/analytics/dimensions.ts';
 import { SiteCells } from '../../../src/analytics/rollup/cells.ts';
 import { countDay } from '../../../src/analytics/rollup/count.ts';
+import { Ids, NONE, OTHER_NUMBER } from '../../../src/analytics/rollup/ids.ts';
 import {
   addEvents,
   attributeKeys,
   type DayEvent,
   emptyDay,
-  keyOf,
   order,
   VALUES_MAX,
   VISITS_MAX,
@@ -23,8 +23,10 @@ const TIMEOUT = 30 * MINUTE;
 const SLOT = 15 * MINUTE;
 type Event = DayEvent<number>;
 
-/** Values below 4 have a place; the others count under OTHER. */
-const map = (_dimension: number, value: number): bigint => (value < 4 ? BigInt(100 + value) : 1n);
+const ids = new Ids();
+/** Values below 4 have a place; the others count under OTHER. Ids are large, and negative as well. */
+const map = (_dimension: number, value: number): number =>
+  value < 4 ? ids.of(-100 * value - 1, -value) : OTHER_NUMBER;
 
 interface Made {
   readonly minute: number;
@@ -71,7 +73,7 @@ const cases = fc
   );
 
 function normal(state: VisitorDay): VisitorDay {
-  return { ...state, values: state.values.toSorted((a, b) => (keyOf(a) < keyOf(b) ? -1 : 1)) };
+  return { ...state, values: state.values.toSorted((a, b) => a.dimension - b.dimension || a.value - b.value) };
 }
 
 function sumsOf(cells: SiteCells): string[] {
@@ -109,7 +111,7 @@ describe('visitor day', () => {
         for (let index = 1; index < bounds.length; index += 1) {
           const after = addEvents(state, events.slice(bounds[index - 1], bounds[index]), options, map);
           countDay(parts, of, state, after);
-          state = decodeDay(encodeDay(after, signedIn));
+          state = decodeDay(encodeDay(after, signedIn, ids), ids);
           assert.deepEqual(state, after);
         }
         assert.deepEqual(normal(state), normal(expected));
@@ -144,7 +146,7 @@ describe('visitor day', () => {
       { length: 1400 },
       (_, index): Event => ({
         ...eventOf({ minute: index, more: 0, view: true, page: 1, browser: 1, type: 0 }, index),
-        values: [BigInt(1000 + index)],
+        values: [ids.of(1, index)],
       }),
     );
     const state = addEvents(emptyDay, events, { sessionTimeoutMs: 1000, signedIn: true }, map);
@@ -154,14 +156,14 @@ describe('visitor day', () => {
       events.length,
     );
     assert.equal(state.values.length, VALUES_MAX);
-    assert.deepEqual(decodeDay(encodeDay(state, true)), state);
+    assert.deepEqual(decodeDay(encodeDay(state, true, ids), ids), state);
   });
 
   test('values are asked for a place only when they count', () => {
     const asked: string[] = [];
     const ask = (dimension: number, value: number) => {
       asked.push(`${dimension}:${value}`);
-      return BigInt(100 + value);
+      return ids.of(0, 100 + value);
     };
     const at = (minute: number, page: number): Event =>
       eventOf({ minute, more: 0, view: true, page, browser: page, type: 0 }, minute);
@@ -192,7 +194,7 @@ function bruteForce(events: readonly Event[]): string[] {
   return visits.map((visit) => {
     const pages = visit.filter(({ page }) => page !== undefined).map(({ page }) => map(0, page!));
     const browser = visit[0]!.attributes[attributeKeys.indexOf('browser')];
-    const attribute = browser === undefined ? 0n : map(0, browser);
+    const attribute = browser === undefined ? NONE : map(0, browser);
     const views = visit.filter(({ view }) => view).length;
     return [visit[0]!.ms, visit.at(-1)!.ms, visit.length, views, attribute, pages[0], pages.at(-1)].join(' ');
   });

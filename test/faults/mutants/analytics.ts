@@ -5,6 +5,7 @@ import type { Mutant } from './mutant.ts';
 const load = 'src/analytics/processor/event-load.ts';
 const loadTests = ['test/analytics/processor/event-load.test.ts'];
 const rollupTests = ['test/analytics/rollup/rollup.test.ts'];
+const visitorDayTests = ['test/analytics/rollup/visitor-day.test.ts'];
 const visitorDay = 'src/analytics/rollup/visitor-day.ts';
 
 export const quickAnalyticsMutants: readonly Mutant[] = [
@@ -91,7 +92,7 @@ export const analyticsMutants: readonly Mutant[] = [
   {
     name: 'other events of a visitor are forgotten with one that is taken back',
     file: 'src/analytics/rollup/batch.ts',
-    edits: [['for (const number of again) this.#add', 'for (const number of again) if (number < 0) this.#add']],
+    edits: [['for (const number of again) left.add', 'for (const number of again) if (number < 0) left.add']],
     tests: rollupTests,
   },
   {
@@ -136,9 +137,39 @@ export const analyticsMutants: readonly Mutant[] = [
     tests: rollupTests,
   },
   {
+    name: 'a visit that ended a timeout before is over',
+    file: visitorDay,
+    edits: [['earliest) - lastMs <= timeout', 'earliest) - lastMs < timeout']],
+    tests: visitorDayTests,
+  },
+  {
+    name: 'parts of a day are never sorted',
+    file: visitorDay,
+    edits: [['if (!areOrdered(parts)) parts.sort', 'if (parts.length < 0) parts.sort']],
+    tests: visitorDayTests,
+  },
+  {
+    name: 'a value of two visits that change is counted for each',
+    file: 'src/analytics/rollup/count.ts',
+    edits: [['=== value) < at) continue;', '=== value) < 0) continue;']],
+    tests: visitorDayTests,
+  },
+  {
+    name: 'events of the same millisecond stand in any order',
+    file: 'src/analytics/rollup/drafts.ts',
+    edits: [['at, at + ID_BYTES) < 0;', 'at, at + ID_BYTES) < 1000;']],
+    tests: rollupTests,
+  },
+  {
+    name: 'columns of a batch are handed on with what they hold',
+    file: 'src/analytics/rollup/rollup.ts',
+    edits: [['    drafts.clear();\n', '']],
+    tests: rollupTests,
+  },
+  {
     name: 'a day begins a millisecond late',
     file: 'src/analytics/rollup/batch.ts',
-    edits: [['const number = dayOf(event.timestampMs);', 'const number = dayOf(event.timestampMs - 1);']],
+    edits: [['#dayOf(counted.site, dayOf(timestampMs))', '#dayOf(counted.site, dayOf(timestampMs - 1))']],
     tests: rollupTests,
   },
   {
