@@ -42,6 +42,11 @@ type Own = ValuesOf<typeof analyticsConfigs>;
  * thread's time goes to copying them again and again.
  */
 const STORE_YOUNG_MIB = 24;
+/**
+ * Some 50 MiB of its heap live. V8 would let them become 180; with this they become 100, and a batch of any size that
+ * PG_BATCH_SIZE allows still has room (native-bench/TRIED.md).
+ */
+const STORE_OLD_MIB = 2000;
 
 /** Jobs and the watch of partitions wait most of the time: one thread, 12 MiB less. */
 const CHORES = 'chores-processor';
@@ -140,6 +145,7 @@ export default defineService({
           kind: 'postgres',
           load: sibling(import.meta, './processor/load.ts'),
           youngMiB: STORE_YOUNG_MIB,
+          oldMiB: STORE_OLD_MIB,
           source: (values) =>
             withKafka(values)
               ? {

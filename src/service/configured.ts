@@ -37,6 +37,8 @@ export interface ConfiguredOutput {
   readonly inquired: boolean;
   /** Most MiB of its thread's young generation; undefined: the default. */
   readonly youngMiB: number | undefined;
+  /** Most MiB of its old generation; undefined: the default. */
+  readonly oldMiB: number | undefined;
   /** Undefined: the lanes of this process. */
   readonly source: KafkaSourceOptions | undefined;
   /** Values of the options of Kafka, when the source is a topic. */
@@ -168,6 +170,7 @@ function configured(
     counts: output.counts === true,
     inquired: output.inquired === true,
     youngMiB: output.youngMiB,
+    oldMiB: output.oldMiB,
     source,
     sourceConfig: source === undefined ? undefined : all[sinkConfigs.kafka.room],
   };

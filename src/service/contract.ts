@@ -209,6 +209,8 @@ export interface Output<V> {
   readonly inquired?: boolean;
   /** Most MiB that the young generation of its thread takes (kernel/threads/supervisor.ts has the default). */
   readonly youngMiB?: number;
+  /** Most MiB that the old generation of its thread takes (kernel/threads/supervisor.ts). Default: V8's own. */
+  readonly oldMiB?: number;
   /** Where its records come from. Undefined, the default: the lanes of this process. */
   source?(values: V): KafkaSourceOptions | undefined;
 }

@@ -111,6 +111,7 @@ export class Threads {
       this.#spawn(seat.name, [seat], './output-thread', data, {
         onDeath: 'restart',
         ...(output.youngMiB === undefined ? {} : { youngMiB: output.youngMiB }),
+        ...(output.oldMiB === undefined ? {} : { oldMiB: output.oldMiB }),
         // A dead reader's pin would stop the producers until its heir comes, which may take 30 s.
         onEnd: () => {
           if (outputs[seat.number]!.source !== undefined) return;
@@ -200,7 +201,13 @@ export class Threads {
     seats: readonly Seat[],
     file: string,
     data: unknown,
-    rest: { onDeath: 'restart' | 'fatal'; onEnd?: () => void; onStarted?: () => void; youngMiB?: number },
+    rest: {
+      onDeath: 'restart' | 'fatal';
+      onEnd?: () => void;
+      onStarted?: () => void;
+      youngMiB?: number;
+      oldMiB?: number;
+    },
   ): void {
     this.#supervisor.spawn({
       ...rest,

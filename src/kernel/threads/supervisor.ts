@@ -22,6 +22,12 @@ export interface ThreadSpec {
   readonly env?: NodeJS.ProcessEnv;
   /** The most its young generation takes, MiB: three semi-spaces. Default: YOUNG_MIB. */
   readonly youngMiB?: number;
+  /**
+   * The most its old generation takes, MiB; the process ends when it needs more. The larger it is, the further V8 lets the
+   * heap grow before it collects: to 1.3 times of what lives for 256, twice for 2047, four times from 2048 on
+   * (MemoryController::MaxGrowingFactor in V8's heap-controller.cc). Default: V8's own, some 4 GiB.
+   */
+  readonly oldMiB?: number;
 }
 
 /**
@@ -73,7 +79,10 @@ export class Supervisor {
       name: spec.name,
       trackUnmanagedFds: false,
       env: spec.env,
-      resourceLimits: { maxYoungGenerationSizeMb: spec.youngMiB ?? YOUNG_MIB },
+      resourceLimits: {
+        maxYoungGenerationSizeMb: spec.youngMiB ?? YOUNG_MIB,
+        ...(spec.oldMiB === undefined ? {} : { maxOldGenerationSizeMb: spec.oldMiB }),
+      },
     });
     thread.worker = worker;
     spec.onStarted?.();
