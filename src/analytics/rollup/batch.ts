@@ -430,6 +430,15 @@ export class Batch {
       }
     }
   }
+
+  /** States and gaps are on their way: what is left of the visitors would grow old until the commit. */
+  forgetPeople(): void {
+    this.#people = [];
+    for (const { days, users } of this.sites.values()) {
+      users.clear();
+      for (const { people } of days.values()) people.clear();
+    }
+  }
 }
 
 function countEvent(cell: Cell, drafts: Drafts, row: number, entry: number | undefined): void {

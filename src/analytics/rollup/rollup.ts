@@ -65,9 +65,10 @@ export class Rollups {
     this.#keep(batch.count());
     await this.#readAround(transaction, batch);
     // The server writes states while gaps and cells are counted.
-    const written = tables.writeStates(transaction, batch.people(), batch.ids);
+    const written = tables.writeStates(transaction, tables.statesOf(batch.people(), batch.ids));
     written.catch(() => {}); // it may fail before anybody waits for it
     batch.countGaps();
+    batch.forgetPeople();
     const sites = [...batch.sites.values()];
     for (const { cells } of sites) cells.fold();
     const rows = sorted(

@@ -159,23 +159,26 @@ const rollupKeys = (rows: readonly Cell[], ids: Ids): Buffer[] => [
   ),
 ];
 
-export async function writeStates(
-  transaction: Transaction,
-  states: readonly (VisitorKey & { readonly after: VisitorDay; readonly signedIn: boolean })[],
+/** Parameters of the statements that write states: a state as bytes lives as long as its statement, as objects it grows old. */
+export const statesOf = (
+  people: readonly (VisitorKey & { readonly after: VisitorDay; readonly signedIn: boolean })[],
   ids: Ids,
-): Promise<void> {
-  for (const part of chunks(states)) {
+): readonly Buffer[][] =>
+  Array.from(chunks(people), (part) => [
+    int4Array(part, ({ site }) => site),
+    int4Array(part, ({ day }) => day),
+    uuidArray(part, ({ visitor }) => visitor),
+    byteaArrayOf(part, ({ after, signedIn }) => encodeDay(after, signedIn, ids)),
+  ]);
+
+export async function writeStates(transaction: Transaction, states: readonly Buffer[][]): Promise<void> {
+  for (const parameters of states) {
     await transaction.query(
       `INSERT INTO visitor_days AS v (site, day, visitor, state)
        SELECT ($1::int4[])[i], ($2::int4[])[i], ($3::uuid[])[i], state
        FROM unnest($4::bytea[]) WITH ORDINALITY AS u (state, i)
        ON CONFLICT (site, day, visitor) DO UPDATE SET state = excluded.state`,
-      [
-        int4Array(part, ({ site }) => site),
-        int4Array(part, ({ day }) => day),
-        uuidArray(part, ({ visitor }) => visitor),
-        byteaArrayOf(part, ({ after, signedIn }) => encodeDay(after, signedIn, ids)),
-      ],
+      parameters,
     );
   }
 }
