@@ -17,7 +17,6 @@
  */
 import type { Transaction } from '../../sinks/postgres/transaction.ts';
 import { int4Array, uuidArray } from '../../store/postgres/binary-array.ts';
-import { hexOf } from '../hex.ts';
 
 const WEEK_SECONDS = 7 * 86_400;
 /** Longer than any transaction of a load may last. */
@@ -145,7 +144,7 @@ async function insert(
      )
      SELECT event_id FROM unnest($1::uuid[]) AS given (event_id)
      WHERE (SELECT count(*) FROM fresh) < $4 AND event_id NOT IN (SELECT event_id FROM fresh)`,
-    [uuidArray(ids, hexOf), int4Array(ids, (id) => claims.get(id)!), week, ids.length],
+    [uuidArray(ids, (id) => id), int4Array(ids, (id) => claims.get(id)!), week, ids.length],
   );
   return rows.map(({ event_id }) => event_id);
 }
@@ -158,7 +157,7 @@ async function receiptsOf(
 ): Promise<readonly Row[]> {
   const { rows } = await transaction.query<Row>(
     `SELECT event_id, receipt FROM event_ids WHERE event_id = ANY ($1::uuid[]) AND ${where}`,
-    [uuidArray(ids, hexOf), ...weeks],
+    [uuidArray(ids, (id) => id), ...weeks],
   );
   return rows;
 }

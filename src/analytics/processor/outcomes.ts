@@ -25,7 +25,6 @@ interface Row {
 /** The sites and hours of one batch. */
 export class Books {
   readonly #rows = new Map<string, Row>();
-  #lastKey = '';
   #last: Row | undefined;
 
   /** `foreign`: it is accepted by being read. */
@@ -40,16 +39,21 @@ export class Books {
 
   /** `by`: -1 takes back what was counted before. */
   add(siteId: string, hour: number, outcome: Outcome, foreign: boolean, by: 1 | -1): void {
+    const last = this.#last;
+    const row = last !== undefined && last.hour === hour && last.site_id === siteId ? last : this.#rowOf(siteId, hour);
+    this.#last = row;
+    row[outcome] += by;
+    if (foreign) row.accepted += by;
+  }
+
+  #rowOf(siteId: string, hour: number): Row {
     const key = `${hour} ${siteId}`;
-    let row = key === this.#lastKey ? this.#last : this.#rows.get(key);
+    let row = this.#rows.get(key);
     if (row === undefined) {
       row = { site_id: siteId, hour, accepted: 0, stored: 0, duplicates: 0, rejected: 0 };
       this.#rows.set(key, row);
     }
-    this.#lastKey = key;
-    this.#last = row;
-    row[outcome] += by;
-    if (foreign) row.accepted += by;
+    return row;
   }
 
   async write(transaction: Pick<Transaction, 'query'>): Promise<void> {

@@ -1,7 +1,6 @@
 /** Raw copy: rows of `events` as a binary COPY. */
 import { CopyWriter } from '../../store/postgres/copy-writer.ts';
 import { agentKeys, type CountedEvent, placeKeys, utmKeys } from '../event.ts';
-import { hexOf } from '../hex.ts';
 
 const columns = [
   'site_id',
@@ -72,7 +71,7 @@ export class RowEncoder {
     copy.text(event.path);
     copy.text(event.userId);
     copy.instant(event.timestampMs);
-    copy.uuid(hexOf(event.eventId));
+    copy.uuid(event.eventId);
     copy.instant(event.receivedMs);
     copy.int4(site);
     copy.uuid(visitor);

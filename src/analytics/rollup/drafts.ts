@@ -5,7 +5,7 @@
  *
  *   begin()  ask() ...  attribute() ...  >  row  >  map() | leaveOut()
  */
-import { hexOf } from '../hex.ts';
+import { putUuid } from '../../store/postgres/uuid.ts';
 
 const FIRST_CAPACITY = 1024;
 const ID_BYTES = 16;
@@ -73,7 +73,7 @@ export class Drafts {
     this.begins[row] = this.#listed;
     this.ends[row] = this.#listed;
     this.#flags[row] = (view ? flags.view : 0) | (bot ? flags.bot : 0);
-    this.#ids.write(hexOf(eventId), ID_BYTES * row, ID_BYTES, 'hex');
+    putUuid(this.#ids, ID_BYTES * row, eventId);
     return row;
   }
 

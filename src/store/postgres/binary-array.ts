@@ -8,6 +8,7 @@
  * Source: array_recv() in src/backend/utils/adt/arrayfuncs.c of PostgreSQL; OIDs from its pg_type.dat.
  */
 import { POSTGRES_EPOCH_MS } from './copy.ts';
+import { putUuid } from './uuid.ts';
 
 const HEADER = 20;
 /** Room for an item of byteaArrayOf(); more is made when they need it. */
@@ -89,13 +90,13 @@ export function instantArray<T>(items: readonly T[], of: (item: T) => number): B
   return buffer;
 }
 
-/** Of 32 hex digits each. */
+/** Of texts as putUuid() takes them. */
 export function uuidArray<T>(items: readonly T[], of: (item: T) => string): Buffer {
   const buffer = open('uuid', items.length, 16 * items.length);
   let at = HEADER;
   for (const item of items) {
     buffer.writeInt32BE(16, at);
-    buffer.write(of(item), at + 4, 16, 'hex');
+    putUuid(buffer, at + 4, of(item));
     at += 20;
   }
   return buffer;

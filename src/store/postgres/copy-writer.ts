@@ -6,6 +6,7 @@
  *   begin()  row(columns) text() instant() ...  row(columns) ...  end()  >  copyIn  >  done() | abandon()
  */
 import { copyHeader, copyTrailer, POSTGRES_EPOCH_MS } from './copy.ts';
+import { putUuid } from './uuid.ts';
 
 const JSONB_VERSION = 1;
 const NULL_FIELD = -1;
@@ -111,14 +112,15 @@ export class CopyWriter {
   }
 
   /** 32 hex digits. */
-  uuid(hex: string | undefined): void {
-    if (hex === undefined) {
+  /** As putUuid() takes it. */
+  uuid(text: string | undefined): void {
+    if (text === undefined) {
       this.#null();
       return;
     }
     this.#reserve(FIELD_BYTES_MAX);
     this.#buffer.writeInt32BE(16, this.#at);
-    this.#buffer.write(hex, this.#at + 4, 'hex');
+    putUuid(this.#buffer, this.#at + 4, text);
     this.#at += 20;
   }
 
