@@ -32,6 +32,8 @@ export const dimensions = {
 >;
 
 export type Dimension = keyof typeof dimensions;
+/** Dimensions and dictionaries have numbers below this. */
+export const DIMENSIONS_MAX = 32;
 
 /** The value of `site`, which has no others. */
 export const ALL = 0n;

@@ -2,7 +2,7 @@
  * Cells: what a batch adds to `rollups`. Everything but `users` is counted by slot; days and months are sums of them
  * (fold()). One cell per row, so that a batch writes each row once.
  */
-import { grains, monthOf, SLOTS_PER_DAY } from '../dimensions.ts';
+import { DIMENSIONS_MAX, grains, monthOf, SLOTS_PER_DAY } from '../dimensions.ts';
 import type { Ids } from './ids.ts';
 import type { Measures } from './measures.ts';
 
@@ -56,9 +56,6 @@ export interface Group {
   readonly cells: Map<number, Cell>;
 }
 
-/** Dimensions have numbers below this. */
-const DIMENSIONS = 32;
-
 type Groups = Map<number, Group>;
 
 /** The cells of one site. */
@@ -107,7 +104,7 @@ export class SiteCells {
   }
 
   #group(groups: Groups, grain: number, dimension: number, t: number): Group {
-    const key = t * DIMENSIONS + dimension;
+    const key = t * DIMENSIONS_MAX + dimension;
     let group = groups.get(key);
     if (group === undefined) {
       group = { site: this.site, dimension, grain, t, cells: new Map() };

@@ -6,12 +6,11 @@
  *   begin()  ask() ...  attribute() ...  >  row  >  map() | leaveOut()
  */
 import { putUuid } from '../../store/postgres/uuid.ts';
+import { DIMENSIONS_MAX } from '../dimensions.ts';
 
 const FIRST_CAPACITY = 1024;
 const ID_BYTES = 16;
-/** Dimensions have numbers below this. */
-const DIMENSIONS = 32;
-const BITS = Math.log2(DIMENSIONS);
+const BITS = Math.log2(DIMENSIONS_MAX);
 
 /** No row, page, visitor, attributes or candidate. */
 export const NOTHING = -1;
@@ -92,7 +91,7 @@ export class Drafts {
 
   /** Of an entry between begins and ends. */
   dimensionAt(at: number): number {
-    return this.list[at]! & (DIMENSIONS - 1);
+    return this.list[at]! & (DIMENSIONS_MAX - 1);
   }
 
   /** Of an entry between begins and ends: the candidate, or what it was mapped to. */

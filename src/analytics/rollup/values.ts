@@ -3,7 +3,7 @@
  * process asks for it; the text is stored once (dimension_values).
  */
 import { hash } from 'node:crypto';
-import { ALL, OTHER } from '../dimensions.ts';
+import { ALL, DIMENSIONS_MAX, OTHER } from '../dimensions.ts';
 
 export interface Value {
   readonly site: number;
@@ -33,9 +33,6 @@ export function valueId(site: number, dictionary: number, text: string): bigint 
 export const propertyText = (eventType: string, key: string): string => JSON.stringify([eventType, key]);
 
 type Generation = Map<number, Map<string, Value>>;
-/** Dictionaries have numbers below this. */
-const DICTIONARIES = 32;
-
 /** The values that were used last: between `max` and twice as many, in two generations. */
 export class ValueCache {
   readonly #max: number;
@@ -48,7 +45,7 @@ export class ValueCache {
   }
 
   of(site: number, dictionary: number, text: string): Value {
-    const key = site * DICTIONARIES + dictionary;
+    const key = site * DIMENSIONS_MAX + dictionary;
     let texts = this.#young.get(key);
     const known = texts?.get(text);
     if (known !== undefined) return known;

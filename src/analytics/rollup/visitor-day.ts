@@ -12,7 +12,7 @@
  * unless the timeout is below 3 minutes). It remembers VALUES_MAX values: events under others are counted, and the
  * visitor is not counted under them.
  */
-import { dimensions } from '../dimensions.ts';
+import { DIMENSIONS_MAX, dimensions } from '../dimensions.ts';
 import { NONE } from './ids.ts';
 
 export const VISITS_MAX = 500;
@@ -237,8 +237,6 @@ export function order(aMs: number, aId: string, bMs: number, bId: string): numbe
 
 // Values and slots -------------------------------------------------------------------------------------------
 
-/** Dimensions have numbers below this. */
-const DIMENSIONS = 32;
 /** Lists of at least this length are searched by key. */
 const SEARCHED_BY_KEY = 24;
 
@@ -267,7 +265,7 @@ function addToValues<V>(before: readonly SeenValue[], events: readonly DayEvent<
   return seen;
 }
 
-const keyOf = (dimension: number, value: number): number => value * DIMENSIONS + dimension;
+const keyOf = (dimension: number, value: number): number => value * DIMENSIONS_MAX + dimension;
 
 function addToSlots<V>(before: Slots, events: readonly DayEvent<V>[], viewsOnly: boolean): Slots {
   const [a, b, c] = before;
