@@ -7,7 +7,7 @@ import { readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { gzipSync } from 'node:zlib';
 import type pg from 'pg';
-import { type Browser, type BrowserContext, chromium, type Page } from 'playwright-core';
+import { type Browser, type BrowserContext, chromium, type Page, type Request } from 'playwright-core';
 import { beforeAll, expect, test } from 'vitest';
 import { freePort } from '../../http/raw.ts';
 import { ensureCommand } from '../../servers/apt.ts';
@@ -465,9 +465,10 @@ test('two tabs, two copies of the script, a strict policy of the page, and no co
   const { page, context } = await visit('strict', ['/s/a', '/s/b'], { headers, body: snippet('strict') });
   // Whoever is logged in to the service as well: an event says nothing of that.
   await context.addCookies([{ name: 'ringmain_session', value: 'secret', url: running.url, sameSite: 'Lax' }]);
-  const heads: Promise<Record<string, string>>[] = [];
+  // Asked for their headers below: what is sent when the page goes away answers nobody any more.
+  const requests: Request[] = [];
   page.on('request', (request) => {
-    if (request.url().endsWith('/e/in')) heads.push(request.allHeaders());
+    if (request.url().endsWith('/e/in')) requests.push(request);
   });
   // What is sent while its page goes away is sent nevertheless.
   await page.addInitScript(
@@ -483,7 +484,7 @@ test('two tabs, two copies of the script, a strict policy of the page, and no co
   ]);
   expect(faults.filter((text) => !text.includes('favicon') && !text.includes('404'))).toEqual([]);
   expect(await page.evaluate('asked')).toEqual([[true, 'omit']]);
-  const [head, ...others] = await Promise.all(heads);
+  const [head, ...others] = await Promise.all(requests.map((request) => request.allHeaders()));
   expect(others).toEqual([]);
   expect(Object.keys(head!)).not.toContain('cookie');
   expect((await context.cookies()).map(({ name }) => name)).toEqual(['ringmain_session']);
