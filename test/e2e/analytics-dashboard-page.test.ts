@@ -281,13 +281,15 @@ for (const width of [1440, 390])
     await page.screenshot({ path: join(PICTURES, `refused-${width}.png`), fullPage: true });
   });
 
-test('before anything is known there are outlines, as dark as the system', async (t) => {
+test('before anything is known there are the mark and outlines, as dark as the system', async (t) => {
   const page = await on.open('/openapi.json', { colorScheme: 'dark' });
   t.onTestFinished(() => page.context().close());
   const paper = () => page.evaluate('getComputedStyle(document.documentElement).backgroundColor');
   await page.route('**/app-*.js', (route) => route.abort());
   await page.goto(`/?site=${SITE}`);
   const before = await paper();
+  // The mark is there before the script, and where it stays.
+  const place = await page.locator('.opening .mark').boundingBox();
   await page.unroute('**/app-*.js');
   let release = () => {};
   const held = new Promise<void>((resolve) => {
@@ -303,7 +305,8 @@ test('before anything is known there are outlines, as dark as the system', async
   await page.screenshot({ path: join(PICTURES, 'outlines.png') });
   release();
   await settled(page);
-  assert.equal(await page.locator('.outlines').count(), 0);
+  assert.equal(await page.locator('.outlines, .opening').count(), 0);
+  assert.deepEqual(await page.locator('.header .mark').boundingBox(), place);
   // Dark on dark, and not the light theme on both.
   const [red] = /\d+/.exec(String(before))!;
   assert.ok(Number(red) < 40, String(before));

@@ -31,6 +31,7 @@ import { waitingPart } from './waiting.ts';
 const TICK_MS = 30_000;
 
 const root = document.getElementById('app')!;
+const opening = document.querySelector('.opening');
 const main = h('main', { id: 'main', tabindex: '-1' });
 let view = parseView(location.search);
 let answer: SitesAnswer = { me: null, sites: [], paths: { tracker: '', events: '' } };
@@ -128,6 +129,7 @@ async function start(): Promise<void> {
   } finally {
     clearTimeout(waiting);
   }
+  opening?.remove();
   if (!root.contains(main))
     fill(
       root,
@@ -143,6 +145,7 @@ async function start(): Promise<void> {
 }
 
 function refuse(error: unknown): void {
+  opening?.remove();
   page?.part.leave?.();
   live?.leave?.();
   page = undefined;
