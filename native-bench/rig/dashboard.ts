@@ -21,10 +21,11 @@ export interface Opened {
 const PATIENCE_MS = 30_000;
 /** Looked at once a frame, in the page: its policy lets no script evaluate a text, so waitForFunction() cannot. */
 const NOBODY_WAITS = `new Promise((resolve) => {
-  const look = () =>
-    document.querySelector('.stale, .bone, [aria-busy]') === null || performance.now() > ${PATIENCE_MS}
-      ? resolve(document.querySelector('.stale, .bone, [aria-busy]') === null)
-      : requestAnimationFrame(look);
+  const look = () => {
+    const shown = document.querySelector('.stale, .bone, [aria-busy]') === null;
+    if (shown || performance.now() > ${PATIENCE_MS}) resolve(shown);
+    else requestAnimationFrame(look);
+  };
   look();
 })`;
 const AGENT = 'Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/141.0.0.0 Safari/537.36';
