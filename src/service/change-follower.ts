@@ -34,8 +34,8 @@ export interface Followed<I extends Versioned> {
   readonly log: Pick<Logger, 'info' | 'warn'>;
   /** Channel of NOTIFY. */
   readonly channel: string;
-  /** SQL that selects the newest `version`, 0 for none. */
-  readonly newest: string;
+  /** Table with a row for each item that changed, numbered by its column `version`. */
+  readonly table: string;
   /** What has changed after this version; `begins`: it is the first page of a new reading. */
   read(link: PostgresLink, since: number, begins: boolean): Promise<ChangedPage<I>>;
   /** An item replaces an earlier one of the same name. */
@@ -50,6 +50,20 @@ export interface Followed<I extends Versioned> {
   readonly words: { readonly name: string; away(held: boolean): string; readonly back: string };
   /** A reading is complete, the first one or another. */
   began(items: Iterable<I>, first: boolean): void;
+}
+
+/** The newest change, and who wrote it: another copy of the tables can have the same number. */
+interface Newest {
+  readonly version: number;
+  readonly writer: string;
+}
+
+async function newestOf(link: PostgresLink, table: string): Promise<Newest> {
+  const { rows } = await link.query<{ version: string; writer: string }>(
+    `SELECT version, xmin::text AS writer FROM ${table} ORDER BY version DESC LIMIT 1`,
+  );
+  const [row] = rows;
+  return { version: Number(row?.version ?? 0), writer: row?.writer ?? '' };
 }
 
 /** What was read in one session, in the order of versions. */
@@ -110,7 +124,7 @@ export class ChangeFollower<I extends Versioned> {
   }
 
   async #session(signal: AbortSignal, done: () => void): Promise<void> {
-    const { open, channel, newest, lookMs } = this.#followed;
+    const { open, channel, table, lookMs } = this.#followed;
     const link = await open();
     let wake: () => void = () => undefined;
     let told = false;
@@ -134,6 +148,7 @@ export class ChangeFollower<I extends Versioned> {
           throw new Error(`at most ${itemsMax} ${words.name} can be kept: found=${reading.items.size}`);
         return more;
       };
+      let seen = await newestOf(link, table);
       for (let more = await page(true); more; ) more = await page(false);
       this.#begin(reading);
       done();
@@ -151,11 +166,12 @@ export class ChangeFollower<I extends Versioned> {
         if (signal.aborted) return;
         if (link.broken !== undefined) throw link.broken;
         waiting = this.#looks.splice(0);
-        const { rows } = await link.query<{ version: string }>(newest);
-        const version = Number(rows[0]!.version);
-        // Somebody has put an older copy of the tables in place: read anew.
-        if (version < reading.version) return;
-        if (version > reading.version) while (await this.#readPage(link, reading));
+        const newest = await newestOf(link, table);
+        // Somebody has put another copy of the tables in place: read anew.
+        if (newest.version < reading.version) return;
+        if (newest.version === seen.version && newest.writer !== seen.writer) return;
+        seen = newest;
+        if (newest.version > reading.version) while (await this.#readPage(link, reading));
         if (reading.items.size > this.#followed.itemsMax) return;
         this.#answerLooks(waiting);
         this.#told.look();

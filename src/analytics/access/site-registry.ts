@@ -98,7 +98,7 @@ export class SiteRegistry extends ChangeFollower<HeldSite> {
       open,
       log,
       channel: CHANGES_CHANNEL,
-      newest: 'SELECT coalesce(max(version), 0) AS version FROM site_changes',
+      table: 'site_changes',
       lookMs: LOOK_MS,
       nameOf: ({ site }) => site,
       // `ringmain site add` keeps to the same bound; sites that are gone count as well.

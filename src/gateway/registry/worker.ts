@@ -62,7 +62,7 @@ export function followRegistry(followed: RegistryFollowed): ChangeFollower<Item>
     open,
     log,
     channel: 'gateway_changes',
-    newest: NEWEST,
+    table: 'gateway_changes',
     async read(link, since, begins) {
       if (begins) {
         const { rows } = await link.query<{ version: string }>(NEWEST);

@@ -63,8 +63,6 @@ export class KnownKeys {
 /** Changes of one read from the database. */
 const PAGE = 5000;
 
-export const NEWEST_KEY = 'SELECT coalesce(max(version), 0) AS version FROM key_changes';
-
 interface Row {
   readonly [column: string]: unknown;
   readonly version: string;

@@ -13,7 +13,7 @@ import { openLink } from '../../store/postgres/connection.ts';
 import { sessionsEach } from '../connections.ts';
 import type { SmsValues } from '../sms.ts';
 import { adminAnswers, changesKeys } from './answers.ts';
-import { type KeyItem, NEWEST_KEY, readKeys } from './known-keys.ts';
+import { type KeyItem, readKeys } from './known-keys.ts';
 import { ADMIN_AREA, KEYS_AREA } from './questions.ts';
 
 const CONNECT_MS_MAX = 3000;
@@ -39,7 +39,7 @@ export default {
         }),
       log,
       channel: 'key_changes',
-      newest: NEWEST_KEY,
+      table: 'key_changes',
       read: readKeys,
       nameOf: ({ id }) => id,
       itemsMax: KEYS_MAX,

@@ -143,6 +143,19 @@ test('while Postgres is away the last state stays in force, and afterwards every
   expect(registry.answer({ base: 0, since: 0 })!.base).not.toBe(base);
 });
 
+test('another copy of the tables with as many changes, put in place under a session, is read anew', async () => {
+  await addSite(link, 'shop', plain);
+  const { judge, registry } = follow();
+  await expect.poll(() => judge('shop')).toBe('ok');
+  const { version } = registry.answer({ base: 0, since: 0 })!;
+  await link.query('BEGIN');
+  await link.query('TRUNCATE sites, site_changes CASCADE');
+  await addSite(link, 'older', plain);
+  await link.query('COMMIT');
+  await expect.poll(() => [judge('older'), judge('shop')]).toEqual(['ok', 'unknown_site']);
+  expect(registry.answer({ base: 0, since: 0 })!.version).toBe(version);
+});
+
 test('keys without KEY_PEPPER, and those made under another one, are warned of', async () => {
   await addSite(link, 'shop', plain);
   await addKey(link, PEPPER, 'shop', { scope: 'read', label: '', expiresAt: undefined });
