@@ -50,7 +50,7 @@ export default defineConfig({
   test: {
     pool: 'forks',
     // What has to come is looked at again until it is there: servers start in this time on a machine that is busy.
-    expect: { poll: { timeout: 20_000, interval: 20 } },
+    expect: { poll: { timeout: 60_000, interval: 20 } },
     reporters: ['default', './test/last-line.ts'],
     coverage: { provider: 'v8', include: ['src/**/*.ts'] },
     experimental: { viteModuleRunner: false, nodeLoader: false },

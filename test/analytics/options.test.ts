@@ -156,9 +156,9 @@ test('EVENT_ID_DAYS, AUDIT_DAYS, LOGIN_IDLE: jobs delete what is older, and noth
   const weeks = "SELECT count(*)::int AS n FROM pg_class WHERE relname IN ('event_ids_$5', 'event_ids_$7')"
     .replace('$5', String(week - 5))
     .replace('$7', String(week - 7));
-  await expect.poll(() => sql(dsn, weeks), { timeout: 20_000 }).toEqual([{ n: 1 }]);
+  await expect.poll(() => sql(dsn, weeks)).toEqual([{ n: 1 }]);
   const lines = 'SELECT subject FROM audit_lines ORDER BY subject';
-  await expect.poll(() => sql(dsn, lines), { timeout: 20_000 }).toEqual([{ subject: '29' }]);
+  await expect.poll(() => sql(dsn, lines)).toEqual([{ subject: '29' }]);
   const sessions = "SELECT encode(digest, 'hex') AS hours FROM user_sessions";
   await expect.poll(() => sql(dsn, sessions)).toEqual([{ hours: '47' }]);
 });

@@ -235,9 +235,7 @@ for (const keeps of [true, false])
       await produce(brokers, topic, 0, 100, 2);
       const first = new Member(store, options);
       await until('the rows of the first topic', () => store.rows.length >= 100);
-      await expect
-        .poll(async () => [...(await committed(brokers, topic, topic)).values()], { timeout: 20_000 })
-        .toEqual([50, 50]);
+      await expect.poll(async () => [...(await committed(brokers, topic, topic)).values()]).toEqual([50, 50]);
       if (!running) await first.drain();
       await removeTopic(brokers, topic);
       await makeTopic(brokers, topic, 2);

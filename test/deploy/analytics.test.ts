@@ -186,7 +186,7 @@ test('the stack of the compose file takes the requests of the collection, stores
     body: { message: 'Events accepted', accepted: 2 },
   });
   await expect
-    .poll(() => sent(stats!.request, api.url), { timeout: 20_000 })
+    .poll(() => sent(stats!.request, api.url))
     .toEqual({
       status: 200,
       body: {

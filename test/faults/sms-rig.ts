@@ -123,8 +123,8 @@ export class Clients {
   }
 }
 
-/** Waits until every message has ended. */
-export async function untilEnded(dsn: string, seconds = 60): Promise<void> {
+/** Waits until every message has ended. A failure says where the others wait, and whether operators are called. */
+export async function untilEnded(dsn: string, seconds = 180): Promise<void> {
   const left = async (): Promise<unknown> => {
     const link = await openLink(dsn);
     try {
@@ -132,7 +132,14 @@ export async function untilEnded(dsn: string, seconds = 60): Promise<void> {
         `SELECT status, money, count(*)::int AS n FROM sms_logs
          WHERE money = 'reserved' OR status IN ('accepted', 'sending') GROUP BY 1, 2`,
       );
-      return rows;
+      if (rows.length === 0) return rows;
+      const { rows: places } = await link.query(
+        `SELECT (SELECT count(*)::int FROM sms_outbox) AS outbox, (SELECT count(*)::int FROM sms_queue) AS queue,
+           (SELECT count(held_ms)::int FROM sms_queue) AS held,
+           (SELECT count(*)::int FROM sms_queue WHERE due_ms > extract(epoch FROM now()) * 1000) AS not_due,
+           (SELECT json_agg(o) FROM sms_operator_states o) AS operators`,
+      );
+      return [...rows, ...places];
     } finally {
       await link.close();
     }

@@ -85,7 +85,7 @@ const shown = async (toy: Toy, id: string): Promise<string | undefined> => {
 test('a note goes through route, lane, topic, load and worker; page, echo, job, metrics and both signals do their part', async () => {
   const toy = await start({});
   expect((await toy.note('a', 'first')).status).toBe(202);
-  await expect.poll(() => shown(toy, 'a'), { timeout: 20_000 }).toBe('first');
+  await expect.poll(() => shown(toy, 'a')).toBe('first');
   expect((await toy.get('/notes/none')).status).toBe(404);
   for (const body of ['{"id":1}', '{', 'null', '{"id":"a"}'])
     expect((await fetch(`${toy.url}/notes`, { method: 'POST', body })).status).toBe(400);
@@ -120,7 +120,7 @@ test('each role is a process of its own, and every acknowledged note is stored o
   }
   expect(promised.length).toBe(100);
   const stored = async () => (await pool.query('SELECT id FROM notes WHERE id = ANY($1)', [promised])).rows.length;
-  await expect.poll(stored, { timeout: 30_000 }).toBe(100);
+  await expect.poll(stored).toBe(100);
   // A note that the api sent twice (its checkpoint died with it) is two records of the topic; each was loaded once.
   const records = await recordsOf('toy-kills');
   const writes = async () =>
@@ -141,7 +141,7 @@ test('/readyz is red while the worker and who shares its thread are down, and wh
     );
   };
   await expect.poll(sees, { interval: 10 }).toBe(true);
-  await expect.poll(async () => (await toy.get('/readyz')).status, { timeout: 20_000 }).toBe(200);
+  await expect.poll(async () => (await toy.get('/readyz')).status).toBe(200);
   expect((await toy.get('/notes/none')).status).toBe(404);
 });
 

@@ -141,7 +141,7 @@ test('after kill -9 what lies in the journal counts, before the database has it'
   const again = startGateway(t, { port: PORT, dsn: server.dsn, folder: first.folder });
   // Nobody knows yet what ada has used; who has no quota is served.
   const statusOf = async (key: string) => (await ask(PORT, key, 1).catch(() => undefined))?.[0]?.status;
-  await expect.poll(() => statusOf(free.key), { timeout: 20_000 }).toBe(405);
+  await expect.poll(() => statusOf(free.key)).toBe(405);
   const unknown = await ask(PORT, ada.key, 1);
   assert.equal(unknown[0]!.status, 503);
   assert.equal(((await unknown[0]!.json()) as { code: string }).code, 'USAGE_UNKNOWN');

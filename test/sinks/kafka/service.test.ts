@@ -55,7 +55,7 @@ describe('Kafka in the collector', () => {
   });
   // Before the sink is up nobody has said what it owes.
   const drained = async (collector: Collector) => {
-    await expect.poll(async () => (await collector.ready()).status, { message: 'ready', timeout: 45_000 }).toBe(200);
+    await expect.poll(async () => (await collector.ready()).status, { message: 'ready' }).toBe(200);
     await expect
       .poll(() => collector.metric('queue_depth', 'kafka'), {
         message: `everything is delivered\n${collector.log.slice(-2000)}`,

@@ -40,8 +40,8 @@ beforeAll(async () => {
     if (answer?.status === 201) key = ((await answer.json()) as { key: string }).key;
     expect(key).not.toBe('');
   };
-  await vi.waitFor(made, 60_000);
-  await vi.waitFor(async () => expect((await ask('reporting', '/healthz', '', '')).status).toBe(200), 10_000);
+  await vi.waitFor(made, 180_000);
+  await vi.waitFor(async () => expect((await ask('reporting', '/healthz', '', '')).status).toBe(200), 60_000);
 });
 
 /** A connection of its own for each request: they go to all acceptors. */

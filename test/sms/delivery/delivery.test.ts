@@ -322,7 +322,7 @@ test('Postgres dies while messages are sent: none twice, none lost, no coin', as
     await server.restart();
   }
   link = await openLink(server.dsn);
-  await expect.poll(() => statesOf(link), { timeout: 30_000, interval: 50 }).toEqual({ sent: 2000 });
+  await expect.poll(() => statesOf(link), { interval: 50 }).toEqual({ sent: 2000 });
   expect(Math.max(...operator.counts.values())).toBe(1);
   expect(await balanceOf('a')).toEqual({ balance: 3000, reserved: 0, waiting: 0 });
 });
@@ -338,7 +338,7 @@ test('a thousand customers with unequal backlogs get the same within 5 %', async
   const operator = new FakeOperator('mci');
   const { stop } = startDelivery(t, server.dsn, new FakeRouting(operator), { QUEUE_SIZE: '20000' });
   // In the middle of it: the small ones have not ended.
-  await expect.poll(() => operator.sent.length, { timeout: 30_000, interval: 2 }).toBeGreaterThan(20_000);
+  await expect.poll(() => operator.sent.length, { interval: 2 }).toBeGreaterThan(20_000);
   const counts = new Map<string, number>();
   for (const { customerId } of operator.sent.slice(0, 20_000))
     counts.set(customerId, (counts.get(customerId) ?? 0) + 1);
@@ -399,7 +399,7 @@ test('customers are looked for soon after a look that had to wait for a lock', a
   await expect.poll(async () => (await kept()).rowCount, wait).toBe(2);
   await locking.query('COMMIT');
   await accept(link, [{ customer: 'b', count: 1 }]);
-  await expect.poll(() => operator.sent.length, { timeout: 20_000, interval: 20 }).toBe(2);
+  await expect.poll(() => operator.sent.length, { interval: 20 }).toBe(2);
 });
 
 test('dead letters are sent again by command: reserved anew, as far as the balance goes', async (t) => {

@@ -185,7 +185,7 @@ test('kill -9 of reporting and of chdb, and a chdb that hangs: delivery goes on,
   const range = `from=${isoOf(day)}&to=${isoOf(day + 2 * DAY_MS)}`;
   const headers = { authorization: `Bearer ${ADMIN_KEY}` };
   const ask = (path: string) => fetch(`${reporting.url}${path}`, { headers }).catch(() => undefined);
-  const wait = { timeout: 60_000, interval: 100 };
+  const wait = { timeout: 180_000, interval: 100 };
   const clients = new Clients(() => api, customers, 18);
   const ofDay = async (customer: string) => {
     const answer = await ask(`/v1/reports/day?${range}&customer_id=${customer}`);

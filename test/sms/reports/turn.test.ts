@@ -59,19 +59,19 @@ test('of two processes one computes; when it is killed, the other does', async (
   };
   const turns = () => Promise.all(running.map((one) => figure(one, 'ringmain_sms_rollup_turn')));
   const computed = () => Promise.all(running.map((one) => figure(one, 'ringmain_sms_rollup_minutes_total')));
-  await expect.poll(turns, { timeout: 30_000 }).toSatisfy(([a, b]: number[]) => a! + b! === 1);
+  await expect.poll(turns).toSatisfy(([a, b]: number[]) => a! + b! === 1);
   const holder = (await turns()).indexOf(1);
 
   const minute = Math.floor(Date.now() / MINUTE_MS) * MINUTE_MS;
   const range = { from: minute - DAY_MS, to: minute + DAY_MS };
   const counted = async () => (await byMinute(chdb.client, range, 'ada')).reduce((sum, row) => sum + row.accepted, 0);
   await insert(chdb.url, [accepted(1, minute - 5 * MINUTE_MS)]);
-  await expect.poll(counted, { timeout: 30_000 }).toBe(1);
+  await expect.poll(counted).toBe(1);
   expect((await computed())[1 - holder], 'the other has left it to the one').toBe(0);
 
   await running[holder]!.process.end('SIGKILL');
   running.splice(holder, 1);
   await insert(chdb.url, [accepted(2, minute - 6 * MINUTE_MS)]);
-  await expect.poll(counted, { timeout: 30_000 }).toBe(2);
+  await expect.poll(counted).toBe(2);
   expect(await turns()).toEqual([1]);
 });

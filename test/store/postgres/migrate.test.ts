@@ -188,7 +188,7 @@ test.each([
   });
   const child = runner(service, url);
   const slow = "SELECT pid FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND query LIKE $1";
-  await expect.poll(() => sql(dsn, slow, [`%'${service}'%`]), { timeout: 20_000 }).toHaveLength(1);
+  await expect.poll(() => sql(dsn, slow, [`%'${service}'%`])).toHaveLength(1);
   child.kill('SIGKILL');
   await once(child, 'exit');
   const next = options(service, url);
