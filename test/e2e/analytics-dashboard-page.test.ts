@@ -484,12 +484,17 @@ test('a refusal says what to do; trying again works', async (t) => {
     .toContain('period=7d');
   const failure = page.locator('.failure', { hasText: 'No connection' });
   await expect.poll(() => failure.locator('visible=true').count()).toBeGreaterThan(3);
+  // Heard once, not by every panel.
+  assert.match((await page.locator('#announcements').textContent())!, /^No connection\. The server does not answer/);
+  assert.equal(await page.locator('.failure[role=alert]').count(), 0);
   await page.keyboard.press('f');
   await expect.poll(() => page.locator('.suggestions').textContent()).toMatch(/^Values cannot be listed now/);
   await page.keyboard.press('Escape');
   await page.unroute('**/api/sites/*/breakdown*');
   await failure.locator('visible=true').first().getByRole('button', { name: 'Try again' }).click();
   await expect.poll(async () => new Map(await rows(page, 'pages')).get('/')).toBe('4');
+  // The others were refused for the same reason.
+  await expect.poll(() => failure.locator('visible=true').count()).toBe(0);
 });
 
 const looks = [

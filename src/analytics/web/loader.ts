@@ -6,15 +6,19 @@
  *   a newer question aborts the older one
  *   a refusal        is shown with what to do and a button to try again; what was drawn before stays below it, dimmed.
  *                    Where the same question was answered before, its answer stays, dimmed, and the page says of when
- *                    it is (late.ts)
+ *                    it is (late.ts). Boxes that were refused in the same words are tried again together, and a screen
+ *                    reader hears the words once
  */
 
-import { h, icon } from '../../web/dom.ts';
+import { announce, h, icon } from '../../web/dom.ts';
 import { ask, isAbort, isFresh, known, knownSinceMs, Refused } from './ask.ts';
 import { inTime, isLate } from './late.ts';
 
 /** Whoever waits for less notices nothing. */
 export const PATIENCE_MS = 150;
+
+/** Who shows a refusal, and its words. */
+const refused = new Map<{ again(): void }, string>();
 
 export interface Loads<T> {
   readonly draw: (answer: T) => void;
@@ -25,7 +29,7 @@ export interface Loads<T> {
 export class Loader<T> {
   readonly #box: HTMLElement;
   readonly #parts: Loads<T>;
-  readonly #failure = h('div', { class: 'failure', role: 'alert', hidden: true });
+  readonly #failure = h('div', { class: 'failure', hidden: true });
   #url = '';
   #drawn = false;
   #asked: AbortController | undefined;
@@ -52,6 +56,7 @@ export class Loader<T> {
 
   stop(): void {
     inTime(this);
+    refused.delete(this);
     this.#asked?.abort();
     this.#asked = undefined;
   }
@@ -87,6 +92,7 @@ export class Loader<T> {
 
   #draw(answer: T): void {
     this.#settle();
+    refused.delete(this);
     this.#failure.hidden = true;
     this.#box.hidden = false;
     this.#drawn = true;
@@ -103,12 +109,15 @@ export class Loader<T> {
     const status = error instanceof Refused ? error.status : -1;
     if (status === 401) window.dispatchEvent(new Event('signed-out'));
     const text = error instanceof Error ? error.message : String(error);
-    const retry = h('button', { type: 'button', class: 'button', onclick: () => this.#retry() }, 'Try again');
+    const title = status === 0 ? 'No connection' : 'This could not be answered';
+    refused.set(this, text);
+    announce(`${title}. ${text}`);
+    const retry = h('button', { type: 'button', class: 'button', onclick: () => tryAgain(text) }, 'Try again');
     // A goal may be gone that a link filters by.
     const filtered = status === 400 && new URL(this.#url, location.href).searchParams.has('filters');
     const clear = () => window.dispatchEvent(new Event('clear-filters'));
     this.#failure.replaceChildren(
-      h('strong', {}, status === 0 ? 'No connection' : 'This could not be answered'),
+      h('strong', {}, title),
       h('p', {}, text),
       filtered ? h('button', { type: 'button', class: 'button', onclick: clear }, 'Clear all filters') : retry,
     );
@@ -118,9 +127,18 @@ export class Loader<T> {
     else this.#box.hidden = true;
   }
 
-  #retry(): void {
+  again(): void {
     this.#failure.hidden = true;
     this.#box.hidden = false;
     this.load(this.#url, true);
+  }
+}
+
+/** What kept one box from its answer keeps all that were refused in these words. */
+function tryAgain(words: string): void {
+  for (const [loader, text] of [...refused]) {
+    if (text !== words) continue;
+    refused.delete(loader);
+    loader.again();
   }
 }
