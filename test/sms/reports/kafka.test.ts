@@ -120,10 +120,14 @@ test('by the Kafka engine of the server, and then by the role reporting', async 
   await expect.poll(counts, { timeout: 60_000 }).toEqual([200, 400]);
   const report = async () => byMinute(chdb.client, { from: DAY, to: DAY + DAY_MS }, 'ada');
   await expect.poll(async () => (await report())[0]).toMatchObject({ accepted: 200, sent: 200, cost: 600 });
-  const answer = await fetch('http://127.0.0.1:24888/v1/reports/day?from=2026-11-28&to=2026-11-29', {
-    headers: { authorization: `Bearer ${ADMIN_KEY}` },
-  });
-  expect(await answer.json()).toMatchObject({ customer_id: null, rows: [{ accepted: 200, sent: 200 }] });
+  // Sums of days are written after those of minutes.
+  const ofDay = async (): Promise<unknown> => {
+    const answer = await fetch('http://127.0.0.1:24888/v1/reports/day?from=2026-11-28&to=2026-11-29', {
+      headers: { authorization: `Bearer ${ADMIN_KEY}` },
+    });
+    return answer.json();
+  };
+  await expect.poll(ofDay).toMatchObject({ customer_id: null, rows: [{ accepted: 200, sent: 200 }] });
   // In order, so that the next of its group need not wait until this one is taken for dead.
   await reporting.end();
 });
