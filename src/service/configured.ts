@@ -33,6 +33,8 @@ export interface ConfiguredOutput {
   readonly load: string | undefined;
   /** A record that comes again counts twice. */
   readonly counts: boolean;
+  /** What to do about a topic that is missing; undefined: what the kind says. */
+  readonly topicAdvice: string | undefined;
   /** Its role asks the target for the doctor. */
   readonly inquired: boolean;
   /** Most MiB of its thread's young generation; undefined: the default. */
@@ -168,6 +170,7 @@ function configured(
     records: output.records,
     load: output.load?.href,
     counts: output.counts === true,
+    topicAdvice: output.topicAdvice?.(named),
     inquired: output.inquired === true,
     youngMiB: output.youngMiB,
     oldMiB: output.oldMiB,

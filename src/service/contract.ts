@@ -105,6 +105,8 @@ export interface Role<V = FrameValues, Shared = unknown> {
   readonly acceptor?: URL;
   /** Where it listens, host:port. Default: SERVER_ADDR. Two roles of one process need two addresses. */
   address?(values: V): string;
+  /** The option that `address` comes from, for the doctor's advice. Default: SERVER_ADDR. */
+  readonly addressOption?: string;
   /**
    * Most MiB that the young generation of an acceptor takes (threads.ts has the default): more where requests live
    * while a database works, for what survives is copied twice and then clutters the old generation.
@@ -193,6 +195,11 @@ export interface Output<V> {
   readonly when?: { readonly text: string; holds(values: V): boolean };
   /** Values that differ from those of the kind's options: another topic, another table. Checked like options. */
   options?(values: V): Readonly<Record<string, unknown>>;
+  /**
+   * kind kafka: what brings a topic that is missing, or names another one, for the doctor's advice; where KAFKA_TOPIC is
+   * no option of the service. `named`: what the operator calls an option.
+   */
+  topicAdvice?(named: Naming): string;
   /** Kinds of records it takes (events/record.ts); others are passed over and counted as skipped. Default: all. */
   readonly records?: readonly number[];
   /** kind postgres: module whose default export loads a batch in the transaction (sinks/postgres/transaction.ts). */

@@ -54,8 +54,20 @@ export async function takeSeat(shared: SeatShared): Promise<SeatTools> {
   };
 }
 
-/** Where the roles listen: each has an address; a role without routes shares the first one's. */
-export function addressesOf(roles: readonly NamedRole[], values: FrameValues): readonly string[] {
-  const own = roles.filter(({ acceptor }) => acceptor !== undefined);
-  return (own.length > 0 ? own : roles.slice(0, 1)).map((role) => role.address?.(values) ?? values.http.serverAddr);
+export interface Listening {
+  readonly address: string;
+  /** The option that it comes from. */
+  readonly option: string;
 }
+
+/** Where the roles listen: each has an address; a role without routes shares the first one's. */
+export function listeningOf(roles: readonly NamedRole[], values: FrameValues): readonly Listening[] {
+  const own = roles.filter(({ acceptor }) => acceptor !== undefined);
+  return (own.length > 0 ? own : roles.slice(0, 1)).map((role) => ({
+    address: role.address?.(values) ?? values.http.serverAddr,
+    option: role.addressOption ?? 'SERVER_ADDR',
+  }));
+}
+
+export const addressesOf = (roles: readonly NamedRole[], values: FrameValues): readonly string[] =>
+  listeningOf(roles, values).map(({ address }) => address);

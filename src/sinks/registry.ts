@@ -38,6 +38,8 @@ export async function loadSink(kind: SinkKindName): Promise<SinkKind<never>> {
 export interface Examination {
   /** The output keeps its own table of events (kind postgres). */
   readonly ownTable: boolean;
+  /** What to do about a topic that is missing (kind kafka); undefined: KAFKA_TOPIC names it. */
+  readonly topicAdvice?: string | undefined;
   /** What the operator calls an option. */
   readonly named: Naming;
 }
@@ -46,13 +48,13 @@ export interface Examination {
 export async function examineSink(
   kind: SinkKindName,
   config: never,
-  { ownTable, named }: Examination,
+  { ownTable, topicAdvice, named }: Examination,
 ): Promise<AsyncIterable<Finding>> {
   switch (kind) {
     case 'log':
       return (await import('./file/examine.ts')).examineFile(config);
     case 'kafka':
-      return (await import('./kafka/examine.ts')).examineKafka(config, named);
+      return (await import('./kafka/examine.ts')).examineKafka(config, { topicAdvice, named });
     case 'postgres':
       return (await import('./postgres/examine.ts')).examinePostgres(config, { ownTable, option: named('PG_DSN') });
     case 'http':

@@ -6,6 +6,7 @@
  *   POST /v1/sms/send > one transaction: balance, message, ledger, outbox > relay > work > operator > outcome > reports
  */
 import { FOREIGN_KIND } from '../events/foreign.ts';
+import type { Naming } from '../kernel/config.ts';
 import { defineService, type ValuesOf } from '../service/contract.ts';
 import { sibling } from '../service/sibling.ts';
 import { acceptedMetrics, acceptMetrics } from './accept/metrics.ts';
@@ -69,6 +70,7 @@ const topicOutput = (name: string, topic: TopicName, kind: number) =>
     when: { text: 'with KAFKA_BROKERS', holds: withKafka },
     records: [kind],
     options: (values: SmsValues) => ({ kafkaTopic: named(values, topic) }),
+    topicAdvice: (calls: Naming) => `Run ringmain sms topics create, or correct ${calls('KAFKA_PREFIX')}.`,
   }) as const;
 
 /** What a worker is to send, into sms_queue: out of its topic, or out of the lanes where there is no Kafka. */
@@ -181,6 +183,7 @@ export default defineService({
       routes: reportNames,
       acceptor: sibling(import.meta, './reports/acceptor.ts'),
       address: ({ reports }) => reports.reportingAddr,
+      addressOption: 'REPORTING_ADDR',
       prepare,
       web: new URL('web/', import.meta.url),
       metrics: [reportsMetrics],

@@ -6,12 +6,14 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { type AddressInfo, createServer } from 'node:net';
 import { beforeAll, expect, test } from 'vitest';
-import { configure } from '../../src/service/configured.ts';
+import { envName } from '../../src/kernel/config.ts';
+import { configure, setsOf } from '../../src/service/configured.ts';
 import { examineApi, examineWorker, inquireApi, inquireReporting, inquireWorker } from '../../src/sms/examine.ts';
 import { smsDays } from '../../src/sms/partitions/days.ts';
 import sms, { type SmsValues } from '../../src/sms/sms.ts';
 import { main } from '../servers/collector.ts';
-import { temporaryFolder } from '../servers/process.ts';
+import { startKafka } from '../servers/kafka.ts';
+import { type TestScope, temporaryFolder } from '../servers/process.ts';
 import { fileScope } from '../servers/scope.ts';
 import { startSmsc } from '../servers/smsc.ts';
 import { addCustomer, openLink, startDatabase } from './database.ts';
@@ -109,29 +111,60 @@ test('ClickHouse that is away is an error', async () => {
   ]);
 });
 
-test('the doctor has no fault to find where reports are kept by chdb, which runs with the service alone', async () => {
+interface Line {
+  readonly section: string;
+  readonly severity: string;
+  readonly text: string;
+  readonly advice?: string;
+}
+
+/** What the command says of an installation that is well but for `env`. */
+async function doctor(t: TestScope, env: Readonly<Record<string, string>> = {}): Promise<readonly Line[]> {
   const { folder, remove } = temporaryFolder('ringmain-sms-doctor-');
-  scope.onTestFinished(remove);
+  t.onTestFinished(remove);
   const child = spawn(process.execPath, [main, 'doctor', '--service=sms', '--json'], {
     cwd: folder,
     env: {
       PATH: process.env['PATH'] ?? '',
       ...{ PG_DSN: dsn, KEY_PEPPER: PEPPER, ADMIN_KEY, OPERATORS: JSON.stringify([operator('mci', operatorPort)]) },
-      ...{ SERVER_ADDR: '127.0.0.1:26552', REPORTING_ADDR: '127.0.0.1:26553', CHDB_PORT: '26554' },
+      ...{ SERVER_ADDR: '127.0.0.1:26552', REPORTING_ADDR: '127.0.0.1:26553', CHDB_PORT: '26554', ...env },
     },
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   let out = '';
   child.stdout.setEncoding('utf8').on('data', (text: string) => (out += text));
   await once(child, 'close');
-  const lines = out
+  return out
     .trim()
     .split('\n')
-    .map((line) => JSON.parse(line) as { readonly section: string; readonly severity: string; readonly text: string });
+    .map((line) => JSON.parse(line) as Line);
+}
+
+test('the doctor has no fault to find where reports are kept by chdb, which runs with the service alone', async (t) => {
+  const lines = await doctor(t);
   expect(lines.filter(({ severity }) => severity === 'error')).toEqual([]);
   expect(lines.filter(({ section }) => section === 'reporting')).toEqual([
     expect.objectContaining({ severity: 'note', text: expect.stringContaining('reports are kept by chdb') }),
   ]);
+});
+
+test('advice names commands and options that this service has', async (t) => {
+  const { brokers } = await startKafka(t, { port: 26_560 });
+  const lines = await doctor(t, {
+    ...{ KAFKA_BROKERS: brokers.join(','), KAFKA_CREATE_TOPIC: 'false', KAFKA_PREFIX: 'nowhere.' },
+    ...{ REPORTING_ADDR: '192.0.2.1:8081', CLICKHOUSE_URL: `http://127.0.0.1:${AWAY}/sms` },
+  });
+  const about = (text: RegExp) =>
+    lines.filter((line) => text.test(line.text)).map(({ severity, advice }) => [severity, advice]);
+  expect(about(/^topic nowhere\.sms\.\w+ does not exist/)).toEqual(
+    Array.from({ length: 4 }, () => ['error', 'Run ringmain sms topics create, or correct KAFKA_PREFIX.']),
+  );
+  expect(about(/192\.0\.2\.1/)).toEqual([['error', 'Correct REPORTING_ADDR.']]);
+  expect(about(/^ClickHouse cannot be asked/)).toEqual([['error', expect.stringMatching(/^Correct CLICKHOUSE_URL/)]]);
+  const options = new Set(setsOf(sms).flatMap((set) => Object.entries(set.options).map((entry) => envName(...entry))));
+  const named = lines.flatMap(({ advice = '' }) => advice.match(/\b[A-Z]+(?:_[A-Z]+)+\b/g) ?? []);
+  expect(named).toContain('KAFKA_PREFIX');
+  expect(named.filter((name) => !options.has(name))).toEqual([]);
 });
 
 test('an outbox that nobody relays, days that are missing and a database without customers are named', async (t) => {

@@ -13,7 +13,7 @@ import type { AnyService } from '../contract.ts';
 import { effectiveAcceptors } from '../effective.ts';
 import type { FileNeeds } from '../open-files.ts';
 import { pathProblems } from '../paths.ts';
-import { addressesOf } from '../seat.ts';
+import { listeningOf } from '../seat.ts';
 import { workersOf } from '../threads.ts';
 import { examineFront } from './front.ts';
 import { examineJournal, examineMachine } from './machine.ts';
@@ -74,7 +74,7 @@ function sections(configured: Configured): readonly Section[] {
     { title: 'configuration', findings: () => examineConfiguration(configured) },
     { title: 'machine', findings: () => examineMachine(values, fileNeeds(configured)) },
     { title: 'journal', findings: () => examineJournal(values) },
-    { title: 'front', findings: () => examineFront(values, addressesOf(roles, values)) },
+    { title: 'front', findings: () => examineFront(values, listeningOf(roles, values), loaded.named) },
     ...roles
       .filter(({ examine, inquire }) => examine !== undefined || inquire !== undefined)
       .map(({ name, examine, inquire }) => ({
@@ -86,10 +86,11 @@ function sections(configured: Configured): readonly Section[] {
       })),
     ...outputs
       .filter(({ inquired }) => !inquired)
-      .map(({ name, kind, config, load }) => ({
+      .map(({ name, kind, config, load, topicAdvice }) => ({
         title: `output ${name}`,
         findings: async function* () {
-          yield* await examineSink(kind, config as never, { ownTable: load === undefined, named: loaded.named });
+          const { named } = loaded;
+          yield* await examineSink(kind, config as never, { ownTable: load === undefined, topicAdvice, named });
         },
       })),
   ];

@@ -6,19 +6,26 @@ import { type HttpConfig, tlsFiles } from '../../http/config.ts';
 import { type Endpoint, parseEndpoint, probeEndpoint } from '../../http/endpoint.ts';
 import type { TlsFiles } from '../../http/listen.ts';
 import { checkCertificates } from '../../http/renewal.ts';
-import { environment } from '../../kernel/config.ts';
+import { environment, type Naming } from '../../kernel/config.ts';
 import { RingmainError } from '../../kernel/errors.ts';
 import { error, type Finding, note, ok, warning } from '../../kernel/finding.ts';
+import type { Listening } from '../seat.ts';
 import type { FrameValues } from '../values.ts';
 
 const EXPIRY_DAYS_MIN = 14;
 const DAY_MS = 86_400_000;
 const PEERS_SHOWN = 5;
 
-export async function* examineFront(values: FrameValues, addresses: readonly string[]): AsyncGenerator<Finding> {
+/** `named`: what the operator calls an option. */
+export async function* examineFront(
+  values: FrameValues,
+  listening: readonly Listening[],
+  named: Naming,
+): AsyncGenerator<Finding> {
   const { http } = values;
   const peers = new Set<string>();
-  for (const address of [...addresses, ...(http.adminAddr === '' ? [] : [http.adminAddr])]) {
+  const admin = http.adminAddr === '' ? [] : [{ address: http.adminAddr, option: 'ADMIN_ADDR' }];
+  for (const { address, option } of [...listening, ...admin]) {
     const endpoint = parseEndpoint(address) as Endpoint;
     try {
       await probeEndpoint(endpoint);
@@ -27,7 +34,7 @@ export async function* examineFront(values: FrameValues, addresses: readonly str
       if (!(cause instanceof RingmainError)) throw cause;
       yield cause.code === 'PORT_IN_USE'
         ? note(`${address} is in use, by a running Ringmain or by something else`)
-        : error(cause.message, 'Correct SERVER_ADDR or ADMIN_ADDR.');
+        : error(cause.message, `Correct ${named(option)}.`);
       for (const peer of peersOf(endpoint.port)) peers.add(peer);
     }
   }

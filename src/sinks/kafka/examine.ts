@@ -21,8 +21,17 @@ const WRITE = 1 << 4;
 /** Stands for "the broker does not tell". */
 const UNTOLD = -2147483648;
 
-/** `named`: what the operator calls an option. */
-export async function* examineKafka(config: KafkaConfig, named: Naming): AsyncGenerator<Finding> {
+export interface KafkaExamination {
+  /** What to do about a topic that is missing; undefined: KAFKA_TOPIC names it. */
+  readonly topicAdvice?: string | undefined;
+  /** What the operator calls an option. */
+  readonly named: Naming;
+}
+
+export async function* examineKafka(
+  config: KafkaConfig,
+  { named, topicAdvice = `Create the topic, or correct ${named('KAFKA_TOPIC')}.` }: KafkaExamination,
+): AsyncGenerator<Finding> {
   const option = named('KAFKA_BROKERS');
   const names = config.kafkaBrokers.map((broker) => resolveFinding(parseAddress(broker).host, option));
   for (const found of await Promise.all(names)) if (found !== undefined) yield found;
@@ -44,7 +53,7 @@ export async function* examineKafka(config: KafkaConfig, named: Naming): AsyncGe
     return;
   }
   try {
-    yield* topic(links, config);
+    yield* topic(links, config, topicAdvice);
   } catch (cause) {
     yield failed(cause, option);
     return;
@@ -74,7 +83,7 @@ async function patiently<T>(question: () => Promise<T>, limitMs: number): Promis
   }
 }
 
-async function* topic(links: KafkaLinks, config: KafkaConfig): AsyncGenerator<Finding> {
+async function* topic(links: KafkaLinks, config: KafkaConfig, advice: string): AsyncGenerator<Finding> {
   const name = config.kafkaTopic;
   const answer = await links.ask('metadata', async (link) => {
     const call = pick(link, METADATA, [
@@ -100,7 +109,7 @@ async function* topic(links: KafkaLinks, config: KafkaConfig): AsyncGenerator<Fi
     return;
   }
   if (found === undefined || found.partitions.length === 0) {
-    yield* missing(links, config);
+    yield* missing(links, config, advice);
     return;
   }
   const leaderless = found.partitions.filter(({ leaderId }) => leaderId < 0).length;
@@ -123,13 +132,10 @@ async function* topic(links: KafkaLinks, config: KafkaConfig): AsyncGenerator<Fi
 }
 
 /** A topic that is not there: whether the start could make it, asked without making it. */
-async function* missing(links: KafkaLinks, config: KafkaConfig): AsyncGenerator<Finding> {
+async function* missing(links: KafkaLinks, config: KafkaConfig, advice: string): AsyncGenerator<Finding> {
   const { kafkaTopic: name } = config;
   if (!config.kafkaCreateTopic) {
-    yield error(
-      `topic ${name} does not exist, and KAFKA_CREATE_TOPIC=false`,
-      'Create the topic, or correct KAFKA_TOPIC.',
-    );
+    yield error(`topic ${name} does not exist, and KAFKA_CREATE_TOPIC=false`, advice);
     return;
   }
   const refused = await links.ask('create topic', (link) => createTopic(link, config, true));
