@@ -7,7 +7,9 @@
  *   errors   ClickHouseError with the server's code, ClickHouseAway for everything between. Their texts name host and
  *            port, never the login
  *   streams  the server has answered 200 before the last row is made. What breaks it then ends the stream with an
- *            error: newer servers write a block that begins with `__exception__`, older ones cut the connection
+ *            error: servers from 25.11 on write a block that begins with `__exception__`, older ones cut the connection.
+ *            Before 25.11 an exception in JSONEachRow would be a row of its own, and the answer would look whole:
+ *            http_write_exception_in_output_format=0
  */
 import { readFileSync } from 'node:fs';
 import { type Dispatcher, Pool } from 'undici';
@@ -115,7 +117,10 @@ export class ClickHouse {
     more: Params,
     bodyTimeout: number,
   ): Promise<Dispatcher.ResponseData> {
-    const search = new URLSearchParams({ database: this.#login.database });
+    const search = new URLSearchParams({
+      database: this.#login.database,
+      http_write_exception_in_output_format: '0',
+    });
     for (const [name, value] of Object.entries({ ...more, ...settings })) search.set(name, String(value));
     for (const [name, value] of Object.entries(params)) search.set(`param_${name}`, escaped(String(value)));
     const { authorization } = this.#login;
