@@ -46,6 +46,8 @@ export function ingestOptions(values: PlaceValues): Readonly<Record<string, unkn
     input_format_skip_unknown_fields: '1',
     input_format_null_as_default: '1',
     max_execution_time: String(INSERT_S_MAX),
+    // The log forgets what was answered: a profile of the server must not answer before the rows are in the table.
+    async_insert: '0',
     // Late states of many days may come together.
     max_partitions_per_insert_block: '0',
   });
