@@ -7,6 +7,7 @@ import { journalBytes, sizingReadme, sizingTable } from '../../deploy/sizing.ts'
 import { FORMAT } from '../../src/engine/segment.ts';
 import { EVENT_KIND, EVENT_VERSION, TRACED_VERSION } from '../../src/events/record.ts';
 import { partIsStale } from '../../src/kernel/markdown.ts';
+import { kindOf } from '../../src/sms/topics.ts';
 import { eventsIn, startCollector } from './collector.ts';
 import { deployFolder } from './local-postgres.ts';
 
@@ -60,4 +61,6 @@ test('UPGRADE.md names the formats that the code writes', () => {
     format('record') ?? '',
     new RegExp(`^kind ${EVENT_KIND}, version ${EVENT_VERSION}; version ${TRACED_VERSION} `),
   );
+  const kinds = Object.values(kindOf).sort();
+  assert.match(format('record of the SMS gateway') ?? '', new RegExp(`^kinds ${kinds.at(0)} to ${kinds.at(-1)}, `));
 });
