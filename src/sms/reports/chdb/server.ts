@@ -4,7 +4,8 @@
  * it (the channel between them closes, whatever ended it).
  *
  *   POST /?database=&query=INSERT INTO t FORMAT JSONEachRow&<setting>=   the body is the rows
- *   POST /?database=&param_<name>=&wait_end_of_query=1                   the body is a statement, answered whole
+ *   POST /?database=&param_<name>=&wait_end_of_query=1                   the body is a statement, answered whole;
+ *                                                                        of a SELECT the settings hold as well
  *   POST /?database=&param_<name>=                                       the body is a SELECT, streamed
  *   OPTIONS /                                                            204
  *
@@ -26,8 +27,12 @@ import { Sessions } from './sessions.ts';
 
 const BODY_BYTES_MAX = 128 * 1024 * 1024;
 const INSERT = /^\s*INSERT\s+INTO\s+([\w.]+)\s+FORMAT\s+JSONEachRow\s*$/i;
-/** Beside these, what a URL has is a setting. */
-const NO_SETTING = /^(?:query|database|wait_end_of_query|output_format_json_quote_64bit_integers)$|^param_/;
+/** Beside these, what a URL has is a setting. The last two say of answers what is so here anyway. */
+const NO_SETTING =
+  /^(?:query|database|wait_end_of_query|output_format_json_quote_64bit_integers|http_write_exception_in_output_format)$|^param_/;
+/** A SELECT as the client sends it: settings may stand behind its format. */
+const FORMATTED = /\sFORMAT\s+\w+\s*$/;
+const NUMBER = /^-?\d+$/;
 
 /** Codes of ClickHouse that its HTTP interface answers with 400 and 404 (src/Server/HTTP/exceptionCodeToHTTPStatus.cpp). */
 const unreadable = new Set([6, 26, 27, 38, 41, 43, 53, 62, 69, 70, 72, 117, 130, 131, 349, 456, 457]);
@@ -72,17 +77,27 @@ class Server {
     const query = search.get('query');
     const [, table] = INSERT.exec(query ?? '') ?? [];
     if (table !== undefined) {
-      const settings = Object.fromEntries([...search].filter(([name]) => !NO_SETTING.test(name)));
+      const settings = Object.fromEntries(settingsOf(search));
       await session.insert({ table, values: body, format: 'JSONEachRow', settings });
       res.end();
       return;
     }
     const sql = query === null ? body.toString('utf8') : `${query}\n${body.toString('utf8')}`;
     if (search.get('wait_end_of_query') === '1') {
-      const result = await session.queryBindAsync(sql, paramsOf(search), { format: 'TabSeparated' });
+      const result = await session.queryBindAsync(bounded(sql, search), paramsOf(search), { format: 'TabSeparated' });
       res.end(result.bytes());
     } else await stream(session, sql, paramsOf(search), res);
   }
+}
+
+const settingsOf = (search: URLSearchParams): [name: string, value: string][] =>
+  [...search].filter(([name]) => !NO_SETTING.test(name));
+
+/** chdb takes settings in the statement alone. */
+function bounded(sql: string, search: URLSearchParams): string {
+  const settings = settingsOf(search).filter(([name, value]) => /^\w+$/.test(name) && NUMBER.test(value));
+  if (settings.length === 0 || !FORMATTED.test(sql)) return sql;
+  return `${sql} SETTINGS ${settings.map(([name, value]) => `${name} = ${value}`).join(', ')}`;
 }
 
 /** What the client escaped, as TSV, is a value again. */
