@@ -173,8 +173,8 @@ export class BodyReader {
   }
 
   /** @internal */
-  lingering(res: HttpResponse): Lingering {
-    return new Lingering(res, this.#deadlines);
+  lingering(end: () => void): Lingering {
+    return new Lingering(end, this.#deadlines);
   }
 
   /** @internal */
@@ -209,7 +209,7 @@ class Pending extends Deadline implements BodyRead, BodyRest {
 
   take(chunk: ArrayBuffer, last: boolean): void {
     if (this.#settled) {
-      if (last) this.#passed();
+      if (last) this.#allPassed();
       return;
     }
     const bytes = this.#bytes + chunk.byteLength;
@@ -301,11 +301,15 @@ class Pending extends Deadline implements BodyRead, BodyRest {
   }
 
   linger(res: HttpResponse): void {
-    this.#lingering = this.#reader.lingering(res);
+    this.passed(() => res.close());
+  }
+
+  passed(then: () => void): void {
+    this.#lingering = this.#reader.lingering(then);
   }
 
   /** The last byte has come of what nobody reads. */
-  #passed(): void {
+  #allPassed(): void {
     this.#over = true;
     this.#lingering?.passed();
   }

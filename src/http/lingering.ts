@@ -3,7 +3,8 @@
  * closed with unread bytes takes back what its client has not read yet, and the addon closes right behind an answer that
  * says Connection: close. So such an answer is written whole, and stays open for the addon alone: what comes of the
  * request passes by, and the connection is closed when the last byte has come, the client has gone, or the time is over.
- * Refusals alone linger, for only their bodies bear what writeLast() does to them.
+ * Refusals alone linger, for only their bodies bear what writeLast() does to them: any other answer that closes waits
+ * until its request has come.
  *
  *   what follows   the request is never read: the addon closes a connection whose next request comes before an answer
  *                  has ended
@@ -25,6 +26,8 @@ export interface BodyRest {
   readonly over: boolean;
   /** Closes the connection when the last byte has come; the answer is written by writeLast(). */
   linger(res: HttpResponse): void;
+  /** Calls `then` when the last byte has come or the time for it is over; not when the client has gone. */
+  passed(then: () => void): void;
 }
 
 /**
@@ -46,14 +49,14 @@ export function writeLast(res: HttpResponse, body: string, date: Date): number {
   return bytes;
 }
 
-/** One connection whose last answer is written. */
+/** One connection whose last answer is written, or waits. */
 export class Lingering extends Deadline {
-  #res: HttpResponse | undefined;
+  #end: (() => void) | undefined;
 
-  /** `deadlines`: the longest time that the rest of the request may take. */
-  constructor(res: HttpResponse, deadlines: Deadlines) {
+  /** `end`: what is done once, when the request has come; `deadlines`: the longest time that the rest of it may take. */
+  constructor(end: () => void, deadlines: Deadlines) {
     super();
-    this.#res = res;
+    this.#end = end;
     deadlines.add(this);
   }
 
@@ -64,13 +67,14 @@ export class Lingering extends Deadline {
 
   /** The connection is closed: do not touch the response. */
   gone(): void {
-    this.#res = undefined;
+    this.#end = undefined;
     this.list?.remove(this);
   }
 
   override expire(): void {
-    // The addon tells that the client has gone.
-    this.#res?.close();
+    const end = this.#end;
+    this.gone();
+    end?.();
   }
 }
 
@@ -79,7 +83,7 @@ export class UnreadBody implements BodyRest {
   #over = false;
   #lingering: Lingering | undefined;
 
-  /** Call inside the handler. `aborted`: told when the client has gone, unless the answer lingers. */
+  /** Call inside the handler. `aborted`: told when the client has gone, unless the answer is given and waits for it. */
   constructor(res: HttpResponse, aborted: () => void) {
     res.onAborted(() => {
       if (this.#lingering === undefined) aborted();
@@ -97,6 +101,10 @@ export class UnreadBody implements BodyRest {
   }
 
   linger(res: HttpResponse): void {
-    this.#lingering = new Lingering(res, unread);
+    this.passed(() => res.close());
+  }
+
+  passed(then: () => void): void {
+    this.#lingering = new Lingering(then, unread);
   }
 }

@@ -7,6 +7,7 @@
  * when the answer ends would have it write that header into the body (20.51.4).
  */
 import type { HttpResponse } from 'uWebSockets.js';
+import type { BodyRest } from './lingering.ts';
 
 /** A client that takes nothing for so long is dropped. */
 const STALLED_MS_MAX = 10_000;
@@ -15,16 +16,20 @@ export class ReplyStream {
   /** Undefined: it has ended, or the client has gone. */
   #res: HttpResponse | undefined;
   readonly #gone: () => void;
+  /** Undefined: nothing more comes of the request, or it has been waited for. */
+  #rest: BodyRest | undefined;
   #behind = false;
   #waiting: PromiseWithResolvers<void> | undefined;
   #timer: NodeJS.Timeout | undefined;
 
   /**
    * Made by Reply.stream(), which has written the head. `gone`: called once, when the client has gone or was dropped.
+   * `rest`: of a request that nobody reads; the end waits for it, since the addon may close behind it.
    */
-  constructor(res: HttpResponse, gone: () => void) {
+  constructor(res: HttpResponse, gone: () => void, rest: BodyRest | undefined) {
     this.#res = res;
     this.#gone = gone;
+    this.#rest = rest;
     res.onAborted(() => {
       this.#settle();
       this.#gone();
@@ -75,6 +80,12 @@ export class ReplyStream {
     if (res === undefined) return;
     if (this.#behind) {
       this.drained().then(() => this.end());
+      return;
+    }
+    const rest = this.#rest;
+    this.#rest = undefined;
+    if (rest?.over === false) {
+      rest.passed(() => this.end());
       return;
     }
     this.#settle();

@@ -96,7 +96,7 @@ export class Reply extends Deadline {
   #end: 'open' | 'answered' | 'gone' | 'late' = 'open';
   #controller: AbortController | undefined;
   #body: BodyRead | undefined;
-  /** What still comes of a body that nobody reads (any more): a refusal that closes waits for it. */
+  /** What still comes of a body that nobody reads (any more): an answer that closes waits for it (lingering.ts). */
   #rest: BodyRest | undefined;
   #endBody: (() => void) | undefined;
   #requestId: string | undefined;
@@ -156,12 +156,13 @@ export class Reply extends Deadline {
    */
   stream(status: number, type: string, headers: ReplyHeaders, gone: () => void): ReplyStream | undefined {
     let stream: ReplyStream | undefined;
-    this.#answer(status, (res, close) => {
+    const begin = (res: HttpResponse, close: boolean) => {
       this.#head(res, status, headers);
       res.writeHeader('Content-Type', type);
       if (close) res.writeHeader('Connection', 'close');
-      stream = new ReplyStream(res, gone);
-    });
+      stream = new ReplyStream(res, gone, close ? this.#rest : undefined);
+    };
+    this.#answer(status, begin, false);
     return stream;
   }
 
@@ -272,14 +273,17 @@ export class Reply extends Deadline {
   #problem(said: Problem, headers?: ReplyHeaders): void {
     const { retryAfterS = RETRY_AFTER_S } = said as { readonly retryAfterS?: number };
     const again = said.status === 429 || said.status === 503 ? { retryAfterS } : {};
-    this.#answer(said.status, (res, close) => {
+    const { head } = this.at;
+    const answer = (res: HttpResponse, close: boolean) => {
       const write = () => {
         this.at.cors?.write(res, this.#verdict, this.#origin);
         if (this.#requestId !== undefined) res.writeHeader(REQUEST_ID, this.#requestId);
         for (const [name, value] of Object.entries(headers ?? {})) res.writeHeader(name, value);
       };
-      writeProblem(res, said, { ...again, head: this.at.head, close, headers: write, rest: this.#rest });
-    });
+      writeProblem(res, said, { ...again, head, close, headers: write, rest: this.#rest });
+    };
+    // Its body lingers.
+    this.#answer(said.status, answer, head);
   }
 
   #head(res: HttpResponse, status: number, headers: ReplyHeaders = {}): void {
@@ -290,7 +294,8 @@ export class Reply extends Deadline {
     for (const [name, value] of Object.entries(headers)) res.writeHeader(name, value);
   }
 
-  #answer(status: number, write: (res: HttpResponse, close: boolean) => void): void {
+  /** `waits`: one that closes is written when its request has come. */
+  #answer(status: number, write: (res: HttpResponse, close: boolean) => void, waits = true): void {
     if (this.#end === 'answered')
       this.at.faults.report(new TypeError(`a request must be answered once: route=${this.at.name}, second=${status}`));
     if (this.#end !== 'open') return;
@@ -300,7 +305,10 @@ export class Reply extends Deadline {
       this.#rest = this.#body.drop();
       this.#close = true;
     } else if (this.#inHandler && (this.#close || this.at.wire.closing)) this.#pass();
-    if (this.#framing.chunked && this.#inHandler) setImmediate(() => this.#write(status, write));
+    const rest = this.#rest;
+    const closes = this.#close || this.at.wire.closing;
+    if (waits && closes && rest?.over === false) rest.passed(() => this.#write(status, write));
+    else if (this.#framing.chunked && this.#inHandler) setImmediate(() => this.#write(status, write));
     else this.#write(status, write);
   }
 

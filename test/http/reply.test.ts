@@ -10,7 +10,16 @@ import { httpErrors } from '../../src/http/errors.ts';
 import { serializerOf } from '../../src/http/json.ts';
 import { later, type Reply } from '../../src/http/reply.ts';
 import type { Route } from '../../src/http/router.ts';
-import { exchange, freePort, RawConnection, request, requestBytes, type Sent, sendThenRead } from './raw.ts';
+import {
+  type Answer,
+  exchange,
+  freePort,
+  RawConnection,
+  request,
+  requestBytes,
+  type Sent,
+  sendThenRead,
+} from './raw.ts';
 import { startRoutes } from './routes.ts';
 
 const port = await freePort(21320);
@@ -19,7 +28,24 @@ const userBody = serializerOf<{ id: string; name?: string }>({
   properties: { id: { type: 'string' }, name: { type: 'string' } },
   required: ['id'],
 });
+const MiB = 1 << 20;
 const turn = () => new Promise((resolve) => setImmediate(resolve));
+
+/** Begins an answer at once and ends it in a later turn. */
+function streamed(reply: Reply): void {
+  const stream = reply.stream(200, 'text/plain', {}, () => undefined)!;
+  stream.write('first and ');
+  setImmediate(() => {
+    stream.write('last');
+    stream.end();
+  });
+}
+
+/** Without its chunks' lengths. */
+const bodyOf = (answer: Answer | undefined) =>
+  answer?.headers['transfer-encoding'] === undefined
+    ? answer?.text()
+    : answer.text().replace(/[\da-f]+\r\n([^\r]*)\r\n(?:\r\n)?/g, '$1');
 
 /** A gate that a test opens, and the replies that wait at it. */
 function gate() {
@@ -381,6 +407,80 @@ test('a refusal is read by a client that sends all of its body first', async () 
     assert.match(answer?.headers['date'] ?? '', / GMT$/);
   }
   assert.deepEqual([reader.heldBytes, small.heldBytes, faults], [0, 0, []]);
+});
+
+// Goal: as above, of answers that are no refusals: they wait for the end of their request.
+test.each<[string, Sent['method'], (reply: Reply) => void, unknown[]]>([
+  ['JSON', 'POST', (reply) => reply.json(200, userBody, { id: 'x' }), [200, '{"id":"x"}']],
+  ['a large body', 'POST', (reply) => reply.bytes(200, 'text/csv', 'x'.repeat(MiB)), [200, 'x'.repeat(MiB)]],
+  ['no body', 'DELETE', (reply) => reply.empty(204), [204, '']],
+  ['a redirect', 'GET', (reply) => reply.empty(302, { Location: '/b' }), [302, '']],
+  ['a stream', 'GET', streamed, [200, 'first and last']],
+])('an answer is read by a client that sends all of its body first: %s', async (_what, method, answer, said) => {
+  const atOnce = later((reply) => answer(reply));
+  const afterwards = later(async (reply) => {
+    await turn();
+    answer(reply);
+  });
+  const { faults, count } = startRoutes(port, [
+    { name: 'a', path: '/at-once', streams: true, on: { [method!]: atOnce } },
+    { name: 'a', path: '/afterwards', streams: true, on: { [method!]: afterwards } },
+  ]);
+  for (const target of ['/at-once', '/afterwards']) {
+    const sent = await sendThenRead(port, { target, method, mib: 12, headers: ['Connection: close'] } as Sent);
+    assert.deepEqual([sent?.status, bodyOf(sent)], said, target);
+  }
+  assert.deepEqual([count(`a ${String(said[0])[0]}xx`), faults], [2, []]);
+});
+
+test('a chunked body that nobody reads, one that is let go, and a refused HEAD leave the answer whole as well', async () => {
+  const reader = bodies({ maxBodyBytes: 16 * MiB, bodyMemoryBytes: 64 * MiB });
+  const gone = later(async (reply, req) => {
+    reply.body(req, reader).catch(() => undefined);
+    await turn();
+    reply.json(200, userBody, { id: 'x' });
+  });
+  const unread = later((reply) => reply.json(200, userBody, { id: 'x' }));
+  const refused = later((reply) => reply.problem(httpErrors.NOT_FOUND, { path: 'x' }));
+  const { faults } = startRoutes(port, [
+    { name: 'a', path: '/gone', takesBody: true, on: { POST: gone } },
+    { name: 'a', path: '/unread', takesBody: true, on: { POST: unread, HEAD: refused } },
+  ]);
+  for (const sent of [
+    { target: '/gone', mib: 12 },
+    { target: '/gone', mib: 12, chunked: true },
+    { target: '/unread', mib: 12, chunked: true },
+  ])
+    assert.deepEqual([sent, (await sendThenRead(port, sent))?.status], [sent, 200]);
+  const head = await RawConnection.open(port);
+  onTestFinished(() => head.close());
+  head.send(`HEAD /unread HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: ${2 * MiB}\r\n\r\n`);
+  head.send(Buffer.alloc(2 * MiB));
+  await head.closed();
+  assert.match(head.rest, /^HTTP\/1\.1 404 [\s\S]*\r\n\r\n$/);
+  assert.deepEqual([reader.heldBytes, faults], [0, []]);
+});
+
+test('a client that goes before its request has come is not counted as answered, and its answer is let go', async () => {
+  const wait = gate();
+  const { count, faults } = startRoutes(port, [
+    {
+      name: 'a',
+      path: '/a',
+      on: {
+        POST: later((reply) => {
+          wait.replies.push(reply);
+          reply.json(200, userBody, { id: 'x' });
+        }),
+      },
+    },
+  ]);
+  const connection = await RawConnection.open(port);
+  connection.send('POST /a HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 9\r\n\r\nabc');
+  await arrived(wait.replies, 1);
+  connection.close();
+  assert.equal((await request(port, '/none')).status, 404);
+  assert.deepEqual([count('a 2xx'), faults], [0, []]);
 });
 
 test('a client that never ends a refused body is closed when the time of a body is over', async () => {

@@ -280,7 +280,7 @@ export class OpenExchange extends Deadline implements Exchange, Slow, Answered, 
 
   linger(res: HttpResponse): void {
     const { source } = this.#body();
-    const lingering = new Lingering(res, this.#route.front.readDeadlines);
+    const lingering = new Lingering(() => res.close(), this.#route.front.readDeadlines);
     source.onAborted(() => lingering.gone());
     source.pass(() => lingering.passed());
   }

@@ -86,6 +86,18 @@ export const httpMutants: readonly Mutant[] = [
     tests: [reply],
   },
   {
+    name: 'an answer closes while the body is still on its way',
+    file: 'src/http/reply.ts',
+    edits: [['if (waits && closes && rest?.over === false)', 'if (waits && !closes && rest?.over === false)']],
+    tests: [reply],
+  },
+  {
+    name: 'a stream ends and closes while the body is still on its way',
+    file: 'src/http/reply-stream.ts',
+    edits: [['if (rest?.over === false) {', 'if (rest?.over === true) {']],
+    tests: [reply],
+  },
+  {
     name: 'a second Content-Length is taken',
     file: 'src/http/guards.ts',
     edits: [['if (lengths > 1)', 'if (lengths > 2)']],
