@@ -35,6 +35,8 @@ export interface ImgproxyOptions {
 export interface Faults {
   /** Before the head of an answer. */
   readonly delayMs?: number;
+  /** An answer that is made waits until other faults are set. */
+  readonly held?: boolean;
   /** Answers with this status, `headers`, and no picture. */
   readonly status?: number;
   /** half-open: takes the request and never says a word. reset: closes the connection. short: announces more than it
@@ -52,6 +54,8 @@ export interface Counts {
   readonly requests: number;
   readonly checks: number;
   readonly refused: number;
+  /** Answers that wait now. */
+  readonly held: number;
   readonly byPath: Readonly<Record<string, number>>;
   readonly lastHeaders: IncomingMessage['headers'];
 }
@@ -142,7 +146,8 @@ async function render({ options, format, source }: Picture, accept: string, conf
 
 function serve(config: ImgproxyOptions): void {
   let faults: Faults = {};
-  const count = { requests: 0, checks: 0, refused: 0, byPath: {} as Record<string, number>, lastHeaders: {} };
+  let held: (() => void)[] = [];
+  const count = { requests: 0, checks: 0, refused: 0, held: 0, byPath: {} as Record<string, number>, lastHeaders: {} };
 
   async function picture(req: IncomingMessage, res: ServerResponse): Promise<void> {
     count.requests++;
@@ -170,6 +175,11 @@ function serve(config: ImgproxyOptions): void {
         ? await render(parsed, req.headers.accept ?? '', config)
         : { body: Buffer.alloc(asked.bytes, 7), type: 'image/jpeg' };
     const { body } = made;
+    if (asked.held) {
+      count.held++;
+      await new Promise<void>((resolve) => held.push(resolve));
+      count.held--;
+    }
     const etag = `"${createHash('sha256').update(body).digest('base64url').slice(0, 22)}"`;
     const headers: Record<string, string> = {
       'Content-Type': made.type,
@@ -199,6 +209,9 @@ function serve(config: ImgproxyOptions): void {
     let text = '';
     for await (const piece of req) text += piece;
     faults = JSON.parse(text) as Faults;
+    const waiting = held;
+    held = [];
+    for (const go of waiting) go();
     res.writeHead(204).end();
   }
 

@@ -70,6 +70,8 @@ export class PictureCache {
   readonly #options: CacheOptions;
   readonly #purges = new Purges();
   readonly #flying = new Map<string, Flight>();
+  /** Those that have landed and whose file is being written. */
+  readonly #writing = new Set<Flight>();
   /** Until when, ms. */
   readonly #passed = new Map<string, number>();
 
@@ -112,7 +114,7 @@ export class PictureCache {
     for (const { id, source, prefix } of rules) if (id > newest && !prefix) void this.#parts.disk.removeSource(source);
   }
 
-  /** Drops what is kept of sources that are gone, and keeps nothing of what flies. */
+  /** Drops what is kept of sources that are gone, and keeps nothing of what flies or is being written. */
   forget(sources: ReadonlySet<string>): void {
     if (sources.size === 0) return;
     const { memory, disk } = this.#parts;
@@ -122,6 +124,7 @@ export class PictureCache {
       flight.gone = true;
       this.#flying.delete(key);
     }
+    for (const flight of this.#writing) if (sources.has(flight.request.source)) flight.gone = true;
     for (const source of sources) void disk.removeSource(source);
   }
 
@@ -321,7 +324,11 @@ export class PictureCache {
       memory.put(entry);
       // A disk that is slow, or hangs, holds up nobody of this thread.
       this.#land(flight, landed);
+      this.#writing.add(flight);
       await disk.write(entry);
+      this.#writing.delete(flight);
+      // Its file may have come behind the removal of the others.
+      if (flight.gone) await disk.remove(request.key, request.source);
     }
     return landed;
   }

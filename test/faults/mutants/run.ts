@@ -17,6 +17,7 @@ import { linkedCopy, runFiles, SIDE_BY_SIDE } from './batch.ts';
 import { engineMutants } from './engine.ts';
 import { eventsMutants } from './events.ts';
 import { fileMutants } from './file.ts';
+import { gatewayMutants } from './gateway.ts';
 import { httpMutants } from './http.ts';
 import { kafkaMutants } from './kafka.ts';
 import { letterMutants } from './letters.ts';
@@ -35,6 +36,7 @@ const quick: readonly Mutant[] = [
   ...engineMutants,
   ...eventsMutants,
   ...fileMutants,
+  ...gatewayMutants,
   ...httpMutants,
   ...letterMutants,
   ...voiceMutants,

@@ -359,6 +359,34 @@ test('a purge, and the end of an ownership, are in force within a second', async
   await expect.poll(() => variantsOf(upload0)).toEqual([]);
 });
 
+test('a picture whose upload is deleted while a backend makes it reaches who asked, and is kept nowhere', async () => {
+  const headers = { 'x-api-key': users[0]!.key };
+  const body = await noisePicture(210, 210);
+  const keep = async () =>
+    (await (await fetch(`${gateway.url}/api/v1/upload`, { method: 'POST', headers, body })).json()) as {
+      readonly id: string;
+      readonly sha256: string;
+    };
+  const { id, sha256 } = await keep();
+  const path = `${sha256.slice(0, 2)}/${sha256}.jpg`;
+  expect(await state(`/w:80/plain/local:///${path}@png`)).toEqual([200, 'MISS']);
+  await expect.poll(() => variantsOf(path).length).toBe(1);
+  await imgproxy.faults({ held: true });
+  const picture = `/w:81/plain/local:///${path}@png`;
+  const asked = state(picture);
+  await expect.poll(async () => (await imgproxy.counts()).held).toBe(1);
+  expect((await fetch(`${gateway.url}/api/v1/upload/${id}`, { method: 'DELETE', headers })).status).toBe(204);
+  await expect.poll(() => variantsOf(path)).toEqual([]);
+  // Both acceptors know it: they ask for its owner anew.
+  for (let i = 0; i < 20; i++) await expect.poll(() => state(picture, 0, { connection: 'close' })).toEqual([403, null]);
+  await imgproxy.faults({});
+  expect(await asked).toEqual([200, 'MISS']);
+  const { requests } = await imgproxy.counts();
+  expect((await keep()).sha256).toBe(sha256);
+  expect(await state(picture)).toEqual([200, 'MISS']);
+  expect((await imgproxy.counts()).requests).toBe(requests + 1);
+});
+
 test('questions about the log that take long hold up no picture, and only a few of them wait', async () => {
   const path = await upload(0);
   const other = new pg.Client({ connectionString: dsn });

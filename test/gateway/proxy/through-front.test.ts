@@ -91,3 +91,24 @@ test('an answer that breaks off is not whole for the client either; no backend i
   expect(await answer.json()).toMatchObject({ code: 'NO_BACKEND' });
   expect(Number(answer.headers.get('retry-after'))).toBeGreaterThan(0);
 });
+
+test('a backend that is about to close a kept connection is asked on another one, and no client sees a 502', async (t) => {
+  const sockets = new Set<object>();
+  let timeout = 1;
+  const backend = await standIn(t, PORT + 6, (req, res) => {
+    // Its time is over: the connection ends while a request is on its way.
+    if (timeout === 1 && sockets.has(req.socket)) req.socket.destroy();
+    else res.writeHead(200, { Connection: 'keep-alive', 'Keep-Alive': `timeout=${timeout}` }).end('a');
+    sockets.add(req.socket);
+  });
+  const all = start(PORT + 5, [backend.url]);
+  for (let i = 1; i <= 5; i++) {
+    const answer = await all.get(`/${i}`);
+    expect([answer.status, await answer.text(), sockets.size]).toEqual([200, 'a', i]);
+  }
+  // One that keeps it for longer is asked on it again.
+  timeout = 60;
+  sockets.clear();
+  for (let i = 1; i <= 5; i++) expect((await all.get(`/${i}`)).status).toBe(200);
+  expect(sockets.size).toBe(1);
+});
