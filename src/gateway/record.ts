@@ -27,7 +27,7 @@ export interface RequestRecord {
   readonly status: number;
   readonly outcome: string;
   readonly durationMs: number;
-  /** Bytes of the request's body. */
+  /** What the route was given of the request's body: 0 for one that nobody read, whatever its length announces. */
   readonly bytesIn: number;
   /** Bytes of the answer's body that went to the client. */
   readonly bytesOut: number;

@@ -100,6 +100,9 @@ test.each<[string, Sent, unknown]>([
   assert.match(answer?.headers['date'] ?? '', / GMT$/);
   const [record] = rig.records();
   assert.deepEqual([record?.['status'], record?.['out']], [answer?.status, answer?.body.length]);
+  // What the route was given, and never what was announced.
+  const given = sent.chunked === true && sent.headers?.[0] === key && sent.target === undefined;
+  assert.equal((record?.['in'] as number) > MiB, given);
   assert.deepEqual(rig.faults, []);
 });
 
