@@ -10,11 +10,9 @@
 import type { Draft } from '../events/draft.ts';
 import { jsonLength, jsonStart, receivedMsAt } from '../events/record.ts';
 import { commitText } from '../events/service-record.ts';
+import { recordText } from './record-text.ts';
 
 export const REQUEST_KIND = 32;
-
-/** A request's target beyond this is cut in the log: a head may have 32 KiB, and a record has 64. */
-const PATH_CHARS_MAX = 8192;
 
 export interface RequestRecord {
   readonly userId: number | undefined;
@@ -41,21 +39,11 @@ export interface RequestRecord {
 
 /** Kafka's order matters to nobody here. */
 const KEY = Buffer.from('request');
-const NEEDS_ESCAPES = /["\\\u0000-\u001f]/;
-
-const quoted = (text: string): string => (NEEDS_ESCAPES.test(text) ? JSON.stringify(text) : `"${text}"`);
 
 /** Commits the record to the draft; throws what begin() throws. */
 export function encodeRequest(draft: Draft, record: RequestRecord): void {
-  const { userId, keyId, backendId, requestId, method, target, status, outcome, durationMs } = record;
-  const { bytesIn, bytesOut, address, month, receivedMs } = record;
-  const path = target.length > PATH_CHARS_MAX ? target.slice(0, PATH_CHARS_MAX) : target;
-  const text =
-    `{"user":${userId ?? null},"key":${keyId === undefined ? null : `"${keyId}"`},"backend":${backendId ?? null},` +
-    `"id":"${requestId}","method":"${method}","path":${quoted(path)},"status":${status},"outcome":"${outcome}",` +
-    `"ms":${Math.round(durationMs)},"in":${bytesIn},"out":${bytesOut},` +
-    `"ip":${address === '' ? null : `"${address}"`},"month":${month ?? null}}`;
-  commitText(draft, { kind: REQUEST_KIND, key: KEY, text, receivedMs });
+  const { receivedMs } = record;
+  commitText(draft, { kind: REQUEST_KIND, key: KEY, text: recordText(record), receivedMs });
 }
 
 interface Line {

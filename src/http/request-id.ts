@@ -8,10 +8,14 @@ const HEADER = wireText('x-request-id');
 const SHAPE = /^[\w.:/+=-]{1,128}$/;
 /** 36 to this power requests: the count has always as many digits. */
 const DIGITS = 9;
+/** The last two digits, ready: toString() to another base than ten, and padStart(), are calls of the runtime. */
+const PAIRS = Array.from({ length: 36 * 36 }, (_, i) => i.toString(36).padStart(2, '0'));
 
 export class RequestIds {
   readonly #prefix = randomBytes(8).toString('hex');
   #count = 0;
+  /** Everything before the last two digits. */
+  #high = '';
 
   /** Call inside the handler. */
   of(req: { getHeader(name: ArrayBuffer | string): string }): string {
@@ -26,7 +30,12 @@ export class RequestIds {
   }
 
   #next(): string {
+    const last = this.#count % PAIRS.length;
+    if (last === 0) {
+      const high = Math.floor(this.#count / PAIRS.length);
+      this.#high = `${this.#prefix}-${high.toString(36).padStart(DIGITS - 2, '0')}`;
+    }
     this.#count += 1;
-    return `${this.#prefix}-${this.#count.toString(36).padStart(DIGITS, '0')}`;
+    return this.#high + PAIRS[last]!;
   }
 }

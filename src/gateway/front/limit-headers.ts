@@ -7,6 +7,7 @@
  *   X-RateLimit-*                 the older three; Reset in seconds since 1970
  */
 import type { Verdict, Window } from '../limits/limiter.ts';
+import { flat } from '../record-text.ts';
 
 /** Names that a page's script may read of an answer of another origin. */
 export const exposedHeaders =
@@ -26,16 +27,36 @@ function policiesOf(windows: readonly Window[]): string {
   return text;
 }
 
+/** Of the answer before, on this thread: refusals of a flood have the same lines for a second. */
+let last: { readonly windows: readonly Window[]; readonly window: Window } | undefined;
+let before = '';
+let between = '';
+let remains = -1;
+let wholeInS = 0;
+let wholeAtS = 0;
+let lines = '';
+
 /**
  * All of them as further lines of a head, each behind the end of the line before. Nothing in the text comes from a
  * client. `nowMs`: by the wall clock, because Reset is a time of day.
  */
 export function limitLines(windows: readonly Window[], verdict: Verdict, nowMs: number): string {
   const { window, remaining, resetMs } = verdict;
-  return (
-    `\r\nRateLimit: "${window.policy}";r=${remaining};t=${Math.ceil(resetMs / 1000)}` +
-    `\r\nRateLimit-Policy: ${policiesOf(windows)}` +
-    `\r\nX-RateLimit-Limit: ${window.limit}\r\nX-RateLimit-Remaining: ${remaining}` +
-    `\r\nX-RateLimit-Reset: ${Math.ceil((nowMs + resetMs) / 1000)}`
-  );
+  const inS = Math.ceil(resetMs / 1000);
+  const atS = Math.ceil((nowMs + resetMs) / 1000);
+  if (windows !== last?.windows || window !== last.window) {
+    last = { windows, window };
+    before = flat(`\r\nRateLimit: "${window.policy}";r=`);
+    between = flat(
+      `\r\nRateLimit-Policy: ${policiesOf(windows)}\r\nX-RateLimit-Limit: ${window.limit}\r\nX-RateLimit-Remaining: `,
+    );
+    remains = -1;
+  }
+  if (remaining !== remains || inS !== wholeInS || atS !== wholeAtS) {
+    remains = remaining;
+    wholeInS = inS;
+    wholeAtS = atS;
+    lines = `${before}${remaining};t=${inS}${between}${remaining}\r\nX-RateLimit-Reset: ${atS}`;
+  }
+  return lines;
 }

@@ -3,6 +3,8 @@ import type { Mutant } from './mutant.ts';
 
 const sources = 'test/gateway/cache/gone-sources.test.ts';
 const front = 'test/gateway/proxy/through-front.test.ts';
+const text = 'test/gateway/record-text.test.ts';
+const limits = 'test/gateway/front/limit-headers.test.ts';
 const cache = 'src/gateway/cache/picture-cache.ts';
 export const gatewayMutants: readonly Mutant[] = [
   {
@@ -46,5 +48,35 @@ export const gatewayMutants: readonly Mutant[] = [
     file: cache,
     edits: [['if (flight.gone) await disk.remove(request.key, request.source);', '']],
     tests: [sources],
+  },
+  {
+    name: 'a record names the user of the one before',
+    file: 'src/gateway/record-text.ts',
+    edits: [['userId !== who.userId || keyId', 'keyId']],
+    tests: [text],
+  },
+  {
+    name: 'a record has the month of the one before',
+    file: 'src/gateway/record-text.ts',
+    edits: [['address !== from.address || month !== from.month', 'address !== from.address']],
+    tests: [text],
+  },
+  {
+    name: 'a record has the bytes of the one before',
+    file: 'src/gateway/record-text.ts',
+    edits: [['    bytesOut !== how.bytesOut ||\n', '']],
+    tests: [text],
+  },
+  {
+    name: 'an answer tells what remained for the one before',
+    file: 'src/gateway/front/limit-headers.ts',
+    edits: [['remaining !== remains || inS', 'inS']],
+    tests: [limits],
+  },
+  {
+    name: 'an answer tells the window of the one before',
+    file: 'src/gateway/front/limit-headers.ts',
+    edits: [['windows !== last?.windows || window !== last.window', 'windows !== last?.windows']],
+    tests: [limits],
   },
 ];
