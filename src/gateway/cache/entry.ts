@@ -3,6 +3,7 @@
  * RFC 5861). Times are ms since 1970, because entries outlast the process.
  */
 import { createHash } from 'node:crypto';
+import { flat } from '../../http/wire-text.ts';
 import { type Headers, headerLines } from '../front/exchange.ts';
 import { LargeBody } from './collect.ts';
 
@@ -86,7 +87,7 @@ export class Entry {
         ['X-Cache', state],
         ...(varies ? [['Vary', 'Accept'] as const] : []),
       ];
-      this.#lines = headerLines(this.#headers);
+      this.#lines = flat(headerLines(this.#headers));
     }
   }
 }

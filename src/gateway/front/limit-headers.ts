@@ -6,8 +6,8 @@
  *                                 end what remains, `r`, and the seconds until it is whole again, `t`
  *   X-RateLimit-*                 the older three; Reset in seconds since 1970
  */
+import { flat } from '../../http/wire-text.ts';
 import type { Verdict, Window } from '../limits/limiter.ts';
-import { flat } from '../record-text.ts';
 
 /** Names that a page's script may read of an answer of another origin. */
 export const exposedHeaders =

@@ -3,6 +3,7 @@
  * same text again and again would be a tenth of what a refusal costs.
  */
 import { problemBody } from '../../http/problem.generated.ts';
+import { flat } from '../../http/wire-text.ts';
 import { type ErrorMaker, type Problem, problemOf } from '../../kernel/errors.ts';
 import { gatewayErrors } from '../errors.ts';
 import type { Unidentified } from '../keys/identify.ts';
@@ -35,7 +36,7 @@ export function refusalOf(said: Problem): Refusal {
     // RFC 9110, 11.6.1: a 401 says how to authenticate.
     (status === 401 ? '\r\nWWW-Authenticate: Bearer' : '') +
     '\r\nCache-Control: no-store\r\nContent-Type: application/problem+json';
-  return { status, body: bytesOf(problemBody(said)), lines };
+  return { status, body: bytesOf(problemBody(said)), lines: flat(lines) };
 }
 
 export class Refusals {
