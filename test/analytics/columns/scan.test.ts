@@ -129,6 +129,53 @@ describe('scan', () => {
     );
   });
 
+  test('a day that is built takes some 10 bytes for an event and 60 for a visit at most', () => {
+    const builder = new DayBuilder(FIRST_DAY * DAY_MS, GAP_MS);
+    const [visits, events] = [20_000, 3];
+    for (let visit = 0; visit < visits; visit++)
+      for (let event = 0; event < events; event++)
+        builder.add({
+          visitor: String.fromCharCode(visit & 255, visit >> 8).padStart(16, 'v'),
+          signedIn: false,
+          timestampMs: FIRST_DAY * DAY_MS + 1000 * visit + event,
+          eventType: 'page_view',
+          path: `/path/${(visit + event) % 2000}`,
+          props: [],
+          engagedMs: 0,
+          attribute: (index) => `${index}/${visit % 200}`,
+        });
+    expect(builder.bytes).toBeLessThan(10 * visits * events + 60 * visits);
+    expect(builder.bytes).toBeGreaterThan(5 * visits * events);
+    const { counts, packed } = builder.finish();
+    expect(counts).toEqual({ events: visits * events, visits, visitors: visits, users: 0 });
+    expect([packed.get('path')!.length, builder.bytes]).toEqual([8 + 2 * visits * events, 0]);
+  });
+
+  test('numbers keep their values in 1, 2 and 4 bytes, whenever the largest of them comes', () => {
+    // Paths are codes by their first use, so they pass 255 and 65,535; durations go from nothing to a day.
+    const builder = new DayBuilder(FIRST_DAY * DAY_MS, DAY_MS);
+    const paths = 70_000;
+    for (let path = 0; path < paths; path++)
+      builder.add({
+        visitor: '0123456789abcdef',
+        signedIn: true,
+        timestampMs: FIRST_DAY * DAY_MS + 1000 * path,
+        eventType: 'page_view',
+        path: `/${path}`,
+        props: [],
+        engagedMs: 0,
+        attribute: () => '',
+      });
+    const day = builder.finish();
+    expect([...day.numbers('path')]).toEqual(Array.from({ length: paths }, (_, path) => path + 1));
+    expect([...day.numbers('duration'), ...day.numbers('visit_events'), ...day.numbers('exit_page')]).toEqual([
+      1000 * (paths - 1),
+      paths,
+      paths,
+    ]);
+    expect([...day.numbers('user')]).toEqual([0x3031_3233, 0x3435_3637]);
+  });
+
   test('numbers keep their values in 1, 2 and 4 bytes', () => {
     for (const max of [255, 256, 65_535, 65_536, 4_294_967_295]) {
       const packed = packNumbers(Uint32Array.of(0, 7, max), 3);
