@@ -14,6 +14,7 @@ import { Socket } from 'node:net';
 import type { ConnectionOptions } from 'node:tls';
 import pg from 'pg';
 import { placeOf, reasonAt } from '../../kernel/place.ts';
+import { type BindConfig, bindPieces } from './bind.ts';
 import { type Dsn, type Host, parseDsn, type SslMode } from './dsn.ts';
 import { describeFault, faultOf, nameServer } from './fault.ts';
 
@@ -216,6 +217,7 @@ async function login(
     stream: () => socket,
     pipeline: options.pipeline === true,
   } as pg.ClientConfig);
+  sendPieces((client as unknown as { readonly connection: Driver }).connection);
   const link = new PostgresLink(client, socket, host, options);
   try {
     await client.connect();
@@ -224,6 +226,22 @@ async function login(
     throw error;
   }
   return link;
+}
+
+/** What we need of the driver's connection. */
+interface Driver {
+  readonly stream: Socket;
+  bind(config: BindConfig): void;
+}
+
+/** Parameters of statements go out as they are (bind.ts). A query corks its messages: they go out together. */
+function sendPieces(driver: Driver): void {
+  const { bind } = driver;
+  driver.bind = (config) => {
+    const pieces = bindPieces(config);
+    if (pieces === undefined) bind.call(driver, config);
+    else if (driver.stream.writable) for (const piece of pieces) driver.stream.write(piece);
+  };
 }
 
 async function checkSession(link: PostgresLink, dsn: Dsn): Promise<void> {
