@@ -25,6 +25,7 @@ import { type Assignment, GroupMember, membershipCodes, type Offsets, type Topic
 import { KafkaLinks, type Topic } from './links.ts';
 import { EARLIEST, LATEST, listOffsets } from './offsets.ts';
 import { Partition, type PartitionLimits, UNPACKED_BYTES_MAX } from './partition.ts';
+import { Spare } from './spare.ts';
 
 /** Limits where the service gives none. What each means is said in config.ts. */
 export const consumerDefaults = {
@@ -111,6 +112,7 @@ export class KafkaConsumer {
     this.#limits = limits;
     this.#partitionLimits = {
       unpackedBytesMax,
+      spare: new Spare(),
       hasRoom: () => this.#partitions.reduce((sum, one) => sum + one.unpackedBytes, 0) < unpackedBytesMax,
     };
     this.#metadataMs = config.kafkaMetadataMaxAgeMs;

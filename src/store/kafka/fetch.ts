@@ -30,6 +30,8 @@ const versionsFor = (topics: readonly FetchTopic[]): readonly (readonly [number,
     : [[BY_NAME, BY_NAME]];
 
 const NO_TAGS = 0;
+/** Longer than what the network brings at a time, which answers may be part of. */
+const SHARE_BYTES_MIN = 64 * 1024;
 /** Only records of transactions that were committed. */
 const READ_COMMITTED = 1;
 
@@ -158,8 +160,10 @@ function parsePartition(topic: string, reader: Reader): FetchedPartition {
     reader.readTaggedFields();
   }
   reader.skip(4);
-  // A copy: a partition that is read slowly must not keep the whole answer.
-  const records = Buffer.from(reader.readBytes());
+  const bytes = reader.readBytes();
+  // A copy where it is little of the answer: a partition that is read slowly must not keep all of it.
+  const records =
+    bytes.length > SHARE_BYTES_MIN && 2 * bytes.length > reader.buffer.length ? bytes : Buffer.from(bytes);
   reader.readTaggedFields();
   return { topic, partition, code, end, logStart, aborted, records };
 }

@@ -10,9 +10,10 @@
  *             the last one ends behind its literals; 15 goes on in bytes that are added, up to one below 255
  *             (lz4_Block_format.md and lz4_Frame_format.md of the LZ4 project)
  *
- * The first pass finds out how long the output is, without making any; the second writes into a buffer of that length.
+ * The first pass finds out how long the output is, without making any; the second writes into memory of that length.
  * Checksums of the frame are not looked at: that of the record batch holds all of it.
  */
+import type { Room } from './spare.ts';
 
 const MAGIC = 0x184d2204;
 const FRAME_BYTES_MIN = 7;
@@ -25,7 +26,7 @@ const MATCH_BYTES_MIN = 4;
 export const COPIED_BYTES_MIN = 32;
 
 /** The bytes, or undefined when it is no sound frame or holds more than `bytesMax`. */
-export function unpackLz4(packed: Buffer, bytesMax: number): Buffer | undefined {
+export function unpackLz4(packed: Buffer, bytesMax: number, room: Room = Buffer.allocUnsafeSlow): Buffer | undefined {
   const blocks = blocksOf(packed);
   if (blocks === undefined) return undefined;
   let bytes = 0;
@@ -33,7 +34,7 @@ export function unpackLz4(packed: Buffer, bytesMax: number): Buffer | undefined 
     bytes += plain ? to - from : lengthOf(packed, from, to, bytesMax);
     if (!(bytes <= bytesMax)) return undefined;
   }
-  const unpacked = Buffer.allocUnsafeSlow(bytes);
+  const unpacked = room(bytes);
   let at = 0;
   for (const { from, to, plain } of blocks) {
     if (plain) at += packed.copy(unpacked, at, from, to);

@@ -18,6 +18,7 @@
 import { crc32c, Writer } from '@platformatic/kafka';
 import { KafkaFailure } from './failure.ts';
 import type { FetchedPartition } from './fetch.ts';
+import type { Spare } from './spare.ts';
 import { codecs } from './unpack.ts';
 
 const HEADER = 61;
@@ -32,7 +33,7 @@ const CONTROL = 1 << 5;
 /** Key of a control record: version i16, type i16; type 0 ends a transaction by aborting it. */
 const ABORT = 0;
 
-/** A record where it lies; its key and value are views that hold until the next read(). Either may be null there. */
+/** A record where it lies; its key and value are views that hold until pass(). Either may be null there. */
 export interface KafkaRecord {
   readonly offset: number;
   readonly timeMs: number;
@@ -65,6 +66,8 @@ interface Open {
   readonly end: number;
   /** Bytes that it takes beside the answer that brought it. */
   readonly unpackedBytes: number;
+  /** What of the spare memory it has. */
+  readonly taken: Buffer | undefined;
 }
 
 export interface PartitionLimits {
@@ -72,6 +75,8 @@ export interface PartitionLimits {
   readonly unpackedBytesMax?: number;
   /** Whether one more batch may be unpacked now; those of other partitions take memory as well. */
   readonly hasRoom?: () => boolean;
+  /** Where batches are unpacked; left out: each into memory of its own. */
+  readonly spare?: Spare;
 }
 
 export class Partition {
@@ -93,10 +98,12 @@ export class Partition {
 
   readonly #unpackedBytesMax: number;
   readonly #hasRoom: () => boolean;
+  readonly #spare: Spare | undefined;
 
   constructor(topic: string, partition: number, position: number, limits: PartitionLimits = {}) {
     this.#unpackedBytesMax = limits.unpackedBytesMax ?? UNPACKED_BYTES_MAX;
     this.#hasRoom = limits.hasRoom ?? (() => true);
+    this.#spare = limits.spare;
     this.topic = topic;
     this.partition = partition;
     this.position = position;
@@ -155,7 +162,7 @@ export class Partition {
         const record = this.#record(open);
         if (record === undefined) {
           this.gap = { from: this.position, to: open.end, reason: 'damaged' };
-          this.#open = undefined;
+          this.#close(open);
           return undefined;
         }
         if (record.offset >= this.position) return record;
@@ -163,7 +170,7 @@ export class Partition {
         open.left -= 1;
       }
       this.position = Math.max(this.position, open.end);
-      this.#open = undefined;
+      this.#close(open);
     }
   }
 
@@ -175,7 +182,12 @@ export class Partition {
     this.position = record.offset + 1;
     if (open.left > 0) return;
     this.position = Math.max(this.position, open.end);
+    this.#close(open);
+  }
+
+  #close({ taken }: Open): void {
     this.#open = undefined;
+    if (taken !== undefined) this.#spare?.give(taken);
   }
 
   /** Opens the next batch that has records for us; batches that have none are passed over. */
@@ -188,7 +200,7 @@ export class Partition {
         chunk.at += batch.length;
         this.buffered -= batch.length;
         const end = endOf(batch, 0);
-        const open = openBatch(batch, chunk, this.#unpackedBytesMax);
+        const open = openBatch(batch, chunk, this.#unpackedBytesMax, this.#spare);
         if (open === 'damaged') {
           if (end <= this.position) continue;
           this.gap = { from: Math.max(this.position, Number(batch.readBigInt64BE(0))), to: end, reason: open };
@@ -291,7 +303,12 @@ function endOf(bytes: Buffer, at: number): number {
 
 const malformed = (what: string): KafkaFailure => new KafkaFailure('stop', 'FORMAT', what);
 
-function openBatch(batch: Buffer, chunk: Chunk, unpackedBytesMax: number): Open | 'damaged' | undefined {
+function openBatch(
+  batch: Buffer,
+  chunk: Chunk,
+  unpackedBytesMax: number,
+  spare: Spare | undefined,
+): Open | 'damaged' | undefined {
   const attributes = batch.readInt16BE(21);
   const baseOffset = Number(batch.readBigInt64BE(0));
   const end = endOf(batch, 0);
@@ -308,12 +325,15 @@ function openBatch(batch: Buffer, chunk: Chunk, unpackedBytesMax: number): Open 
   const codec = attributes & CODEC;
   const unpack = codecs[codec];
   if (unpack === undefined) throw new KafkaFailure('stop', 'CODEC', `codec of a record batch is unknown: ${codec}`);
-  const bytes = unpack(batch.subarray(HEADER), unpackedBytesMax);
+  let taken: Buffer | undefined;
+  const room = spare && ((wanted: number) => (taken = spare.take(wanted)));
+  const bytes = unpack(batch.subarray(HEADER), unpackedBytesMax, room);
   if (bytes === undefined || left < 0 || left > bytes.length / RECORD_BYTES_MIN) return 'damaged';
   const timeMs = (attributes & BROKER_TIME) !== 0 ? Number(batch.readBigInt64BE(35)) : undefined;
   const baseMs = Number(batch.readBigInt64BE(27));
   const unpackedBytes = codec === 0 ? 0 : bytes.length;
-  return { bytes, at: 0, left, baseOffset, lastDelta: batch.readInt32BE(23), baseMs, timeMs, end, unpackedBytes };
+  const lastDelta = batch.readInt32BE(23);
+  return { bytes, at: 0, left, baseOffset, lastDelta, baseMs, timeMs, end, unpackedBytes, taken };
 }
 
 /**

@@ -10,6 +10,7 @@
  *             (SnappyCodec and SnappyOutputStream of snappy-java)
  */
 import { COPIED_BYTES_MIN, repeat } from './lz4.ts';
+import type { Room } from './spare.ts';
 
 const FRAMED = Buffer.from([0x82, 0x53, 0x4e, 0x41, 0x50, 0x50, 0x59, 0x00]);
 const FRAMES_FROM = 16;
@@ -23,12 +24,16 @@ interface Block {
 }
 
 /** The bytes, or undefined when they are no sound blocks or say that they hold more than `bytesMax`. */
-export function unpackSnappy(packed: Buffer, bytesMax: number): Buffer | undefined {
+export function unpackSnappy(
+  packed: Buffer,
+  bytesMax: number,
+  room: Room = Buffer.allocUnsafeSlow,
+): Buffer | undefined {
   const blocks = blocksOf(packed);
   if (blocks === undefined) return undefined;
   const bytes = blocks.reduce((sum, block) => sum + block.bytes, 0);
   if (bytes > bytesMax) return undefined;
-  const unpacked = Buffer.allocUnsafeSlow(bytes);
+  const unpacked = room(bytes);
   let at = 0;
   for (const block of blocks) {
     if (!unpackBlock(packed, block, unpacked, at)) return undefined;

@@ -9,6 +9,7 @@ import { askFetch } from './fetch.ts';
 import { KafkaLinks, type Topic } from './links.ts';
 import { LATEST, listOffsets } from './offsets.ts';
 import { type KafkaRecord, Partition } from './partition.ts';
+import { Spare } from './spare.ts';
 
 /** An answer without records comes after this time. */
 const WAIT_MS = 250;
@@ -65,9 +66,10 @@ async function followTopic(
   const wanted = new Map([[options.topic, topic.leaders.map((_, partition) => partition)]]);
   const ends = await listOffsets(links, topics, wanted, LATEST);
   const begins = sinceMs === undefined ? ends : await listOffsets(links, topics, wanted, BigInt(Math.floor(sinceMs)));
+  const spare = new Spare();
   const partitions = topic.leaders.map((_, index) => {
     const at = begins.get(options.topic)?.get(index) ?? -1;
-    return new Partition(options.topic, index, at < 0 ? ends.get(options.topic)!.get(index)! : at);
+    return new Partition(options.topic, index, at < 0 ? ends.get(options.topic)!.get(index)! : at, { spare });
   });
   const byLeader = Map.groupBy(partitions, ({ partition }) => topic.leaders[partition]!);
   const ended = new AbortController();

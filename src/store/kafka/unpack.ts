@@ -6,8 +6,9 @@
 import { gunzipSync, zstdDecompressSync } from 'node:zlib';
 import { unpackLz4 } from './lz4.ts';
 import { unpackSnappy } from './snappy.ts';
+import type { Room } from './spare.ts';
 
-type Unpack = (packed: Buffer, bytesMax: number) => Buffer | undefined;
+type Unpack = (packed: Buffer, bytesMax: number, room?: Room) => Buffer | undefined;
 
 /** Undefined where a decoder throws: it does not unpack, or to more than it may. */
 const orUndefined =

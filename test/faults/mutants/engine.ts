@@ -325,6 +325,17 @@ export const engineMutants: readonly Mutant[] = [
     tests: ['test/store/kafka/partition.test.ts'],
   },
   {
+    name: 'memory of a batch is used again while the batch is read',
+    file: 'src/store/kafka/partition.ts',
+    edits: [
+      [
+        '          this.#open = open;\n',
+        '          this.#open = open;\n          if (open.taken !== undefined) this.#spare?.give(open.taken);\n',
+      ],
+    ],
+    tests: ['test/store/kafka/partition.test.ts'],
+  },
+  {
     name: 'a hole behind the last record is read again',
     file: 'src/store/kafka/partition.ts',
     edits: [

@@ -3,9 +3,10 @@
  * Method: record batches made by the client library, in answers that are cut at random; each codec has a seed of its own.
  */
 import { crc32c, createRecordsBatch, Writer } from '@platformatic/kafka';
-import { expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import type { FetchedPartition } from '../../../src/store/kafka/fetch.ts';
 import { Partition } from '../../../src/store/kafka/partition.ts';
+import { SPARE_BYTES_MAX, Spare } from '../../../src/store/kafka/spare.ts';
 
 type Codec = 'none' | 'gzip' | 'snappy' | 'lz4' | 'zstd';
 
@@ -208,4 +209,91 @@ test('a partition opens no batch while those of others take the room, and goes o
   expect(readAll(first)).toHaveLength(1);
   expect(second.hasMore).toBe(true);
   expect(readAll(second)).toHaveLength(2);
+});
+
+/** The memory that the first value of each batch lies in, of a partition that is read to its end. */
+function memories(partition: Partition): Set<ArrayBufferLike> {
+  const found = new Set<ArrayBufferLike>();
+  for (let record = partition.read(); record !== undefined; record = partition.read()) {
+    found.add(record.value!.buffer);
+    partition.pass(record);
+  }
+  return found;
+}
+
+describe('spare memory', () => {
+  const MIB = 2 ** 20;
+  const textOf = (i: number, letter = 'x') => letter.repeat(MIB + 1000 * (i % 7));
+  const log = (codec: Codec, letter?: string) =>
+    Array.from({ length: 30 }, (_, i) => batchOf(2 * i, [textOf(i, letter), `${i}`], codec));
+
+  test.each(['snappy', 'lz4'] as const)(
+    'batches that follow each other are unpacked into the same memory: %s',
+    (codec) => {
+      const spare = new Spare();
+      const partition = new Partition('t', 0, 0, { spare });
+      partition.add(fetched(Buffer.concat(log(codec))));
+      expect(memories(partition).size).toBe(1);
+      expect(partition.position).toBe(60);
+      expect(spare.bytes).toBeGreaterThan(MIB);
+      // Another partition takes what this one has left.
+      const other = new Partition('t', 1, 0, { spare });
+      other.add(fetched(batchOf(0, ['a'.repeat(MIB), 'b'], codec)));
+      const begun = other.read()!;
+      expect([spare.bytes, String(begun.value)]).toEqual([0, 'a'.repeat(MIB)]);
+    },
+  );
+
+  test('partitions that are read in turn keep what they read, and leave one memory', () => {
+    const spare = new Spare();
+    const letters = ['a', 'b', 'c'];
+    const partitions = letters.map((letter, index) => {
+      const partition = new Partition('t', index, 0, { spare });
+      partition.add(fetched(Buffer.concat(log('lz4', letter))));
+      return partition;
+    });
+    let read = 0;
+    for (let open = true; open; ) {
+      open = false;
+      const records = partitions.map((one) => one.read());
+      for (const [index, record] of records.entries()) {
+        if (record === undefined) continue;
+        open = true;
+        const i = Math.floor(record.offset / 2);
+        const expected = record.offset % 2 === 1 ? `${i}` : textOf(i, letters[index]);
+        expect(String(record.value) === expected, `partition ${index}, offset ${record.offset}`).toBe(true);
+        read += 1;
+      }
+      for (const [index, record] of records.entries()) if (record !== undefined) partitions[index]!.pass(record);
+    }
+    expect(read).toBe(180);
+    expect(spare.bytes).toBeLessThan(2 * MIB);
+  });
+
+  test('a batch that is read to its end without a record of ours, or that is malformed, leaves its memory as well', () => {
+    for (const at of [4, 0]) {
+      const spare = new Spare();
+      const bytes = batchOf(0, ['x'.repeat(MIB)], 'lz4');
+      if (at === 0)
+        bytes.writeInt32BE(2, 57); // it says that it has a second record
+      else bytes.writeInt32BE(at, 23); // its end is behind its only record
+      const partition = new Partition('t', 0, at, { spare });
+      partition.add(fetched(withChecksum(bytes)));
+      expect(readAll(partition)).toHaveLength(at === 0 ? 1 : 0);
+      expect([partition.gap?.reason, spare.bytes > MIB]).toEqual([at === 0 ? 'damaged' : undefined, true]);
+    }
+  });
+
+  test('small batches take what they need, and a very large one leaves nothing', () => {
+    const spare = new Spare();
+    const small = spare.take(100);
+    expect(small.buffer.byteLength).toBe(100);
+    spare.give(small);
+    spare.give(spare.take(SPARE_BYTES_MAX + 1));
+    expect(spare.bytes).toBe(100);
+    const large = spare.take(SPARE_BYTES_MAX);
+    spare.give(large);
+    spare.give(small);
+    expect([spare.bytes, spare.take(10).buffer]).toEqual([SPARE_BYTES_MAX, large.buffer]);
+  });
 });
