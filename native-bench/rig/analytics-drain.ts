@@ -6,6 +6,7 @@
  *               the processor starts
  *   client      the process of the processor, or this one for the plain rows
  *   server      all processes of Postgres, which is durable (fsync, synchronous_commit). The broker is in neither
+ *   memory      malloc as deploy/ has it for a processor (deploy/README.md)
  *   begin       the first WARM share of the events fills empty tables and warms up the code: it counts for memory alone
  */
 import { randomBytes } from 'node:crypto';
@@ -169,6 +170,7 @@ async function drain(main: string, folder: string, port: number, events: number,
         DATABASE_URL: postgres.dsn,
         KAFKA_BROKER_URLS: broker,
         JOURNAL_DIR: join(folder, 'journal'),
+        MALLOC_MMAP_THRESHOLD_: process.env['MALLOC_MMAP_THRESHOLD_'] ?? '32768',
         PG_CONNECTIONS: process.env['PG_CONNECTIONS'],
         PG_BATCH_SIZE: process.env['PG_BATCH_SIZE'],
       },
