@@ -26,7 +26,7 @@ export function readReceipts(body: unknown, operator: string, nowMs: number): re
 }
 
 function readReceipt(given: Given, which: string, operator: string, nowMs: number): Receipt {
-  const { message_id: messageId, id = null, status, at, reason = null } = given;
+  const { message_id: messageId, id = null, status, at = null, reason = null } = given;
   const must = (member: string, rule: string, found: unknown) =>
     refused(`${which}${member} must be ${rule}: found=${short(found)}`);
   const strange = Object.keys(given).find((member) => !members.includes(member));
@@ -46,10 +46,7 @@ function readReceipt(given: Given, which: string, operator: string, nowMs: numbe
     status: status as Receipt['status'],
     reason: reason === null ? null : reason.slice(0, REASON_LENGTH_MAX).replaceAll(CONTROL, ' '),
     // An operator whose clock is ahead, or that takes its own time for UTC: nothing has happened later than now.
-    atMs:
-      at === undefined
-        ? nowMs
-        : Math.min(nowMs, timeOf(at) ?? fail(must('at', 'a time like 2027-01-31T00:00:00Z', at))),
+    atMs: at === null ? nowMs : Math.min(nowMs, timeOf(at) ?? fail(must('at', 'a time like 2027-01-31T00:00:00Z', at))),
   };
 }
 

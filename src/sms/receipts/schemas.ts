@@ -10,7 +10,7 @@ export const receiptSchema = {
     /** The operator's own. */
     id: { type: ['string', 'integer', 'null'] },
     status: { type: 'string', enum: ['sent', 'delivered', 'failed'] },
-    at: { type: 'string', format: 'date-time' },
+    at: { type: ['string', 'null'], format: 'date-time' },
     reason: { type: ['string', 'null'] },
   },
   required: ['message_id', 'status'],

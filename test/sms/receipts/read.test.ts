@@ -16,6 +16,7 @@ test('a receipt, or a list of them, with what an operator may leave out', () => 
     atMs: NOW,
   };
   assert.deepEqual(read(good), [base]);
+  assert.deepEqual(read({ ...good, id: null, at: null, reason: null }), [base]);
   assert.deepEqual(
     read([
       { ...good, id: 17, at: '2027-01-31T03:30:00.25+03:30' },
