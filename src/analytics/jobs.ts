@@ -1,6 +1,7 @@
 /** Jobs of the processor, each once among all processes that share the database. */
 import type { Job, JobFrame, Jobs } from '../service/scheduler.ts';
 import { openLink, type PostgresLink } from '../store/postgres/connection.ts';
+import { passing } from '../store/postgres/vanishing.ts';
 import type { AnalyticsValues } from './analytics.ts';
 import { sealJob } from './columns/job.ts';
 import { deleteOldSalts } from './intake/salts-keeper.ts';
@@ -26,7 +27,7 @@ export default ((values) => {
     lock: name === 'partitions' || name === 'retention' ? 'partitions' : true,
     run: async (frame) => {
       const applicationName = `ringmain-analytics-${name}`;
-      const link = await openLink(postgres.pgDsn!, { applicationName, queryTimeoutMs: QUERY_MS });
+      const link = await openLink(postgres.pgDsn!, { applicationName, queryTimeoutMs: QUERY_MS, settings: passing });
       try {
         await run(link, frame);
       } finally {

@@ -2,6 +2,7 @@
 import { now } from '../kernel/clock.ts';
 import type { Job, JobFrame, Jobs } from '../service/scheduler.ts';
 import { openLink, type PostgresLink } from '../store/postgres/connection.ts';
+import { passing } from '../store/postgres/vanishing.ts';
 import type { GatewayValues } from './gateway.ts';
 import type { GatewayJobName } from './job-names.ts';
 import { dropOldLogs, logMonths } from './logs/partitions.ts';
@@ -21,7 +22,11 @@ const job = (name: GatewayJobName, run: Run): Job<GatewayValues> => ({
   lock: name === 'uploads' ? true : 'partitions',
   run: async (frame) => {
     const applicationName = `ringmain-gateway-${name}`;
-    const link = await openLink(frame.values.postgres.pgDsn!, { applicationName, queryTimeoutMs: QUERY_MS });
+    const link = await openLink(frame.values.postgres.pgDsn!, {
+      applicationName,
+      queryTimeoutMs: QUERY_MS,
+      settings: passing,
+    });
     try {
       await run(link, frame);
     } finally {

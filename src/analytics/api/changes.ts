@@ -3,6 +3,7 @@
  */
 import { shown } from '../../http/answer.ts';
 import { openLink, type PostgresLink } from '../../store/postgres/connection.ts';
+import { passing } from '../../store/postgres/vanishing.ts';
 import { addGoal, removeGoal } from '../access/goals.ts';
 import { analyticsErrors } from '../errors.ts';
 import { wrong } from '../query/parameter.ts';
@@ -18,6 +19,7 @@ export async function change(dsn: string, question: Change): Promise<unknown> {
       applicationName: 'ringmain-analytics-api',
       connectTimeoutMs: CONNECT_MS_MAX,
       queryTimeoutMs: QUERY_MS_MAX,
+      settings: passing,
     });
     return await apply(link, question);
   } catch (error) {

@@ -1,6 +1,7 @@
 /** The job that seals days (seal.ts), once among all processes that share the database. */
 import type { Job } from '../../service/scheduler.ts';
 import { openLink } from '../../store/postgres/connection.ts';
+import { vanishing } from '../../store/postgres/vanishing.ts';
 import type { AnalyticsValues } from '../analytics.ts';
 import { dayOf } from '../dimensions.ts';
 import { Rest, sealDays } from './seal.ts';
@@ -22,6 +23,8 @@ export function sealJob({ analytics, postgres }: AnalyticsValues): Job<Analytics
       const link = await openLink(postgres.pgDsn!, {
         applicationName: 'ringmain-analytics-columns',
         queryTimeoutMs: QUERY_MS_MAX,
+        // Between its statements it only puts a day into columns.
+        settings: vanishing(QUERY_MS_MAX),
       });
       try {
         await sealDays(link, {

@@ -8,6 +8,7 @@ import { Passwords } from '../../access/password.ts';
 import type { Worker } from '../../service/contract.ts';
 import { openLink } from '../../store/postgres/connection.ts';
 import { LinkPool } from '../../store/postgres/pool.ts';
+import { passing } from '../../store/postgres/vanishing.ts';
 import type { AnalyticsValues } from '../analytics.ts';
 import { analyticsErrors } from '../errors.ts';
 import { Desk } from './desk.ts';
@@ -24,6 +25,7 @@ export default {
         openLink(values.postgres.pgDsn!, {
           connectTimeoutMs: CONNECT_MS_MAX,
           queryTimeoutMs: QUERY_MS_MAX,
+          settings: passing,
           applicationName: 'ringmain-analytics-people',
         }),
       sessions: 1,

@@ -18,6 +18,7 @@ import {
   monthText,
 } from '../../store/postgres/month-partitions.ts';
 import { attached, partitionLock, type Sql, withinLock } from '../../store/postgres/time-partitions.ts';
+import { passing } from '../../store/postgres/vanishing.ts';
 import { DAY_MS } from '../dimensions.ts';
 
 const WEEK_MS = 7 * DAY_MS;
@@ -131,7 +132,7 @@ export class MonthsOnDemand {
   }
 
   async #makeAll(missing: readonly number[]): Promise<void> {
-    const link = await openLink(this.#dsn, { applicationName: 'ringmain-analytics-months' });
+    const link = await openLink(this.#dsn, { applicationName: 'ringmain-analytics-months', settings: passing });
     try {
       for (const month of missing) {
         await this.#make(link, month);

@@ -14,6 +14,7 @@ import type { Meters } from '../../kernel/metrics.ts';
 import type { Worker, WorkerJournal } from '../../service/contract.ts';
 import { openLink, type PostgresLink } from '../../store/postgres/connection.ts';
 import { describeFault } from '../../store/postgres/fault.ts';
+import { passing } from '../../store/postgres/vanishing.ts';
 import type { GatewayValues } from '../gateway.ts';
 import type { GatewayShared } from '../shared.ts';
 import { QuotaMessages } from './messages.ts';
@@ -78,6 +79,7 @@ async function rounds(
         connectTimeoutMs: CONNECT_MS_MAX,
         queryTimeoutMs: QUERY_MS_MAX,
         applicationName: 'ringmain-gateway-usage',
+        settings: passing,
       });
       rows = await work(link);
       told.up(away, back);
