@@ -213,6 +213,8 @@ function serverProperties(
     'broker.session.timeout.ms': 3000,
     'broker.heartbeat.interval.ms': 500,
     'log.cleaner.enable': false,
+    // A record of a test may say that it is years old, and a sweep may come before it is read.
+    'log.retention.ms': -1,
     'num.network.threads': 2,
     'num.io.threads': 2,
     ...(sasl && saslProperties(sasl.users)),

@@ -44,7 +44,8 @@ beforeAll(async () => {
     advertisedPort: PROXY,
     properties: {
       'message.max.bytes': 200_000,
-      // Retention sweeps at once and often.
+      // Retention sweeps what is a week old, at once and often.
+      'log.retention.ms': 7 * 86_400_000,
       'log.initial.task.delay.ms': 100,
       'log.retention.check.interval.ms': 200,
     },
