@@ -329,8 +329,9 @@ export class EventReader {
       return { field: 'timestamp', must: 'an RFC 3339 time from year 1 on', found: this.#shown(E.timestamp) };
     }
     this.timestampMs = settledMs(ms, receivedMs, this.#ageMs);
-    if (!Number.isNaN(this.timestampMs)) return undefined;
-    return this.tooOld(this.#ageMs);
+    if (Number.isNaN(this.timestampMs)) return this.tooOld(this.#ageMs);
+    if (this.timestampMs !== ms) this.mended |= 1 << E.timestamp;
+    return undefined;
   }
 
   /**

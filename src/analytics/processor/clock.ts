@@ -54,9 +54,15 @@ export function firstMsOf(retentionDays: number, nowMs: number): number {
     : (Math.floor(nowMs / DAY_MS) - retentionDays) * DAY_MS;
 }
 
-/** What a timestamp must be, for the answer about one that is too old. */
+const units = [
+  [DAY_MS, 'days'],
+  [3_600_000, 'hours'],
+  [60_000, 'minutes'],
+  [1000, 'seconds'],
+] as const;
+
+/** What a timestamp must be, for the answer about one that is too old: in the largest unit that says it exactly. */
 export function ageRule(ageMs: number): string {
-  const days = ageMs / DAY_MS;
-  if (days >= 1) return `at most ${Math.floor(days)} days old`;
-  return `at most ${Math.floor(ageMs / 60_000)} minutes old`;
+  const [ms, unit] = units.find(([ms]) => ageMs % ms === 0) ?? [1, 'ms'];
+  return `at most ${ageMs / ms} ${unit} old`;
 }

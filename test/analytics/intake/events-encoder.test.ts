@@ -303,6 +303,8 @@ test('timestamp: any offset is kept as UTC; far ahead becomes receipt; too old i
   assert.equal(timestampOf('0001-01-01T00:00:00Z'), '0001-01-01T00:00:00.000Z');
   assert.equal(timestampOf('2026-11-21T08:05:00.123Z'), '2026-11-21T08:05:00.123Z', '5 minutes ahead');
   assert.equal(timestampOf('2026-11-21T08:05:00.124Z'), RECEIVED, 'one ms more');
+  const mended = (text: string) => encode(item(`"timestamp":"${text}"`)).result.mended[eventKeys.indexOf('timestamp')];
+  assert.deepEqual([mended('2026-11-21T08:05:00.123Z'), mended('2026-11-21T08:05:00.124Z')], [0, 1], 'it is counted');
   assert.equal(timestampOf('9999-12-31T23:59:59.999Z'), RECEIVED);
   assert.equal(timestampOf('2026-11-21T08:00:00.\\u0031Z'), '2026-11-21T08:00:00.100Z');
   const encoder = newEncoder({ ageMs: 2 * DAY_MS });

@@ -115,7 +115,10 @@ function oneEvent(item: Item, deep: boolean, origin: EventOrigin, madeId: string
   if (typeof given === 'string') {
     ms = instant(given);
     if (Number.isNaN(ms) || origin.receivedMs - ms > ageMs) return { bad: 'timestamp' };
-    if (ms > origin.receivedMs + 300_000) ms = origin.receivedMs;
+    if (ms > origin.receivedMs + 300_000) {
+      ms = origin.receivedMs;
+      mended.add('timestamp');
+    }
   }
   const texts = new Map<string, string>();
   for (const key of soft) {

@@ -43,6 +43,10 @@ test('of MAX_EVENT_AGE and the retention the stricter one counts, and the answer
   assert.equal(oldestAgeMs(undefined, 30), 30 * DAY);
   assert.equal(ageRule(30 * DAY), 'at most 30 days old');
   assert.equal(ageRule(90 * MINUTE), 'at most 90 minutes old');
+  // Rounded to days, it would refuse what it says it takes.
+  assert.equal(ageRule(36 * 60 * MINUTE), 'at most 36 hours old');
+  assert.equal(ageRule(90_000), 'at most 90 seconds old');
+  assert.equal(ageRule(90_500), 'at most 90500 ms old');
 });
 
 test(`what Date writes is read as the same instant (seed ${seed})`, () => {
