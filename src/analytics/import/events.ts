@@ -10,7 +10,7 @@ import { foreignBytes, putForeign } from '../../events/foreign.ts';
 import { dayOf } from '../dimensions.ts';
 import { type AnalyticsEvent, utmKeys } from '../event.ts';
 import { Agents } from '../intake/agents.ts';
-import { digestId, RecordReader } from '../processor/record-line.ts';
+import { digestId, exactly, RecordReader } from '../processor/record-line.ts';
 import { rejections } from '../processor/rejections.ts';
 import { type Hit, readCombined } from './combined.ts';
 
@@ -71,7 +71,7 @@ export class EventLines {
     if (text.trim() === '') return undefined;
     let value: unknown;
     try {
-      value = JSON.parse(text);
+      value = exactly(text, JSON.parse(text));
     } catch {
       return 'the line must be JSON';
     }

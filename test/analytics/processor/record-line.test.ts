@@ -136,6 +136,19 @@ test('other fields are mended: texts cut, numbers taken by their digits, wrong t
   expect(Object.keys(event.props!)).toHaveLength(30);
 });
 
+// Ids of other systems have 64 bits: read as doubles, two users would be one, and another one than at POST /events.
+test('numbers that JavaScript does not hold are texts with all their digits', () => {
+  const event = eventOf(
+    '{"site_id":"s","event_type":"e","user_id":12345678901234567891,"path":1e400,"title":9007199254740991,' +
+      '"props":{"order":9007199254740993,"huge":-1e999,"small":42,"half":1.5,"e":1e5}}',
+  );
+  expect(event).toMatchObject({ userId: '12345678901234567891', path: '1e400', title: '9007199254740991' });
+  expect(event.props).toEqual({ order: '9007199254740993', huge: '-1e999', small: 42, half: 1.5, e: 100_000 });
+  expect(reasonOf('{"site_id":12345678901234567891,"event_type":"e"}')).toBe('site_id');
+  expect(reasonOf('{"site_id":"s","event_type":12345678901234567891}')).toBe('event_type');
+  expect(reasonOf(`{"site_id":"s","event_type":"e","user_id":${'1'.repeat(101)}}`)).toBe('user_id');
+});
+
 test('a user_id of another type is left out, and what Postgres cannot keep of one is mended', () => {
   for (const user of [true, { a: 1 }, ['u'], null, ''])
     expect(eventOf(theirs(1, { user_id: user })).userId).toBeUndefined();
