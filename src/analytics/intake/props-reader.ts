@@ -4,7 +4,8 @@
  *   an object, an array or null as a value      dropped
  *   a name of more than 100 characters          dropped: cut, it could be another one
  *   a string of more than 500                   cut
- *   a number that no double or numeric holds    its digits as a string, cut like one
+ *   a number that no double or numeric holds,   its digits as a string, cut like one: who reads the line would take
+ *   a whole one beyond 2^53                     two ids for one
  *   members beyond the 30th                     dropped
  *   equal names                                 the last one counts, as in JSON.parse
  *   U+0000, a half of a surrogate pair          U+FFFD
@@ -287,9 +288,12 @@ function hasBackslash(text: Buffer, from: number, to: number): boolean {
   return false;
 }
 
+const WHOLE = /^-?\d+$/;
+
 /** Whether a number is one for JavaScript and for Postgres. */
 function isStorable(spelled: string): boolean {
   if (spelled.length > limits.propValue) return false;
   const value = Math.abs(Number(spelled));
+  if (WHOLE.test(spelled)) return value <= Number.MAX_SAFE_INTEGER;
   return Number.isFinite(value) && (value > TINY || !/e/i.test(spelled));
 }

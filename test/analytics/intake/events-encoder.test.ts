@@ -189,9 +189,16 @@ const rows: readonly [what: string, members: string, before: string, behind: str
   ],
   [
     'numbers keep their digits',
-    '"props":{"a":12345678901234567890,"b":1.50,"c":-0,"d":1E22,"e":1e-7}',
+    '"props":{"a":-9007199254740991,"b":1.50,"c":-0,"d":1E22,"e":1e-7}',
     '',
-    '"props":{"a":12345678901234567890,"b":1.50,"c":-0,"d":1E22,"e":1e-7}',
+    '"props":{"a":-9007199254740991,"b":1.50,"c":-0,"d":1E22,"e":1e-7}',
+  ],
+  [
+    'whole numbers that JavaScript does not hold are texts',
+    '"props":{"a":9007199254740993,"b":-12345678901234567890}',
+    '',
+    '"props":{"a":"9007199254740993","b":"-12345678901234567890"}',
+    'props',
   ],
   [
     'numbers that nobody can hold are texts',

@@ -207,7 +207,8 @@ function propsOf(value: Value | undefined, mended: Set<string>): string {
     } else if (one instanceof Spelled) {
       json = one.text;
       const number = Math.abs(Number(one.text));
-      const odd = /e/i.test(one.text) && !(number > 1e-300);
+      const whole = /^-?\d+$/.test(one.text) && number > Number.MAX_SAFE_INTEGER;
+      const odd = whole || (/e/i.test(one.text) && !(number > 1e-300));
       if (one.text.length > 15 && (one.text.length > 500 || !Number.isFinite(number)))
         json = JSON.stringify(cut(one.text, 500));
       else if (odd || !Number.isFinite(number)) json = JSON.stringify(cut(one.text, 500));
