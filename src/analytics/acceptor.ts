@@ -15,6 +15,7 @@ import { convertedRoutes } from './intake/converted-events.ts';
 import { eventsRoute } from './intake/events-route.ts';
 import { analyticsIntakeMetrics } from './intake/metrics.ts';
 import { eventsRehearsal } from './intake/rehearsal.ts';
+import { untilShared } from './intake/salts-board.ts';
 import { openSenders } from './intake/senders.ts';
 import { openLive } from './live/open.ts';
 import { peopleRoutes } from './people/routes.ts';
@@ -29,6 +30,7 @@ export default {
     const { access, eventsPath, loginMaxAgeMs, maxEventAgeMs, retentionDays, trackerPath } = values.analytics;
     const testSite = values.service.testMode ? TEST_SITE : undefined;
     const feed = await openGuard(frame, { access, pepper: values.access.keyPepper, now: frame.now, testSite });
+    if (!frame.rehearsing) await untilShared(frame.shared.salts, frame.now);
     const senders = await openSenders(frame, (req) => grantOf(feed.guard, req));
     const ageMs = oldestAgeMs(maxEventAgeMs, retentionDays);
     const cookies = peopleCookies(frame.secure, schemeReader(values.http), loginMaxAgeMs / 1000);

@@ -12,6 +12,9 @@
  *
  * Always true: no table holds the salt of a day that had ended 24 hours before the table was written.
  */
+import { setTimeout as delay } from 'node:timers/promises';
+import { dayOf } from '../dimensions.ts';
+
 export const SALT_BYTES = 32;
 /** Yesterday, today and tomorrow. */
 export const DAYS = 3;
@@ -78,6 +81,25 @@ export class SaltsBoard {
     }
     return salts;
   }
+}
+
+/** At the start of a process its keeper has agreed with the others in less. */
+const WAIT_MS_MAX = 3000;
+const WAIT_LOOK_MS = 5;
+
+/**
+ * Resolves when today's salt is the one that all processes have, or after a while without it. Who takes the first
+ * requests before that gives their visitors ids that no other process gives them, and each of them counts twice.
+ */
+export async function untilShared(
+  memory: SharedArrayBuffer,
+  now: () => number,
+  waitMsMax: number = WAIT_MS_MAX,
+): Promise<void> {
+  const board = new SaltsBoard(memory);
+  const isShared = () => board.read().salts.some(({ day, shared }) => shared && day === dayOf(now()));
+  const until = performance.now() + waitMsMax;
+  while (!isShared() && performance.now() < until) await delay(WAIT_LOOK_MS);
 }
 
 const tableOf = (turn: number): number => TABLES + (turn & 1) * TABLE_BYTES;

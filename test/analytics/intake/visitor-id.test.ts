@@ -1,6 +1,13 @@
 import { createHmac } from 'node:crypto';
+import { setTimeout as pause } from 'node:timers/promises';
 import { expect, test } from 'vitest';
-import { createSaltsMemory, type DaySalt, SALT_BYTES, SaltsBoard } from '../../../src/analytics/intake/salts-board.ts';
+import {
+  createSaltsMemory,
+  type DaySalt,
+  SALT_BYTES,
+  SaltsBoard,
+  untilShared,
+} from '../../../src/analytics/intake/salts-board.ts';
 import { findOnce, VisitorIds } from '../../../src/analytics/intake/visitor-id.ts';
 
 const DAY = 86_400_000;
@@ -63,6 +70,16 @@ test('without a salt on the board a thread takes a random one, which is counted,
   board.write([salt(TODAY, 3)]);
   expect(ids.find('a', TODAY, '192.0.2.1', agent, noon)).toBe(process);
   expect(unshared()).toBe(5);
+});
+
+test('whoever takes requests waits for the salt of all processes, and not for ever', async () => {
+  const { board, memory } = open([salt(TODAY, 1, false), salt(TODAY - 1, 2)]);
+  const waited = untilShared(memory, () => noon, 60_000).then(() => 'open');
+  expect(await Promise.race([waited, pause(30, 'waits')])).toBe('waits');
+  board.write([salt(TODAY, 3)]);
+  expect(await waited).toBe('open');
+  // Postgres may be away.
+  await untilShared(createSaltsMemory(), () => noon, 20);
 });
 
 test('tomorrow has ids for clocks that are ahead, and other days have none', () => {
