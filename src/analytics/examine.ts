@@ -108,6 +108,13 @@ async function* topic({ kafka }: AnalyticsValues): AsyncGenerator<Finding> {
     // A topic that is not there is a finding of the output that writes to it.
     if (found === undefined) return;
     yield* topicFindings(name, found.partitions, found.settings);
+    const dead = `${name}.dead`;
+    if (!kafka.kafkaCreateTopic && !(await links.cluster([dead])).topics.has(dead))
+      yield error(
+        `topic ${dead} is missing, and KAFKA_CREATE_TOPIC=false: ` +
+          'the first record that is no event holds up its partition',
+        'Create it; records that are no events go there.',
+      );
   } catch (cause) {
     if (!(cause instanceof KafkaFailure)) throw cause;
     // Who cannot be reached is a finding of the output; rights to ask for settings are not needed to run.

@@ -210,6 +210,9 @@ test('the stack of the compose file takes the requests of the collection, stores
 
   // And what the doctor says of the stack that runs.
   expect(await complaints(examineStore)).toEqual([]);
+  expect(await complaints(examineStore, { KAFKA_CREATE_TOPIC: 'false' })).toEqual([
+    expect.stringMatching(/^topic events\.dead is missing, and KAFKA_CREATE_TOPIC=false/),
+  ]);
   expect(await complaints(examineAccess, { ACCESS: 'open' })).toEqual([]);
   expect(await complaints(examineAccess)).toEqual([
     'no site is registered: everybody may send events and read statistics',
