@@ -5,7 +5,8 @@
  *   sites.retention_days  events of that site, under all of its names, are deleted
  *
  * Deletes take BATCH_ROWS at a time, each a transaction of its own, and a run ends after RUN_MS: what is left is for
- * the next run. So they hold no lock for long, and the vacuum keeps pace.
+ * the next run, which begins with another site: thousands of sites have more partitions than a run looks at. So they
+ * hold no lock for long, and the vacuum keeps pace.
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Transaction } from '../../sinks/postgres/transaction.ts';
@@ -28,6 +29,8 @@ interface Site {
 export interface RetentionLimits {
   readonly batchRows?: number;
   readonly runMs?: number;
+  /** Which site comes first. */
+  readonly random?: () => number;
 }
 
 export interface Retained {
@@ -40,7 +43,7 @@ export async function retain(
   link: PostgresLink,
   days: number | undefined,
   signal: AbortSignal,
-  { batchRows = BATCH_ROWS, runMs = RUN_MS }: RetentionLimits = {},
+  { batchRows = BATCH_ROWS, runMs = RUN_MS, random = Math.random }: RetentionLimits = {},
 ): Promise<Retained> {
   const end = performance.now() + runMs;
   const goesOn = () => !signal.aborted && performance.now() < end;
@@ -67,7 +70,10 @@ export async function retain(
     await emptyTable('visitor_days_default', 'day < $1', [day]);
     await emptyTable('day_columns', 'day < $1', [day]);
   }
-  for (const { site, names, days: own } of await sitesWithRetention(link)) {
+  const sites = await sitesWithRetention(link);
+  const first = Math.floor(random() * sites.length);
+  for (const { site, names, days: own } of [...sites.slice(first), ...sites.slice(0, first)]) {
+    if (!goesOn()) break;
     const day = Math.floor((ms - own * DAY_MS) / DAY_MS);
     for (const table of await tablesUntil(link, 'events', day))
       await emptyTable(table, 'site_id = ANY ($1) AND "timestamp" < to_timestamp($2 * 86400.0) AND site = $3', [
