@@ -12,9 +12,9 @@ export type Judged = 'events' | 'pages';
 
 const NAME_CHARS_MAX = 50;
 const browser = /^\s*(?:Mozilla|Opera)\//i;
-/** What crawlers, monitors and headless browsers call themselves. */
+/** What crawlers, monitors and headless browsers call themselves. CUBOT makes telephones. */
 const crawler =
-  /bots?(?:[^a-z]|$)|crawl|spider|scrap[ey]|slurp|headless|phantomjs|selenium|playwright|puppeteer|externalhit|archiver|pingdom|statuscake|lighthouse|wappalyzer|httrack|nutch|kube-probe|healthcheck/i;
+  /(?<!\bcu)bots?(?:[^a-z]|$)|crawl|spider|scrap[ey]|slurp|headless|phantomjs|selenium|playwright|puppeteer|externalhit|archiver|pingdom|statuscake|lighthouse|wappalyzer|httrack|nutch|kube-probe|healthcheck/i;
 /** Matches that say nothing of who it is: parts of the address that a crawler gives for questions. */
 const nameless = /^(?:https?|\.com|url|server|\W*)$/i;
 const word = /[\w.-]/;
@@ -28,7 +28,7 @@ export function botOf(userAgent: string, judged: Judged): string {
 /** The product that a pattern matched: Googlebot, where the pattern saw "bot". */
 function nameOf(userAgent: string): string {
   const said = crawler.exec(userAgent);
-  if (said !== null) return productAt(userAgent, said.index);
+  if (said !== null) return productAt(userAgent, said.index) || 'unknown';
   for (const match of isbotMatches(userAgent)) {
     if (nameless.test(match)) continue;
     const name = productAt(userAgent, userAgent.indexOf(match));

@@ -26,6 +26,7 @@ test.each([
   ['python-requests/2.31'],
   ['Python/3.11 aiohttp/3.9'],
   ['okhttp/4.12'],
+  ['Dalvik/2.1.0 (Linux; U; Android 13; CUBOT X30 Build/TP1A)'],
   ['Go-http-client/1.1'],
   ['Java/17.0.1'],
   ['Apache-HttpClient/4.5 (Java/17)'],
@@ -74,6 +75,7 @@ test('the name of a bot is bounded, and plain text whatever the agent says', () 
     `${'-'.repeat(80)}bot/1`,
   ])
     expect(botOf(agent, 'events')).toMatch(/^[\w.-]{0,50}$/);
+  expect(botOf(`${'-'.repeat(80)}bot/1`, 'events')).toBe('unknown');
 });
 
 test('events keep device, browser and system, without versions', () => {
