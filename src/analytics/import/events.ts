@@ -79,7 +79,6 @@ export class EventLines {
     // Who took it, and which visitor it was, are of another installation.
     const { received_at: _, ip, user_agent: agent, ...event } = value as Record<string, unknown>;
     if (event['timestamp'] === undefined || event['timestamp'] === null) return rejections.timestamp;
-    if (typeof event['url'] === 'string') fromUrl(event, event['url']);
     const timeMs = Date.parse(String(event['timestamp']));
     const address = typeof ip === 'string' ? ip : '';
     const browser = typeof agent === 'string' ? agent : '';
@@ -134,12 +133,4 @@ export class EventLines {
     if (this.#recent.size > RECENT_MAX) this.#recent.delete(this.#recent.keys().next().value!);
     return before;
   }
-}
-
-/** What intake takes from url when it is absent. */
-function fromUrl(event: Record<string, unknown>, text: string): void {
-  const url = URL.parse(text, 'http://site.invalid');
-  if (url === null) return;
-  event['path'] ??= url.pathname;
-  for (const key of utmKeys) event[key] ??= url.searchParams.get(key) ?? undefined;
 }

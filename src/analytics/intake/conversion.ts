@@ -18,6 +18,7 @@ import type { ItemErrorCode } from '../../events/batch-result.ts';
 import { eventErrors } from '../../events/errors.ts';
 import { DAY_MS, dayOf } from '../dimensions.ts';
 import { limits, utmKeys } from '../event.ts';
+import { campaignOf, pathOf } from '../page-url.ts';
 import { ageRule, firstMsOf, settledMs } from '../processor/clock.ts';
 import { hostOf } from '../processor/source.ts';
 import type { Receipts } from './receipts.ts';
@@ -108,13 +109,13 @@ export function convert(
   const traits = own === undefined ? origin.traits : origin.traitsBy(own);
   let line = `{"event_id":"${event.event_id}"`;
   line += member('site_id', siteId) + member('event_type', eventType);
-  line += member('path', cut(pathOf(url), limits.text)) + member('user_id', userId);
+  line += member('path', cut(clean(pathOf(url)), limits.text)) + member('user_id', userId);
   line += `,"timestamp":"${new Date(timestampMs).toISOString()}","received_at":"${receipts.text(origin.receivedMs)}"`;
   line += member('visitor', visitor) + member('url', cut(clean(url), limits.text));
   line += member('referrer', cut(clean(event.ref ?? ''), limits.text));
   line += member('title', cut(clean(textOf(last(props['title']))), limits.text));
   line += propsOf(props, event.utm, placed[via]);
-  line += campaignOf(event.utm ?? {}, url);
+  line += campaignText(event.utm ?? {}, url);
   if (traits.length > 0) line += `,${traits.toString()}`;
   line += `,"via":"${via}"}`;
   return { line, key: `${siteId}:${userId || visitor || event.event_id}` };
@@ -126,30 +127,14 @@ function siteOf(named: unknown, url: string): string {
   return text === '' ? hostOf(url) : text;
 }
 
-/** The path of a URL as it stands there; "/" for a host alone, '' for what is no page. */
-function pathOf(url: string): string {
-  const start = /^(?:[a-z][a-z0-9+.-]*:)?\/\/[^/?#\\]*/i.exec(url)?.[0].length ?? 0;
-  if (start === 0 && !url.startsWith('/')) return '';
-  const rest = url.slice(start);
-  const end = rest.search(/[?#]/);
-  return clean(end < 0 ? rest : rest.slice(0, end)) || '/';
-}
-
-function campaignOf(utm: Readonly<Record<string, unknown>>, url: string): string {
-  const inUrl = url.includes(`${UTM}`) ? new URLSearchParams(queryOf(url)) : undefined;
+function campaignText(utm: Readonly<Record<string, unknown>>, url: string): string {
+  const inUrl = campaignOf(url);
   let members = '';
   for (const { key, word } of campaignKeys) {
     const value = textOf(last(utm[word])) || (inUrl?.get(key) ?? '');
     members += member(key, cut(clean(value), limits.text));
   }
   return members;
-}
-
-function queryOf(url: string): string {
-  const hash = url.indexOf('#');
-  const whole = hash < 0 ? url : url.slice(0, hash);
-  const question = whole.indexOf('?');
-  return question < 0 ? '' : whole.slice(question + 1);
 }
 
 function propsOf(

@@ -8,6 +8,8 @@
  *             where the topic says so (message.timestamp.type=LogAppendTime), else when it is read; its clock is judged
  *             against that. Without an event_id it gets one that is the same whenever the record is read
  *
+ * What others leave out of path and utm_* is read from url, as at intake.
+ *
  * Strict about what an event is known by: site_id, event_type, timestamp, event_id, and how long user_id is. The rest is
  * mended as at intake: texts that are too long are cut, U+0000 and halves of surrogate pairs become U+FFFD, a number is
  * taken by its digits where a text belongs (also one that JavaScript does not hold: two users must not become one),
@@ -22,6 +24,7 @@ import { hasBrokerTime, isForeign, isTombstone, originOf } from '../../events/fo
 import { jsonLength, jsonStart, receivedMsAt } from '../../events/record.ts';
 import { type AnalyticsEvent, limits, type PropValue } from '../event.ts';
 import { RECEIPT_BYTES } from '../intake/receipts.ts';
+import { campaignOf, pathOf } from '../page-url.ts';
 import { instantOf, settledMs } from './clock.ts';
 import { foreignReceipt, hashOf, receiptOf } from './receipt.ts';
 import type { RejectReason } from './rejections.ts';
@@ -139,11 +142,14 @@ export class RecordReader {
     const timestampMs = settledMs(statedMs, receivedMs, foreign ? this.#options.ageMsMax : Number.POSITIVE_INFINITY);
     if (Number.isNaN(timestampMs)) return refuse('too_old');
     const visitor = json['visitor'];
+    // Intake has done so for ours.
+    const url = foreign && typeof json['url'] === 'string' ? json['url'] : '';
+    const inUrl = campaignOf(url);
     const event: AnalyticsEvent = {
       eventId: givenId === undefined ? this.#idOf(buffer, record) : (givenId as string).toLowerCase(),
       siteId,
       eventType,
-      path: this.#text(json['path']),
+      path: this.#text(json['path']) ?? (url === '' ? undefined : this.#text(pathOf(url))),
       userId: userId === '' ? undefined : userId,
       timestampMs,
       receivedMs,
@@ -154,11 +160,11 @@ export class RecordReader {
       props: this.#props(json['props']),
       bot: this.#text(json['bot']),
       via: this.#text(json['via']),
-      utm_source: this.#text(json['utm_source']),
-      utm_medium: this.#text(json['utm_medium']),
-      utm_campaign: this.#text(json['utm_campaign']),
-      utm_term: this.#text(json['utm_term']),
-      utm_content: this.#text(json['utm_content']),
+      utm_source: this.#text(json['utm_source']) ?? decoded(inUrl?.get('utm_source')),
+      utm_medium: this.#text(json['utm_medium']) ?? decoded(inUrl?.get('utm_medium')),
+      utm_campaign: this.#text(json['utm_campaign']) ?? decoded(inUrl?.get('utm_campaign')),
+      utm_term: this.#text(json['utm_term']) ?? decoded(inUrl?.get('utm_term')),
+      utm_content: this.#text(json['utm_content']) ?? decoded(inUrl?.get('utm_content')),
       country: this.#text(json['country']),
       region: this.#text(json['region']),
       device: this.#text(json['device']),
@@ -258,6 +264,10 @@ export function exactly(text: string, value: unknown): unknown {
     return holds ? read : spelled;
   });
 }
+
+/** A value of a query. Escapes of a URL, too, can stand for what Postgres has no place for. */
+const decoded = (value: string | null | undefined): string | undefined =>
+  value ? cut(value.replaceAll('\0', '\ufffd'), limits.text) : undefined;
 
 /** Ms since 1970, or NaN. */
 const instant = (value: unknown): number =>

@@ -288,7 +288,7 @@ export class KafkaConsumer {
   async #hold(): Promise<void> {
     const { sessionTimeoutMs } = this.#options;
     const beatMs = sessionTimeoutMs / 4;
-    const askedMs = performance.now();
+    let askedMs = performance.now();
     let heardMs = performance.now();
     for (;;) {
       await this.#pause(this.#groupProblem === undefined ? beatMs : Math.min(beatMs, 1000));
@@ -299,7 +299,10 @@ export class KafkaConsumer {
         if (this.#groupProblem?.code !== 'TOPIC_MISSING') this.#groupProblem = undefined;
         if (this.#remade) break;
         const maxAgeMs = this.#groupProblem === undefined ? this.#metadataMs : sessionTimeoutMs;
-        if (performance.now() - askedMs > maxAgeMs && (await this.#changed())) break;
+        if (performance.now() - askedMs > maxAgeMs) {
+          askedMs = performance.now();
+          if (await this.#changed()) break;
+        }
       } catch (error) {
         const failure = failureOf(error, 'heartbeat');
         if (failure.code === 'REBALANCE_IN_PROGRESS') break;

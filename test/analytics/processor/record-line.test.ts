@@ -22,6 +22,22 @@ const reasonOf = (line: string | Buffer): string | undefined => {
   return 'reason' in found ? found.reason : undefined;
 };
 
+test('path and utm_* that others leave out are those of url, as at intake; their own win', () => {
+  const url = 'https://shop.example/a%20b?utm_source=news&x=1&utm_term=%00%ff#utm_medium=no';
+  expect(eventOf(theirs(1, { url, path: undefined, utm_source: undefined }))).toMatchObject({
+    path: '/a%20b',
+    utm_source: 'news',
+    utm_medium: undefined,
+    utm_term: '\ufffd\ufffd',
+    url,
+  });
+  expect(eventOf(theirs(1, { url, path: '/own', utm_source: 'own' }))).toMatchObject({ path: '/own', utm_source: 'own' });
+  expect(eventOf(theirs(1, { url: 'https://shop.example', path: null })).path).toBe('/');
+  expect(eventOf(theirs(1, { url: 'app:start', path: '' })).path).toBeUndefined();
+  // Intake has read the url of ours, and an item without a path has none.
+  expect(eventOf(ours(1, { url, path: undefined })).path).toBeUndefined();
+});
+
 describe('refused', () => {
   const high = '😀';
   test.each([
