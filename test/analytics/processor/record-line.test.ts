@@ -31,7 +31,10 @@ test('path and utm_* that others leave out are those of url, as at intake; their
     utm_term: '\ufffd\ufffd',
     url,
   });
-  expect(eventOf(theirs(1, { url, path: '/own', utm_source: 'own' }))).toMatchObject({ path: '/own', utm_source: 'own' });
+  expect(eventOf(theirs(1, { url, path: '/own', utm_source: 'own' }))).toMatchObject({
+    path: '/own',
+    utm_source: 'own',
+  });
   expect(eventOf(theirs(1, { url: 'https://shop.example', path: null })).path).toBe('/');
   expect(eventOf(theirs(1, { url: 'app:start', path: '' })).path).toBeUndefined();
   // Intake has read the url of ours, and an item without a path has none.
