@@ -2,7 +2,7 @@
  * Topics made and removed by a client that is not ours, and seen by the brokers when the promise resolves.
  *
  * The controller answers before the brokers have heard: for a moment they know nothing of a new topic, or still have
- * one that is gone. The library waits for leaders that are not elected yet, but fails on a topic that is unknown.
+ * one that is gone. The library's own wait is for leaders that are not elected yet, and fails on a topic that is unknown.
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import kafkajs from 'kafkajs';
@@ -31,7 +31,8 @@ export async function makeTopic(
 ): Promise<void> {
   const configEntries = Object.entries(config).map(([name, value]) => ({ name, value }));
   await asAdmin(broker, async (admin) => {
-    const made = await admin.createTopics({ topics: [{ topic, numPartitions: partitions, configEntries }] });
+    const topics = [{ topic, numPartitions: partitions, configEntries }];
+    const made = await admin.createTopics({ topics, waitForLeaders: false });
     if (!made) throw new Error(`the topic is there already: topic=${topic}`);
     await until(`topic ${topic} with ${partitions} partitions and their leaders`, async () => {
       const { topics } = await admin.fetchTopicMetadata({ topics: [topic] });
