@@ -133,6 +133,11 @@ export interface Imports {
   site: number;
 }
 
+export interface KeptFrom {
+  day: number;
+  site: number;
+}
+
 export interface OutcomeHours {
   duplicates: Generated<Int8>;
   hour: number;
@@ -282,6 +287,7 @@ export interface DB {
   import_lines: ImportLines;
   imported_days: ImportedDays;
   imports: Imports;
+  kept_from: KeptFrom;
   outcome_hours: OutcomeHours;
   pipeline_lag: PipelineLag;
   refused_events: RefusedEvents;

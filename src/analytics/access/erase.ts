@@ -29,6 +29,7 @@ export const parts: readonly Part[] = [
   { table: 'site_days', key: ['site', 'day'], where: bySite },
   { table: 'day_columns', key: ['site', 'day', 'name'], where: bySite },
   { table: 'dimension_values', key: ['site', 'dictionary', 'value'], where: bySite },
+  { table: 'kept_from', key: ['site'], where: bySite },
   { table: 'import_lines', key: ['site', 'line'], where: bySite },
   { table: 'imported_days', key: ['site', 'kind', 'dimension', 'day', 'value'], where: bySite },
   { table: 'accepted_hours', key: ['site_id', 'hour'], where: byName },

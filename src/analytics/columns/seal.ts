@@ -5,6 +5,7 @@
  * Columns are deleted with the raw events (processor/retention.ts): they tell as much.
  */
 import type { PostgresLink } from '../../store/postgres/connection.ts';
+import { ALL_SITES } from '../processor/retention.ts';
 import { buildFromRaw, type SiteDay, SORT_MEMORY } from './raw.ts';
 import { writeDay } from './store.ts';
 
@@ -13,7 +14,10 @@ const LATEST_MS = 10 * 60_000;
 export interface SealOptions {
   /** Days before this one are over. */
   readonly today: number;
-  /** RETENTION_DAYS; a site may have a shorter one. Older days have lost raw events, and stay as they are. */
+  /**
+   * RETENTION_DAYS; a site may have a shorter one. Older days have lost raw events, and stay as they are; so do those
+   * that a shorter retention has touched before (`kept_from`).
+   */
   readonly retentionDays?: number | undefined;
   /** SESSION_TIMEOUT, ms. */
   readonly gapMs: number;
@@ -88,9 +92,11 @@ async function dueDays(link: PostgresLink, options: SealOptions): Promise<readon
   const { rows } = await link.query<{ site: number; day: number; revision: number }>(
     `SELECT d.site, d.day, d.revision FROM site_days d
        JOIN sites s ON s.site = d.site
+       LEFT JOIN kept_from k ON k.site = d.site
        LEFT JOIN day_columns c ON c.site = d.site AND c.day = d.day AND c.name = 'head'
        WHERE d.day < $1 AND c.revision IS DISTINCT FROM d.revision
          AND d.day > $1 - coalesce(least(s.retention_days, $2), 1000000)
+         AND d.day >= coalesce(greatest(k.day, (SELECT day FROM kept_from WHERE site = ${ALL_SITES})), d.day)
        ORDER BY d.day, d.site LIMIT $3`,
     [options.today, options.retentionDays ?? null, options.daysMax],
   );

@@ -143,16 +143,17 @@ async function importEvents(
   format: 'combined' | 'json',
   { files, interrupt, progress, report }: Work,
 ): Promise<void> {
-  const values = configured.values as unknown as AnalyticsValues;
+  const { maxEventAgeMs, retentionDays } = (configured.values as unknown as AnalyticsValues).analytics;
+  const nowMs = now();
   const lines = new EventLines({
     siteId,
     site: store.site,
     salt: await store.salt(),
-    ageMsMax: oldestAgeMs(
-      oldestAgeMs(values.analytics.maxEventAgeMs, values.analytics.retentionDays),
-      await store.retentionDays(),
+    ageMsMax: Math.min(
+      oldestAgeMs(maxEventAgeMs, retentionDays),
+      nowMs - (await store.keptFromMs(nowMs, retentionDays)),
     ),
-    nowMs: now(),
+    nowMs,
   });
   let before = 0;
   for (const file of files) {

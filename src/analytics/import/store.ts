@@ -9,8 +9,10 @@
 import { randomBytes } from 'node:crypto';
 import { Transaction } from '../../sinks/postgres/transaction.ts';
 import type { PostgresLink } from '../../store/postgres/connection.ts';
+import { DAY_MS } from '../dimensions.ts';
 import { analyticsErrors } from '../errors.ts';
 import type { EventLoad } from '../processor/event-load.ts';
+import { keptFrom } from '../processor/retention.ts';
 import { SiteNumbers } from '../processor/site-numbers.ts';
 import type { Imported } from './events.ts';
 
@@ -24,11 +26,13 @@ const LOCK = "hashtext('ringmain analytics import')";
 export class ImportStore {
   readonly #link: PostgresLink;
   readonly #load: EventLoad;
+  readonly #siteId: string;
   readonly site: number;
 
-  private constructor(link: PostgresLink, load: EventLoad, site: number) {
+  private constructor(link: PostgresLink, load: EventLoad, siteId: string, site: number) {
     this.#link = link;
     this.#load = load;
+    this.#siteId = siteId;
     this.site = site;
   }
 
@@ -36,7 +40,7 @@ export class ImportStore {
   static async open(link: PostgresLink, load: EventLoad, siteId: string): Promise<ImportStore> {
     const site = await siteOf(link, siteId);
     const { rows } = await link.query<{ free: boolean }>(`SELECT pg_try_advisory_lock(${LOCK}, $1) AS free`, [site]);
-    if (rows[0]?.free === true) return new ImportStore(link, load, site);
+    if (rows[0]?.free === true) return new ImportStore(link, load, siteId, site);
     throw analyticsErrors.SITE_REFUSED({
       reason: `one import of a site runs at a time, and another one is running: site=${siteId}`,
     });
@@ -54,13 +58,10 @@ export class ImportStore {
     return rows[0]!.salt;
   }
 
-  /** Days that the site keeps its events; undefined: as the service does. Older lines would be deleted at once. */
-  async retentionDays(): Promise<number | undefined> {
-    const { rows } = await this.#link.query<{ days: number | null }>(
-      'SELECT retention_days AS days FROM sites WHERE site = $1',
-      [this.site],
-    );
-    return rows[0]?.days ?? undefined;
+  /** Begin of the first UTC day of which the site takes events, in ms since 1970. `days`: RETENTION_DAYS. */
+  async keptFromMs(nowMs: number, days: number | undefined): Promise<number> {
+    const firstDay = await keptFrom(this.#link, new Set([this.#siteId]), nowMs, days);
+    return firstDay(this.#siteId) * DAY_MS;
   }
 
   /** The import is complete: nobody can make its visitors' ids again. */

@@ -191,9 +191,10 @@ export class EventLoad implements Load {
   }
 
   /**
-   * Refuses what is older than its site keeps events, or of a month that RETENTION_DAYS has dropped: the days of its
-   * visitors are deleted (retention.ts), and without them a visitor would count again. What was counted before, when it
-   * was younger, is no news: dedupe knows it. A batch that has such events is read again, as it nearly never is.
+   * Refuses what is older than its site keeps or has kept events, or of a month that RETENTION_DAYS has dropped: the
+   * days of its visitors are deleted (retention.ts), and without them a visitor would count again. What was counted
+   * before, when it was younger, is no news: dedupe knows it. A batch that has such events is read again, as it nearly
+   * never is.
    */
   async #young(transaction: Transaction, batch: SinkBatch, readMs: number, found: Gathered): Promise<Gathered> {
     const { oldest } = found;

@@ -1,17 +1,21 @@
 /**
  * Retention: raw events are deleted when they are too old; statistics stay.
  *
- *   RETENTION_DAYS        months that are wholly older are dropped, and rows of the default partition are deleted
+ *   RETENTION_DAYS        months that are wholly older are dropped, their rows in the default partitions deleted
  *   sites.retention_days  events of that site, under all of its names, are deleted
+ *
+ * States of visitor days go with them, and without those a late event would count its visitor again. So a day that was
+ * deleted takes no event any more, whatever the settings become: `kept_from` is raised before the first row goes, and
+ * whoever stores events or seals days asks it as well as the settings.
  *
  * Deletes take BATCH_ROWS at a time, each a transaction of its own, and a run ends after RUN_MS: what is left is for
  * the next run, which begins with another site: thousands of sites have more partitions than a run looks at. So they
  * hold no lock for long, and the vacuum keeps pace.
  */
 import { setTimeout as delay } from 'node:timers/promises';
-import type { Transaction } from '../../sinks/postgres/transaction.ts';
 import type { PostgresLink } from '../../store/postgres/connection.ts';
 import { beginOf, monthNow, monthsOf, monthText } from '../../store/postgres/month-partitions.ts';
+import type { Sql } from '../../store/postgres/time-partitions.ts';
 import { DAY_MS, dayOf, monthOf } from '../dimensions.ts';
 import { months } from './partitions.ts';
 
@@ -19,6 +23,8 @@ const BATCH_ROWS = 5000;
 const RUN_MS = 60_000;
 /** Between two batches: others write as well. */
 const PAUSE_MS = 20;
+/** In `kept_from`: all sites, by RETENTION_DAYS. */
+export const ALL_SITES = 0;
 
 interface Site {
   readonly site: number;
@@ -38,7 +44,7 @@ export interface Retained {
   readonly deleted: number;
 }
 
-/** `days`: RETENTION_DAYS. */
+/** `days`: RETENTION_DAYS. A month that cannot be dropped keeps nothing else; its error is thrown at the end. */
 export async function retain(
   link: PostgresLink,
   days: number | undefined,
@@ -47,9 +53,10 @@ export async function retain(
 ): Promise<Retained> {
   const end = performance.now() + runMs;
   const goesOn = () => !signal.aborted && performance.now() < end;
-  const { ms } = await monthNow(link);
-  const dropped = days === undefined ? [] : await months.drop(link, days);
+  const today = dayOf((await monthNow(link)).ms);
+  let dropped: readonly string[] = [];
   let deleted = 0;
+  let failure: unknown;
   const empty = async (sql: string, values: readonly unknown[]): Promise<void> => {
     while (goesOn()) {
       const { rowCount } = await link.query(sql, values);
@@ -65,16 +72,23 @@ export async function retain(
       values,
     );
   if (days !== undefined) {
-    const day = Math.floor((ms - days * DAY_MS) / DAY_MS);
+    const day = firstOfMonths(today, days);
+    await raiseKeptFrom(link, ALL_SITES, day);
+    try {
+      dropped = await months.drop(link, days);
+    } catch (error) {
+      failure = error;
+    }
     await emptyTable('events_default', '"timestamp" < to_timestamp($1 * 86400.0)', [day]);
     await emptyTable('visitor_days_default', 'day < $1', [day]);
-    await emptyTable('day_columns', 'day < $1', [day]);
+    await emptyTable('day_columns', 'day < $1', [today - days]);
   }
   const sites = await sitesWithRetention(link);
   const first = Math.floor(random() * sites.length);
   for (const { site, names, days: own } of [...sites.slice(first), ...sites.slice(0, first)]) {
     if (!goesOn()) break;
-    const day = Math.floor((ms - own * DAY_MS) / DAY_MS);
+    const day = today - own;
+    await raiseKeptFrom(link, site, day);
     for (const table of await tablesUntil(link, 'events', day))
       await emptyTable(table, 'site_id = ANY ($1) AND "timestamp" < to_timestamp($2 * 86400.0) AND site = $3', [
         names,
@@ -85,25 +99,40 @@ export async function retain(
       await emptyTable(table, 'site = $1 AND day < $2', [site, day]);
     await emptyTable('day_columns', 'site = $1 AND day < $2', [site, day]);
   }
+  if (failure !== undefined) throw failure;
   return { dropped, deleted };
 }
 
-/** Of each of these names the first UTC day that no retention has touched. `days`: RETENTION_DAYS. */
+/** Of each of these names the first UTC day that no retention has touched, nor will now. `days`: RETENTION_DAYS. */
 export async function keptFrom(
-  transaction: Pick<Transaction, 'query'>,
+  sql: Sql,
   names: ReadonlySet<string>,
   nowMs: number,
   days: number | undefined,
 ): Promise<(siteId: string) => number> {
   const today = dayOf(nowMs);
-  const first = days === undefined ? Number.NEGATIVE_INFINITY : dayOf(beginOf(monthOf(today - days)));
-  const { rows } = await transaction.query<{ site_id: string; days: number }>(
-    `SELECT n.site_id, s.retention_days AS days FROM site_names n JOIN sites s USING (site)
-     WHERE n.site_id = ANY ($1::text[]) AND s.retention_days IS NOT NULL`,
-    [[...names]],
+  const first = days === undefined ? Number.NEGATIVE_INFINITY : firstOfMonths(today, days);
+  const { rows } = await sql.query<{ site_id: string; day: number | null }>(
+    `SELECT given.site_id, greatest($2::int - s.retention_days, k.day,
+       (SELECT day FROM kept_from WHERE site = ${ALL_SITES})) AS day
+     FROM unnest($1::text[]) AS given (site_id)
+     LEFT JOIN site_names USING (site_id) LEFT JOIN sites s USING (site) LEFT JOIN kept_from k USING (site)`,
+    [[...names], today],
   );
-  const own = new Map(rows.map((row) => [row.site_id, Math.max(first, today - row.days)]));
-  return (siteId) => own.get(siteId) ?? first;
+  const found = new Map(rows.map(({ site_id: siteId, day }) => [siteId, Math.max(first, day ?? first)]));
+  return (siteId) => found.get(siteId)!;
+}
+
+/** First day of the months that RETENTION_DAYS keeps: one is dropped when it is wholly older. */
+const firstOfMonths = (today: number, days: number): number => dayOf(beginOf(monthOf(today - days)));
+
+/** Committed before the first delete, so that nobody can see the deletes and not the day. */
+async function raiseKeptFrom(link: PostgresLink, site: number, day: number): Promise<void> {
+  await link.query(
+    `INSERT INTO kept_from AS k (site, day) VALUES ($1, $2)
+     ON CONFLICT (site) DO UPDATE SET day = excluded.day WHERE k.day < excluded.day`,
+    [site, day],
+  );
 }
 
 async function sitesWithRetention(link: PostgresLink): Promise<readonly Site[]> {

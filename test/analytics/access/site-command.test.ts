@@ -27,7 +27,7 @@ afterAll(async () => {
   for (const fn of undo.reverse()) await fn();
 });
 beforeEach(async () => {
-  await link.query('TRUNCATE sites, site_changes, events, rollups, accepted_hours, outcome_hours CASCADE');
+  await link.query('TRUNCATE sites, site_changes, events, rollups, kept_from, accepted_hours, outcome_hours CASCADE');
 });
 
 const site = (...argv: string[]): Promise<ToolRun> =>
@@ -158,6 +158,7 @@ test('rm explains first, then ends the registration, and with --data deletes wha
       'INSERT INTO rollups (site, dimension, grain, t, value) SELECT site, 0, 1, 1, 1 FROM sites WHERE site_id = $1',
       [name],
     );
+    await link.query('INSERT INTO kept_from SELECT site, 1 FROM sites WHERE site_id = $1', [name]);
     await link.query('INSERT INTO accepted_hours VALUES ($1, 1, 5003)', [name]);
   }
   const asked = await site('rm', 'gone', '--data');
@@ -171,11 +172,11 @@ test('rm explains first, then ends the registration, and with --data deletes wha
   expect(await json('keys')).toHaveLength(1);
   expect((await link.query('SELECT FROM events')).rowCount).toBe(10_006);
   expect(await done('rm', 'gone', '--yes', '--data')).toBe(
-    'gone is not registered any more\n5005 rows of gone are deleted\n',
+    'gone is not registered any more\n5006 rows of gone are deleted\n',
   );
   for (const table of ['events', 'accepted_hours'])
     expect((await link.query(`SELECT DISTINCT site_id FROM ${table}`)).rows).toEqual([{ site_id: 'kept' }]);
-  expect((await link.query('SELECT FROM rollups')).rowCount).toBe(1);
+  for (const table of ['rollups', 'kept_from']) expect((await link.query(`SELECT FROM ${table}`)).rowCount).toBe(1);
   expect(await json('list', '--all')).toMatchObject([{ site_id: 'kept', ingest_keys: 1 }]);
   expect(await done('rm', 'kept', '--yes')).toMatch(/\nno site is registered now: everybody may send and read\n$/);
 });

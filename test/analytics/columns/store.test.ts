@@ -30,7 +30,7 @@ afterAll(async () => {
 });
 
 beforeEach(async () => {
-  await link.query('TRUNCATE sites, site_names, events, site_days, day_columns RESTART IDENTITY CASCADE');
+  await link.query('TRUNCATE sites, site_names, events, site_days, day_columns, kept_from RESTART IDENTITY CASCADE');
   await link.query("INSERT INTO sites (site_id) VALUES ('one'), ('two')");
   await link.query("INSERT INTO site_names VALUES ('one', 1), ('two', 2)");
   columns = new Columns({ gapMs: GAP_MS, cacheBytes: 0 });
@@ -210,6 +210,19 @@ test('a run is bounded, begins with the oldest day, and leaves days alone whose 
   expect(await sealed()).toEqual([1, 2]);
   await link.query('UPDATE sites SET retention_days = NULL');
   expect(await seal()).toBe(1);
+});
+
+test('days that a retention has deleted are left alone when it is longer now', async () => {
+  await store(sample(7));
+  await store(sample(7), { name: 'two', site: 2 });
+  await link.query('INSERT INTO kept_from VALUES (0, $1), (1, $2)', [FIRST_DAY + 1, FIRST_DAY + 2]);
+  expect(await seal()).toBe(3);
+  const { rows } = await link.query("SELECT site, day FROM day_columns WHERE name = 'head' ORDER BY site, day");
+  expect(rows).toEqual([
+    { site: 1, day: FIRST_DAY + 2 },
+    { site: 2, day: FIRST_DAY + 1 },
+    { site: 2, day: FIRST_DAY + 2 },
+  ]);
 });
 
 test('a day that still changes waits for a run in which it does not, and no longer than ten minutes', async () => {

@@ -261,8 +261,14 @@ test('lines that are older than the site keeps its events are bad', async () => 
   const old = '{"event_type":"a","timestamp":"2020-01-01T00:00:00Z"}';
   await run('json', written('one', [old]));
   await pool.query('UPDATE sites SET retention_days = 30 WHERE site_id = $1', [site]);
-  const { code, said } = await run('json', written('two', [`${old} `]));
-  expect([code, said]).toEqual([1, expect.stringContaining('line 1: timestamp must not be older than')]);
+  const refused = [1, expect.stringContaining('line 1: timestamp must not be older than')];
+  const two = await run('json', written('two', [`${old} `]));
+  expect([two.code, two.said]).toEqual(refused);
+  // Its days were deleted, and stay so when the retention ends.
+  await pool.query('INSERT INTO kept_from SELECT site, 20000 FROM sites WHERE site_id = $1', [site]);
+  await pool.query('UPDATE sites SET retention_days = NULL WHERE site_id = $1', [site]);
+  const three = await run('json', written('three', [`${old} `]));
+  expect([three.code, three.said]).toEqual(refused);
 });
 
 test('interrupted, it says so; run again, it adds what is missing, with the same visitors', async () => {

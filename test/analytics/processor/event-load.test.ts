@@ -32,7 +32,7 @@ beforeAll(async () => {
   await migrate(dsn);
 });
 afterEach(async () => {
-  await sql(dsn, 'TRUNCATE events, event_ids, refused_events, outcome_hours, accepted_hours, sites CASCADE');
+  await sql(dsn, 'TRUNCATE events, event_ids, refused_events, outcome_hours, accepted_hours, kept_from, sites CASCADE');
 });
 
 const ids = async (): Promise<string[]> =>
@@ -368,6 +368,26 @@ test('an event that is older than its site keeps them is rejected, by each of it
     { ...books, site_id: 'long', stored: 1 },
     { ...books, site_id: 'short', stored: 2, rejected: 1 },
   ]);
+});
+
+test('an event of a day that a retention has deleted is rejected, also when it is longer now', async () => {
+  const one = await processor(dsn, { retentionDays: 365 });
+  await sql(
+    dsn,
+    `WITH made AS (
+         INSERT INTO sites (site_id, retention_days) VALUES ('longer', 30), ('ended', NULL) RETURNING site, site_id),
+       named AS (INSERT INTO site_names (site_id, site) SELECT site_id, site FROM made)
+     INSERT INTO kept_from SELECT site, date '2026-11-17' - date '1970-01-01' FROM made
+     UNION ALL SELECT 0, date '2026-10-01' - date '1970-01-01'`,
+  );
+  const line = (n: number, site: string, day: string) => ours(n, { site_id: site, timestamp: `${day}T23:59:59Z` });
+  const gone = [line(1, 'longer', '2026-11-16'), line(2, 'ended', '2026-11-16'), line(3, 'new', '2026-09-30')];
+  const there = [line(4, 'longer', '2026-11-17'), line(5, 'ended', '2026-11-17'), line(6, 'new', '2026-10-01')];
+  await one.write(batchOf([...gone, ...there]));
+  expect(await ids()).toEqual([4, 5, 6].map(uuid));
+  expect(one.letters.map(({ offset, reason }) => [offset, reason])).toEqual(
+    [0, 1, 2].map((offset) => [offset, expect.stringContaining('the retention of the site')]),
+  );
 });
 
 test('what was stored while it was young enough counts nowhere when it comes again, and is no letter', async () => {

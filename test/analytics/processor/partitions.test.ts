@@ -3,7 +3,7 @@
  * with the schema of the service.
  */
 import { beforeAll, beforeEach, expect, test } from 'vitest';
-import { DAY_MS } from '../../../src/analytics/dimensions.ts';
+import { DAY_MS, dayOf } from '../../../src/analytics/dimensions.ts';
 import {
   dropWeeks,
   MonthsOnDemand,
@@ -11,9 +11,9 @@ import {
   months,
   weekNow,
 } from '../../../src/analytics/processor/partitions.ts';
-import { retain } from '../../../src/analytics/processor/retention.ts';
+import { keptFrom, retain } from '../../../src/analytics/processor/retention.ts';
 import { openLink, type PostgresLink } from '../../../src/store/postgres/connection.ts';
-import { MONTHS_BACK, monthNow, monthsOf, monthText } from '../../../src/store/postgres/month-partitions.ts';
+import { beginOf, MONTHS_BACK, monthNow, monthsOf, monthText } from '../../../src/store/postgres/month-partitions.ts';
 import { wasMadeMeanwhile } from '../../../src/store/postgres/time-partitions.ts';
 import { startPostgres } from '../../servers/postgres.ts';
 import { schema } from '../schema.ts';
@@ -242,6 +242,70 @@ test('a site of shorter retention loses its old events under all of its names, i
   ]);
   const ended = await retain(link, 1, AbortSignal.abort(), { batchRows: 3 });
   expect(ended.deleted).toBe(0);
+});
+
+/** First days that are kept of the sites of these names. */
+async function kept(names: readonly string[], days?: number): Promise<readonly number[]> {
+  const firstDay = await keptFrom(link, new Set(names), (await monthNow(link)).ms, days);
+  return names.map(firstDay);
+}
+const ANY = Number.NEGATIVE_INFINITY;
+const run = (days?: number) => retain(link, days, new AbortController().signal);
+
+test('days that the retention of a site has deleted are not kept again when it becomes longer, or ends', async () => {
+  await makePartitions(link);
+  await link.query(
+    `INSERT INTO sites (site_id, retention_days) VALUES ('now', 3), ('other', NULL);
+     INSERT INTO site_names VALUES ('now', 1), ('before', 1), ('other', 2)`,
+  );
+  const today = dayOf((await monthNow(link)).ms);
+  for (const day of [today - 4, today - 3]) await putDay(day);
+  const names = ['now', 'before', 'other', 'new'];
+  const deleted = [today - 3, today - 3, ANY, ANY];
+  expect(await kept(names)).toEqual(deleted);
+  expect((await run()).deleted).toBe(1);
+  for (const days of [30, null]) {
+    await link.query('UPDATE sites SET retention_days = $1 WHERE site = 1', [days]);
+    expect(await kept(names)).toEqual(deleted);
+    await run();
+    expect(await kept(names)).toEqual(deleted);
+  }
+  await link.query('UPDATE sites SET retention_days = 1 WHERE site = 1');
+  expect(await kept(names)).toEqual([today - 1, today - 1, ANY, ANY]);
+});
+
+test('RETENTION_DAYS deletes what the load refuses, in default partitions as well, and raised it stays refused', async () => {
+  const { month, ms } = await monthNow(link);
+  const first = dayOf(beginOf(month - 2));
+  const days = dayOf(ms) - (first + 14);
+  for (const day of [first - 1, first, first + 13]) {
+    await putDay(day);
+    await put(new Date(day * DAY_MS).toISOString());
+  }
+  expect(await kept(['new'], days)).toEqual([first]);
+  await run(days);
+  const { rows } = await link.query<{ day: number }>('SELECT day FROM visitor_days_default ORDER BY 1');
+  expect(rows.map(({ day }) => day)).toEqual([first, first + 13]);
+  expect(await count('events_default')).toBe(2);
+  for (const raised of [days + 365, undefined]) expect(await kept(['new'], raised)).toEqual([first]);
+});
+
+test('a month that somebody holds keeps no other events from being deleted, and its error is told', async () => {
+  const { month, ms } = await monthNow(link);
+  for (const one of [month - 3, month - 1, month]) await months.makePeriod(link, one);
+  await link.query(
+    "INSERT INTO sites (site_id, retention_days) VALUES ('a', 1); INSERT INTO site_names VALUES ('a', 1)",
+  );
+  await put('1999-01-01T00:00:00Z', 2, 'b');
+  await put(new Date(ms - 3 * DAY_MS).toISOString());
+  const held = `events_${monthText(month - 3)}`;
+  const holder = await openLink(dsn);
+  await holder.query(`BEGIN; SELECT FROM ${held}`);
+  await expect(run(31)).rejects.toThrow('lock timeout');
+  expect(await count('events')).toBe(0);
+  await holder.query('COMMIT');
+  await holder.close();
+  expect((await run(31)).dropped).toContain(held);
 });
 
 // Each run ends after a minute: if all began with the same site, those behind it would keep their events for ever.
