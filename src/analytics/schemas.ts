@@ -64,6 +64,9 @@ export const statsSchema = {
     top_paths: {
       type: 'array',
       maxItems: 10,
+      description:
+        'While a day gets views and one of its most viewed paths may be counted under "(other)", all numbers may be ' +
+        'those of one moment up to 60 seconds ago.',
       items: { type: 'object', properties: { path: { type: 'string' }, views: count }, required: ['path', 'views'] },
     },
     top_paths_incomplete: {

@@ -20,6 +20,9 @@ const WAITING_MAX = 10_000;
 /** What a question does to what the worker holds. */
 export type Effect = 'reads' | 'changes';
 
+/** Answers a question; `leave` gives its place among those that are answered at a time to the next one. */
+export type Answer = (question: unknown, leave: () => void) => Promise<unknown> | unknown;
+
 /** Main -> acceptor: an end of a channel to a worker's thread. */
 export interface ConnectWorker {
   readonly connect: MessagePort;
@@ -122,9 +125,12 @@ export class Asker {
 export class Answerer {
   readonly #ports = new Set<MessagePort>();
   readonly #queue: { readonly port: MessagePort; readonly asked: Question }[] = [];
-  #answer: ((question: unknown) => unknown) | undefined;
+  #answer: Answer | undefined;
   #concurrency = Number.POSITIVE_INFINITY;
+  /** Questions that count against #concurrency. */
   #running = 0;
+  /** Questions that are being answered. */
+  #open = 0;
   #idle: (() => void) | undefined;
 
   connect({ connect: port }: Pick<ConnectAcceptor, 'connect'>): void {
@@ -137,7 +143,7 @@ export class Answerer {
     port.unref();
   }
 
-  serve(answer: (question: unknown) => unknown, concurrency = Number.POSITIVE_INFINITY): void {
+  serve(answer: Answer, concurrency = Number.POSITIVE_INFINITY): void {
     this.#answer = answer;
     this.#concurrency = concurrency;
     this.#go();
@@ -147,26 +153,34 @@ export class Answerer {
     while (this.#answer !== undefined && this.#running < this.#concurrency && this.#queue.length > 0) {
       const { port, asked } = this.#queue.shift()!;
       this.#running += 1;
+      this.#open += 1;
       void this.#run(port, asked, this.#answer);
     }
   }
 
-  async #run(port: MessagePort, { id, question }: Question, answer: (question: unknown) => unknown): Promise<void> {
+  async #run(port: MessagePort, { id, question }: Question, answer: Answer): Promise<void> {
+    let placed = true;
+    const leave = (): void => {
+      if (!placed) return;
+      placed = false;
+      this.#running -= 1;
+      this.#go();
+    };
     let told: Told;
     try {
-      told = { id, answer: await answer(question) };
+      told = { id, answer: await answer(question, leave) };
     } catch (error) {
       told = { id, failed: failureOf(error) };
     }
     port.postMessage(told);
-    this.#running -= 1;
-    this.#go();
-    if (this.#running === 0 && this.#queue.length === 0) this.#idle?.();
+    this.#open -= 1;
+    leave();
+    if (this.#open === 0 && this.#queue.length === 0) this.#idle?.();
   }
 
   /** Resolves when no question is being answered and none waits. */
   async settled(): Promise<void> {
-    if (this.#running === 0 && this.#queue.length === 0) return;
+    if (this.#open === 0 && this.#queue.length === 0) return;
     await new Promise<void>((resolve) => {
       this.#idle = resolve;
     });

@@ -20,7 +20,7 @@ import type { Finding } from '../kernel/finding.ts';
 import type { Logger } from '../kernel/log.ts';
 import type { Meters, MetricSet } from '../kernel/metrics.ts';
 import type { ConsumerLimits } from '../store/kafka/consumer.ts';
-import type { Effect } from './calls.ts';
+import type { Answer, Effect } from './calls.ts';
 import type { Intake, IntakeLane } from './intake.ts';
 import type { FrameValues } from './values.ts';
 
@@ -323,9 +323,9 @@ export interface WorkerFrame<V = FrameValues, Shared = unknown> {
   away(reason: string): void;
   /**
    * Answers the questions of acceptors; at most `concurrency` at a time, the others wait in their order. Default: no
-   * bound.
+   * bound. An answer that waits for work which is under way for others calls `leave` first: it counts no longer.
    */
-  serve(answer: (question: unknown) => Promise<unknown> | unknown, concurrency?: number): void;
+  serve(answer: Answer, concurrency?: number): void;
   /** With `publishes`: its lane. */
   readonly lane: IntakeLane | undefined;
   /** The log of this process: its id, whether it outlasts the process, and how the outputs that read it stand. */

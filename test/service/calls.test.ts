@@ -52,6 +52,45 @@ test('a worker that dies: what waits for it is told the same, what comes later w
   ]);
 });
 
+test('a question that leaves its place lets the next one in, and is waited for at the end all the same', async () => {
+  const { asker, answerer } = line();
+  const [held, second, begun] = [
+    Promise.withResolvers<string>(),
+    Promise.withResolvers<string>(),
+    Promise.withResolvers<void>(),
+  ];
+  const order: unknown[] = [];
+  answerer.serve((question, leave) => {
+    order.push(question);
+    if (question === 'second') {
+      begun.resolve();
+      return second.promise;
+    }
+    if (question !== 'held') return question;
+    leave();
+    leave();
+    return held.promise;
+  }, 1);
+  const ask = (question: string): Promise<unknown> => asker.ask('query', question, 60_000, 'reads');
+  const first = ask('held');
+  expect(await ask('next')).toBe('next');
+  let settled = false;
+  const end = answerer.settled().then(() => (settled = true));
+  await new Promise((resolve) => setImmediate(resolve));
+  expect(settled).toBe(false);
+  const [other, last] = [ask('second'), ask('last')];
+  await begun.promise;
+  await new Promise((resolve) => setImmediate(resolve));
+  // It has no second place to give when it is answered.
+  held.resolve('done');
+  expect(await first).toBe('done');
+  expect(order).toEqual(['held', 'next', 'second']);
+  second.resolve('two');
+  expect(await Promise.all([other, last])).toEqual(['two', 'last']);
+  await end;
+  asker.close();
+});
+
 test('an answer comes, also one that is an error of the worker', async () => {
   const { asker, answerer } = line();
   answerer.serve((question) => {

@@ -9,9 +9,9 @@ import { change } from '../api/changes.ts';
 import { type Change, isChange } from '../api/questions.ts';
 import { Columns } from '../columns/store.ts';
 import { Database, type Snapshot } from './database.ts';
+import { DayCounts } from './day-counts.ts';
 import { measurePipe } from './pipe.ts';
 import type { Question } from './questions.ts';
-import { KnownPaths } from './raw-paths.ts';
 import { reconcile } from './reconcile.ts';
 import { stats } from './stats.ts';
 import type { TopicEnds } from './topic-ends.ts';
@@ -22,13 +22,13 @@ const COLUMN_BYTES_MAX = 64 * 1024 * 1024;
 /** What questions are answered with beside the database. */
 interface Means {
   readonly columns: Columns;
-  readonly paths: KnownPaths;
   /** Undefined: events take no way through Kafka. */
   readonly topic: TopicEnds | undefined;
 }
 
 export interface Answering {
-  answer(question: Question): Promise<unknown>;
+  /** `leave`: called before it waits without a session. */
+  answer(question: Question, leave: () => void): Promise<unknown>;
   close(): Promise<unknown>;
 }
 
@@ -43,13 +43,16 @@ export async function openAnswering({ values, log, told }: AnsweringOptions): Pr
   const dsn = values.postgres.pgDsn ?? '';
   const means: Means = {
     columns: new Columns({ gapMs: values.analytics.sessionTimeoutMs, cacheBytes: COLUMN_BYTES_MAX }),
-    paths: new KnownPaths(),
     topic: await topicEnds(values, log),
   };
   const database = new Database({ dsn, sessions: values.analytics.queryConnections, told });
+  const days = new DayCounts();
   return {
-    answer: (question) =>
-      isChange(question) ? change(dsn, question) : database.read((snapshot) => answerFrom(snapshot, question, means)),
+    answer(question, leave) {
+      if (isChange(question)) return change(dsn, question);
+      if (question.name === 'stats') return stats(question, { read: (work) => database.read(work), days, leave });
+      return database.read((snapshot) => answerFrom(snapshot, question, means));
+    },
     close: () => Promise.all([database.close(), means.topic?.close()]),
   };
 }
@@ -65,10 +68,9 @@ async function topicEnds({ kafka }: AnalyticsValues, log: WorkerFrame['log']): P
 
 async function answerFrom(
   snapshot: Snapshot,
-  question: Exclude<Question, Change>,
-  { columns, paths, topic }: Means,
+  question: Exclude<Question, Change | { name: 'stats' }>,
+  { columns, topic }: Means,
 ): Promise<unknown> {
-  if (question.name === 'stats') return stats(snapshot, question, paths);
   if (question.name === 'reconcile')
     return reconcile(snapshot, question, (times) => measurePipe(snapshot, topic, times));
   return answerApi(snapshot, question, (asked) => snapshot.use((link) => columns.answerWithin(link, asked)));

@@ -2,11 +2,9 @@
  * Raw paths: the ten most viewed paths of a day, counted from its raw events. Asked where sums cannot say it: a day with
  * more than DIMENSION_VALUES_MAX paths counts those that came last under "(other)", and one of them may have become the
  * most viewed. Reading a day takes as long as it has views, so it ends at RAW_MS_MAX; and raw events may be gone
- * (RETENTION_DAYS), so what was read is held against the sums. An answer is remembered for as long as the sums have the
- * views that it was made of: they only ever grow, so the day has the same events then.
+ * (RETENTION_DAYS), so what was read is held against the sums. day-counts.ts says when a day is read.
  */
 import { sql } from 'kysely';
-import { type Clock, systemClock } from '../../kernel/clock.ts';
 import type { PostgresLink } from '../../store/postgres/connection.ts';
 import { sqlState } from '../../store/postgres/fault.ts';
 import { SLOT_MS } from '../dimensions.ts';
@@ -15,61 +13,12 @@ import { db, type Snapshot } from './database.ts';
 import type { Span } from './range.ts';
 
 const RAW_MS_MAX = 2000;
-/** Days that are remembered; ten paths of 2000 characters each take some kilobytes. */
-const DAYS_MAX = 200;
-/** A day that could not be counted is left alone for so long: each try may take RAW_MS_MAX of the database. */
-const REST_MS = 60_000;
 const CANCELED = '57014';
 
 export interface RawPaths {
   /** Page views with a path. */
   readonly views: number;
   readonly paths: readonly StatsPath[];
-}
-
-interface Known {
-  readonly views: number;
-  /** Undefined: it could not be counted. */
-  readonly paths: readonly StatsPath[] | undefined;
-  readonly atMs: number;
-}
-
-/** The most viewed paths of days that were counted from raw events; the least recently used go first. */
-export class KnownPaths {
-  readonly #days = new Map<string, Known>();
-  readonly #clock: Pick<Clock, 'elapsed'>;
-
-  constructor(clock: Pick<Clock, 'elapsed'> = systemClock) {
-    this.#clock = clock;
-  }
-
-  /** `views`: page views with a path that the sums have in these slots. Undefined: raw events cannot say it now. */
-  async of(
-    snapshot: Snapshot,
-    site: number,
-    slots: Span,
-    views: number,
-    count: number,
-  ): Promise<readonly StatsPath[] | undefined> {
-    const key = `${site}/${slots.from}/${slots.to}/${count}`;
-    const known = this.#days.get(key);
-    this.#days.delete(key);
-    const holds =
-      known !== undefined &&
-      (known.paths === undefined ? this.#clock.elapsed() - known.atMs < REST_MS : known.views === views);
-    const now = holds ? known : await this.#count(snapshot, site, slots, views, count);
-    this.#days.set(key, now);
-    for (const oldest of this.#days.keys()) {
-      if (this.#days.size <= DAYS_MAX) break;
-      this.#days.delete(oldest);
-    }
-    return now.paths;
-  }
-
-  async #count(snapshot: Snapshot, site: number, slots: Span, views: number, count: number): Promise<Known> {
-    const raw = await rawPaths(snapshot, site, slots, count);
-    return { views, paths: raw?.views === views ? raw.paths : undefined, atMs: this.#clock.elapsed() };
-  }
 }
 
 /** `count`: paths at most. Undefined: it takes too long. The session must be in a transaction that changes nothing. */

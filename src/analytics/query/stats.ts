@@ -4,19 +4,24 @@
  *
  *   views   sums of the site's own rows
  *   users   users of a window, each counted in the first slot of it in which he was (rollup/gaps.ts)
- *   paths   sums of the rows of `path`. Where a path that a day counts under "(other)" may be one of the ten, they are
- *           counted from the raw events (raw-paths.ts); an answer that could not do that says so. A day of a time zone would have to read all paths of hours of slots. A path has no more views in it
- *           than on the UTC days that it touches, so those with most views there are added up first, until no path
- *           behind them can still be among the ten (the threshold algorithm: Fagin, Lotem, Naor 2001)
+ *   paths   sums of the rows of `path`. A day of a time zone would have to read all paths of hours of slots. A path has
+ *           no more views in it than on the UTC days that it touches, so those with most views there are added up
+ *           first, until no path behind them can still be among the ten (the threshold algorithm: Fagin, Lotem, Naor
+ *           2001)
+ *
+ * Where a path that a day counts under "(other)" may be one of the ten, they are counted from the raw events
+ * (raw-paths.ts), all three from one snapshot; such an answer may be some seconds old (day-counts.ts). One that could
+ * not do that says so.
  */
 import { type RawBuilder, sql } from 'kysely';
 import { dimensions, grains, OTHER } from '../dimensions.ts';
 import { gapKinds } from '../rollup/measures.ts';
 import type { Stats, StatsPath } from '../schemas.ts';
 import { db, type Snapshot } from './database.ts';
+import type { DayCount, DayCounts, DayNumbers } from './day-counts.ts';
 import { added, type Piece, piecesOf, rowsIn, utcDaysOf } from './pieces.ts';
-import { dateText, partsOf, rangeOf, type Span } from './range.ts';
-import type { KnownPaths } from './raw-paths.ts';
+import { dateText, type Parts, partsOf, rangeOf, type Span } from './range.ts';
+import { rawPaths } from './raw-paths.ts';
 
 export interface StatsQuestion {
   readonly siteId: string;
@@ -36,16 +41,44 @@ export async function siteOf(snapshot: Snapshot, siteId: string): Promise<number
   return row?.site;
 }
 
+/** What is answered with. */
+export interface StatsMeans {
+  /** Reads within one transaction. */
+  read<T>(work: (snapshot: Snapshot) => Promise<T>): Promise<T>;
+  readonly days: DayCounts;
+  /** Called before it waits for a count that others may wait for as well; it has no session then. */
+  leave(): void;
+}
+
 export async function stats(
-  snapshot: Snapshot,
   { siteId, day, timeZone }: StatsQuestion,
-  known: KnownPaths,
+  { read, days, leave }: StatsMeans,
 ): Promise<Stats> {
   const none = { site_id: siteId, date: dateText(day), total_views: 0, unique_users: 0, top_paths: [] };
-  const site = await siteOf(snapshot, siteId);
-  if (site === undefined) return none;
   const parts = partsOf(rangeOf(day, day, timeZone));
-  if (parts.slots.from === parts.slots.to) return none;
+  const { from, to } = parts.slots;
+  if (from === to) return none;
+  const sums = await read(async (snapshot) => {
+    const site = await siteOf(snapshot, siteId);
+    return site === undefined ? undefined : { site, ...(await sumsOf(snapshot, site, parts)) };
+  });
+  if (sums === undefined) return none;
+  const { site, views, numbers } = sums;
+  if (views === undefined) return { ...none, ...numbers };
+  leave();
+  const counted = await days.of(`${site}/${from}/${to}`, { views, numbers }, () =>
+    read((snapshot) => countOf(snapshot, site, parts)),
+  );
+  return counted === undefined ? { ...none, ...numbers, top_paths_incomplete: true } : { ...none, ...counted };
+}
+
+interface Sums {
+  readonly numbers: DayNumbers;
+  /** Page views with a path, where one that the sums do not name may be among the ten. */
+  readonly views: number | undefined;
+}
+
+async function sumsOf(snapshot: Snapshot, site: number, parts: Parts): Promise<Sums> {
   const pieces = piecesOf(parts).filter(({ inside }) => inside);
   const views = rowsIn(site, 'site', pieces, (piece) => sql`${added(sql`views`, piece)} AS views`);
   const paths = (await topByBounds(snapshot, site, pieces)) ?? topOfAll(site, pieces);
@@ -61,17 +94,20 @@ export async function stats(
       ${viewers(site, parts.slots)} AS unique_users,
       (SELECT coalesce(json_agg(named ORDER BY views DESC, path COLLATE "C"), '[]') FROM named) AS top_paths,
       (SELECT coalesce(sum(views), 0)::float8 FROM (${viewsOf(site, pieces, [OTHER.toString()])}) AS o) AS other_views`;
-  const [{ other_views: otherViews, ...found }] = (await snapshot.rows(query)) as [Found];
-  const answer = { ...none, ...found };
-  if (!mayHideOne(found.top_paths, otherViews, pieces)) return answer;
-  const top = await known.of(snapshot, site, parts.slots, await viewsWithPath(snapshot, site, pieces), PATHS);
-  return top === undefined ? { ...answer, top_paths_incomplete: true } : { ...answer, top_paths: top };
+  const [{ other_views: otherViews, ...numbers }] = (await snapshot.rows(query)) as [Found];
+  const hides = mayHideOne(numbers.top_paths, otherViews, pieces);
+  return { numbers, views: hides ? await viewsWithPath(snapshot, site, pieces) : undefined };
 }
 
-interface Found {
-  readonly total_views: number;
-  readonly unique_users: number;
-  readonly top_paths: readonly StatsPath[];
+/** The same with the ten of the raw events. Undefined: they take too long, or are not all there. */
+async function countOf(snapshot: Snapshot, site: number, parts: Parts): Promise<DayCount | undefined> {
+  const { numbers, views } = await sumsOf(snapshot, site, parts);
+  const raw = await rawPaths(snapshot, site, parts.slots, PATHS);
+  if (raw === undefined || raw.views !== views) return undefined;
+  return { views: raw.views, numbers: { ...numbers, top_paths: raw.paths } };
+}
+
+interface Found extends DayNumbers {
   readonly other_views: number;
 }
 

@@ -36,13 +36,13 @@ export default {
       }
     };
     const telling = tellLag(values.postgres.pgDsn ?? '', journal, signal);
-    serve(async (asked) => {
+    serve(async (asked, leave) => {
       const question = asked as Question;
       opened ??= open();
       const answering = await opened;
       const started = performance.now();
       try {
-        return await answering.answer(question);
+        return await answering.answer(question, leave);
       } finally {
         seconds.get(question.name)?.observe((performance.now() - started) / 1000);
       }

@@ -18,11 +18,14 @@ beforeAll(async () => {
 });
 afterAll(() => running.process.end('SIGKILL'));
 
-const sql = async (text: string): Promise<void> => {
+const sql = async <R extends pg.QueryResultRow>(text: string): Promise<R[]> => {
   const client = new pg.Client({ connectionString: postgres.dsn });
   await client.connect();
-  await client.query(text);
-  await client.end();
+  try {
+    return (await client.query<R>(text)).rows;
+  } finally {
+    await client.end();
+  }
 };
 
 test('an empty day is zeros, in the order of the contract', async () => {
@@ -60,6 +63,38 @@ test('views, users and paths stand there as numbers and texts, whatever the text
     SELECT site, 2, 1, ${day}, 1, 1 FROM sites WHERE site_id = 's p+a%c/é'`);
   const partial = await running.get(`/stats?${query}`);
   expect(await partial.text()).toBe(JSON.stringify({ ...expected, top_paths_incomplete: true }));
+});
+
+// A count of raw events may take seconds; a lock on them lasts as long as the test needs.
+test('who waits for a count of raw events keeps nobody else from an answer: all share one, and hold no session', async () => {
+  await sql(`INSERT INTO sites (site_id) VALUES ('many');
+    INSERT INTO site_names SELECT site_id, site FROM sites WHERE site_id = 'many';
+    INSERT INTO rollups (site, dimension, grain, t, value, events, views)
+      SELECT site, d, 1, 20407, v, 9, 7 FROM sites, (VALUES (0, 0), (2, 1)) AS n(d, v) WHERE site_id = 'many'`);
+  const holder = new pg.Client({ connectionString: postgres.dsn });
+  await holder.connect();
+  await holder.query('BEGIN; LOCK TABLE events');
+  const counts = async (): Promise<number> =>
+    (
+      await sql<{ n: number }>(`SELECT count(*)::int AS n FROM pg_stat_activity
+        WHERE application_name = 'ringmain-query' AND wait_event_type = 'Lock'`)
+    )[0]!.n;
+  let answered = 0;
+  const asked = Array.from({ length: 8 }, async () => {
+    const answer = await (await running.get('/stats?site_id=many&date=2025-11-15')).json();
+    answered += 1;
+    return answer;
+  });
+  try {
+    await expect.poll(counts).toBeGreaterThan(0);
+    expect((await running.get('/stats?site_id=nobody&date=2025-11-15')).status).toBe(200);
+    expect(answered).toBe(0);
+    expect(await counts()).toBe(1);
+  } finally {
+    await holder.end();
+  }
+  const some = { site_id: 'many', date: '2025-11-15', total_views: 7, unique_users: 0, top_paths: [] };
+  for (const answer of await Promise.all(asked)) expect(answer).toEqual({ ...some, top_paths_incomplete: true });
 });
 
 describe('what is no question is answered 400 with the parameter, what it must hold, and what was found', () => {

@@ -7,6 +7,8 @@ const loadTests = ['test/analytics/processor/event-load.test.ts'];
 const rollupTests = ['test/analytics/rollup/rollup.test.ts'];
 const visitorDayTests = ['test/analytics/rollup/visitor-day.test.ts'];
 const visitorDay = 'src/analytics/rollup/visitor-day.ts';
+const dayCounts = 'src/analytics/query/day-counts.ts';
+const dayCountsTests = ['test/analytics/query/day-counts.test.ts'];
 
 export const quickAnalyticsMutants: readonly Mutant[] = [
   {
@@ -14,6 +16,30 @@ export const quickAnalyticsMutants: readonly Mutant[] = [
     file: 'src/analytics/rollup/gaps.ts',
     edits: [['Math.min(slot - previous, GAP_MAX);', 'Math.min(slot - previous, GAP_MAX - 1);']],
     tests: ['test/analytics/rollup/gaps.test.ts'],
+  },
+  {
+    name: 'all who ask for a day count it from its raw events',
+    file: dayCounts,
+    edits: [['if (shared !== undefined) return shared;', '']],
+    tests: dayCountsTests,
+  },
+  {
+    name: 'raw events of many days are counted at a time',
+    file: dayCounts,
+    edits: [['this.#turn.then(() => this.#count(key, count))', 'this.#count(key, count)']],
+    tests: dayCountsTests,
+  },
+  {
+    name: 'a count of raw events that fails takes the last one along',
+    file: dayCounts,
+    edits: [['...(this.#days.get(key) ?? UNKNOWN), failedMs', '...UNKNOWN, failedMs']],
+    tests: dayCountsTests,
+  },
+  {
+    name: 'a busy day is counted from its raw events with each question',
+    file: dayCounts,
+    edits: [['nowMs - day.countMs >= FRESH_MS &&', '']],
+    tests: dayCountsTests,
   },
 ];
 
