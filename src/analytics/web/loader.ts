@@ -10,7 +10,7 @@
  *                    reader hears the words once
  */
 
-import { announce, h, icon } from '../../web/dom.ts';
+import { h, icon } from '../../web/dom.ts';
 import { ask, isAbort, isFresh, known, knownSinceMs, Refused } from './ask.ts';
 import { inTime, isLate } from './late.ts';
 
@@ -19,6 +19,18 @@ export const PATIENCE_MS = 150;
 
 /** Who shows a refusal, and its words. */
 const refused = new Map<{ again(): void }, string>();
+/** Says the words to a screen reader; other news does not replace them. */
+export const refusals = h('div', { class: 'unseen', role: 'alert' });
+
+function isRefused(who: { again(): void }, title: string, words: string): void {
+  refused.set(who, words);
+  const text = `${title}. ${words}`;
+  if (refusals.textContent !== text) refusals.textContent = text;
+}
+
+function isNotRefused(who: { again(): void }): void {
+  if (refused.delete(who) && refused.size === 0) refusals.textContent = '';
+}
 
 export interface Loads<T> {
   readonly draw: (answer: T) => void;
@@ -56,7 +68,7 @@ export class Loader<T> {
 
   stop(): void {
     inTime(this);
-    refused.delete(this);
+    isNotRefused(this);
     this.#asked?.abort();
     this.#asked = undefined;
   }
@@ -92,7 +104,7 @@ export class Loader<T> {
 
   #draw(answer: T): void {
     this.#settle();
-    refused.delete(this);
+    isNotRefused(this);
     this.#failure.hidden = true;
     this.#box.hidden = false;
     this.#drawn = true;
@@ -110,8 +122,7 @@ export class Loader<T> {
     if (status === 401) window.dispatchEvent(new Event('signed-out'));
     const text = error instanceof Error ? error.message : String(error);
     const title = status === 0 ? 'No connection' : 'This could not be answered';
-    refused.set(this, text);
-    announce(`${title}. ${text}`);
+    isRefused(this, title, text);
     const retry = h('button', { type: 'button', class: 'button', onclick: () => tryAgain(text) }, 'Try again');
     // A goal may be gone that a link filters by.
     const filtered = status === 400 && new URL(this.#url, location.href).searchParams.has('filters');
@@ -136,9 +147,7 @@ export class Loader<T> {
 
 /** What kept one box from its answer keeps all that were refused in these words. */
 function tryAgain(words: string): void {
-  for (const [loader, text] of [...refused]) {
-    if (text !== words) continue;
-    refused.delete(loader);
-    loader.again();
-  }
+  // Said once more when it is refused once more.
+  refusals.textContent = '';
+  for (const [loader, text] of [...refused]) if (text === words) loader.again();
 }

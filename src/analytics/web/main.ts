@@ -17,7 +17,7 @@ import { ask, forget, isAbort, Refused, send, useCsrf } from './ask.ts';
 import { headerPart } from './header.ts';
 import { lateBar } from './late.ts';
 import { type Live, livePart } from './live.ts';
-import { PATIENCE_MS } from './loader.ts';
+import { PATIENCE_MS, refusals } from './loader.ts';
 import { loginPage } from './login.ts';
 import { overviewPart } from './overview.ts';
 import { PANEL_ROWS } from './panel.ts';
@@ -196,7 +196,7 @@ setInterval(() => {
   if (!document.hidden && page !== undefined && !page.name.startsWith('waiting')) page.part.update(view, true);
 }, TICK_MS);
 const region = h('div', { id: 'announcements', class: 'unseen', role: 'status', 'aria-live': 'polite' });
-document.body.append(region);
+document.body.append(region, refusals);
 startTheme();
 startShortcuts(app, () => header.menus);
 announce('Loading');
