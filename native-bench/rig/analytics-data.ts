@@ -247,7 +247,7 @@ async function fillColumns(link: PostgresLink, site: BigSite): Promise<number> {
     }
     await link.query('BEGIN');
     await writeDay(link, { site: SITE, day }, 1, builder.finish());
-    await link.query('INSERT INTO site_days (site, day, revision) VALUES ($1, $2, 1)', [SITE, day]);
+    await link.query('INSERT INTO site_days (site, day, revision, sealed) VALUES ($1, $2, 1, 1)', [SITE, day]);
     await link.query('COMMIT');
   }
   return events;

@@ -193,9 +193,11 @@ export interface SiteChanges {
 
 export interface SiteDays {
   day: number;
+  due: Generated<boolean>;
   property_counts: Generated<number[]>;
   property_ids: Generated<ArrayType<Int8>>;
   revision: Generated<number>;
+  sealed: number | null;
   site: number;
   value_counts: Generated<number[]>;
 }

@@ -1,7 +1,9 @@
 /**
  * Seals the days that are over: writes their columns. A day that has got events since it was sealed is sealed again;
  * until then questions read its raw events. One transaction reads the day's revision and its events in one snapshot, so
- * events that come meanwhile raise the revision beyond that of the columns, and the day is simply due once more.
+ * events that come meanwhile raise the revision beyond that of the columns, and the day is simply due once more. When
+ * the columns are committed, `site_days.sealed` gets their revision; a process that is stopped in between leaves a day
+ * that is sealed once more.
  * Columns are deleted with the raw events (processor/retention.ts): they tell as much.
  */
 import type { PostgresLink } from '../../store/postgres/connection.ts';
@@ -10,6 +12,10 @@ import { buildFromRaw, type SiteDay, SORT_MEMORY } from './raw.ts';
 import { writeDay } from './store.ts';
 
 const LATEST_MS = 10 * 60_000;
+/** Most days that a run looks at, and that Rest keeps in mind. A few days of each site change at once. */
+const LOOK_MAX = 50_000;
+/** Days: nobody keeps events so long. */
+const EVER = 1_000_000;
 
 export interface SealOptions {
   /** Days before this one are over. */
@@ -21,7 +27,7 @@ export interface SealOptions {
   readonly retentionDays?: number | undefined;
   /** SESSION_TIMEOUT, ms. */
   readonly gapMs: number;
-  /** Most days of one run. */
+  /** Most days that one run seals. */
   readonly daysMax: number;
   /** Days that still change wait; left out: none does. */
   readonly rest?: Rest;
@@ -47,19 +53,21 @@ export class Rest {
     this.#now = now;
   }
 
-  /** Called once a run with the days that are due. Keeps them in mind, and no others. */
-  of<D extends DueDay>(due: readonly D[]): readonly D[] {
+  /** Called once a run with the days that are due. Keeps them in mind, and no others. Returns `most` days at most. */
+  of<D extends DueDay>(due: readonly D[], most: number): readonly D[] {
     const now = this.#now();
     const seen = new Map<string, { revision: number; sinceMs: number }>();
-    const rested = due.filter(({ site, day, revision }) => {
+    const rested: D[] = [];
+    for (const one of due) {
+      const { site, day, revision } = one;
       const key = `${site}/${day}`;
       const before = this.#seen.get(key);
       const sinceMs = before?.sinceMs ?? now;
-      const rests = before?.revision === revision || now - sinceMs >= LATEST_MS;
+      const taken = rested.length < most && (before?.revision === revision || now - sinceMs >= LATEST_MS);
+      if (taken) rested.push(one);
       // A day that changes on is due anew.
-      seen.set(key, { revision, sinceMs: rests ? now : sinceMs });
-      return rests;
-    });
+      seen.set(key, { revision, sinceMs: taken ? now : sinceMs });
+    }
     this.#seen = seen;
     return rested;
   }
@@ -87,34 +95,45 @@ export async function sealDays(link: PostgresLink, options: SealOptions): Promis
   return sealed;
 }
 
-/** The oldest first: a site whose last days change all the time must not keep the others waiting. */
-async function dueDays(link: PostgresLink, options: SealOptions): Promise<readonly SiteDay[]> {
+/**
+ * The oldest first: a site whose last days change all the time must not keep the others waiting. The index over days
+ * that are due finds them, and none that is sealed. Those that change are left out before `daysMax` cuts the list.
+ */
+async function dueDays(
+  link: PostgresLink,
+  { today, retentionDays, daysMax, rest }: SealOptions,
+): Promise<readonly SiteDay[]> {
   const { rows } = await link.query<{ site: number; day: number; revision: number }>(
     `SELECT d.site, d.day, d.revision FROM site_days d
        JOIN sites s ON s.site = d.site
        LEFT JOIN kept_from k ON k.site = d.site
-       LEFT JOIN day_columns c ON c.site = d.site AND c.day = d.day AND c.name = 'head'
-       WHERE d.day < $1 AND c.revision IS DISTINCT FROM d.revision
-         AND d.day > $1 - coalesce(least(s.retention_days, $2), 1000000)
-         AND d.day >= coalesce(greatest(k.day, (SELECT day FROM kept_from WHERE site = ${ALL_SITES})), d.day)
+       WHERE d.due AND d.day < $1 AND d.day > $2 AND (s.retention_days IS NULL OR d.day > $1 - s.retention_days)
+         AND d.day >= coalesce((SELECT day FROM kept_from WHERE site = ${ALL_SITES}), $2)
+         AND d.day >= coalesce(k.day, $2)
        ORDER BY d.day, d.site LIMIT $3`,
-    [options.today, options.retentionDays ?? null, options.daysMax],
+    [today, today - (retentionDays ?? EVER), LOOK_MAX],
   );
-  return options.rest?.of(rows) ?? rows;
+  return rest?.of(rows, daysMax) ?? rows.slice(0, daysMax);
 }
 
+/** The load takes no notice of the lock; an erase of the site waits for it, so that no columns outlive their site. */
 export async function sealDay(link: PostgresLink, of: SiteDay, gapMs: number): Promise<void> {
+  let revision: number | undefined;
   await link.query(`BEGIN ISOLATION LEVEL REPEATABLE READ; SET LOCAL work_mem = '${SORT_MEMORY}'`);
   try {
     const { rows } = await link.query<{ revision: number }>(
-      'SELECT revision FROM site_days WHERE site = $1 AND day = $2',
+      `SELECT d.revision FROM site_days d JOIN sites s ON s.site = d.site
+       WHERE d.site = $1 AND d.day = $2 FOR KEY SHARE OF s SKIP LOCKED`,
       [of.site, of.day],
     );
-    const revision = rows[0]?.revision;
+    revision = rows[0]?.revision;
     if (revision !== undefined) await writeDay(link, of, revision, await buildFromRaw(link, of, gapMs));
     await link.query('COMMIT');
   } catch (error) {
     if (link.broken === undefined) await link.query('ROLLBACK');
     throw error;
   }
+  if (revision === undefined) return;
+  // Not in the snapshot above: there, a row that the load has changed since cannot be updated.
+  await link.query('UPDATE site_days SET sealed = $3 WHERE site = $1 AND day = $2', [of.site, of.day, revision]);
 }

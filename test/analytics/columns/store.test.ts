@@ -1,6 +1,8 @@
 /** The columns in a real Postgres: what a sealed day answers is what its raw events answer, at any moment. */
+import { readFileSync } from 'node:fs';
 import fc from 'fast-check';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
+import { eraseSite } from '../../../src/analytics/access/erase.ts';
 import { attributes } from '../../../src/analytics/columns/format.ts';
 import { Rest, sealDays } from '../../../src/analytics/columns/seal.ts';
 import { Columns, type ScanTimes } from '../../../src/analytics/columns/store.ts';
@@ -36,9 +38,10 @@ beforeEach(async () => {
   columns = new Columns({ gapMs: GAP_MS, cacheBytes: 0 });
 });
 
-/** Stores events as the load does: rows, and the revision of their days, in one transaction. */
+/** Stores events as the load does, in one transaction: rows, and the revision of their days under the site's lock. */
 async function store(all: readonly TestEvent[], { name = 'one', site = 1, bot = '' } = {}): Promise<void> {
   await link.query('BEGIN');
+  await link.query('SELECT FROM sites WHERE site = $1 FOR NO KEY UPDATE', [site]);
   for (const one of all) {
     const values = {
       site_id: name,
@@ -65,6 +68,19 @@ async function store(all: readonly TestEvent[], { name = 'one', site = 1, bot = 
   }
   await link.query('COMMIT');
 }
+
+/** A session for a seal: it calls `between` behind its look at the revision of a day, before that at the events. */
+const interrupted = (session: PostgresLink, between: (day: number) => Promise<void>): PostgresLink =>
+  new Proxy(session, {
+    get: (_, name: keyof PostgresLink) => {
+      if (name !== 'query') return typeof session[name] === 'function' ? session[name].bind(session) : session[name];
+      return async (sql: string, values?: readonly unknown[]) => {
+        const result = await session.query(sql, values);
+        if (sql.startsWith('SELECT d.revision')) await between(values?.[1] as number);
+        return result;
+      };
+    },
+  });
 
 const seal = (options: { retentionDays?: number; daysMax?: number; rest?: Rest } = {}): Promise<number> =>
   sealDays(link, { today: FIRST_DAY + DAYS, gapMs: GAP_MS, daysMax: 100, ...options });
@@ -139,26 +155,47 @@ test('an event that comes while a day is being sealed is not in its columns, and
   await store(before);
   const other = await openLink(dsn);
   try {
-    // The session of the seal: events come between its look at the revision and its look at the events.
-    const interrupted = new Proxy(other, {
-      get: (_, name: keyof PostgresLink) => {
-        if (name !== 'query') return typeof other[name] === 'function' ? other[name].bind(other) : other[name];
-        return async (sql: string, values?: readonly unknown[]) => {
-          const result = await other.query(sql, values);
-          if (sql.startsWith('SELECT revision') && values?.[1] === day) await store(late);
-          return result;
-        };
-      },
+    const session = interrupted(other, async (at) => {
+      if (at === day) await store(late);
     });
-    await sealDays(interrupted, { today: FIRST_DAY + DAYS, gapMs: GAP_MS, daysMax: 100 });
+    await sealDays(session, { today: FIRST_DAY + DAYS, gapMs: GAP_MS, daysMax: 100 });
   } finally {
     await other.close();
   }
   expect((await ask(visits)).times.daysRaw).toBe(1);
   expect((await ask(visits)).rows).toEqual(naive(all, visits));
-  await link.query('UPDATE site_days SET revision = revision - $1 WHERE site = 1 AND day = $2', [late.length, day]);
+  const raise = (by: number) =>
+    link.query('UPDATE site_days SET revision = revision + $1 WHERE site = 1 AND day = $2', [by, day]);
+  await raise(-late.length);
   expect((await ask(visits)).times.daysRaw).toBe(0);
   expect((await ask(visits)).rows).toEqual(naive(before, visits));
+  await raise(late.length);
+  expect(await seal()).toBe(1);
+  expect((await ask(visits)).times.daysRaw).toBe(0);
+  expect((await ask(visits)).rows).toEqual(naive(all, visits));
+});
+
+test('a site that is erased while its days are being sealed leaves no columns', async () => {
+  await store(sample(9));
+  const [other, watcher] = [await openLink(dsn), await openLink(dsn)];
+  let erasing: Promise<unknown> | undefined;
+  let erased = false;
+  try {
+    const session = interrupted(other, async () => {
+      erasing ??= eraseSite(link, 1, { progress: () => {}, ended: () => false }).then(() => {
+        erased = true;
+      });
+      const waits = async () => (await watcher.query('SELECT FROM pg_locks WHERE NOT granted')).rowCount === 1;
+      await expect.poll(async () => erased || (await waits()), { timeout: 10_000 }).toBe(true);
+    });
+    await sealDays(session, { today: FIRST_DAY + DAYS, gapMs: GAP_MS, daysMax: 100 });
+    await erasing;
+  } finally {
+    await other.close();
+    await watcher.close();
+  }
+  expect(erased).toBe(true);
+  expect((await link.query('SELECT FROM day_columns')).rowCount).toBe(0);
 });
 
 test('a renamed site keeps its days: rows hold the name that they came with', async () => {
@@ -249,4 +286,61 @@ test('a day that still changes waits for a run in which it does not, and no long
   expect(await run()).toBe(0);
   expect(await run()).toBe(1);
   expect(await run()).toBe(0);
+});
+
+test('days that still change keep no other day from being sealed', async () => {
+  let nowMs = 0;
+  const rest = new Rest(() => nowMs);
+  const run = async () => {
+    nowMs += 60_000;
+    await link.query('UPDATE site_days SET revision = revision + 1 WHERE day = $1', [FIRST_DAY]);
+    return await seal({ rest, daysMax: 1 });
+  };
+  await store(sample(10));
+  expect(await run()).toBe(0);
+  for (let day = 1; day < DAYS; day += 1) expect(await run()).toBe(1);
+  expect(await run()).toBe(0);
+  expect((await ask(visits)).times.daysRaw).toBe(1);
+});
+
+test('a look for days costs nothing for those that are sealed', async () => {
+  await link.query(
+    `INSERT INTO site_days (site, day, revision, sealed) SELECT 1 + i % 2, $1 - 1 - i / 2, 3, 3
+     FROM generate_series(0, 59999) i`,
+    [FIRST_DAY],
+  );
+  await link.query("INSERT INTO day_columns SELECT site, day, 'head', 3, '' FROM site_days");
+  await store(sample(12));
+  await link.query('ANALYZE site_days, day_columns, sites');
+  const blocks: number[] = [];
+  const look = async (sql: string, values?: readonly unknown[]) => {
+    const { rows } = await link.query<{ 'QUERY PLAN': readonly { Plan: Record<string, number> }[] }>(
+      `EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) ${sql}`,
+      values,
+    );
+    const { Plan: plan } = rows[0]!['QUERY PLAN'][0]!;
+    blocks.push(plan['Shared Hit Blocks']! + plan['Shared Read Blocks']!);
+    return await link.query(sql, values);
+  };
+  const looking = { query: look } as unknown as PostgresLink;
+  expect(await sealDays(looking, { today: FIRST_DAY + DAYS, gapMs: GAP_MS, daysMax: 0 })).toBe(0);
+  expect(blocks).toHaveLength(1);
+  expect(blocks[0]).toBeLessThan(30);
+  expect(await seal()).toBe(DAYS);
+});
+
+test('the migration takes what is sealed for sealed, and columns of sites that are gone away', async () => {
+  const migrate = (name: string) =>
+    link.query(readFileSync(new URL(`../../../src/analytics/migrations/${name}.sql`, import.meta.url), 'utf8'));
+  const all = sample(13);
+  const late = all.find(({ timestampMs }) => timestampMs < (FIRST_DAY + 1) * DAY_MS)!;
+  await store(all.filter((one) => one !== late));
+  await seal();
+  await store([late]);
+  await link.query("INSERT INTO day_columns VALUES (3, $1, 'head', 1, '')", [FIRST_DAY]);
+  await migrate('010_due_days.down');
+  await migrate('010_due_days');
+  expect((await link.query('SELECT FROM day_columns WHERE site = 3')).rowCount).toBe(0);
+  expect(await seal()).toBe(1);
+  expect((await ask(visits)).rows).toEqual(naive(all, visits));
 });

@@ -202,6 +202,7 @@ test('retention drops whole months that are older, of events and of visitors, an
   for (const one of [month - 3, month - 2, month - 1, month]) await months.makePeriod(link, one);
   await put('1999-01-01T00:00:00Z');
   await putDay(day('1999-01-01'));
+  await link.query("INSERT INTO sites (site_id) VALUES ('a')");
   await link.query("INSERT INTO day_columns VALUES (1, 10000, 'path', 1, '')");
   const { deleted, dropped } = await retain(link, 31, new AbortController().signal);
   expect(deleted).toBe(3);
@@ -233,12 +234,21 @@ test('a site of shorter retention loses its old events under all of its names, i
   }
   await put('1999-01-01T00:00:00Z', 1, 'before');
   await put(recent, 1, 'now');
+  const days = [recent, old].map((text) => Math.floor(day(text)));
+  await link.query('INSERT INTO site_days (site, day) SELECT site, day FROM sites, unnest($1::int[]) AS day', [days]);
   const { deleted } = await retain(link, undefined, new AbortController().signal, { batchRows: 3 });
   expect(deleted).toBe(7 + 7 + 1);
   const { rows } = await link.query('SELECT site, count(*)::int AS n FROM events GROUP BY site ORDER BY site');
   expect(rows).toEqual([
     { site: 1, n: 1 },
     { site: 2, n: 7 },
+  ]);
+  // A day whose events are gone is not to be sealed any more.
+  const { rows: due } = await link.query('SELECT site, day FROM site_days WHERE due ORDER BY site, day DESC');
+  expect(due).toEqual([
+    { site: 1, day: days[0] },
+    { site: 2, day: days[0] },
+    { site: 2, day: days[1] },
   ]);
   const ended = await retain(link, 1, AbortSignal.abort(), { batchRows: 3 });
   expect(ended.deleted).toBe(0);
@@ -332,4 +342,34 @@ test('a run of the retention begins with any of the sites, and looks at no other
   expect(await left(0.99)).toEqual(['a', 'b']);
   expect(await left(0.5)).toEqual(['a']);
   expect(await left(0)).toEqual([]);
+});
+
+test('the watch and the retention find rows by an index, with a long history in the default partitions', async () => {
+  const today = Math.floor((await monthNow(link)).ms / DAY_MS);
+  await link.query(
+    `INSERT INTO events (site_id, event_type, "timestamp", event_id, received_at, site)
+       SELECT 's' || i % 50, 'page_view', to_timestamp(86400.0 * (8000 + i / 20)), gen_random_uuid(), now(), 1 + i % 50
+       FROM generate_series(1, 50000) i;
+     INSERT INTO visitor_days SELECT 1 + i % 50, 8000 + i / 20, gen_random_uuid(), '{}' FROM generate_series(1, 50000) i;
+     INSERT INTO sites (site_id) SELECT 's' || i FROM generate_series(1, 50) i;
+     INSERT INTO day_columns SELECT site, ${today} - i / 5, 'c' || i % 5, 1, repeat('x', 200)::bytea
+       FROM sites, generate_series(0, 5 * 367 - 1) i;
+     ANALYZE events_default, visitor_days_default, sites, day_columns`,
+  );
+  const plans: string[] = [];
+  const query = async (sql: string, values?: readonly unknown[]) => {
+    if (/^(SELECT|DELETE).*FROM (events_default|visitor_days_default|day_columns)/s.test(sql)) {
+      const { rows } = await link.query<{ 'QUERY PLAN': string }>(`EXPLAIN ${sql}`, values);
+      plans.push(rows.map((row) => row['QUERY PLAN']).join('\n'));
+    }
+    return await link.query(sql, values);
+  };
+  const session = { query } as unknown as PostgresLink;
+  expect((await months.state(session)).strays).toEqual({ events: 0, visitor_days: 0 });
+  await makePartitions(session);
+  const { deleted } = await retain(session, 365, new AbortController().signal);
+  // Of the columns, one day of each site is too old.
+  expect(deleted).toBe(50_000 + 50_000 + 50 * 5);
+  expect(plans).toHaveLength(2 + 2 + 11 + 11 + 1);
+  for (const plan of plans) expect(plan).not.toMatch(/Seq Scan on (events|visitor_days|day_columns)/);
 });
