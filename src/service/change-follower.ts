@@ -36,8 +36,8 @@ export interface Followed<I extends Versioned> {
   readonly channel: string;
   /** Table with a row for each item that changed, numbered by its column `version`. */
   readonly table: string;
-  /** What has changed after this version; `begins`: it is the first page of a new reading. */
-  read(link: PostgresLink, since: number, begins: boolean): Promise<ChangedPage<I>>;
+  /** What has changed after this version; `horizon`: the newest one when the reading began. */
+  read(link: PostgresLink, since: number, horizon: number): Promise<ChangedPage<I>>;
   /** An item replaces an earlier one of the same name. */
   nameOf(item: I): string | number;
   /** Items at most. With marks of what is gone there may be more: then a new reading begins, which has none of them. */
@@ -70,7 +70,13 @@ async function newestOf(link: PostgresLink, table: string): Promise<Newest> {
 class Reading<I extends Versioned> {
   /** An item that changes goes to the end. */
   readonly items = new Map<string | number, I>();
+  /** The newest version when it began. */
+  readonly horizon: number;
   version = 0;
+
+  constructor(horizon: number) {
+    this.horizon = horizon;
+  }
 
   put(name: string | number, item: I): void {
     this.items.delete(name);
@@ -140,16 +146,16 @@ export class ChangeFollower<I extends Versioned> {
     try {
       // First LISTEN, then read: a change between the two is told.
       await link.query(`LISTEN ${channel}`);
-      const reading = new Reading<I>();
-      const page = async (begins: boolean): Promise<boolean> => {
-        const more = await this.#readPage(link, reading, begins);
+      let seen = await newestOf(link, table);
+      const reading = new Reading<I>(seen.version);
+      const page = async (): Promise<boolean> => {
+        const more = await this.#readPage(link, reading);
         const { itemsMax, words } = this.#followed;
         if (reading.items.size > itemsMax)
           throw new Error(`at most ${itemsMax} ${words.name} can be kept: found=${reading.items.size}`);
         return more;
       };
-      let seen = await newestOf(link, table);
-      for (let more = await page(true); more; ) more = await page(false);
+      while (await page());
       this.#begin(reading);
       done();
       while (!signal.aborted && link.broken === undefined) {
@@ -188,9 +194,9 @@ export class ChangeFollower<I extends Versioned> {
   }
 
   /** Whether there may be more. */
-  async #readPage(link: PostgresLink, reading: Reading<I>, begins = false): Promise<boolean> {
+  async #readPage(link: PostgresLink, reading: Reading<I>): Promise<boolean> {
     const { nameOf } = this.#followed;
-    const { items, more, version = 0 } = await this.#followed.read(link, reading.version, begins);
+    const { items, more, version = 0 } = await this.#followed.read(link, reading.version, reading.horizon);
     for (const item of items) reading.put(nameOf(item), item);
     reading.version = Math.max(reading.version, version);
     return more;

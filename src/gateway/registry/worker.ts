@@ -23,7 +23,6 @@ const QUERY_MS_MAX = 5000;
 const LOOK_MS = 500;
 /** A database that is back is followed within this time: keys may have been revoked meanwhile. */
 const RETRY_MS_MAX = 1000;
-const NEWEST = 'SELECT coalesce(max(version), 0) AS version FROM gateway_changes';
 /** Users, keys, rules of purges, and marks of what is gone; marks that are too many go with a new reading. */
 const ITEMS_MAX = 1_000_000;
 const TIDY_MS = 600_000;
@@ -56,18 +55,12 @@ export interface RegistryFollowed {
 /** Follows the gateway's tables. */
 export function followRegistry(followed: RegistryFollowed): ChangeFollower<Item> {
   const { open, log, ready, place, itemsMax = ITEMS_MAX } = followed;
-  /** The newest change when the present reading began. */
-  let horizon = 0;
   return new ChangeFollower<Item>({
     open,
     log,
     channel: 'gateway_changes',
     table: 'gateway_changes',
-    async read(link, since, begins) {
-      if (begins) {
-        const { rows } = await link.query<{ version: string }>(NEWEST);
-        horizon = Number(rows[0]!.version);
-      }
+    async read(link, since, horizon) {
       const page = await readItems(link, since, horizon);
       for (const { kind, value } of page.items) if (kind === 'backends' && value !== null) place?.(value);
       return page;
