@@ -1,14 +1,15 @@
 /** run-all.ts in a folder of its own: what fails once, what fails again, and what is too much to be an accident. */
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
+import { alive } from './servers/cache.ts';
 import { temporaryFolder } from './servers/process.ts';
 
 const here = import.meta.dirname;
 
 /** Test files that pass, fail the first time, or always fail; returns what npm test would have said of them. */
-function runAll(tempers: readonly ('steady' | 'once' | 'stray' | 'always')[]) {
+function runAll(tempers: readonly ('steady' | 'once' | 'stray' | 'always' | 'beside')[], ...words: string[]) {
   const { folder, remove } = temporaryFolder('ringmain-run-all-');
   onTestFinished(remove);
   symlinkSync(join(here, '../node_modules'), join(folder, 'node_modules'));
@@ -18,6 +19,12 @@ function runAll(tempers: readonly ('steady' | 'once' | 'stray' | 'always')[]) {
     `export default { test: { reporters: [${reporter}], projects: [{ test: { name: 'only' } }] } };`,
   );
   writeFileSync(join(folder, 'package.json'), '{ "type": "module" }');
+  writeFileSync(
+    join(folder, 'beside.mjs'),
+    `import { writeFileSync } from 'node:fs';
+     writeFileSync('pid', String(process.pid));
+     setInterval(() => {}, 1e6);`,
+  );
   mkdirSync(join(folder, 'seen'));
   for (const [at, temper] of tempers.entries()) {
     const mark = JSON.stringify(join(folder, 'seen', String(at)));
@@ -26,11 +33,12 @@ function runAll(tempers: readonly ('steady' | 'once' | 'stray' | 'always')[]) {
       once: 'if (first) throw new Error("too slow");',
       stray: 'if (first) void Promise.reject(new Error("nobody waits")); await new Promise(setImmediate);',
       always: 'throw new Error("wrong");',
+      beside: 'await expect.poll(() => existsSync("pid"), { timeout: 30_000 }).toBe(true);',
     }[temper];
     writeFileSync(
       join(folder, `${temper}-${at}.test.mjs`),
       `import { existsSync, writeFileSync } from 'node:fs';
-       import { test } from 'vitest';
+       import { expect, test } from 'vitest';
        test('plain', () => {});
        test.skip('long', () => {});
        test(${JSON.stringify(temper)}, async () => {
@@ -41,14 +49,16 @@ function runAll(tempers: readonly ('steady' | 'once' | 'stray' | 'always')[]) {
     );
   }
   const { VERDICT_FILE: _, ...env } = process.env;
-  const { status, stdout } = spawnSync(process.execPath, [join(here, 'run-all.ts')], {
+  const { status, stdout } = spawnSync(process.execPath, [join(here, 'run-all.ts'), ...words], {
     cwd: folder,
     env: { ...env, NO_COLOR: '1' },
     encoding: 'utf8',
   });
   const lines = stdout.trimEnd().split('\n');
   const steadied = lines.slice(lines.lastIndexOf('Failed at first, passed alone; look for the reason:') + 1);
+  const pid = join(folder, 'pid');
   return {
+    beside: existsSync(pid) ? Number(readFileSync(pid, 'utf8')) : undefined,
     status,
     last: lines.at(-1),
     again: lines.filter((line) => line.includes('which run once more')),
@@ -81,4 +91,10 @@ test('more files than an accident would break fail at once', () => {
     again: [],
     steadied: [],
   });
+});
+
+test('what runs meanwhile is ended with the tests', async () => {
+  const { status, beside } = runAll(['beside'], '--meanwhile=beside.mjs');
+  expect(status).toBe(0);
+  await expect.poll(() => alive(beside!)).toBe(false);
 });

@@ -6,7 +6,10 @@
  * server that comes late once in some thousand starts says nothing about the change under test. More than a few such
  * files are no accident, and fail at once; so does an error that belongs to no file.
  *
- * Usage: node test/run-all.ts [arguments of vitest run]
+ * Usage: node test/run-all.ts [--meanwhile=<module>] [arguments of vitest run]
+ *
+ *   --meanwhile   is run beside the tests, and ended with them. Its result is nobody's: it prepares what a test does
+ *                 itself when it finds nothing prepared
  */
 import { spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
@@ -34,7 +37,10 @@ async function run(words: readonly string[]): Promise<Verdict | undefined> {
   process.on('SIGINT', pass).on('SIGTERM', pass);
   await new Promise((resolve) => child.once('close', resolve));
   process.off('SIGINT', pass).off('SIGTERM', pass);
-  if (child.signalCode !== null) process.kill(process.pid, child.signalCode);
+  if (child.signalCode !== null) {
+    beside?.kill();
+    process.kill(process.pid, child.signalCode);
+  }
   if (!existsSync(file)) return undefined;
   const verdict = JSON.parse(readFileSync(file, 'utf8')) as Verdict;
   const failed = verdict.unplaced > 0 || verdict.files.some(({ failed }) => failed.length > 0);
@@ -45,7 +51,13 @@ async function run(words: readonly string[]): Promise<Verdict | undefined> {
 const sameFile = (one: FileVerdict, other: FileVerdict): boolean =>
   one.project === other.project && one.path === other.path;
 
-const words = process.argv.slice(2);
+const MEANWHILE = '--meanwhile=';
+const [meanwhile, words] = process.argv[2]?.startsWith(MEANWHILE)
+  ? [process.argv[2].slice(MEANWHILE.length), process.argv.slice(3)]
+  : [undefined, process.argv.slice(2)];
+const beside = meanwhile === undefined ? undefined : spawn(process.execPath, [meanwhile], { stdio: 'ignore' });
+beside?.unref(); // Nobody waits for it.
+process.on('exit', () => beside?.kill());
 let verdict = await run(words);
 const shaky = verdict?.files.filter(({ failed }) => failed.length > 0) ?? [];
 if (verdict !== undefined && verdict.unplaced === 0 && shaky.length > 0 && shaky.length <= FILES_MAX) {
