@@ -1,9 +1,11 @@
 /** Jobs of the processor, each once among all processes that share the database. */
 import type { Job, JobFrame, Jobs } from '../service/scheduler.ts';
 import { openLink, type PostgresLink } from '../store/postgres/connection.ts';
+import { inTurn } from '../store/postgres/in-turn.ts';
 import { passing } from '../store/postgres/vanishing.ts';
 import type { AnalyticsValues } from './analytics.ts';
 import { sealJob } from './columns/job.ts';
+import { deleteImportSalts } from './import/salts.ts';
 import { deleteOldSalts } from './intake/salts-keeper.ts';
 import type { JobName } from './job-names.ts';
 import { tidyPeople } from './people/audit.ts';
@@ -36,17 +38,24 @@ export default ((values) => {
     },
   });
   return [
-    job('partitions', HOUR_MS, async (link, { values, log }) => {
-      await makePartitions(link);
-      const dropped = await dropWeeks(link, values.analytics.eventIdDays);
-      if (dropped.length > 0) log.info({ dropped }, 'dropped the ids of events of past weeks');
-    }),
+    // Partitions that cannot be made keep no ids: they would pile up for as long as that lasts.
+    job('partitions', HOUR_MS, (link, { values, log }) =>
+      inTurn(link, [
+        () => makePartitions(link),
+        async () => {
+          const dropped = await dropWeeks(link, values.analytics.eventIdDays);
+          if (dropped.length > 0) log.info({ dropped }, 'dropped the ids of events of past weeks');
+        },
+      ]),
+    ),
     job('retention', HOUR_MS, async (link, { values, log, signal }) => {
       const { dropped, deleted } = await retain(link, values.analytics.retentionDays, signal);
       if (dropped.length + deleted > 0) log.info({ dropped, deleted }, 'deleted events that are too old');
     }),
     // A salt is destroyed 48 hours after its day has begun: then nobody can tell any more whose ids it made.
-    job('salts', 5 * MINUTE_MS, (link, { due }) => deleteOldSalts(link, due.getTime())),
+    job('salts', 5 * MINUTE_MS, (link, { due }) =>
+      inTurn(link, [() => deleteOldSalts(link, due.getTime()), () => deleteImportSalts(link)]),
+    ),
     job('people', HOUR_MS, async (link, { values, log, signal }) => {
       const { auditDays, loginIdleMs: idleMs } = values.analytics;
       const deleted = await tidyPeople(link, { auditDays, idleMs }, signal);

@@ -6,7 +6,6 @@
  * once for ever, however often and late its file is imported, and whether it was counted is known in the same
  * transaction. An import needs no running service, and does not stand in the books of one.
  */
-import { randomBytes } from 'node:crypto';
 import { Transaction } from '../../sinks/postgres/transaction.ts';
 import type { PostgresLink } from '../../store/postgres/connection.ts';
 import { DAY_MS } from '../dimensions.ts';
@@ -15,12 +14,11 @@ import type { EventLoad } from '../processor/event-load.ts';
 import { keptFrom } from '../processor/retention.ts';
 import { SiteNumbers } from '../processor/site-numbers.ts';
 import type { Imported } from './events.ts';
+import { endImport, importSalt } from './salts.ts';
 
 /** Tries of a batch that another load has pushed aside. */
 const TRIES_MAX = 5;
 const BEGIN = 'BEGIN ISOLATION LEVEL READ COMMITTED';
-/** Longer than an interrupted import should wait for its next run: its salt is made anew then. */
-const SALT_HOURS = 48;
 const LOCK = "hashtext('ringmain analytics import')";
 
 export class ImportStore {
@@ -46,16 +44,8 @@ export class ImportStore {
     });
   }
 
-  /** The salt of this import, or of the one that was interrupted before it. */
-  async salt(): Promise<Buffer> {
-    const { rows } = await this.#link.query<{ salt: Buffer }>(
-      `INSERT INTO imports AS i (site, salt) VALUES ($1, $2) ON CONFLICT (site) DO UPDATE SET
-         salt = CASE WHEN i.begun_at < now() - make_interval(hours => $3) THEN excluded.salt ELSE i.salt END,
-         begun_at = CASE WHEN i.begun_at < now() - make_interval(hours => $3) THEN now() ELSE i.begun_at END
-       RETURNING salt`,
-      [this.site, randomBytes(32), SALT_HOURS],
-    );
-    return rows[0]!.salt;
+  salt(): Promise<Buffer> {
+    return importSalt(this.#link, this.site);
   }
 
   /** Begin of the first UTC day of which the site takes events, in ms since 1970. `days`: RETENTION_DAYS. */
@@ -65,8 +55,8 @@ export class ImportStore {
   }
 
   /** The import is complete: nobody can make its visitors' ids again. */
-  async forgetSalt(): Promise<void> {
-    await this.#link.query('DELETE FROM imports WHERE site = $1', [this.site]);
+  forgetSalt(): Promise<void> {
+    return endImport(this.#link, this.site);
   }
 
   /** Returns how many of them were not known yet. */

@@ -7,6 +7,7 @@
 import { type Logger, Transitions } from '../../kernel/log.ts';
 import { openLink, type PostgresLink } from '../../store/postgres/connection.ts';
 import { describeFault } from '../../store/postgres/fault.ts';
+import { inTurn } from '../../store/postgres/in-turn.ts';
 import {
   beginOf,
   byTime,
@@ -55,7 +56,10 @@ async function weeksOf(sql: Sql): Promise<readonly number[]> {
 
 /** Makes this month, those ahead, and those whose rows lie in the default partition; this week and the next. */
 export async function makePartitions(link: PostgresLink): Promise<void> {
-  await months.make(link);
+  await inTurn(link, [() => months.make(link), () => makeWeeks(link)]);
+}
+
+async function makeWeeks(link: PostgresLink): Promise<void> {
   const week = await weekNow(link);
   const weeks = await weeksOf(link);
   for (const one of [week, week + 1]) if (!weeks.includes(one)) await makeWeek(link, one);
@@ -75,10 +79,13 @@ export async function dropWeeks(link: PostgresLink, days: number): Promise<reado
   const { ms } = await monthNow(link);
   const old = (await weeksOf(link)).filter((week) => (week + 1) * WEEK_MS + days * DAY_MS <= ms);
   const names = old.map((week) => `event_ids_${week}`);
-  for (const name of names) await withinLock(link, WEEK_LOCK, () => link.query(`DROP TABLE IF EXISTS ${name}`));
-  await link.query('DELETE FROM refused_events WHERE (week + 1) * $1::bigint <= $2::bigint', [
-    WEEK_MS,
-    Math.floor(ms) - days * DAY_MS,
+  await inTurn(link, [
+    ...names.map((name) => () => withinLock(link, WEEK_LOCK, () => link.query(`DROP TABLE IF EXISTS ${name}`))),
+    () =>
+      link.query('DELETE FROM refused_events WHERE (week + 1) * $1::bigint <= $2::bigint', [
+        WEEK_MS,
+        Math.floor(ms) - days * DAY_MS,
+      ]),
   ]);
   return names;
 }

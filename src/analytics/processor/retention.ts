@@ -54,7 +54,7 @@ export async function retain(
   const end = performance.now() + runMs;
   const goesOn = () => !signal.aborted && performance.now() < end;
   const today = dayOf((await monthNow(link)).ms);
-  let dropped: readonly string[] = [];
+  const dropped: string[] = [];
   let deleted = 0;
   let failure: unknown;
   const empty = async (sql: string, values: readonly unknown[]): Promise<void> => {
@@ -75,7 +75,7 @@ export async function retain(
     const day = firstOfMonths(today, days);
     await raiseKeptFrom(link, ALL_SITES, day);
     try {
-      dropped = await months.drop(link, days);
+      await months.drop(link, days, (name) => dropped.push(name));
     } catch (error) {
       failure = error;
     }

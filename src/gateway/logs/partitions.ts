@@ -17,7 +17,8 @@ export interface Dropped {
 
 /** Deletes what is older than so many days: whole months, and rows that lie in the default partition. */
 export async function dropOldLogs(link: PostgresLink, days: number, signal: AbortSignal): Promise<Dropped> {
-  const months = await logMonths.drop(link, days);
+  const months: string[] = [];
+  await logMonths.drop(link, days, (name) => months.push(name));
   const { ms } = await monthNow(link);
   let rows = 0;
   for (let batch = 0; batch < BATCHES_MAX && !signal.aborted; batch += 1) {

@@ -14,6 +14,8 @@
  * job moves them later. Processes that make the same partition meet at one advisory lock.
  */
 import type { PostgresLink } from './connection.ts';
+import { sqlState } from './fault.ts';
+import { inTurn } from './in-turn.ts';
 
 export const LOCK_MS = 2000;
 /** Longest move of rows out of the default partition. */
@@ -22,6 +24,7 @@ export const DAY_MS = 86_400_000;
 /** Rows of the default partition are counted up to this number. */
 const STRAYS_MAX = 10_000;
 const CHECK_VIOLATION = '23514';
+const LOCK_NOT_AVAILABLE = '55P03';
 
 /** A session, or the transaction of a load. */
 export interface Sql {
@@ -160,12 +163,34 @@ export class TimePartitions<T extends string> {
     }
   }
 
-  /** Makes this period, those ahead, and those whose rows lie in the default partition. */
+  /**
+   * Makes this period, those ahead, and those whose rows lie in the default partition. One that cannot be made keeps no
+   * other from being made; the first error is thrown at the end. A table whose lock is not to be had is left to the
+   * next run: every wait for it holds up whoever writes.
+   */
   async make(link: PostgresLink): Promise<void> {
     const now = this.period.at(await this.#now(link));
-    for (let i = 0; i <= this.period.ahead; i += 1) await this.makePeriod(link, now + i);
-    for (const one of this.tables)
-      for (const stray of await this.#strayPeriods(link, one, now)) await this.makePeriod(link, stray, [one]);
+    const held = new Set<T>();
+    const makeOne = async (one: TimeTable<T>, period: number): Promise<void> => {
+      if (held.has(one.table)) return;
+      try {
+        await this.makePeriod(link, period, [one]);
+      } catch (error) {
+        if (sqlState(error) === LOCK_NOT_AVAILABLE) held.add(one.table);
+        throw error;
+      }
+    };
+    const ahead = Array.from({ length: this.period.ahead + 1 }, (_, i) => now + i);
+    await inTurn(link, [
+      ...ahead.flatMap((period) => this.tables.map((one) => () => makeOne(one, period))),
+      ...this.tables.map((one) => async () => {
+        const strays = await this.#strayPeriods(link, one, now);
+        await inTurn(
+          link,
+          strays.map((period) => () => makeOne(one, period)),
+        );
+      }),
+    ]);
   }
 
   /** Those of a table that ended more than `days` ago, oldest first. */
@@ -175,17 +200,36 @@ export class TimePartitions<T extends string> {
     return there.filter((at) => this.period.begin(at + 1) + days * DAY_MS <= ms);
   }
 
-  /** Drops the periods that ended more than `days` ago; returns the names of their partitions. */
-  async drop(link: PostgresLink, days: number): Promise<readonly string[]> {
-    const dropped: string[] = [];
-    for (const { table } of this.tables) {
-      for (const old of await this.past(link, table, days)) {
-        const name = this.nameOf(table, old);
-        await withinLock(link, this.lock, () => link.query(`DROP TABLE IF EXISTS ${name}`));
-        dropped.push(name);
-      }
-    }
-    return dropped;
+  /**
+   * Drops the periods that ended more than `days` ago, and tells the name of each partition that is gone. One that
+   * somebody holds keeps no other from being dropped; the first error is thrown at the end.
+   */
+  async drop(link: PostgresLink, days: number, gone: (partition: string) => void): Promise<void> {
+    await inTurn(
+      link,
+      this.tables.map((one) => () => this.#dropOf(link, one.table, days, gone)),
+    );
+  }
+
+  /** A table that somebody holds as a whole is left to the next run: every wait for its lock holds up whoever writes. */
+  async #dropOf(link: PostgresLink, table: T, days: number, gone: (partition: string) => void): Promise<void> {
+    let free = true;
+    const dropOne = async (period: number): Promise<void> => {
+      if (!free) return;
+      free = false;
+      const name = this.nameOf(table, period);
+      await withinLock(link, this.lock, async () => {
+        await link.query(`LOCK TABLE ONLY ${table} IN ACCESS EXCLUSIVE MODE`);
+        free = true;
+        await link.query(`DROP TABLE IF EXISTS ${name}`);
+      });
+      gone(name);
+    };
+    const old = await this.past(link, table, days);
+    await inTurn(
+      link,
+      old.map((period) => () => dropOne(period)),
+    );
   }
 
   async state(sql: Sql): Promise<PartitionState<T>> {

@@ -2,7 +2,7 @@
  * Goal: every month has its partition, whoever asks first, and no row is lost on the way to it. Method: a real Postgres
  * with the schema of the service.
  */
-import { beforeAll, beforeEach, expect, test } from 'vitest';
+import { beforeAll, beforeEach, expect, onTestFinished, test } from 'vitest';
 import { DAY_MS, dayOf } from '../../../src/analytics/dimensions.ts';
 import {
   dropWeeks,
@@ -214,7 +214,7 @@ test('retention drops whole months that are older, of events and of visitors, an
   expect(dropped).toEqual(
     expect.arrayContaining([`events_${monthText(month - 3)}`, `visitor_days_${monthText(month - 3)}`]),
   );
-  expect(await months.drop(link, 31)).toEqual([]);
+  await months.drop(link, 31, (name) => expect.fail(`${name} was left`));
 });
 
 test('a site of shorter retention loses its old events under all of its names, in batches, and nobody else does', async () => {
@@ -236,8 +236,16 @@ test('a site of shorter retention loses its old events under all of its names, i
   await put(recent, 1, 'now');
   const days = [recent, old].map((text) => Math.floor(day(text)));
   await link.query('INSERT INTO site_days (site, day) SELECT site, day FROM sites, unnest($1::int[]) AS day', [days]);
+  await link.query("INSERT INTO day_columns SELECT site, day, 'path', 1, '' FROM site_days");
   const { deleted } = await retain(link, undefined, new AbortController().signal, { batchRows: 3 });
-  expect(deleted).toBe(7 + 7 + 1);
+  expect(deleted).toBe(7 + 7 + 1 + 1);
+  // They tell as much as the events.
+  const { rows: columns } = await link.query('SELECT site, day FROM day_columns ORDER BY site, day DESC');
+  expect(columns).toEqual([
+    { site: 1, day: days[0] },
+    { site: 2, day: days[0] },
+    { site: 2, day: days[1] },
+  ]);
   const { rows } = await link.query('SELECT site, count(*)::int AS n FROM events GROUP BY site ORDER BY site');
   expect(rows).toEqual([
     { site: 1, n: 1 },
@@ -300,22 +308,67 @@ test('RETENTION_DAYS deletes what the load refuses, in default partitions as wel
   for (const raised of [days + 365, undefined]) expect(await kept(['new'], raised)).toEqual([first]);
 });
 
-test('a month that somebody holds keeps no other events from being deleted, and its error is told', async () => {
+/** Somebody reads these for as long as the returned function is not called. */
+async function hold(...tables: readonly string[]): Promise<() => Promise<void>> {
+  const holder = await openLink(dsn);
+  onTestFinished(() => holder.close());
+  await holder.query(`BEGIN; LOCK TABLE ONLY ${tables.join(', ')} IN ACCESS SHARE MODE`);
+  return () => holder.close();
+}
+const partitionsOf = (table: string, ...some: readonly number[]) => some.map((month) => `${table}_${monthText(month)}`);
+
+test('a month that somebody holds keeps no other month, and no other events, from being deleted; its error is told', async () => {
   const { month, ms } = await monthNow(link);
-  for (const one of [month - 3, month - 1, month]) await months.makePeriod(link, one);
+  for (const one of [month - 5, month - 4, month - 3, month - 1, month]) await months.makePeriod(link, one);
   await link.query(
     "INSERT INTO sites (site_id, retention_days) VALUES ('a', 1); INSERT INTO site_names VALUES ('a', 1)",
   );
   await put('1999-01-01T00:00:00Z', 2, 'b');
   await put(new Date(ms - 3 * DAY_MS).toISOString());
-  const held = `events_${monthText(month - 3)}`;
-  const holder = await openLink(dsn);
-  await holder.query(`BEGIN; SELECT FROM ${held}`);
+  const held = `events_${monthText(month - 5)}`;
+  const letGo = await hold(held);
   await expect(run(31)).rejects.toThrow('lock timeout');
   expect(await count('events')).toBe(0);
-  await holder.query('COMMIT');
-  await holder.close();
+  const there = await monthsOf(link, 'events');
+  expect(there.filter((one) => one < month - 2)).toEqual([month - 5]);
+  expect((await monthsOf(link, 'visitor_days')).filter((one) => one < month - 2)).toEqual([]);
+  await letGo();
   expect((await run(31)).dropped).toContain(held);
+});
+
+test('a table that somebody holds as a whole is asked for once: whoever writes waits behind each question', async () => {
+  const { month } = await monthNow(link);
+  for (const one of [month - 5, month - 4, month - 3]) await months.makePeriod(link, one);
+  const letGo = await hold('events');
+  const asked: string[] = [];
+  const query = (sql: string, values?: readonly unknown[]) => {
+    if (sql.startsWith('LOCK')) asked.push(sql);
+    return link.query(sql, values);
+  };
+  const dropped: string[] = [];
+  const session = { query } as unknown as PostgresLink;
+  await expect(months.drop(session, 31, (name) => dropped.push(name))).rejects.toThrow('lock timeout');
+  expect(asked.filter((sql) => / events /.test(sql))).toHaveLength(1);
+  const old = [month - 5, month - 4, month - 3];
+  expect(dropped).toEqual(partitionsOf('visitor_days', ...old));
+  await letGo();
+  await months.drop(link, 31, (name) => dropped.push(name));
+  expect(dropped).toEqual([...partitionsOf('visitor_days', ...old), ...partitionsOf('events', ...old)]);
+});
+
+test('a month that cannot be made keeps no other from being made', async () => {
+  const { month } = await monthNow(link);
+  for (const text of ['2025-10-15', '2025-11-15']) {
+    await put(`${text}T00:00:00Z`);
+    await putDay(day(text));
+  }
+  // Another table has the name.
+  await link.query(`CREATE TABLE events_202510 (); CREATE TABLE visitor_days_${monthText(month)} ()`);
+  await expect(makePartitions(link)).rejects.toThrow('already exists');
+  expect(await monthsOf(link, 'events')).toEqual([NOVEMBER, month, month + 1, month + 2]);
+  expect(await monthsOf(link, 'visitor_days')).toEqual([NOVEMBER - 1, NOVEMBER, month + 1, month + 2]);
+  const week = await weekNow(link);
+  for (const one of [week, week + 1]) expect(await count(`event_ids_${one}`)).toBe(0);
 });
 
 // Each run ends after a minute: if all began with the same site, those behind it would keep their events for ever.
