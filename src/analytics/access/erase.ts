@@ -6,41 +6,39 @@
  */
 import type { PostgresLink } from '../../store/postgres/connection.ts';
 import { inTransaction } from '../../store/postgres/in-transaction.ts';
+import { attached } from '../../store/postgres/time-partitions.ts';
 
 /** Rows of one transaction. */
 const BATCH = 5000;
 
 interface Part {
   readonly table: string;
-  /** Columns that tell its rows apart. */
-  readonly key: readonly string[];
-  /** Its rows of the site: $1 is `sites.site`, $2 the names of the site. */
+  /** Its rows of the site: $1 is `sites.site`; with `byName`, that or one of its names. */
   readonly where: string;
+  readonly byName?: true;
+  /** The order of the index that finds them. Without it the server may read the whole table for each batch. */
+  readonly order: string;
+  readonly partitioned?: true;
 }
 
-// Raw rows bear the name they came with; the index on it finds them.
-const bySite = 'site = $1 AND $2::text[] IS NOT NULL';
-const byName = 'site_id = ANY($2::text[]) AND $1::int IS NOT NULL';
-export const parts: readonly Part[] = [
-  { table: 'events', key: ['id', '"timestamp"'], where: 'site_id = ANY($2::text[]) AND site = $1' },
-  { table: 'visitor_days', key: ['site', 'day', 'visitor'], where: bySite },
-  { table: 'rollups', key: ['site', 'dimension', 'grain', 't', 'value'], where: bySite },
-  { table: 'user_gaps', key: ['site', 'kind', 'slot', 'gap'], where: bySite },
-  { table: 'site_days', key: ['site', 'day'], where: bySite },
-  { table: 'day_columns', key: ['site', 'day', 'name'], where: bySite },
-  { table: 'dimension_values', key: ['site', 'dictionary', 'value'], where: bySite },
-  { table: 'kept_from', key: ['site'], where: bySite },
-  { table: 'import_lines', key: ['site', 'line'], where: bySite },
-  { table: 'imported_days', key: ['site', 'kind', 'dimension', 'day', 'value'], where: bySite },
-  { table: 'accepted_hours', key: ['site_id', 'hour'], where: byName },
-  { table: 'refused_events', key: ['event_id', 'receipt'], where: byName },
-  { table: 'outcome_hours', key: ['site_id', 'hour'], where: byName },
+const bySite = 'site = $1';
+const byName = 'site_id = $1';
+const parts: readonly Part[] = [
+  // Raw rows bear the name they came with; the index on it finds them.
+  { table: 'events', where: `${byName} AND site = $2`, byName: true, order: '"timestamp"', partitioned: true },
+  { table: 'visitor_days', where: bySite, order: 'day', partitioned: true },
+  { table: 'rollups', where: bySite, order: 'dimension, grain, t' },
+  { table: 'user_gaps', where: bySite, order: 'kind, slot' },
+  { table: 'site_days', where: bySite, order: 'day' },
+  { table: 'day_columns', where: bySite, order: 'day' },
+  { table: 'dimension_values', where: bySite, order: 'dictionary, value' },
+  { table: 'kept_from', where: bySite, order: 'site' },
+  { table: 'import_lines', where: bySite, order: 'line' },
+  { table: 'imported_days', where: bySite, order: 'kind, dimension, day' },
+  { table: 'accepted_hours', where: byName, byName: true, order: 'hour' },
+  { table: 'refused_events', where: byName, byName: true, order: 'event_id' },
+  { table: 'outcome_hours', where: byName, byName: true, order: 'hour' },
 ];
-
-function statement({ table, key, where }: Part): string {
-  const columns = key.join(', ');
-  return `DELETE FROM ${table} WHERE (${columns}) IN (SELECT ${columns} FROM ${table} WHERE ${where} LIMIT ${BATCH})`;
-}
 
 export interface Erasing {
   /** Called after each batch with the rows that are gone so far. */
@@ -56,25 +54,34 @@ export async function eraseSite(
   { progress, ended }: Erasing,
 ): Promise<{ readonly rows: number; readonly whole: boolean }> {
   let rows = 0;
-  const { rows: named } = await link.query<{ names: string[] }>(
-    `SELECT array_agg(site_id::text) AS names FROM (
-       SELECT site_id FROM site_names WHERE site = $1 UNION SELECT site_id FROM sites WHERE site = $1) n`,
+  const remove = async (sql: string, values: readonly unknown[]): Promise<number> => {
+    const gone = (await link.query(sql, values)).rowCount ?? 0;
+    rows += gone;
+    progress(rows);
+    return gone;
+  };
+  const { rows: named } = await link.query<{ name: string }>(
+    'SELECT site_id AS name FROM site_names WHERE site = $1 UNION SELECT site_id FROM sites WHERE site = $1',
     [site],
   );
-  const values = [site, named[0]?.names ?? []];
-  const empty = async (part: Part, stop: () => boolean) => {
-    for (let gone = BATCH; gone === BATCH && !stop(); ) {
-      gone = (await link.query(statement(part), values)).rowCount ?? 0;
-      rows += gone;
-      progress(rows);
+  /** What the statements of a part are asked with. */
+  const valuesOf = ({ where, byName }: Part): readonly (readonly unknown[])[] =>
+    byName ? named.map(({ name }) => (where.includes('$2') ? [name, site] : [name])) : [[site]];
+  for (const part of parts) {
+    // Each partition by itself: a look for the rows of a batch in all of them is a look through all of their rows.
+    const tables = part.partitioned ? await attached(link, part.table) : [part.table];
+    for (const table of tables) {
+      const found = `SELECT ctid FROM ${table} WHERE ${part.where} ORDER BY ${part.order} LIMIT ${BATCH}`;
+      const sql = `DELETE FROM ${table} WHERE ctid = ANY (ARRAY(${found}))`;
+      for (const values of valuesOf(part)) while (!ended() && (await remove(sql, values)) === BATCH);
     }
-  };
-  for (const part of parts) await empty(part, ended);
+  }
   if (ended()) return { rows, whole: false };
   await inTransaction(link, async () => {
     // The load holds this row while it counts events of the site: nothing of it is under way behind this lock.
     await link.query('SELECT FROM sites WHERE site = $1 FOR UPDATE', [site]);
-    for (const part of parts) await empty(part, () => false);
+    for (const part of parts)
+      for (const values of valuesOf(part)) await remove(`DELETE FROM ${part.table} WHERE ${part.where}`, values);
     await link.query('DELETE FROM sites WHERE site = $1', [site]);
   });
   return { rows, whole: true };

@@ -47,6 +47,8 @@ export type SitesQuestion = ChangesQuestion;
 /** Undefined in place of it: nothing has been read yet. */
 export type SitesAnswer = Changes<HeldSite>;
 
+// $3: what was gone when the reading began is passed over. Each site that ever was registered keeps its row in
+// site_changes, and in time there are more of them than are kept here.
 const CHANGED = `SELECT c.site, c.version, coalesce(s.registered, false) AS registered, s.origins, s.retention_days,
     ARRAY(SELECT site_id::text FROM site_names n WHERE n.site = c.site UNION SELECT s.site_id) AS names,
     (SELECT json_agg(json_build_object('id', key_id, 'scope', scope, 'digest', translate(encode(digest, 'base64'), E'\\n', ''),
@@ -54,7 +56,8 @@ const CHANGED = `SELECT c.site, c.version, coalesce(s.registered, false) AS regi
      FROM site_keys k WHERE k.site = c.site AND revoked_at IS NULL) AS keys,
     EXISTS (SELECT FROM site_keys k WHERE k.site = c.site AND scope = 'ingest') AS keyed,
     EXISTS (SELECT FROM site_keys k WHERE k.site = c.site AND revoked_at IS NULL AND pepper_id <> $2) AS strange
-  FROM (SELECT site, version FROM site_changes WHERE version > $1 ORDER BY version LIMIT ${PAGE}) c
+  FROM (SELECT c.site, c.version FROM site_changes c LEFT JOIN sites s USING (site)
+        WHERE c.version > $1 AND (s.registered OR c.version > $3) ORDER BY c.version LIMIT ${PAGE}) c
   LEFT JOIN sites s USING (site) ORDER BY c.version`;
 
 interface ChangedRow {
@@ -101,7 +104,7 @@ export class SiteRegistry extends ChangeFollower<HeldSite> {
       table: 'site_changes',
       lookMs: LOOK_MS,
       nameOf: ({ site }) => site,
-      // `ringmain site add` keeps to the same bound; sites that are gone count as well.
+      // `ringmain site add` keeps to the same bound; sites that go while it reads on count as well.
       itemsMax: 2 * SITES_MAX,
       words: {
         name: 'sites',
@@ -109,17 +112,19 @@ export class SiteRegistry extends ChangeFollower<HeldSite> {
           `sites and keys cannot be read; ${held ? 'those that were read last stay in force' : 'no event is taken'}`,
         back: 'sites and keys are read',
       },
-      async read(link, since) {
+      async read(link, since, horizon) {
         const { rows } = await link.query<ChangedRow & { readonly [column: string]: unknown }>(CHANGED, [
           since,
           pepperId,
+          horizon,
         ]);
         const items = rows.map(heldOf);
         if (pepper === undefined && items.some(({ gone, keys }) => !gone && keys.length > 0))
           told.down('pepper', 'sites have keys and KEY_PEPPER is not set: every key is refused');
         if (rows.some(({ registered, strange }) => registered && strange))
           told.down('pepper', 'sites have keys that were made under another KEY_PEPPER: those are refused');
-        return { items, more: rows.length === PAGE };
+        const more = rows.length === PAGE;
+        return { items, more, version: more ? items.at(-1)!.version : horizon };
       },
       began(items, first) {
         if (!first) return;

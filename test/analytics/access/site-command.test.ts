@@ -181,6 +181,57 @@ test('rm explains first, then ends the registration, and with --data deletes wha
   expect(await done('rm', 'kept', '--yes')).toMatch(/\nno site is registered now: everybody may send and read\n$/);
 });
 
+/** What a site has in each table that has rows of sites: $1 is its name, `of` its number. */
+const of = '(SELECT site FROM sites WHERE site_id = $1::text)';
+const rowsOfSite: Readonly<Record<string, string>> = {
+  accepted_hours: 'SELECT $1::text, 1, 1',
+  day_columns: `SELECT ${of}, 1, 'path', 1, ''::bytea`,
+  dimension_values: `SELECT ${of}, 2, 1, '/'`,
+  events: `(site_id, event_type, "timestamp", event_id, received_at, site)
+    SELECT $1::text, 'page_view', '2025-11-15Z', gen_random_uuid(), now(), ${of}`,
+  goals: `(site, kind, match, name) SELECT ${of}, 'path', '/', 'home'`,
+  import_lines: `SELECT ${of}, gen_random_uuid()`,
+  imported_days: `SELECT ${of}, 'pages', 2, 1, '/'`,
+  imports: `SELECT ${of}, ''::bytea`,
+  kept_from: `SELECT ${of}, 1`,
+  outcome_hours: 'SELECT $1::text, 1, 1',
+  refused_events: 'SELECT gen_random_uuid(), 1, 1, $1::text, 1',
+  rollups: `(site, dimension, grain, t, value) SELECT ${of}, 0, 1, 1, 1`,
+  site_days: `SELECT ${of}, 1`,
+  site_keys: `(key_id, site, scope, digest) SELECT $1::text, ${of}, 'read', ''::bytea`,
+  site_shares: `(share_id, site, digest) SELECT $1::text, ${of}, convert_to($1::text, 'UTF8')`,
+  user_gaps: `SELECT ${of}, 0, 1, 1, 1`,
+  visitor_days: `SELECT ${of}, 1, gen_random_uuid(), ''::bytea`,
+};
+
+test('rm --data leaves nothing of the site in any table that has rows of sites, and all of others', async () => {
+  const { rows: tables } = await link.query<{ name: string }>(
+    `SELECT DISTINCT c.relname AS name FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
+     WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition
+       AND a.attname IN ('site', 'site_id') ORDER BY 1`,
+  );
+  const names = tables.map(({ name }) => name);
+  // site_changes says of a number that it is gone; the other two are what is removed and added here.
+  const others = ['site_changes', 'site_names', 'sites'];
+  expect(names).toEqual([...Object.keys(rowsOfSite), ...others].sort());
+  await link.query(`TRUNCATE ${names.join(', ')}`);
+  const columns = async (table: string) =>
+    (
+      await link.query<{ site_id: string }>(
+        `SELECT coalesce(to_jsonb(one)->>'site_id', s.site_id) AS site_id FROM ${table} one
+         LEFT JOIN sites s ON s.site = (to_jsonb(one)->>'site')::int ORDER BY 1`,
+      )
+    ).rows.map((row) => row.site_id);
+  for (const name of ['gone', 'kept']) {
+    await done('add', name);
+    for (const [table, row] of Object.entries(rowsOfSite)) await link.query(`INSERT INTO ${table} ${row}`, [name]);
+  }
+  for (const table of Object.keys(rowsOfSite)) expect(await columns(table), table).toEqual(['gone', 'kept']);
+  await done('rm', 'gone', '--yes', '--data');
+  for (const table of [...Object.keys(rowsOfSite), 'site_names', 'sites'])
+    expect(await columns(table), table).toEqual(['kept']);
+});
+
 test('what is not understood or not there is one line, and nothing is changed', async () => {
   await done('add', 'shop');
   const before = await version();

@@ -2,7 +2,14 @@
 import { afterAll, beforeAll, beforeEach, expect, onTestFinished, test } from 'vitest';
 import { SiteGuard } from '../../../src/analytics/access/site-guard.ts';
 import { SiteRegistry } from '../../../src/analytics/access/site-registry.ts';
-import { addKey, addSite, renameSite, revokeKey, unregisterSite } from '../../../src/analytics/access/sites.ts';
+import {
+  addKey,
+  addSite,
+  renameSite,
+  revokeKey,
+  SITES_MAX,
+  unregisterSite,
+} from '../../../src/analytics/access/sites.ts';
 import { openLink, type PostgresLink } from '../../../src/store/postgres/connection.ts';
 import { migrateUp } from '../../../src/store/postgres/migrate.ts';
 import { fastSettings, type PostgresServer, startPostgres } from '../../servers/postgres.ts';
@@ -123,6 +130,23 @@ test('several thousand sites come in pages, to the registry and from it', async 
   expect([first.items.length, first.more]).toEqual([500, true]);
   // Who asks a registry that was started again gets everything, whatever version it has.
   expect(registry.answer({ base: first.base + 1, since: 4500 })).toEqual(first);
+});
+
+test('however many sites were registered and are gone, a registry reads those that are there', async () => {
+  await link.query('INSERT INTO site_changes SELECT 1000000 + n, n FROM generate_series(1, $1::int) n', [
+    2 * SITES_MAX + 1,
+  ]);
+  await addSite(link, 'shop', plain);
+  await addSite(link, 'next', plain);
+  await unregisterSite(link, 'next');
+  const { judge, registry } = follow();
+  await expect.poll(() => judge('shop')).toBe('ok');
+  expect(judge('next')).toBe('unknown_site');
+  // Whoever has read it asks for nothing that it has passed over.
+  const { items, version } = registry.answer({ base: 0, since: 0 })!;
+  expect([items.length, version]).toEqual([1, 2 * SITES_MAX + 4]);
+  await unregisterSite(link, 'shop');
+  await expect.poll(() => judge('other')).toBe('ok');
 });
 
 test('while Postgres is away the last state stays in force, and afterwards everything is read anew', async () => {
