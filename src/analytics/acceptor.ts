@@ -42,9 +42,9 @@ export default {
       ask: frame.ask,
     });
     const asking = { ask: frame.ask, corsOrigins: values.http.corsOrigins };
-    const queries = queryRoutes({ ...asking, permit: permitReads(feed.guard) });
-    const { bodies, now, faults } = frame;
     const paths = { tracker: trackerPath, events: eventsPath };
+    const queries = queryRoutes({ ...asking, paths, permit: permitReads(feed.guard) });
+    const { bodies, now, faults } = frame;
     const api = apiRoutes({ ...asking, access: readers, paths, bodies, now, faults });
     const people = peopleRoutes({ ...frame, readers, cookies, addressOf: addressReader(values.http) });
     const live = openLive(frame, {

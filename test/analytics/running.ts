@@ -3,6 +3,9 @@ import { freePort } from '../http/raw.ts';
 import { main } from '../servers/collector.ts';
 import { ServerProcess, type TestScope, temporaryFolder } from '../servers/process.ts';
 
+/** Paths that options give, as they are without options. */
+export const givenPaths = { tracker: '/js/ringmain.js', events: '/events' } as const;
+
 /** Programs that load pages are bots; Node's own name is one. */
 const BROWSER = 'Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/131.0.0.0 Safari/537.36';
 

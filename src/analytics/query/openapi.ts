@@ -3,6 +3,7 @@
  * test/analytics/query/openapi.test.ts holds it against the routes of a running service.
  */
 import { bearer, documentHead } from '../../service/openapi/parts.ts';
+import { EVENTS_PATH } from '../config.ts';
 import { limits } from '../event.ts';
 import { apiPaths, peoplePaths } from './openapi-dashboard.ts';
 import {
@@ -39,23 +40,36 @@ const pixelAnswers = {
   ...refusals(400, 403, 413, 429, 500, 503),
 };
 
-const paths: Json = {
-  '/events': {
-    post: {
-      operationId: 'sendEvents',
-      tags: ['intake'],
-      summary: 'Takes one event, or an array of events.',
-      security: sending,
-      requestBody: body('An event or an array; `text/plain` is taken for sendBeacon.', 'Event', [
-        'application/json',
-        'text/plain',
-      ]),
-      responses: {
-        202: answer('The events are kept, in the way that ACK says.', json('EventsAccepted')),
-        ...refusals(400, 401, 403, 408, 413, 415, 429, 500, 503),
-      },
+/** Paths that options give. */
+export interface GivenPaths {
+  /** TRACKER_PATH. */
+  readonly tracker: string;
+  /** EVENTS_PATH of the options. */
+  readonly events: string;
+}
+
+const events = (operationId: string, summary: string): Json => ({
+  post: {
+    operationId,
+    tags: ['intake'],
+    summary,
+    security: sending,
+    requestBody: body('An event or an array; `text/plain` is taken for sendBeacon.', 'Event', [
+      'application/json',
+      'text/plain',
+    ]),
+    responses: {
+      202: answer('The events are kept, in the way that ACK says.', json('EventsAccepted')),
+      ...refusals(400, 401, 403, 408, 413, 415, 429, 500, 503),
     },
   },
+});
+
+const pathsOf = (given: GivenPaths): Json => ({
+  [EVENTS_PATH]: events('sendEvents', 'Takes one event, or an array of events.'),
+  ...(given.events === EVENTS_PATH
+    ? {}
+    : { [given.events]: events('sendTrackedEvents', `What ${EVENTS_PATH} does, where the tracker sends its events.`) }),
   '/px.gif': {
     get: {
       operationId: 'sendPixel',
@@ -135,7 +149,7 @@ const paths: Json = {
       responses: { 200: answer('An OpenAPI document.', content('application/json', { type: 'object' })) },
     },
   },
-  '/js/ringmain.js': ops('tracker', 'The script that pages load; TRACKER_PATH may give it another path.', {
+  [given.tracker]: ops('tracker', 'The script that pages load.', {
     200: answer('The tracker.', content('text/javascript', { type: 'string' })),
   }),
   '/robots.txt': ops('robots', 'Keeps crawlers away.', { 200: answer('Rules for crawlers.', plain) }),
@@ -145,7 +159,7 @@ const paths: Json = {
     503: answer('Something is missing.', json('Readiness')),
   }),
   '/metrics': ops('metrics', 'Figures for Prometheus.', { 200: answer('The text format of Prometheus.', plain) }),
-};
+});
 
 function ops(name: string, summary: string, responses: Readonly<Record<string, { description: string }>>): Json {
   return { get: { operationId: name, tags: ['operations'], summary, responses } };
@@ -168,10 +182,10 @@ function withHead(given: Json): Json {
   return Object.fromEntries(headed) as Json;
 }
 
-export const openApi: Json = {
+const openApi = (given: GivenPaths): Json => ({
   ...documentHead('Ringmain Analytics', 'Site analytics: events in, exact statistics out.'),
   tags: [{ name: 'intake' }, { name: 'statistics' }, { name: 'dashboard' }, { name: 'people' }, { name: 'operations' }],
-  paths: withHead(paths),
+  paths: withHead(pathsOf(given)),
   components: {
     schemas,
     securitySchemes: {
@@ -186,10 +200,6 @@ export const openApi: Json = {
       share: { type: 'apiKey', in: 'query', name: 'share', description: 'Token of a share link of the site.' },
     },
   },
-};
+});
 
-let text: string | undefined;
-export function openApiText(): string {
-  text ??= JSON.stringify(openApi);
-  return text;
-}
+export const openApiText = (given: GivenPaths): string => JSON.stringify(openApi(given));

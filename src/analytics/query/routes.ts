@@ -10,7 +10,7 @@ import type { Route } from '../../http/router.ts';
 import type { AcceptorFrame } from '../../service/contract.ts';
 import { type Reconciled, reconcileSchema, type Stats, statsSchema } from '../schemas.ts';
 import { QUERY_WORKER } from './names.ts';
-import { openApiText } from './openapi.ts';
+import { type GivenPaths, openApiText } from './openapi.ts';
 import { type Parameter, parametersOf } from './parameter.ts';
 import { ASK_MS_MAX, type Question, reconcileQuestion, statsQuestion } from './questions.ts';
 
@@ -20,11 +20,12 @@ const reconcileBody = serializerOf<Reconciled>(reconcileSchema);
 export interface QueryDeps extends Pick<AcceptorFrame, 'ask'> {
   /** CORS_ORIGINS. */
   readonly corsOrigins: readonly string[];
+  readonly paths: GivenPaths;
   /** Rejects when the request may not read this site; it reads its headers before the first await. */
   permit(req: HttpRequest, siteId: string): Promise<void> | void;
 }
 
-export function queryRoutes({ ask, corsOrigins, permit }: QueryDeps): readonly Route[] {
+export function queryRoutes({ ask, corsOrigins, paths, permit }: QueryDeps): readonly Route[] {
   const cors = new Cors(corsOrigins);
   /** Asks the worker what `read` finds in the query. */
   const asked = <A>(
@@ -39,7 +40,11 @@ export function queryRoutes({ ask, corsOrigins, permit }: QueryDeps): readonly R
     });
   const show = asked((parameter) => ({ name: 'stats', ...statsQuestion(parameter) }), statsBody);
   const check = asked((parameter) => ({ name: 'reconcile', ...reconcileQuestion(parameter) }), reconcileBody);
-  const describe = later((reply) => reply.bytes(200, 'application/json', openApiText()));
+  let text: string | undefined;
+  const describe = later((reply) => {
+    text ??= openApiText(paths);
+    reply.bytes(200, 'application/json', text);
+  });
   return [
     { name: 'stats', path: '/stats', on: { GET: show, HEAD: show }, cors },
     { name: 'reconcile', path: '/reconcile', on: { GET: check, HEAD: check }, cors },

@@ -19,7 +19,7 @@ import { fastSettings, type PostgresServer, startPostgres } from '../../servers/
 import { fileScope } from '../../servers/scope.ts';
 import { HeldDocument } from '../../service/openapi.ts';
 import { toolRun } from '../../service/tool/run.ts';
-import { type Running, startAnalytics } from '../running.ts';
+import { givenPaths, type Running, startAnalytics } from '../running.ts';
 
 const PEPPER = '0123456789abcdef0123456789abcdef';
 const PASSWORD = 'correct horse battery';
@@ -424,7 +424,7 @@ test('each route of a site is for those whom the README names, and for nobody el
   // With a body that is refused, and the number of a goal that there is not, an owner changes nothing either.
   const changes = { ...owners, owner: 'passed', 'owner without token': '403 FORGED_REQUEST' };
   const question = { site_id: 'first.example', metrics: ['visitors'], date_range: '7d' };
-  const operations = new HeldDocument(openApiText()).operations.filter(
+  const operations = new HeldDocument(openApiText(givenPaths)).operations.filter(
     ({ path }) => path.startsWith('/api/sites/{') || path === '/api/v2/query',
   );
   expect(operations.length).toBeGreaterThan(12);
@@ -473,7 +473,7 @@ test('a read key still works, and one that is wrong is refused', async () => {
 });
 
 test('who may see nothing and asks for it wrongly is refused, and the process lives', async () => {
-  const held = new HeldDocument(openApiText());
+  const held = new HeldDocument(openApiText(givenPaths));
   await held.checkWrongAndRefused(one.url);
   // The page's own list is refused behind all that was begun above, by the same worker.
   expect(await codeOf(call(one, 'GET', '/api/sites'))).toEqual([401, 'LOGIN_REQUIRED']);

@@ -13,15 +13,16 @@ import { migrateAnalytics } from '../../analytics-types.ts';
 import { fastSettings, startPostgres } from '../../servers/postgres.ts';
 import { fileScope } from '../../servers/scope.ts';
 import { HeldDocument } from '../../service/openapi.ts';
-import { type Running, startAnalytics } from '../running.ts';
+import { givenPaths, type Running, startAnalytics } from '../running.ts';
 
-const held = new HeldDocument(openApiText());
+const held = new HeldDocument(openApiText(givenPaths));
 const { document, operations } = held;
 
 const scope = fileScope();
 let running: Running;
+let dsn = '';
 beforeAll(async () => {
-  const { dsn } = await startPostgres(scope, { port: 23_115, settings: fastSettings });
+  ({ dsn } = await startPostgres(scope, { port: 23_115, settings: fastSettings }));
   await migrateAnalytics(dsn);
   const link = await openLink(dsn);
   await link.query(`INSERT INTO sites (site_id) VALUES ('site');
@@ -222,4 +223,24 @@ test('no route answers that is not documented, and no method', async () => {
 
 test('the document is served as it is', async () => {
   expect(await (await running.get('/openapi.json')).json()).toEqual(document);
+});
+
+test('paths that options move stand in the document where they are served, and nowhere else', async () => {
+  const moved = { tracker: '/t/s.js', events: '/t/in' };
+  const env = { DATABASE_URL: dsn, TRACKER_PATH: moved.tracker, EVENTS_PATH: moved.events };
+  const other = await startAnalytics(scope, { port: 23_118, env });
+  const text = await (await other.get('/openapi.json')).text();
+  const there = new HeldDocument(text);
+  there.check(40);
+  const paths = Object.keys(document.paths).filter((path) => path !== givenPaths.tracker);
+  expect(Object.keys(there.document.paths).sort()).toEqual([...paths, moved.tracker, moved.events].sort());
+  for (const path of [givenPaths.events, moved.events]) {
+    const answer = await other.post(path, event);
+    expect(answer.status, path).toBe(202);
+    await there.checkAnswer(there.document.paths[path]!['post']!, answer, path);
+  }
+  const script = await other.get(moved.tracker);
+  await there.checkAnswer(there.document.paths[moved.tracker]!['get']!, script, moved.tracker);
+  await there.checkMethods((method, path) => fetch(`${other.url}${path}`, { method }), Object.values(moved));
+  expect((await other.get(givenPaths.tracker)).status).toBe(404);
 });
