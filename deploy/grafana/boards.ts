@@ -286,7 +286,7 @@ const analytics: Board = {
       'cps',
       [[`sum by (class) (rate(sink_failures_total{${STORE}}[${R}]))`, '{{class}}']],
     ),
-    graph('Time of questions, p95', 'In Postgres, by question; without the wait for a connection.', 's', [
+    graph('Time of questions, p95', 'By question, from its turn among QUERY_CONNECTIONS on.', 's', [
       [`ringmain:query_seconds:p95{job="ringmain"}`, '{{question}}'],
     ]),
     graph('Questions/s', 'By question.', 'ops', [

@@ -3,6 +3,7 @@
  * real Postgres and small limits; events by HTTP, answers by HTTP.
  */
 import { beforeAll, expect, test } from 'vitest';
+import { openLink } from '../../src/store/postgres/connection.ts';
 import { fastSettings, startPostgres } from '../servers/postgres.ts';
 import { fileScope } from '../servers/scope.ts';
 import { sql } from '../sinks/postgres/fixture.ts';
@@ -133,6 +134,29 @@ test('QUERY_CONNECTIONS: so many sessions answer, however many ask', async () =>
   await Promise.all(Array.from({ length: 12 }, () => ask(`/stats?site_id=many&date=${date}`)));
   const sessions = "SELECT count(*)::int AS n FROM pg_stat_activity WHERE application_name = 'ringmain-query'";
   expect(await sql(dsn, sessions)).toEqual([{ n: 1 }]);
+});
+
+/** How long questions of a kind have taken so far, s. */
+const secondsOf = async (question: string): Promise<number> => {
+  const figures = await (await running.get('/metrics')).text();
+  return Number(new RegExp(`^ringmain_query_seconds_sum\\{question="${question}"\\} (\\S+)$`, 'm').exec(figures)?.[1]);
+};
+
+test('ringmain_query_seconds counts a question from its turn among QUERY_CONNECTIONS on', async () => {
+  const before = [await secondsOf('stats'), await secondsOf('reconcile')] as const;
+  const holder = await openLink(dsn);
+  await holder.query('BEGIN; LOCK TABLE site_names IN ACCESS EXCLUSIVE MODE');
+  const stats = ask(`/stats?site_id=many&date=${date}`);
+  const waits = "SELECT count(*)::int AS n FROM pg_locks WHERE relation = 'site_names'::regclass AND NOT granted";
+  await expect.poll(async () => (await holder.query(waits)).rows).toEqual([{ n: 1 }]);
+  // There is one connection, and the question before has it.
+  const reconciled = ask(`/reconcile?site_id=many&date=${date}`);
+  await holder.query('SELECT pg_sleep(0.6); COMMIT');
+  await Promise.all([stats, reconciled]);
+  await holder.close();
+  const took = async (question: string, since: number) => (await secondsOf(question)) - since;
+  expect(await took('stats', before[0])).toBeGreaterThan(0.5);
+  expect(await took('reconcile', before[1])).toBeLessThan(0.5);
 });
 
 test('EVENT_ID_DAYS, AUDIT_DAYS, LOGIN_IDLE: jobs delete what is older, and nothing else', async () => {
