@@ -2,8 +2,8 @@
  * Drains a backlog of a topic with one processor, on both cores, and stores the same events one by one as the seed did. Prints JSON.
  * node analytics-drain.ts <main.js> <folder> <first port> <events> <plain rows>
  *
- *   backlog     a day of a site for each million, in the order of time, 600 bytes of JSON each, in one partition; made before
- *               the processor starts
+ *   backlog     a day of a site for each million, in the order of time, 600 bytes of JSON each as intake writes it, in one
+ *               partition; made before the processor starts
  *   client      the process of the processor, or this one for the plain rows
  *   server      all processes of Postgres, which is durable (fsync, synchronous_commit). The broker is in neither
  *   memory      malloc as deploy/ has it for a processor (deploy/README.md)
@@ -17,6 +17,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import pg from 'pg';
 import { attributes } from '../../src/analytics/columns/format.ts';
 import { DAY_MS } from '../../src/analytics/dimensions.ts';
+import { Receipts } from '../../src/analytics/intake/receipts.ts';
 import { ensureCommand } from '../../test/servers/apt.ts';
 import { startKafka } from '../../test/servers/kafka.ts';
 import { startPostgres } from '../../test/servers/postgres.ts';
@@ -77,6 +78,7 @@ async function writeRecords(
 ): Promise<{ count: number; plain: Plain[] }> {
   const lines: { readonly ms: number; readonly line: Buffer }[] = [];
   const plain: Plain[] = [];
+  const receipts = new Receipts(0);
   makeDay(day, events, (event) => {
     const timestamp = new Date(event.timestampMs).toISOString();
     const userId = event.signedIn ? `user-${event.user}` : undefined;
@@ -90,7 +92,7 @@ async function writeRecords(
     const value = JSON.stringify({
       event_id: idAt(event.timestampMs),
       ...shape,
-      received_at: timestamp,
+      received_at: receipts.text(event.timestampMs),
       visitor: event.signedIn ? undefined : Buffer.from(event.visitor, 'latin1').toString('hex'),
       url: `https://shop.example${event.path}`,
       title: `Title of ${event.path}`,
