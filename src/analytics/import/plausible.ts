@@ -60,6 +60,8 @@ interface Sums {
 const sums = ['visitors', 'visits', 'views', 'bounces', 'duration_ms', 'events'] as const;
 /** Rows of one statement. */
 const BATCH = 2000;
+/** Of a value: it is part of a key, of which an index of Postgres holds 2704 bytes. */
+const VALUE_BYTES_MAX = 2400;
 
 export async function importDays(link: PostgresLink, site: number, work: Work): Promise<void> {
   const seen = new Set<string>();
@@ -226,8 +228,16 @@ const namesHere: Readonly<Partial<Record<Dimension, Readonly<Record<string, stri
 
 /** As it is called here. */
 function namedHere(dimension: Dimension, text: string): string {
-  const clean = text.replaceAll('\0', '\ufffd').slice(0, limits.text);
+  const clean = cut(text.replaceAll('\0', '\ufffd').slice(0, limits.text).toWellFormed());
   if (dimension === 'device') return clean.toLowerCase();
   const names = namesHere[dimension] ?? {};
   return Object.hasOwn(names, clean) ? names[clean]! : clean;
+}
+
+function cut(text: string): string {
+  const bytes = Buffer.from(text);
+  if (bytes.length <= VALUE_BYTES_MAX) return text;
+  let end = VALUE_BYTES_MAX;
+  while ((bytes[end]! & 0xc0) === 0x80) end -= 1;
+  return bytes.toString('utf8', 0, end);
 }

@@ -141,10 +141,13 @@ export class MonthsOnDemand {
   async #makeAll(missing: readonly number[]): Promise<void> {
     const link = await openLink(this.#dsn, { applicationName: 'ringmain-analytics-months', settings: passing });
     try {
-      for (const month of missing) {
-        await this.#make(link, month);
-        this.#known.add(month);
-      }
+      await inTurn(
+        link,
+        missing.map((month) => async () => {
+          await this.#make(link, month);
+          this.#known.add(month);
+        }),
+      );
     } finally {
       await link.close();
     }

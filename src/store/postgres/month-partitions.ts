@@ -51,8 +51,8 @@ export async function monthNow(sql: Sql): Promise<{ readonly month: number; read
 export const monthsOf = (sql: Sql, table: string): Promise<readonly number[]> => periodsOf(sql, monthPeriod, table);
 
 export class MonthPartitions<T extends string> extends TimePartitions<T> {
-  /** `lock`: its name, without quotes. */
-  constructor(tables: readonly TimeTable<T>[], lock: string) {
-    super(monthPeriod, tables, lock);
+  /** `lock`: its name, without quotes. `movedMax`: for tests. */
+  constructor(tables: readonly TimeTable<T>[], lock: string, movedMax?: number) {
+    super(monthPeriod, tables, lock, serverNow, movedMax);
   }
 }

@@ -20,6 +20,8 @@ import { inTurn } from './in-turn.ts';
 export const LOCK_MS = 2000;
 /** Longest move of rows out of the default partition. */
 const MOVE_MS = 20_000;
+/** Rows of a period that are moved: more take longer, and whoever reads or writes the table would wait for nothing. */
+const MOVED_ROWS_MAX = 2_000_000;
 export const DAY_MS = 86_400_000;
 /** Rows of the default partition are counted up to this number. */
 const STRAYS_MAX = 10_000;
@@ -136,13 +138,21 @@ export class TimePartitions<T extends string> {
   /** SQL that takes the lock of everybody who makes or drops one of its partitions. */
   readonly lock: string;
   readonly #now: (sql: Sql) => Promise<number>;
+  readonly #movedMax: number;
 
-  /** `lock`: its name, without quotes. `now`: another clock than the server's, for tests. */
-  constructor(period: Period, tables: readonly TimeTable<T>[], lock: string, now = serverNow) {
+  /** `lock`: its name, without quotes. `now`: another clock than the server's, for tests, as `movedMax`. */
+  constructor(
+    period: Period,
+    tables: readonly TimeTable<T>[],
+    lock: string,
+    now = serverNow,
+    movedMax = MOVED_ROWS_MAX,
+  ) {
     this.period = period;
     this.tables = tables;
     this.lock = partitionLock(lock);
     this.#now = now;
+    this.#movedMax = movedMax;
   }
 
   /** Ms since 1970. */
@@ -150,13 +160,19 @@ export class TimePartitions<T extends string> {
     return this.#now(sql);
   }
 
-  /** Makes the partitions of a period that are missing, of all tables or of some. */
+  /** Makes the partitions of a period that are missing, of all tables or of some, and moves its rows there. */
   async makePeriod(link: PostgresLink, period: number, tables = this.tables): Promise<void> {
     for (const one of tables) {
+      const rows = await this.#rowsIn(link, one, period, this.#movedMax + 1);
+      if (rows > this.#movedMax)
+        throw new Error(
+          `${one.table}_default must hold at most ${this.#movedMax} rows of ${this.nameOf(one.table, period)} to be ` +
+            'moved in time: move them by hand',
+        );
       try {
-        await this.#attach(link, one, period, false);
+        await this.#attach(link, one, period, rows > 0);
       } catch (error) {
-        // Rows of the period lie in the default partition.
+        // A row of the period has come meanwhile.
         if (!wasMadeMeanwhile(error)) throw error;
         await this.#attach(link, one, period, true);
       }
@@ -270,6 +286,15 @@ export class TimePartitions<T extends string> {
         );
       await link.query(`ALTER TABLE ${table} ATTACH PARTITION ${name} FOR VALUES FROM (${from}) TO (${to})`);
     });
+  }
+
+  /** Rows of a period in the default partition; at most `max`. */
+  async #rowsIn(sql: Sql, { table, column, bound }: TimeTable<T>, period: number, max: number): Promise<number> {
+    const { rows } = await sql.query<{ n: number }>(
+      `SELECT count(*)::int AS n FROM (SELECT FROM ${table}_default
+         WHERE ${column} >= ${bound(period)} AND ${column} < ${bound(period + 1)} LIMIT ${max}) AS found`,
+    );
+    return rows[0]!.n;
   }
 
   /** Periods that should have a partition and have rows in the default one. */

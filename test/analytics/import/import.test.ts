@@ -338,6 +338,20 @@ const visitors = [
   '"2024-01-02",20,50,5,25,1000',
 ];
 
+test('a value of Plausible that no key holds is cut, and the others of its file are imported', async () => {
+  const long = Array.from({ length: 2000 }, (_, i) => String.fromCodePoint(0x4e00 + ((i * 7919) % 20_000))).join('');
+  const lines = [
+    'date,hostname,page,visitors,visits,pageviews',
+    `2024-01-01,a,/${long},1,1,1`,
+    '2024-01-01,a,/b,1,1,1',
+  ];
+  expect((await run('plausible-csv', written('long', lines))).code).toBe(0);
+  const found = await rows<{ value: string }>(
+    `SELECT value FROM imported_days WHERE ${OF_SITE} ORDER BY length(value)`,
+  );
+  expect(found.map(({ value }) => value)).toEqual(['/b', `/${long.slice(0, 799)}`]);
+});
+
 test("Plausible's daily totals: one table for each kind, replaced by the next import of the kind", async () => {
   const pages = [
     'date,visits,hostname,page,visitors,pageviews,exits',

@@ -13,7 +13,14 @@ import {
 } from '../../../src/analytics/processor/partitions.ts';
 import { keptFrom, retain } from '../../../src/analytics/processor/retention.ts';
 import { openLink, type PostgresLink } from '../../../src/store/postgres/connection.ts';
-import { beginOf, MONTHS_BACK, monthNow, monthsOf, monthText } from '../../../src/store/postgres/month-partitions.ts';
+import {
+  beginOf,
+  MONTHS_BACK,
+  MonthPartitions,
+  monthNow,
+  monthsOf,
+  monthText,
+} from '../../../src/store/postgres/month-partitions.ts';
 import { wasMadeMeanwhile } from '../../../src/store/postgres/time-partitions.ts';
 import { startPostgres } from '../../servers/postgres.ts';
 import { schema } from '../schema.ts';
@@ -146,6 +153,33 @@ test('a lock that somebody holds does not hold up the load: rows go to the defau
   await other.close();
   await makePartitions(link);
   expect(await count('events_202511')).toBe(2);
+});
+
+test('a month that cannot be made for a load keeps no other month of it from being made', async () => {
+  await link.query('CREATE TABLE events_202510 ()');
+  const lines: object[] = [];
+  const onDemand = new MonthsOnDemand(dsn, { info: () => {}, warn: (fields: object) => lines.push(fields) } as never);
+  await onDemand.ensure(link, [NOVEMBER - 1, NOVEMBER]);
+  expect(await monthsOf(link, 'events')).toEqual([NOVEMBER]);
+  expect(lines).toEqual([expect.objectContaining({ reason: expect.stringContaining('already exists') })]);
+});
+
+test('rows that take too long to be moved stay where they are, and nobody is locked out for the attempt', async () => {
+  const few = new MonthPartitions(months.tables, 'test', 2);
+  for (const at of ['2025-10-15', '2025-11-14', '2025-11-15']) await put(`${at}T00:00:00Z`);
+  await few.makePeriod(link, NOVEMBER);
+  expect(await count('events_202511')).toBe(2);
+  for (const at of ['2025-10-16', '2025-10-17']) await put(`${at}T00:00:00Z`);
+  const asked: string[] = [];
+  const query = (sql: string, values?: readonly unknown[]) => {
+    asked.push(sql);
+    return link.query(sql, values);
+  };
+  await expect(few.makePeriod({ query } as unknown as PostgresLink, NOVEMBER - 1)).rejects.toThrow(
+    'events_default must hold at most 2 rows of events_202510 to be moved in time: move them by hand',
+  );
+  expect(asked).toEqual([expect.stringMatching(/^SELECT count/)]);
+  expect(await count('events_default')).toBe(3);
 });
 
 test('a row that was on its way to the default partition while its month is made is no bad row', async () => {
@@ -423,6 +457,6 @@ test('the watch and the retention find rows by an index, with a long history in 
   const { deleted } = await retain(session, 365, new AbortController().signal);
   // Of the columns, one day of each site is too old.
   expect(deleted).toBe(50_000 + 50_000 + 50 * 5);
-  expect(plans).toHaveLength(2 + 2 + 11 + 11 + 1);
+  expect(plans).toHaveLength(2 + 6 + 2 + 11 + 11 + 1);
   for (const plan of plans) expect(plan).not.toMatch(/Seq Scan on (events|visitor_days|day_columns)/);
 });
