@@ -2,10 +2,11 @@
  * Builds the columns of a site's day from its raw events, which come in the order of format.ts. Visits are found here
  * once more, by code of its own: what the rollups say and what the columns say are two answers to one question.
  *
- * Memory: 5 bytes for an event, some 30 for a visit, up to twice of that where they have just doubled, and the dictionaries.
+ * Memory: 5 bytes for an event, some 30 for a visit, and the dictionaries. Room for twice of that where numbers have just
+ * doubled, but the half that nothing was written to is no memory yet.
  */
 import type { AskedDimension } from '../query/types.ts';
-import { attributes, type ColumnName, Day, FLAG, type Numbers, packNumbers, packTexts } from './format.ts';
+import { attributes, type ColumnName, Day, FLAG, packNumbers, packTexts } from './format.ts';
 
 /** A raw event without `bot`. */
 export interface RawEvent {
@@ -23,12 +24,15 @@ export interface RawEvent {
   attribute(index: number): string;
 }
 
+/** Numbers in memory that nobody else sees. */
+type Owned = Uint8Array<ArrayBuffer> | Uint16Array<ArrayBuffer> | Uint32Array<ArrayBuffer>;
+
 /**
  * Numbers that come one by one. Each takes as many bytes as the largest of them needs so far: nearly all are codes and
  * counts of one or two, and a day of a million events is built beside the batches of a backlog.
  */
 class Growing {
-  #values: Numbers = new Uint8Array(1024);
+  #values: Owned = new Uint8Array(1024);
   #largest = 0xff;
   length = 0;
 
@@ -55,6 +59,7 @@ class Growing {
   /** The numbers as a column. Afterwards there are none: a day has some thirty columns, and each is packed alone. */
   pack(): Uint8Array<ArrayBuffer> {
     const packed = packNumbers(this.#values, this.length);
+    giveBack(this.#values);
     this.#values = new Uint8Array();
     this.length = 0;
     return packed;
@@ -70,8 +75,14 @@ class Growing {
     const values =
       bytes === 1 ? new Uint8Array(length) : bytes === 2 ? new Uint16Array(length) : new Uint32Array(length);
     values.set(this.#values);
+    giveBack(this.#values);
     this.#values = values;
   }
+}
+
+/** Frees the memory of numbers at once. A thread that does little else collects its garbage when the day is long over. */
+function giveBack(values: Owned): void {
+  values.buffer.transfer(0);
 }
 
 class Codes {

@@ -6,12 +6,15 @@
  * that is sealed once more.
  * Columns are deleted with the raw events (processor/retention.ts): they tell as much.
  */
+import { settle } from '../../kernel/threads/settle.ts';
 import type { PostgresLink } from '../../store/postgres/connection.ts';
 import { ALL_SITES } from '../processor/retention.ts';
 import { buildFromRaw, type SiteDay, SORT_MEMORY } from './raw.ts';
 import { writeDay } from './store.ts';
 
 const LATEST_MS = 10 * 60_000;
+/** Events of a day whose building leaves some megabytes of garbage, in a thread that does nothing until the next day is over. */
+const LARGE = 100_000;
 /** Most days that a run looks at, and that Rest keeps in mind. A few days of each site change at once. */
 const LOOK_MAX = 50_000;
 /** Days: nobody keeps events so long. */
@@ -119,6 +122,7 @@ async function dueDays(
 /** The load takes no notice of the lock; an erase of the site waits for it, so that no columns outlive their site. */
 export async function sealDay(link: PostgresLink, of: SiteDay, gapMs: number): Promise<void> {
   let revision: number | undefined;
+  let events = 0;
   await link.query(`BEGIN ISOLATION LEVEL REPEATABLE READ; SET LOCAL work_mem = '${SORT_MEMORY}'`);
   try {
     const { rows } = await link.query<{ revision: number }>(
@@ -127,7 +131,11 @@ export async function sealDay(link: PostgresLink, of: SiteDay, gapMs: number): P
       [of.site, of.day],
     );
     revision = rows[0]?.revision;
-    if (revision !== undefined) await writeDay(link, of, revision, await buildFromRaw(link, of, gapMs));
+    if (revision !== undefined) {
+      const day = await buildFromRaw(link, of, gapMs);
+      await writeDay(link, of, revision, day);
+      events = day.counts.events;
+    }
     await link.query('COMMIT');
   } catch (error) {
     if (link.broken === undefined) await link.query('ROLLBACK');
@@ -136,4 +144,5 @@ export async function sealDay(link: PostgresLink, of: SiteDay, gapMs: number): P
   if (revision === undefined) return;
   // Not in the snapshot above: there, a row that the load has changed since cannot be updated.
   await link.query('UPDATE site_days SET sealed = $3 WHERE site = $1 AND day = $2', [of.site, of.day, revision]);
+  if (events >= LARGE) settle();
 }

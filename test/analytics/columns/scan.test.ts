@@ -16,6 +16,7 @@ import { UserSet } from '../../../src/analytics/columns/user-set.ts';
 import { DAY_MS, dimensions, grains } from '../../../src/analytics/dimensions.ts';
 import type { CountedEvent } from '../../../src/analytics/event.ts';
 import { askedDimensions, type ScanRow } from '../../../src/analytics/query/types.ts';
+import { settle } from '../../../src/kernel/threads/settle.ts';
 import { recount } from '../recount.ts';
 import {
   byKey,
@@ -132,6 +133,9 @@ describe('scan', () => {
   test('a day that is built takes some 10 bytes for an event and 60 for a visit at most', () => {
     const builder = new DayBuilder(FIRST_DAY * DAY_MS, GAP_MS);
     const [visits, events] = [20_000, 3];
+    settle(); // What other tests have left is no longer counted.
+    const before = process.memoryUsage().arrayBuffers;
+    const held = (): number => process.memoryUsage().arrayBuffers - before;
     for (let visit = 0; visit < visits; visit++)
       for (let event = 0; event < events; event++)
         builder.add({
@@ -146,7 +150,10 @@ describe('scan', () => {
         });
     expect(builder.bytes).toBeLessThan(10 * visits * events + 60 * visits);
     expect(builder.bytes).toBeGreaterThan(5 * visits * events);
+    // Without a collection: what it has outgrown and packed is given back at once.
+    expect(held()).toBeLessThan(1.1 * builder.bytes);
     const { counts, packed } = builder.finish();
+    expect(held()).toBeLessThan(1.1 * [...packed.values()].reduce((sum, { length }) => sum + length, 0));
     expect(counts).toEqual({ events: visits * events, visits, visitors: visits, users: 0 });
     expect([packed.get('path')!.length, builder.bytes]).toEqual([8 + 2 * visits * events, 0]);
   });
