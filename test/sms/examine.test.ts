@@ -159,6 +159,15 @@ test('advice names commands and options that this service has', async (t) => {
   expect(about(/^topic nowhere\.sms\.\w+ does not exist/)).toEqual(
     Array.from({ length: 4 }, () => ['error', 'Run ringmain sms topics create, or correct KAFKA_PREFIX.']),
   );
+  const groups = lines.flatMap(({ section, text }) => {
+    const [, group] = /^permission to read as consumer group (.*)/.exec(text) ?? [];
+    return group === undefined ? [] : [[section, group]];
+  });
+  expect(groups).toEqual([
+    ['output work', 'nowhere.sms-worker'],
+    ['output express-work', 'nowhere.sms-worker-express'],
+    ['output reports', 'nowhere.sms-reporting'],
+  ]);
   expect(about(/192\.0\.2\.1/)).toEqual([['error', 'Correct REPORTING_ADDR.']]);
   expect(about(/^ClickHouse cannot be asked/)).toEqual([['error', expect.stringMatching(/^Correct CLICKHOUSE_URL/)]]);
   const options = new Set(setsOf(sms).flatMap((set) => Object.entries(set.options).map((entry) => envName(...entry))));

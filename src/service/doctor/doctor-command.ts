@@ -8,6 +8,7 @@
 import { errors, exitCodes, RingmainError } from '../../kernel/errors.ts';
 import { error, type Finding, ok, type Severity } from '../../kernel/finding.ts';
 import { examineSink } from '../../sinks/registry.ts';
+import type { KafkaConnectionConfig } from '../../store/kafka/config.ts';
 import { type Configured, configure, rolesIn } from '../configured.ts';
 import type { AnyService } from '../contract.ts';
 import { effectiveAcceptors } from '../effective.ts';
@@ -85,11 +86,16 @@ function sections(configured: Configured): readonly Section[] {
         },
       })),
     ...outputs
-      .filter(({ inquired }) => !inquired)
-      .map(({ name, kind, config, load, topicAdvice }) => ({
+      .filter(({ inquired, source }) => !inquired || source !== undefined)
+      .map(({ name, kind, config, load, topicAdvice, inquired, source, sourceConfig }) => ({
         title: `output ${name}`,
         findings: async function* () {
           const { named } = loaded;
+          if (source !== undefined) {
+            const { examineReading } = await import('../../store/kafka/examine.ts');
+            yield* examineReading(sourceConfig as unknown as KafkaConnectionConfig, source, named('KAFKA_BROKERS'));
+          }
+          if (inquired) return;
           yield* await examineSink(kind, config as never, { ownTable: load === undefined, topicAdvice, named });
         },
       })),

@@ -2,24 +2,16 @@
  * What `ringmain doctor` asks a Kafka cluster: names, connection with TLS and login, the topic, and the rights on it.
  * It writes nothing. Kafka has no question for a broker's clock; KAFKA_TIMESTAMP=received makes it matter less.
  */
-import { setTimeout as sleep } from 'node:timers/promises';
-import { metadataV9, metadataV12 } from '@platformatic/kafka';
 import type { Naming } from '../../kernel/config.ts';
 import { error, type Finding, note, ok, warning } from '../../kernel/finding.ts';
 import { resolveFinding } from '../../kernel/resolve.ts';
 import { parseAddress, usesTls } from '../../store/kafka/connection-options.ts';
 import { KafkaFailure } from '../../store/kafka/failure.ts';
-import { KafkaLinks, pick } from '../../store/kafka/links.ts';
+import { KafkaLinks } from '../../store/kafka/links.ts';
+import { allows, patiently, topicsWithRights } from '../../store/kafka/rights.ts';
 import { KafkaClient } from './client.ts';
 import type { KafkaConfig } from './config.ts';
 import { createTopic } from './create-topic.ts';
-
-const RETRY_MS = 200;
-const METADATA = 3;
-/** Bit of WRITE in topicAuthorizedOperations (the code of AclOperation.WRITE, KIP-430). */
-const WRITE = 1 << 4;
-/** Stands for "the broker does not tell". */
-const UNTOLD = -2147483648;
 
 export interface KafkaExamination {
   /** What to do about a topic that is missing; undefined: KAFKA_TOPIC names it. */
@@ -71,32 +63,9 @@ export async function* examineKafka(
   }
 }
 
-/** A cluster that has just started loads its coordinators for a moment: what passes by itself is no finding. */
-async function patiently<T>(question: () => Promise<T>, limitMs: number): Promise<T> {
-  for (const begin = performance.now(); ; await sleep(RETRY_MS)) {
-    try {
-      return await question();
-    } catch (cause) {
-      const passes = cause instanceof KafkaFailure && cause.verdict === 'retry';
-      if (!passes || performance.now() - begin > limitMs) throw cause;
-    }
-  }
-}
-
 async function* topic(links: KafkaLinks, config: KafkaConfig, advice: string): AsyncGenerator<Finding> {
   const name = config.kafkaTopic;
-  const answer = await links.ask('metadata', async (link) => {
-    const call = pick(link, METADATA, [
-      [12, metadataV12.api],
-      [9, metadataV9.api],
-    ]);
-    // The library throws for a topic in trouble; the answer is complete all the same.
-    return call.async(link.connection, [name], false, true).catch((cause: unknown) => {
-      const { response } = cause as { response?: Awaited<ReturnType<typeof metadataV12.api.async>> };
-      if (!response?.topics) throw cause;
-      return response;
-    });
-  });
+  const answer = await topicsWithRights(links, [name]);
   const login = config.kafkaSaslMechanism === undefined ? 'without authentication' : `as ${config.kafkaSaslUser}`;
   yield ok(`${answer.brokers.length} brokers answer ${login}${usesTls(config) ? ', over TLS' : ''}`);
 
@@ -125,8 +94,9 @@ async function* topic(links: KafkaLinks, config: KafkaConfig, advice: string): A
       `topic ${name}: ${alone} partitions have a single replica and are lost with their broker`,
       'Give the topic a replication factor of 3.',
     );
-  if (found.topicAuthorizedOperations === UNTOLD) return;
-  yield (found.topicAuthorizedOperations & WRITE) !== 0
+  const may = allows(found.topicAuthorizedOperations, 'write');
+  if (may === undefined) return;
+  yield may
     ? ok(`permission to write to topic ${name}`)
     : error(`no permission to write to topic ${name}`, `Grant WRITE on topic ${name}.`);
 }

@@ -231,7 +231,7 @@ export class GroupMember {
   }
 
   async #ask<T>(what: string, question: (link: Link) => Promise<T>, limitMs?: number): Promise<T> {
-    const node = this.#coordinator ?? (await this.#find());
+    const node = this.#coordinator ?? (await findCoordinator(this.#links, this.#options.groupId));
     this.#coordinator = node;
     try {
       return await this.#links.askNode(node, what, question, limitMs);
@@ -241,20 +241,19 @@ export class GroupMember {
       throw error;
     }
   }
+}
 
-  async #find(): Promise<number> {
-    const { coordinators } = await this.#links.ask('find coordinator', (link) =>
-      pick(link, FIND_COORDINATOR, [[4, findCoordinatorV4.api]], LEAST).async(link.connection, GROUP_KEY, [
-        this.#options.groupId,
-      ]),
-    );
-    const [coordinator] = coordinators;
-    if (coordinator === undefined) throw unreadable('it must name a coordinator');
-    const { nodeId, host, port, errorCode, errorMessage } = coordinator;
-    if (errorCode !== kafkaCode.none) throw failureOfCode(errorCode, 'find coordinator', errorMessage);
-    this.#links.learn(nodeId, { host, port });
-    return nodeId;
-  }
+/** The node that leads a group; the links know where it is. */
+export async function findCoordinator(links: KafkaLinks, groupId: string): Promise<number> {
+  const { coordinators } = await links.ask('find coordinator', (link) =>
+    pick(link, FIND_COORDINATOR, [[4, findCoordinatorV4.api]], LEAST).async(link.connection, GROUP_KEY, [groupId]),
+  );
+  const [coordinator] = coordinators;
+  if (coordinator === undefined) throw unreadable('it must name a coordinator');
+  const { nodeId, host, port, errorCode, errorMessage } = coordinator;
+  if (errorCode !== kafkaCode.none) throw failureOfCode(errorCode, 'find coordinator', errorMessage);
+  links.learn(nodeId, { host, port });
+  return nodeId;
 }
 
 const TOPIC_ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
