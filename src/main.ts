@@ -30,12 +30,15 @@ const services: Readonly<Record<string, () => Promise<{ readonly default: AnySer
 /** A tool works on the data of one service: --service=NAME, or the first word behind it. */
 interface Tool {
   readonly summary: string;
+  /** The call for a service, where the tool works on any. */
+  readonly of?: (service: string) => string;
   run(words: readonly string[]): Promise<number>;
 }
 
 const tools: Readonly<Record<string, Tool>> = {
   journal: {
     summary: 'inspect a journal, resend parts of it',
+    of: (service) => `ringmain journal <command> --service=${service}`,
     run: async (words) => {
       const { service, rest } = await ofService(words);
       return (await import('./service/journal/journal-command.ts')).runJournal(service, rest);
@@ -43,6 +46,7 @@ const tools: Readonly<Record<string, Tool>> = {
   },
   deadletter: {
     summary: 'inspect rejected events, replay them',
+    of: (service) => `ringmain deadletter <command> --service=${service}`,
     run: async (words) => {
       const { service, rest } = await ofService(words);
       return (await import('./service/dead-letter-command.ts')).runDeadLetter(service, rest);
@@ -50,6 +54,7 @@ const tools: Readonly<Record<string, Tool>> = {
   },
   doctor: {
     summary: 'check a configuration end to end: what is wrong, how to fix it',
+    of: (service) => `ringmain doctor --service=${service}`,
     run: async (words) => {
       const { service, rest } = await ofService(words);
       return (await import('./service/doctor/doctor-command.ts')).runDoctor(service, rest);
@@ -57,6 +62,7 @@ const tools: Readonly<Record<string, Tool>> = {
   },
   migrate: {
     summary: 'migrate the schema of a service, or show its state',
+    of: (service) => `ringmain migrate ${service} <command>`,
     run: async (words) => {
       const { answerWithoutService, runMigrateTool } = await import('./service/migrate.ts');
       const ended = answerWithoutService(words, Object.keys(services));
@@ -166,7 +172,11 @@ async function main(argv: readonly string[]): Promise<number> {
       if (Object.hasOwn(services, command)) {
         const signals = new HeldSignals();
         const { runService } = await import('./service/command.ts');
-        return runService(await load(command), rest, signals);
+        const service = await load(command);
+        const [word = ''] = rest;
+        const call = Object.hasOwn(tools, word) ? tools[word]!.of?.(command) : undefined;
+        if (call !== undefined) throw errors.USAGE({ reason: `${word} is no word behind ${command}: ${call}` });
+        return runService(service, rest, signals);
       }
       const near = nearest(command, commandNames);
       const meant = near === undefined ? '' : `, did you mean ${near}?`;

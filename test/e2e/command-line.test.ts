@@ -72,6 +72,10 @@ test('a command line that is not understood ends with 64 and names what was prob
     [['pixel', '--sever-addr=:1'], 'did you mean --server-addr?'],
     [['pixel', '--bogus'], '--bogus is not a flag'],
     [['pixel', 'word'], 'options begin with --'],
+    [['pixel', 'doctor'], 'doctor is no word behind pixel: ringmain doctor --service=pixel'],
+    [['sms', 'doctor', '--json'], 'ringmain doctor --service=sms'],
+    [['gateway', 'journal', 'ls'], 'ringmain journal <command> --service=gateway'],
+    [['analytics', 'migrate', 'up'], 'ringmain migrate analytics <command>'],
   ] as const) {
     const { status, stdout, stderr } = ringmain(words);
     expect([words, status]).toEqual([words, 64]);
