@@ -515,3 +515,26 @@ test('a signal ends the run between two steps', async () => {
   await expect(retire(link, days, { retention, folder }, abort.signal)).rejects.toThrow('drained');
   expect(await count('sms_archives')).toBe(0);
 });
+
+test('rows of default partitions are looked for by an index, with a long history in them', async () => {
+  await link.query(
+    `INSERT INTO sms_logs (created_at, message_id, customer_id, recipient, body, segments, cost, valid_until)
+       SELECT to_timestamp(i), 'M' || i, 'ada', '+989121234567', 'x', 1, 1, now() FROM generate_series(1, 30000) i;
+     INSERT INTO balance_txn (created_at, customer_id, kind, debit, credit, amount)
+       SELECT to_timestamp(i), 'ada', 'credit', 'external', 'available', 1 FROM generate_series(1, 30000) i;
+     ANALYZE sms_logs_default, balance_txn_default`,
+  );
+  const plans: string[] = [];
+  const query = async (sql: string, values?: readonly unknown[]) => {
+    if (sql.includes('_default WHERE')) {
+      const { rows } = await link.query<{ 'QUERY PLAN': string }>(`EXPLAIN ${sql}`, values);
+      plans.push(rows.map((row) => row['QUERY PLAN']).join('\n'));
+    }
+    return await link.query(sql, values);
+  };
+  const session = { query } as unknown as PostgresLink;
+  expect((await days.state(session)).strays).toEqual({ sms_logs: 0, balance_txn: 0 });
+  await days.make(session);
+  expect(plans).toHaveLength(4);
+  for (const plan of plans) expect(plan).not.toContain('Seq Scan');
+});

@@ -1,0 +1,1 @@
+DROP INDEX balance_txn_default_created, sms_logs_default_created;
