@@ -55,8 +55,14 @@ const CLAIM = `WITH claimed AS (
     (extract(epoch FROM clock_timestamp() - m.created_at) * 1000)::float8 AS age_ms,
     c.callback_secret AS secret`;
 
+// Those behind it wait with it: a claim would pass by each of them, and there may be as many as a day has messages.
 const RETRY = `UPDATE sms_callbacks m SET next_at = clock_timestamp() + make_interval(secs => r.after_s)
-  FROM unnest($1::bigint[], $2::float8[]) AS r (id, after_s) WHERE m.id = r.id`;
+  FROM unnest($1::bigint[], $2::float8[]) AS r (id, after_s) JOIN sms_callbacks h USING (id)
+  WHERE m.message_id = h.message_id AND m.id >= h.id`;
+
+const DROP = `WITH gone AS (DELETE FROM sms_callbacks WHERE id = ANY ($1::bigint[]) RETURNING id, message_id)
+  UPDATE sms_callbacks m SET next_at = clock_timestamp() FROM gone
+  WHERE m.message_id = gone.message_id AND m.id > gone.id AND m.next_at > now()`;
 
 // Ids grow with the time: the oldest are the first ones.
 const EXPIRE = `DELETE FROM sms_callbacks WHERE id IN (
@@ -113,8 +119,9 @@ export async function claimCallbacks(
   }));
 }
 
+/** What stands behind them is due at once. */
 export async function dropCallbacks(link: PostgresLink, ids: readonly string[]): Promise<void> {
-  if (ids.length > 0) await link.query('DELETE FROM sms_callbacks WHERE id = ANY ($1::bigint[])', [ids]);
+  if (ids.length > 0) await link.query(DROP, [ids]);
 }
 
 export async function retryCallbacks(link: PostgresLink, retries: readonly Retry[]): Promise<void> {

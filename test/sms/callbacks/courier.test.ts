@@ -3,7 +3,13 @@ import assert from 'node:assert/strict';
 import { afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
 import { ManualClock } from '../../../src/kernel/clock.ts';
 import { Courier, callbackBody, shared } from '../../../src/sms/callbacks/courier.ts';
-import { claimCallbacks, expireCallbacks, waitingCallbacks } from '../../../src/sms/callbacks/queue.ts';
+import {
+  claimCallbacks,
+  dropCallbacks,
+  expireCallbacks,
+  retryCallbacks,
+  waitingCallbacks,
+} from '../../../src/sms/callbacks/queue.ts';
 import { Receivers } from '../../../src/sms/callbacks/receivers.ts';
 import type { Outgoing } from '../../../src/sms/callbacks/sender.ts';
 import type { PostgresLink } from '../../../src/store/postgres/connection.ts';
@@ -105,6 +111,26 @@ test('states of a message are told in their order, the second only when the firs
   assert.deepEqual(states().slice(2), ['m1 sent', 'm1 delivered']);
   assert.equal(sent[0]!.id, sent[2]!.id, 'a try again is the same callback');
   assert.equal(await left(), 0);
+});
+
+test('states behind one that waits wait with it, so that no claim passes by them, and are due when it has arrived', async () => {
+  const ids = Array.from({ length: 200 }, (_, i) => `m${i}`);
+  await enqueueCallbacks(link, [...ids.map((id) => row(id)), ...ids.map((id) => row(id, 'delivered'))]);
+  const claim = async () => claimCallbacks(link, [{ customerId: 'shop', rows: 1000 }], 60_000);
+  const heads = await claim();
+  assert.equal(heads.length, 200);
+  await retryCallbacks(
+    link,
+    heads.map(({ id }) => ({ id, afterMs: 3_600_000 })),
+  );
+  const { rows } = await link.query("SELECT FROM sms_callbacks WHERE next_at < now() + interval '59 minutes'");
+  assert.equal(rows.length, 0);
+  await dropCallbacks(
+    link,
+    heads.slice(0, 50).map(({ id }) => id),
+  );
+  const next = await claim();
+  assert.deepEqual([next.length, new Set(next.map(({ status }) => status))], [50, new Set(['delivered'])]);
 });
 
 test('a failure is tried again after a pause that doubles, and given up when it is too old', async () => {
