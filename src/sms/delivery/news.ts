@@ -123,6 +123,14 @@ async function writeCallbacks(link: PostgresLink, news: readonly Changed[]): Pro
 export const storable = (text: string | null): string | undefined =>
   text === null || text === '' ? undefined : text.toWellFormed().replaceAll('\0', '\uFFFD');
 
+// An SMSC that has begun to count anew gives an id once more: its receipts are about the latest message.
+const NAME_IDS = `INSERT INTO sms_operator_ids AS i (operator, operator_id, message_id)
+  SELECT DISTINCT ON (operator, operator_id) operator, operator_id, message_id
+    FROM unnest($1::text[], $2::text[], $3::text[]) WITH ORDINALITY AS n (operator, operator_id, message_id, place)
+    ORDER BY operator, operator_id, place DESC
+  ON CONFLICT (operator, operator_id) DO UPDATE SET message_id = excluded.message_id, created_at = now()
+    WHERE i.message_id <> excluded.message_id`;
+
 /** Receipts of some operators bear the operator's id alone. */
 export async function nameIds(link: PostgresLink, outcomes: readonly Outcome[]): Promise<void> {
   const named = outcomes.flatMap(({ messageId, operator, verdict }) =>
@@ -131,14 +139,9 @@ export async function nameIds(link: PostgresLink, outcomes: readonly Outcome[]):
       : [],
   );
   if (named.length > 0)
-    await link.prepared(
-      'sms-operator-ids',
-      `INSERT INTO sms_operator_ids (operator, operator_id, message_id)
-         SELECT * FROM unnest($1::text[], $2::text[], $3::text[]) ON CONFLICT DO NOTHING`,
-      [
-        textArray(named, ({ operator }) => operator),
-        textArray(named, ({ operatorId }) => storable(operatorId)),
-        textArray(named, ({ messageId }) => messageId),
-      ],
-    );
+    await link.prepared('sms-operator-ids', NAME_IDS, [
+      textArray(named, ({ operator }) => operator),
+      textArray(named, ({ operatorId }) => storable(operatorId)),
+      textArray(named, ({ messageId }) => messageId),
+    ]);
 }

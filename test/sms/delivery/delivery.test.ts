@@ -6,10 +6,12 @@
  */
 import { afterAll, expect, test } from 'vitest';
 import { creditCustomer } from '../../../src/sms/customers/customers.ts';
+import { type Outcome, settleOutcomes } from '../../../src/sms/delivery/outcomes.ts';
 import { recordReceipts } from '../../../src/sms/delivery/receipts.ts';
 import { failedOf, resend } from '../../../src/sms/delivery/resend.ts';
 import { findStranded } from '../../../src/sms/delivery/stranded.ts';
 import { expressMissKey } from '../../../src/sms/money/ledger.ts';
+import { dropOldOperatorIds } from '../../../src/sms/operators/old-ids.ts';
 import type { PostgresLink } from '../../../src/store/postgres/connection.ts';
 import type { PostgresServer } from '../../servers/postgres.ts';
 import { auditedTables } from '../audited-tables.ts';
@@ -73,6 +75,33 @@ test('states are told to the address of the message, in their order, and ids of 
     { message_id: bad, url: callback, status: 'failed', reason: 'barred\uFFFD\uFFFD' },
   ]);
   expect(await balanceOf('a'), 'what the operator had is paid for').toEqual({ balance: 9, reserved: 0, waiting: 0 });
+});
+
+test('an id that an operator gives once more names the latest message, also within one batch', async () => {
+  await addCustomer(link, 'a', { balance: 10 });
+  const [first, second, third] = await accept(link, [{ customer: 'a', count: 3 }]);
+  const taken = (messageId: string): Outcome => ({
+    ...{ messageId, operator: 'smpp', attempt: 0, atMs: Date.now() },
+    verdict: { kind: 'sent', operatorId: '1', bears: true },
+  });
+  const tell = () => {
+    const fields = { messageId: null, operatorId: '1', operator: 'smpp', reason: null, atMs: Date.now() } as const;
+    return recordReceipts(link, [{ ...fields, status: 'delivered' }]);
+  };
+  await settleOutcomes(link, [taken(first!)], { unknown: 'refund' });
+  await settleOutcomes(link, [taken(second!), taken(third!)], { unknown: 'refund' });
+  expect(await tell()).toEqual(['recorded']);
+  const states = await Promise.all([first, second, third].map(async (id) => (await rowOf(id!)).status));
+  expect(states).toEqual(['sent', 'sent', 'delivered']);
+});
+
+test('ids of operators are deleted when no receipt can bear them any more', async () => {
+  await link.query(
+    `INSERT INTO sms_operator_ids SELECT 'smpp', i, 'm', now() - make_interval(days => i) FROM generate_series(0, 20) i`,
+  );
+  expect(await dropOldOperatorIds(link)).toBe(13);
+  const { rows } = await link.query('SELECT max(operator_id::int) AS days FROM sms_operator_ids');
+  expect(rows).toEqual([{ days: 7 }]);
 });
 
 test('an answer that comes after CALL_TIMEOUT_MS still proves that the operator has the message', async (t) => {
