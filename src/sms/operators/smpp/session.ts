@@ -163,11 +163,12 @@ export class Session {
     else if (pdu.command === Command.UNBIND) {
       this.respond(pdu, Status.OK);
       this.#lose('the server unbound');
-      this.#socket.end();
+      // Behind the answer, whether the server closes its side or not.
+      this.#socket.destroySoon();
     } else this.#socket.write(encodePdu(Command.GENERIC_NACK, pdu.sequence, Status.INVALID_COMMAND));
   }
 
-  /** Nothing has come since the last look: the server must answer now, or the connection is given up. */
+  /** Nothing has come since the last look: the server must take and answer a PDU now, or the connection is given up. */
   #lookForLife(): void {
     if (this.#heard) {
       this.#heard = false;
@@ -175,6 +176,7 @@ export class Session {
     }
     void this.request(Command.ENQUIRE_LINK).then((answered) => {
       if (answered.kind === 'late') this.destroy('the server does not answer enquire_link');
+      else if (answered.kind === 'unsent') this.destroy(answered.reason);
     });
   }
 
