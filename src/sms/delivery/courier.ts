@@ -16,6 +16,7 @@ import { type Lane, normalPart } from '../model.ts';
 import type { Place, Routing, SendResult } from '../operators/contract.ts';
 import { type Attempt, type Planned, recordAttempts } from './attempts.ts';
 import { callOperator, outgoing } from './call.ts';
+import { Deferral } from './deferral.ts';
 import type { Chance, FairQueue } from './fair-queue.ts';
 import type { Outcome, Verdict } from './outcomes.ts';
 import type { Queued } from './queued.ts';
@@ -28,9 +29,6 @@ const BATCH = 500;
 const UNSETTLED_MAX = 5000;
 /** Operators that have no room for so long are not waited for in memory. */
 const DEFER_MS = 1000;
-const DEFER_MS_MAX = 5000;
-/** Messages that may go back to the database for want of room, per second. */
-const DEFERRED_PER_S = 1000;
 const TICK_MS_MAX = 50;
 const TOKENS = 2 ** 47;
 /** Attempts in doubt that are remembered; one that is forgotten is held, and asked about. */
@@ -82,13 +80,13 @@ export class Courier {
   #recording = false;
   #timer: NodeJS.Timeout | undefined;
   #stopped = false;
-  #deferrable = DEFERRED_PER_S;
-  #deferMs = 0;
+  readonly #deferral: Deferral;
   readonly #abort = new AbortController();
 
   constructor(deps: CourierDeps) {
     this.#deps = deps;
     this.#link = new KeptLink(() => deps.open());
+    this.#deferral = new Deferral(deps.rules.retryMaxMs);
     this.#told = new Transitions(deps.log);
   }
 
@@ -178,8 +176,10 @@ export class Courier {
     const found = this.#deps.routing.reserve(message, message.tried);
     if (found.kind === 'place') return found;
     if (found.kind === 'none') return this.#drop(message, { kind: 'failed', reason: found.reason, askMs });
-    if (found.ms < DEFER_MS || !this.#mayDefer()) return 'no_room';
-    return this.#drop(message, { kind: 'deferred', dueMs: nowMs + Math.min(DEFER_MS_MAX, found.ms) });
+    const awayMs = found.ms < DEFER_MS ? undefined : this.#deferral.take(found.ms, performance.now());
+    if (awayMs === undefined) return 'no_room';
+    // When its validity ends first, it is looked at then, and expires.
+    return this.#drop(message, { kind: 'deferred', dueMs: Math.min(nowMs + awayMs, message.validMs) });
   }
 
   /** Its outcome is known without an attempt. */
@@ -193,16 +193,6 @@ export class Courier {
     const outcome = { messageId: message.messageId, ...fields };
     this.#ending.set(outcome, message);
     this.#deps.settle(outcome);
-  }
-
-  #mayDefer(): boolean {
-    const nowMs = performance.now();
-    if (nowMs - this.#deferMs > 1000) {
-      this.#deferMs = nowMs;
-      this.#deferrable = DEFERRED_PER_S;
-    }
-    this.#deferrable -= 1;
-    return this.#deferrable >= 0;
   }
 
   /** Records what is planned, batch after batch, and starts the calls. */

@@ -38,6 +38,8 @@ export class OperatorLane implements Operator {
   readonly #normalMax: number;
   #busy = 0;
   #pausedUntilMs = 0;
+  /** Since when it has been asked for, and away. */
+  #awaySinceMs: number | undefined;
 
   constructor(
     given: GivenOperator,
@@ -82,10 +84,16 @@ export class OperatorLane implements Operator {
   /** Ms until it can take a message of this lane; 0: now. */
   waitMs(lane: Lane): number {
     if (this.#busy >= (lane === 'express' ? this.given.window : this.#normalMax)) return FULL_WAIT_MS;
-    if (this.#driver.state() === 'away') return AWAY_WAIT_MS;
-    const paused = this.#pausedUntilMs - this.#clock.elapsed();
-    const breaker = Math.min(this.#breaker.waitMs, AWAY_WAIT_MS);
-    return Math.max(0, paused, breaker, this.#rate.waitMs());
+    const now = this.#clock.elapsed();
+    const paused = this.#pausedUntilMs - now;
+    if (this.#driver.state() === 'away' || this.#breaker.waitMs > 0) {
+      this.#awaySinceMs ??= now;
+      // As long again as it has been away: nobody knows better, and its messages must not keep others waiting in memory.
+      return Math.max(AWAY_WAIT_MS, paused, now - this.#awaySinceMs);
+    }
+    // A trial tells.
+    if (this.#breaker.state === 'closed') this.#awaySinceMs = undefined;
+    return Math.max(0, paused, this.#rate.waitMs());
   }
 
   /** Takes a place; call it only while waitMs is 0. `segments`: what the message takes of the rate. */

@@ -12,6 +12,9 @@ import { failedOf, resend } from '../../../src/sms/delivery/resend.ts';
 import { findStranded } from '../../../src/sms/delivery/stranded.ts';
 import { expressMissKey } from '../../../src/sms/money/ledger.ts';
 import { dropOldOperatorIds } from '../../../src/sms/operators/old-ids.ts';
+import { type Driver, OperatorLane } from '../../../src/sms/operators/operator-lane.ts';
+import { parseOperators } from '../../../src/sms/operators/operator-option.ts';
+import { OperatorRouting } from '../../../src/sms/operators/routing.ts';
 import type { PostgresLink } from '../../../src/store/postgres/connection.ts';
 import type { PostgresServer } from '../../servers/postgres.ts';
 import { auditedTables } from '../audited-tables.ts';
@@ -27,6 +30,11 @@ auditedTables(22_910, (...started) => {
 afterAll(() => link.close());
 
 const wait = { interval: 20 };
+const silent = { ended: () => undefined, failed: () => undefined, answered: () => undefined };
+const driverOf = (operator: FakeOperator): Driver => ({
+  ...{ name: operator.name, receiptsBear: operator.receiptsBear, state: () => 'up' },
+  ...{ send: (message) => operator.send(message), close: async () => undefined },
+});
 const rowOf = async (id: string) =>
   (await link.query('SELECT *, cost::int, attempts::int FROM sms_logs WHERE message_id = $1', [id])).rows[0]!;
 const balanceOf = async (id: string) =>
@@ -159,6 +167,27 @@ test('after MAX_RETRIES a message has failed and is refunded; who is throttled w
   await expect.poll(async () => (await rowOf(id!)).status, wait).toBe('failed');
   expect(operator.sent).toHaveLength(10);
   expect(await rowOf(id!)).toMatchObject({ money: 'refunded', reason: 'MAX_RETRIES: busy' });
+});
+
+test('an operator that is away holds up no message of another, however many of its own stand before it', async (t) => {
+  await addCustomer(link, 'a', { balance: 10_000 });
+  const [mci, irancell] = [new FakeOperator('mci'), new FakeOperator('irancell')];
+  const away = { ...driverOf(mci), state: () => 'away' as const };
+  const lanes = parseOperators([
+    { name: 'mci', driver: 'smpp', url: 'smpp://127.0.0.1:1', system_id: 'a', prefixes: ['+9891'] },
+    { name: 'irancell', driver: 'http', url: 'http://127.0.0.1:1/', prefixes: ['+9890'] },
+  ]).map(
+    (given) =>
+      new OperatorLane(given, given.name === 'mci' ? away : driverOf(irancell), { events: silent, expressShare: 0 }),
+  );
+  await accept(link, [
+    { customer: 'a', count: 3000, to: '+989121234567' },
+    { customer: 'a', count: 50, to: '+989012345678' },
+  ]);
+  startDelivery(t, server.dsn, new OperatorRouting(lanes));
+  await expect.poll(() => irancell.sent.length, wait).toBe(50);
+  expect(await statesOf(link)).toMatchObject({ accepted: 3000 });
+  expect(mci.sent).toEqual([]);
 });
 
 test('a message whose validity is over is not sent, and refunded', async (t) => {

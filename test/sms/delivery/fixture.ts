@@ -178,7 +178,7 @@ export class FakeRouting implements Routing {
 
 export interface RunningDelivery {
   readonly delivery: Delivery;
-  readonly routing: FakeRouting;
+  readonly routing: Routing;
   readonly told: { held: number; gone: number; late: number; took: number[] };
   stop(): Promise<void>;
 }
@@ -187,7 +187,7 @@ export interface RunningDelivery {
 export function startDelivery(
   t: TestScope,
   dsn: string,
-  routing: FakeRouting,
+  routing: Routing,
   options: Readonly<Record<string, string>> = {},
 ): RunningDelivery {
   const argv = Object.entries({ RETRY_MS: '50ms', RETRY_MAX_MS: '200ms', ...options }).map(

@@ -196,6 +196,33 @@ test('an operator that opens its breaker hands over to the next one, and gets it
   assert.equal(nameOf(reserve(routing)), 'first');
 });
 
+test('an operator that is away is waited for as long again as it has been away, by its breaker or without a bind', () => {
+  const { routing, clock, fakes } = routingOf([{ name: 'mci' }]);
+  const waitAfter = (ms: number) => {
+    clock.advance(ms);
+    return reserve(routing);
+  };
+  const fake = fakes.get('mci')!;
+  fake.now = 'away';
+  assert.deepEqual([0, 900, 3000].map(waitAfter), [
+    { kind: 'wait', ms: 100 },
+    { kind: 'wait', ms: 900 },
+    { kind: 'wait', ms: 3900 },
+  ]);
+  fake.now = 'up';
+  for (let i = 0; i < 5; i += 1) placeOf(reserve(routing)).release(unknown);
+  assert.deepEqual(waitAfter(0), { kind: 'wait', ms: 100 });
+  // A trial is under way, and then it has failed.
+  const trial = placeOf(waitAfter(1300));
+  assert.deepEqual(waitAfter(2000), { kind: 'wait', ms: 3300 });
+  trial.release(unknown);
+  assert.deepEqual(waitAfter(100), { kind: 'wait', ms: 3400 });
+  placeOf(waitAfter(30_000)).release(taken);
+  placeOf(reserve(routing)).release(taken);
+  fake.now = 'away';
+  assert.deepEqual(waitAfter(0), { kind: 'wait', ms: 100 });
+});
+
 test('a number may be carried where no operator is known, by an operator of this process, or of a worker', () => {
   const numbers = ['+989121234567', '+442071234567'];
   const carried = (...own: string[][]) => new Carried(own.map((prefixes) => ({ prefixes })));
