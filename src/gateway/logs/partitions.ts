@@ -1,5 +1,6 @@
 /** Partitions of request_logs: months (store/postgres/month-partitions.ts), dropped when they are LOG_RETENTION_DAYS old. */
 import type { PostgresLink } from '../../store/postgres/connection.ts';
+import { inTurn } from '../../store/postgres/in-turn.ts';
 import { byTime, MonthPartitions, monthNow } from '../../store/postgres/month-partitions.ts';
 
 export const logMonths = new MonthPartitions([byTime('request_logs', 'created_at')], 'ringmain gateway partitions');
@@ -15,10 +16,23 @@ export interface Dropped {
   readonly rows: number;
 }
 
-/** Deletes what is older than so many days: whole months, and rows that lie in the default partition. */
+/**
+ * Deletes what is older than so many days: whole months, and rows that lie in the default partition. A month that
+ * somebody holds keeps nothing else; its error is thrown at the end.
+ */
 export async function dropOldLogs(link: PostgresLink, days: number, signal: AbortSignal): Promise<Dropped> {
   const months: string[] = [];
-  await logMonths.drop(link, days, (name) => months.push(name));
+  let rows = 0;
+  await inTurn(link, [
+    () => logMonths.drop(link, days, (name) => months.push(name)),
+    async () => {
+      rows = await deleteAstray(link, days, signal);
+    },
+  ]);
+  return { months, rows };
+}
+
+async function deleteAstray(link: PostgresLink, days: number, signal: AbortSignal): Promise<number> {
   const { ms } = await monthNow(link);
   let rows = 0;
   for (let batch = 0; batch < BATCHES_MAX && !signal.aborted; batch += 1) {
@@ -30,5 +44,5 @@ export async function dropOldLogs(link: PostgresLink, days: number, signal: Abor
     rows += rowCount ?? 0;
     if ((rowCount ?? 0) < BATCH_ROWS) break;
   }
-  return { months, rows };
+  return rows;
 }

@@ -1,5 +1,5 @@
 /** Goal: old months of the log go, young ones stay, and what lay astray is moved. Method: a real Postgres. */
-import { beforeAll, beforeEach, expect, test } from 'vitest';
+import { beforeAll, beforeEach, expect, onTestFinished, test } from 'vitest';
 import { dropOldLogs, logMonths } from '../../../src/gateway/logs/partitions.ts';
 import type { PostgresLink } from '../../../src/store/postgres/connection.ts';
 import { monthNow, monthsOf, monthText } from '../../../src/store/postgres/month-partitions.ts';
@@ -9,10 +9,11 @@ import { emptyTables, openLink, startDatabase } from '../database.ts';
 const scope = fileScope();
 const { signal } = new AbortController();
 let link: PostgresLink;
+let dsn = '';
 
 beforeAll(async () => {
-  const server = await startDatabase(scope, 24_160);
-  link = await openLink(server.dsn);
+  ({ dsn } = await startDatabase(scope, 24_160));
+  link = await openLink(dsn);
   scope.onTestFinished(() => link.close());
 });
 beforeEach(async () => {
@@ -52,4 +53,16 @@ test('months that ended long enough ago are dropped, and rows of the default par
   expect(await count('request_logs')).toBe(1);
   expect(await monthsOf(link, 'request_logs')).toContain(month - 2);
   expect(await dropOldLogs(link, 90, signal)).toEqual({ months: [], rows: 0 });
+});
+
+test('a month that somebody holds keeps no other month, and no row of the default partition', async () => {
+  const { month } = await monthNow(link);
+  for (const back of [5, 6]) await logMonths.makePeriod(link, month - back);
+  await put("'1999-01-01'");
+  const holder = await openLink(dsn);
+  onTestFinished(() => holder.close());
+  await holder.query(`BEGIN; SELECT FROM request_logs_${monthText(month - 6)}`);
+  await expect(dropOldLogs(link, 90, signal)).rejects.toThrow('lock timeout');
+  expect((await monthsOf(link, 'request_logs')).filter((at) => at < month - 3)).toEqual([month - 6]);
+  expect(await count('request_logs_default')).toBe(0);
 });
