@@ -5,11 +5,13 @@
  * Ids of its events stay in event_ids until their week is dropped: an event that comes again is not counted again.
  */
 import type { PostgresLink } from '../../store/postgres/connection.ts';
+import { sqlState } from '../../store/postgres/fault.ts';
 import { inTransaction } from '../../store/postgres/in-transaction.ts';
 import { attached } from '../../store/postgres/time-partitions.ts';
 
 /** Rows of one transaction. */
 const BATCH = 5000;
+const UNDEFINED_TABLE = '42P01';
 
 interface Part {
   readonly table: string;
@@ -73,7 +75,12 @@ export async function eraseSite(
     for (const table of tables) {
       const found = `SELECT ctid FROM ${table} WHERE ${part.where} ORDER BY ${part.order} LIMIT ${BATCH}`;
       const sql = `DELETE FROM ${table} WHERE ctid = ANY (ARRAY(${found}))`;
-      for (const values of valuesOf(part)) while (!ended() && (await remove(sql, values)) === BATCH);
+      try {
+        for (const values of valuesOf(part)) while (!ended() && (await remove(sql, values)) === BATCH);
+      } catch (error) {
+        // The retention has dropped the partition meanwhile.
+        if (part.partitioned !== true || sqlState(error) !== UNDEFINED_TABLE) throw error;
+      }
     }
   }
   if (ended()) return { rows, whole: false };

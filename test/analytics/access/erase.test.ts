@@ -2,7 +2,7 @@
  * Goal: a site is erased beside others that are large, and costs what it has itself. Method: a real Postgres with many
  * sites; each statement of the erase is explained before it runs.
  */
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { eraseSite } from '../../../src/analytics/access/erase.ts';
 import { months } from '../../../src/analytics/processor/partitions.ts';
 import { openLink, type PostgresLink } from '../../../src/store/postgres/connection.ts';
@@ -16,7 +16,9 @@ beforeAll(async () => {
   const { dsn } = await startPostgres(file, { port: 23_285, settings: fastSettings });
   link = await openLink(dsn);
   undo.push(() => link.close());
-  await link.query(schema);
+});
+beforeEach(async () => {
+  await link.query(`DROP SCHEMA public CASCADE; CREATE SCHEMA public; ${schema}`);
 });
 afterAll(async () => {
   for (const fn of undo.reverse()) await fn();
@@ -26,6 +28,21 @@ const SITES = 20;
 const ROWS = 120_000;
 const FIRST = 2025 * 12;
 const MONTHS = 12;
+
+test('a month that the retention drops meanwhile is gone, and the others go as well', async () => {
+  for (const month of [FIRST, FIRST + 1]) await months.makePeriod(link, month);
+  await link.query(`INSERT INTO sites (site_id) VALUES ('a'); INSERT INTO site_names SELECT site_id, site FROM sites;
+    INSERT INTO events (site_id, event_type, "timestamp", event_id, received_at, site)
+      SELECT 'a', 'page_view', day, gen_random_uuid(), now(), site
+      FROM sites, unnest('{2025-01-15Z,2025-02-15Z}'::timestamptz[]) AS day`);
+  const query = async (sql: string, values?: readonly unknown[]) => {
+    if (sql.startsWith('DELETE FROM events_202501')) await link.query('DROP TABLE events_202501');
+    return await link.query(sql, values);
+  };
+  const session = { query } as unknown as PostgresLink;
+  expect(await eraseSite(session, 1, { progress: () => {}, ended: () => false })).toEqual({ rows: 1, whole: true });
+  expect((await link.query('SELECT FROM events')).rowCount).toBe(0);
+});
 
 test('every statement finds its rows by an index: none reads what others have', async () => {
   for (let month = FIRST; month < FIRST + MONTHS; month += 1) await months.makePeriod(link, month);
