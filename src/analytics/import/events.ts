@@ -32,7 +32,10 @@ export interface EventsOptions {
   readonly salt: Buffer;
   /** How old a timestamp may be, ms. */
   readonly ageMsMax: number;
-  readonly nowMs: number;
+  /** Older events are refused, ms since 1970: the site keeps them no more. */
+  readonly keptFromMs: number;
+  /** Asked for each line: a log is written to while it is imported, and its last lines are younger than the import. */
+  readonly now: () => number;
 }
 
 /** Lines whose occurrences are counted at one time; equal lines of a log stand close together. */
@@ -110,7 +113,8 @@ export class EventLines {
   }
 
   #event(text: string, event: Record<string, unknown>): Read {
-    const { site, nowMs } = this.#options;
+    const { site, now, keptFromMs } = this.#options;
+    const nowMs = now();
     const given = event['event_id'];
     const named = typeof given === 'string' && UUID.test(given);
     const place = ['import', site];
@@ -123,7 +127,9 @@ export class EventLines {
     if (bytes > this.#buffer.length) this.#buffer = Buffer.alloc(2 * bytes);
     putForeign(this.#buffer, 0, value, undefined, nowMs, { topic: 0, partition: 0, offset: 0 }, true);
     const read = this.#reader.read(this.#buffer, 0, nowMs);
-    return 'reason' in read ? rejections[read.reason] : { line, event: { ...read.event, via: 'import' }, named };
+    if ('reason' in read) return rejections[read.reason];
+    if (read.event.timestampMs < keptFromMs) return rejections.too_old;
+    return { line, event: { ...read.event, via: 'import' }, named };
   }
 
   #occurrence(digest: string): number {

@@ -144,16 +144,13 @@ async function importEvents(
   { files, interrupt, progress, report }: Work,
 ): Promise<void> {
   const { maxEventAgeMs, retentionDays } = (configured.values as unknown as AnalyticsValues).analytics;
-  const nowMs = now();
   const lines = new EventLines({
     siteId,
     site: store.site,
     salt: await store.salt(),
-    ageMsMax: Math.min(
-      oldestAgeMs(maxEventAgeMs, retentionDays),
-      nowMs - (await store.keptFromMs(nowMs, retentionDays)),
-    ),
-    nowMs,
+    ageMsMax: oldestAgeMs(maxEventAgeMs, retentionDays),
+    keptFromMs: await store.keptFromMs(now(), retentionDays),
+    now,
   });
   let before = 0;
   for (const file of files) {

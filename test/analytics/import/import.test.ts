@@ -13,6 +13,7 @@ import { beforeAll, beforeEach, expect, onTestFinished, test } from 'vitest';
 import service from '../../../src/analytics/analytics.ts';
 import { readCombined } from '../../../src/analytics/import/combined.ts';
 import { splitCsv } from '../../../src/analytics/import/csv.ts';
+import { EventLines, type Imported } from '../../../src/analytics/import/events.ts';
 import { runImport } from '../../../src/analytics/import/import-command.ts';
 import { main } from '../../servers/collector.ts';
 import { fastSettings, poolOf, startPostgres } from '../../servers/postgres.ts';
@@ -269,6 +270,21 @@ test('lines that are older than the site keeps its events are bad', async () => 
   await pool.query('UPDATE sites SET retention_days = NULL WHERE site_id = $1', [site]);
   const three = await run('json', written('three', [`${old} `]));
   expect([three.code, three.said]).toEqual(refused);
+});
+
+test('a log that is written to while it is imported has its own times', () => {
+  const started = Date.UTC(2026, 10, 20, 10);
+  let nowMs = started;
+  const any = { ageMsMax: Number.POSITIVE_INFINITY, keptFromMs: Number.NEGATIVE_INFINITY };
+  const lines = new EventLines({ siteId: 'a', site: 1, salt: Buffer.alloc(32), ...any, now: () => nowMs });
+  const timeOf = (minute: number) => {
+    const read = lines.combined(line({ time: `20/Nov/2026:10:${String(minute).padStart(2, '0')}:00 +0000` }));
+    return ((read as Imported).event.timestampMs - started) / 60_000;
+  };
+  // By a clock that is wrong.
+  expect(timeOf(20)).toBe(0);
+  nowMs += 20 * 60_000;
+  expect([timeOf(20), timeOf(24), timeOf(26)]).toEqual([20, 24, 20]);
 });
 
 test('interrupted, it says so; run again, it adds what is missing, with the same visitors', async () => {
