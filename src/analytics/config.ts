@@ -15,7 +15,8 @@ const MINUTE_MS = 60_000;
 /** Where POST /events is, whatever EVENTS_PATH says. */
 export const EVENTS_PATH = '/events';
 /** Paths that have a meaning of their own. */
-const taken = /^\/(px\.gif|collect|stats|reconcile|openapi\.json|healthz|readyz|metrics|index\.html|api(\/.*)?)$/;
+const taken =
+  /^\/(px\.gif|collect|stats|reconcile|openapi\.json|robots\.txt|healthz|readyz|metrics|index\.html|api(\/.*)?)$/;
 const pathRule = 'a path of letters, digits and -._~/ that is no other route, like /js/app.js';
 const isOwnPath = (path: string): boolean => /^(\/[\w.~-]+)+$/.test(path) && path.length <= 200 && !taken.test(path);
 

@@ -4,10 +4,12 @@
  * route and method answers with a documented status and a body of its schema, and no other route answers.
  */
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import analytics from '../../../src/analytics/analytics.ts';
 import { apiRouteNames } from '../../../src/analytics/api/names.ts';
 import { peopleRouteNames } from '../../../src/analytics/people/questions.ts';
 import { openApiText } from '../../../src/analytics/query/openapi.ts';
 import { filtersMax, filterValuesMax } from '../../../src/analytics/query/types.ts';
+import { configure } from '../../../src/service/configured.ts';
 import { openLink } from '../../../src/store/postgres/connection.ts';
 import { migrateAnalytics } from '../../analytics-types.ts';
 import { fastSettings, startPostgres } from '../../servers/postgres.ts';
@@ -167,6 +169,17 @@ const requests: Readonly<Record<string, readonly Asking[]>> = {
   ),
   ...asked,
 };
+
+test('no option moves the tracker, or events, to the path of another route', () => {
+  const env = (name: string, path: string) => ({ DATABASE_URL: 'postgres://a@127.0.0.1/b', [name]: path });
+  const roles = ['api', 'processor'];
+  const others = Object.keys(document.paths).filter((path) => !Object.values<string>(givenPaths).includes(path));
+  for (const path of others.map((one) => at(one))) {
+    for (const name of ['TRACKER_PATH', 'EVENTS_PATH'])
+      expect(() => configure(analytics, roles, { env: env(name, path) }), path).toThrow(`${name} must be a path`);
+  }
+  expect(() => configure(analytics, roles, { env: env('TRACKER_PATH', '/a/s.js') })).not.toThrow();
+});
 
 test('only what is streamed has GET without HEAD', () => {
   const paths = operations.filter(({ method }) => method === 'GET').map(({ path }) => path);
