@@ -26,7 +26,7 @@ import { sourceOf } from '../processor/source.ts';
 import { Visitors } from '../processor/visitors.ts';
 import { Rollups } from '../rollup/rollup.ts';
 import { EventLines, type Imported } from './events.ts';
-import { linesOf } from './lines.ts';
+import { linesOf, TOO_LONG } from './lines.ts';
 import { importDays } from './plausible.ts';
 import { Report } from './report.ts';
 import { ImportStore } from './store.ts';
@@ -169,7 +169,7 @@ async function importEvents(
         report.left();
         continue;
       }
-      const found = text === undefined ? 'the line must not be that long' : lines[format](text);
+      const found = text === undefined ? TOO_LONG : lines[format](text);
       report.line(number, found);
       if (typeof found === 'object') batch.push(found);
       if (batch.length === BATCH) await flush();

@@ -9,6 +9,8 @@ import { serviceErrors } from '../../service/errors.ts';
 
 /** Access logs have lines of some hundred bytes; servers refuse requests beyond 8 to 32 KiB. */
 export const LINE_BYTES_MAX = 256 * 1024;
+/** What is said of a longer one. */
+export const TOO_LONG = 'the line must not be that long';
 
 export interface Line {
   /** From 1. */

@@ -14,7 +14,7 @@ import { limits } from '../event.ts';
 import { parseDate } from '../query/range.ts';
 import { splitCsv } from './csv.ts';
 import type { Work } from './import-command.ts';
-import { linesOf } from './lines.ts';
+import { linesOf, TOO_LONG } from './lines.ts';
 
 interface Kind {
   /** Columns that tell it from the others. */
@@ -115,17 +115,17 @@ async function importFile(
     lines = 0;
     progress.at(before + bytes);
   };
-  for await (const { number, text = '' } of linesOf(file, (read) => (bytes = read))) {
+  for await (const { number, text } of linesOf(file, (read) => (bytes = read))) {
     if (interrupt.wanted) return bytes;
     if (reader === undefined) {
-      reader = new DayReader(splitCsv(text.replace(/^\uFEFF/, '')) ?? [], file);
+      reader = new DayReader(splitCsv((text ?? '').replace(/^\uFEFF/, '')) ?? [], file);
       report.line(number, undefined);
       if (seen.has(reader.kind)) continue;
       seen.add(reader.kind);
       await link.query('DELETE FROM imported_days WHERE site = $1 AND kind = $2', [site, reader.kind]);
       continue;
     }
-    const found = text === '' ? undefined : reader.read(text);
+    const found = text === undefined ? TOO_LONG : text === '' ? undefined : reader.read(text);
     report.line(number, found);
     if (typeof found !== 'object') continue;
     lines += 1;

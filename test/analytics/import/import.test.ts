@@ -359,9 +359,13 @@ test('a value of Plausible that no key holds is cut, and the others of its file 
   const lines = [
     'date,hostname,page,visitors,visits,pageviews',
     `2024-01-01,a,/${long},1,1,1`,
+    `2024-01-01,a,/${'c'.repeat(256 * 1024)},1,1,1`,
     '2024-01-01,a,/b,1,1,1',
   ];
-  expect((await run('plausible-csv', written('long', lines))).code).toBe(0);
+  expect(await run('plausible-csv', written('long', lines))).toEqual({
+    code: 0,
+    said: expect.stringMatching(/ 1 bad\n {2}line 3: the line must not be that long\n/),
+  });
   const found = await rows<{ value: string }>(
     `SELECT value FROM imported_days WHERE ${OF_SITE} ORDER BY length(value)`,
   );
