@@ -83,7 +83,6 @@ export class OperatorLane implements Operator {
 
   /** Ms until it can take a message of this lane; 0: now. */
   waitMs(lane: Lane): number {
-    if (this.#busy >= (lane === 'express' ? this.given.window : this.#normalMax)) return FULL_WAIT_MS;
     const now = this.#clock.elapsed();
     const paused = this.#pausedUntilMs - now;
     if (this.#driver.state() === 'away' || this.#breaker.waitMs > 0) {
@@ -93,6 +92,7 @@ export class OperatorLane implements Operator {
     }
     // A trial tells.
     if (this.#breaker.state === 'closed') this.#awaySinceMs = undefined;
+    if (this.#busy >= (lane === 'express' ? this.given.window : this.#normalMax)) return FULL_WAIT_MS;
     return Math.max(0, paused, this.#rate.waitMs());
   }
 

@@ -197,7 +197,7 @@ test('an operator that opens its breaker hands over to the next one, and gets it
 });
 
 test('an operator that is away is waited for as long again as it has been away, by its breaker or without a bind', () => {
-  const { routing, clock, fakes } = routingOf([{ name: 'mci' }]);
+  const { routing, clock, fakes } = routingOf([{ name: 'mci', window: 1 }]);
   const waitAfter = (ms: number) => {
     clock.advance(ms);
     return reserve(routing);
