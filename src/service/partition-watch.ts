@@ -9,6 +9,7 @@ import { Transitions } from '../kernel/log.ts';
 import { openLink, type PostgresLink } from '../store/postgres/connection.ts';
 import { describeFault } from '../store/postgres/fault.ts';
 import type { PartitionState, TimePartitions } from '../store/postgres/time-partitions.ts';
+import { passing } from '../store/postgres/vanishing.ts';
 import type { WorkerFrame } from './contract.ts';
 
 const LOOK_MS = 30_000;
@@ -52,7 +53,8 @@ export async function watchPartitions<T extends string>(
     }
   };
   const look = async (): Promise<boolean> => {
-    link ??= await openLink(dsn, { applicationName, queryTimeoutMs: QUERY_MS });
+    // What it mends locks the tables.
+    link ??= await openLink(dsn, { applicationName, queryTimeoutMs: QUERY_MS, settings: passing });
     const state = await partitions.state(link);
     await seen(state, link);
     const { missing, strays } = state;

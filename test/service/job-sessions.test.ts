@@ -5,6 +5,7 @@
 import { expect, test } from 'vitest';
 import analyticsJobs from '../../src/analytics/jobs.ts';
 import gatewayJobs from '../../src/gateway/jobs.ts';
+import { watchPartitions } from '../../src/service/partition-watch.ts';
 import type { Job } from '../../src/service/scheduler.ts';
 import { openLink } from '../../src/store/postgres/connection.ts';
 import { migrateUp } from '../../src/store/postgres/migrate.ts';
@@ -60,4 +61,27 @@ test('jobs of the gateway', async (t) => {
   const put = `INSERT INTO request_logs (request_id, method, request_path, response_status, outcome, response_time_ms,
     request_size_bytes, response_size_bytes, created_at) VALUES ('x', 'GET', '/', 200, 'ok', 1, 0, 0, '1999-01-01')`;
   expect(await settingsOf(dsn, named(gatewayJobs(), 'retention'), values, 'request_logs', put)).toEqual(passing);
+});
+
+test('the watch of partitions, which makes and moves what is missing', async (t) => {
+  const { dsn } = await startPostgres(t, { port: 27_132 });
+  const end = new AbortController();
+  const none = async () => ({ missing: [], strays: {} });
+  let found: object = {};
+  const quiet = () => undefined;
+  await watchPartitions(
+    { signal: end.signal, log: { info: quiet, warn: quiet } as never, ready: quiet, away: quiet },
+    {
+      ...{ dsn, applicationName: 'test', partitions: { state: none } as never, make: async () => undefined },
+      async seen(_, link) {
+        const { rows } = await link.query<{ name: string; value: string }>(
+          'SELECT name, setting AS value FROM pg_settings WHERE name = ANY ($1)',
+          [asked],
+        );
+        found = Object.fromEntries(rows.map(({ name, value }) => [name, Number(value)]));
+        end.abort();
+      },
+    },
+  );
+  expect(found).toEqual(passing);
 });
