@@ -1,13 +1,15 @@
 /**
- * Goal: a job whose process is frozen, or whose host is gone, in the middle of a transaction holds up nobody for hours.
- * Method: a trigger on a table that the job writes notes what its session has asked of a real Postgres.
+ * Goal: a job, a watch or an answer whose process is frozen, or whose host is gone, in the middle of a transaction holds
+ * up nobody for hours.
+ * Method: what its session has asked of a real Postgres; of a job, noted by a trigger on a table that it writes.
  */
 import { expect, test } from 'vitest';
 import analyticsJobs from '../../src/analytics/jobs.ts';
+import { Database } from '../../src/analytics/query/database.ts';
 import gatewayJobs from '../../src/gateway/jobs.ts';
 import { watchPartitions } from '../../src/service/partition-watch.ts';
 import type { Job } from '../../src/service/scheduler.ts';
-import { openLink } from '../../src/store/postgres/connection.ts';
+import { openLink, type PostgresLink } from '../../src/store/postgres/connection.ts';
 import { migrateUp } from '../../src/store/postgres/migrate.ts';
 import { passing } from '../../src/store/postgres/vanishing.ts';
 import { startPostgres } from '../servers/postgres.ts';
@@ -84,4 +86,16 @@ test('the watch of partitions, which makes and moves what is missing', async (t)
     },
   );
   expect(found).toEqual(passing);
+});
+
+test('answers of analytics, also behind a pooler, which keeps what a session sets', async (t) => {
+  const { dsn } = await startPostgres(t, { port: 27_133 });
+  const database = new Database({ dsn, sessions: 1, told: () => undefined });
+  t.onTestFinished(() => database.close());
+  const limit = (link: PostgresLink) =>
+    link.query<{ ms: number }>(
+      "SELECT setting::int AS ms FROM pg_settings WHERE name = 'idle_in_transaction_session_timeout'",
+    );
+  const { rows } = await database.read((snapshot) => snapshot.use(limit));
+  expect(rows).toEqual([{ ms: 30_000 }]);
 });

@@ -64,12 +64,15 @@ function isBug(error: unknown): boolean {
 /** The server ends a statement after this time. */
 const STATEMENT_MS_MAX = 8000;
 const CONNECT_MS_MAX = 3000;
+/** A process that stands still within an answer keeps its snapshot, and what is deleted since then, for so long. */
+const IDLE_MS_MAX = 30_000;
 /** SQLSTATE query_canceled: by the limit above, for nobody else cancels. */
 const CANCELED = '57014';
 
 // LOCAL: behind a pooler in transaction mode the next transaction has another session. Questions take milliseconds: to
 // start parallel workers, or to compile, takes longer than what they are started for.
 const BEGIN = `BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL statement_timeout = ${STATEMENT_MS_MAX};
+  SET LOCAL idle_in_transaction_session_timeout = ${IDLE_MS_MAX};
   SET LOCAL max_parallel_workers_per_gather = 0; SET LOCAL jit = off`;
 
 export interface DatabaseOptions {
