@@ -169,12 +169,12 @@ export interface RegionNames {
 }
 
 export interface Rollups {
-  bounces: Generated<number>;
+  bounces: Generated<Int8>;
   dimension: number;
   duration_ms: Generated<Int8>;
   engaged_ms: Generated<Int8>;
-  events: Generated<number>;
-  firsts: Generated<number>;
+  events: Generated<Int8>;
+  firsts: Generated<Int8>;
   grain: number;
   lasts: Generated<number>;
   site: number;
@@ -182,8 +182,8 @@ export interface Rollups {
   t: number;
   users: Generated<number>;
   value: Int8;
-  views: Generated<number>;
-  visits: Generated<number>;
+  views: Generated<Int8>;
+  visits: Generated<Int8>;
 }
 
 export interface SiteChanges {

@@ -202,6 +202,7 @@ export async function writeRollups(
   await written;
 }
 
+/** What one batch adds fits into int4, and costs less so; the sums that it is added to are bigint. */
 const UPSERT_ROLLUPS = `
   INSERT INTO rollups AS r (site, dimension, grain, t, value, events, views, visits, bounces, duration_ms, firsts,
     lasts, users, sketch, engaged_ms)

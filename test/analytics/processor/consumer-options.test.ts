@@ -121,7 +121,7 @@ test('a processor that does not finish within KAFKA_REBALANCE_TIMEOUT_MS loses i
   await holder.query('ROLLBACK');
   await expect.poll(() => storedOf('held')).toBe(2);
   await expect.poll(() => storedOf('free')).toBe(sent);
-  const counted = `SELECT site_id, views FROM rollups JOIN sites USING (site)
+  const counted = `SELECT site_id, views::int FROM rollups JOIN sites USING (site)
     WHERE site_id IN ('held', 'free') AND dimension = 0 AND grain = 1 ORDER BY site_id`;
   expect(await sql(dsn, counted)).toEqual([
     { site_id: 'free', views: sent },

@@ -40,19 +40,20 @@ test('an empty day is zeros, in the order of the contract', async () => {
 test('views, users and paths stand there as numbers and texts, whatever the texts are', async () => {
   const path = `/"quoted"\\<é\u2028>`;
   const day = 20407; // 2025-11-15
+  const views = 7_000_000_007; // more than an int4 holds
   await sql(`INSERT INTO sites (site_id) VALUES ('s p+a%c/é');
     INSERT INTO site_names SELECT site_id, site FROM sites WHERE site_id = 's p+a%c/é';
     INSERT INTO dimension_values SELECT site, 2, 77, ${pg.escapeLiteral(path)} FROM sites WHERE site_id = 's p+a%c/é';
     INSERT INTO rollups (site, dimension, grain, t, value, events, views)
-      SELECT site, d, 1, ${day}, v, 9, 7 FROM sites, (VALUES (0, 0), (2, 77)) AS n(d, v) WHERE site_id = 's p+a%c/é';
+      SELECT site, d, 1, ${day}, v, 9, ${views} FROM sites, (VALUES (0, 0), (2, 77)) AS n(d, v) WHERE site_id = 's p+a%c/é';
     INSERT INTO user_gaps SELECT site, 0, ${day * 96 + 5}, 101, 3 FROM sites WHERE site_id = 's p+a%c/é'`);
   const query = new URLSearchParams({ site_id: 's p+a%c/é', date: '2025-11-15', tz: 'Etc/UTC' });
   const expected = {
     site_id: 's p+a%c/é',
     date: '2025-11-15',
-    total_views: 7,
+    total_views: views,
     unique_users: 3,
-    top_paths: [{ path, views: 7 }],
+    top_paths: [{ path, views }],
   };
   const plain = await running.get(`/stats?${new URLSearchParams([...query].slice(0, 2))}`);
   expect(await plain.text()).toBe(JSON.stringify(expected));
