@@ -8,6 +8,7 @@
  */
 import { settle } from '../../kernel/threads/settle.ts';
 import type { PostgresLink } from '../../store/postgres/connection.ts';
+import { inTurn } from '../../store/postgres/in-turn.ts';
 import { ALL_SITES } from '../processor/retention.ts';
 import { buildFromRaw, type SiteDay, SORT_MEMORY } from './raw.ts';
 import { writeDay } from './store.ts';
@@ -82,19 +83,15 @@ export class Rest {
  */
 export async function sealDays(link: PostgresLink, options: SealOptions): Promise<number> {
   const due = await dueDays(link, options);
-  const failures: unknown[] = [];
   let sealed = 0;
-  for (const one of due) {
-    if (options.signal?.aborted) break;
-    try {
+  await inTurn(
+    link,
+    due.map((one) => async () => {
+      if (options.signal?.aborted) return;
       await sealDay(link, one, options.gapMs);
       sealed += 1;
-    } catch (error) {
-      if (link.broken !== undefined) throw error;
-      failures.push(error);
-    }
-  }
-  if (failures.length > 0) throw failures[0];
+    }),
+  );
   return sealed;
 }
 

@@ -303,6 +303,16 @@ test('days that still change keep no other day from being sealed', async () => {
   expect((await ask(visits)).times.daysRaw).toBe(1);
 });
 
+test('a day that fails keeps no other from being sealed', async () => {
+  await store(sample(3));
+  const session = interrupted(link, async (day) => {
+    if (day === FIRST_DAY) throw new Error('this day fails');
+  });
+  const sealed = sealDays(session, { today: FIRST_DAY + DAYS, gapMs: GAP_MS, daysMax: 100 });
+  await expect(sealed).rejects.toThrow('this day fails');
+  expect(await seal()).toBe(1);
+});
+
 test('a look for days costs nothing for those that are sealed', async () => {
   await link.query(
     `INSERT INTO site_days (site, day, revision, sealed) SELECT 1 + i % 2, $1 - 1 - i / 2, 3, 3
